@@ -1,0 +1,159 @@
+//! What the binder asks of the world: [`Catalog`] names relations, [`Functions`] names functions and operators.
+//!
+//! The engine implements both. The binder never learns how a table is stored or a function computed: it holds the ids it is given.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::types::Type;
+
+/// Names relations, types and settings as one session sees them at one version.
+pub trait Catalog {
+    /// The relation of this name; `schema` is `None` for an unqualified name, which the search path resolves.
+    fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Arc<Relation>>>;
+
+    /// Names of all relations that a statement could mean, for "did you mean".
+    fn relation_names(&self) -> Vec<String>;
+
+    /// A session setting, such as `timezone`; `None` if there is no such setting.
+    fn setting(&self, name: &str) -> Option<String>;
+}
+
+/// A relation that a query can name.
+#[derive(Debug, Clone)]
+pub struct Relation {
+    /// Stable across restarts; what pg_class shows.
+    pub oid: u32,
+    /// The schema's name.
+    pub schema: String,
+    /// The name.
+    pub name: String,
+    /// What it is.
+    pub kind: RelationKind,
+    /// In order; `pg_attribute.attnum` is the index plus one.
+    pub columns: Vec<ColumnInfo>,
+    /// The primary key's columns, by index; empty if there is none.
+    pub primary_key: Vec<usize>,
+}
+
+/// What a relation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelationKind {
+    /// Rows in storage.
+    Table,
+    /// A view, expanded by the binder from its SELECT's text.
+    View {
+        /// The SELECT.
+        query: String,
+    },
+    /// An incremental materialized view: states in storage, finished by the engine on read.
+    MaterializedView,
+    /// A relation that the engine computes (pg_catalog, information_schema, weir).
+    System,
+}
+
+/// A column of a relation.
+#[derive(Debug, Clone)]
+pub struct ColumnInfo {
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub ty: Type,
+    /// Whether it admits NULL.
+    pub nullable: bool,
+    /// The DEFAULT expression as SQL text.
+    pub default: Option<String>,
+}
+
+/// Which function, of all the engine has: an index that the engine gave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FunctionId(pub u32);
+
+/// Names functions and operators. Operators are functions whose name is their symbol (`+`, `||`, `->>`, `~*`, unary `-`), so that one
+/// resolution serves both.
+pub trait Functions {
+    /// All overloads under this (lower-case or exact ClickHouse) name. Empty if there is none.
+    fn overloads(&self, name: &str) -> &[Signature];
+
+    /// All names, for "did you mean".
+    fn names(&self) -> Vec<&str>;
+}
+
+/// One overload of a function.
+#[derive(Debug, Clone)]
+pub struct Signature {
+    /// Its id.
+    pub id: FunctionId,
+    /// What kind of function it is.
+    pub kind: FunctionKind,
+    /// Types of its arguments.
+    pub params: Vec<Param>,
+    /// How many of `params` may be left off at the end.
+    pub optional: usize,
+    /// Whether the last of `params` may be given any number of times (one at the least, unless it is optional).
+    pub variadic: bool,
+    /// The type of its result, once those of its arguments are known.
+    pub returns: Returns,
+    /// Whether two calls with the same arguments may differ.
+    pub volatility: Volatility,
+}
+
+/// What kind of function a signature is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// One value a row.
+    Scalar,
+    /// One value a group; any aggregate may also be used as a window function.
+    Aggregate,
+    /// One value a row from the rows around it.
+    Window,
+    /// Rows, in FROM or in a SELECT list; `returns` is a Record, or the type of its one column.
+    Table,
+}
+
+/// Postgres's volatility.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volatility {
+    /// Always the same: may be folded at bind time.
+    Immutable,
+    /// The same within one statement (`now()`, anything that reads the time zone).
+    Stable,
+    /// Anything (`random()`).
+    Volatile,
+}
+
+/// What an argument must be. The binder casts implicitly where Postgres would.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Param {
+    /// This type. `Type::Numeric(None)` is met by a numeric of any precision, `Type::Text` by any text type, with no cast.
+    Exact(Type),
+    /// Any type at all, as it is (an unknown literal becomes text).
+    Any,
+    /// Any type; all arguments marked so are cast to their common type.
+    AnyElement,
+    /// An array, whose element takes part in the common type of `AnyElement`.
+    AnyArray,
+    /// Any integer type, as it is.
+    AnyInteger,
+    /// Any number type, as it is.
+    AnyNumber,
+    /// Any of date, timestamp, timestamptz, as it is (an unknown literal becomes timestamptz).
+    AnyTimestamp,
+    /// A lambda (`x -> …`) or other syntax that only the binder understands; no ordinary argument matches.
+    Lambda,
+}
+
+/// The type of a result.
+#[derive(Debug, Clone)]
+pub enum Returns {
+    /// This type.
+    Exact(Type),
+    /// The common type of the `AnyElement` and `AnyArray` element arguments.
+    Element,
+    /// The array over that type.
+    ArrayOfElement,
+    /// The type of the argument at this index, after casts.
+    Argument(usize),
+    /// Computed from the types of the arguments after casts.
+    Computed(fn(&[Type]) -> Type),
+}

@@ -1,0 +1,362 @@
+//! Bound statements: what the engine carries out.
+//!
+//! Definitions keep expressions as SQL text as well ([`SqlExpr`]): text is what the catalogue stores, and what is bound again when the
+//! definition is loaded.
+
+use crate::plan::{Expr, OutputColumn, Plan};
+use crate::types::Type;
+use crate::value::Value;
+
+/// A statement, bound against a catalogue.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// What to do.
+    pub statement: Statement,
+    /// Types of `$1`, `$2`, …: as the client gave them, or as their context decided.
+    pub parameters: Vec<Type>,
+    /// The columns of its result; empty for statements without one.
+    pub columns: Vec<OutputColumn>,
+}
+
+/// Names a relation that need not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectName {
+    /// The schema, if it was given.
+    pub schema: Option<String>,
+    /// The name, folded to lower case unless it was quoted.
+    pub name: String,
+}
+
+/// An expression and the text it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SqlExpr {
+    /// SQL text that parses and binds to `expr` again.
+    pub sql: String,
+    /// Bound over the columns of the table that is being defined.
+    pub expr: Expr,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// No statement: `;` or a comment.
+    Empty,
+    /// SELECT, VALUES, TABLE.
+    Query(Plan),
+    /// INSERT.
+    Insert(Insert),
+    /// CREATE TABLE.
+    CreateTable(CreateTable),
+    /// CREATE VIEW.
+    CreateView {
+        /// Name.
+        name: ObjectName,
+        /// OR REPLACE.
+        or_replace: bool,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+        /// The SELECT's text.
+        query: String,
+        /// What it gives (renamed by the column list, if there was one).
+        columns: Vec<OutputColumn>,
+    },
+    /// CREATE MATERIALIZED VIEW.
+    CreateMaterializedView(CreateMaterializedView),
+    /// CREATE SCHEMA or CREATE DATABASE (ClickHouse's databases are schemas).
+    CreateSchema {
+        /// Name.
+        name: String,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+    },
+    /// DROP of tables, views, materialized views or schemas.
+    Drop {
+        /// Of what.
+        kind: ObjectKind,
+        /// Which.
+        names: Vec<ObjectName>,
+        /// IF EXISTS.
+        if_exists: bool,
+        /// CASCADE.
+        cascade: bool,
+    },
+    /// TRUNCATE TABLE.
+    Truncate {
+        /// Which.
+        names: Vec<ObjectName>,
+    },
+    /// COPY.
+    Copy(Copy),
+    /// EXPLAIN.
+    Explain {
+        /// Of what.
+        statement: Box<Statement>,
+        /// ANALYZE: run it and count.
+        analyze: bool,
+        /// VERBOSE.
+        verbose: bool,
+        /// FORMAT JSON rather than text.
+        json: bool,
+    },
+    /// SHOW name; `all` for SHOW ALL.
+    Show {
+        /// Setting, lower case.
+        name: String,
+    },
+    /// `SHOW FUNCTIONS`, `SHOW TABLES`, `DESCRIBE t` and the like, rewritten by the binder to a query over system relations.
+    ShowQuery(Plan),
+    /// SET or RESET; `None` is DEFAULT.
+    Set {
+        /// Setting, lower case.
+        name: String,
+        /// To what.
+        value: Option<String>,
+        /// SET LOCAL.
+        local: bool,
+    },
+    /// RESET ALL.
+    ResetAll,
+    /// BEGIN, START TRANSACTION.
+    Begin {
+        /// READ ONLY.
+        read_only: bool,
+    },
+    /// COMMIT, END.
+    Commit,
+    /// ROLLBACK, ABORT.
+    Rollback,
+    /// SAVEPOINT.
+    Savepoint(String),
+    /// RELEASE SAVEPOINT.
+    Release(String),
+    /// ROLLBACK TO SAVEPOINT.
+    RollbackTo(String),
+    /// PREPARE name AS …: the text, bound when EXECUTE comes.
+    Prepare {
+        /// Name.
+        name: String,
+        /// Declared parameter types.
+        parameters: Vec<Type>,
+        /// The statement's text.
+        query: String,
+    },
+    /// EXECUTE.
+    Execute {
+        /// Name.
+        name: String,
+        /// Arguments, constant expressions.
+        args: Vec<Expr>,
+    },
+    /// DEALLOCATE; `None` is ALL.
+    Deallocate(Option<String>),
+    /// DISCARD ALL and its kin.
+    Discard,
+    /// DECLARE CURSOR.
+    DeclareCursor {
+        /// Name.
+        name: String,
+        /// The query.
+        plan: Plan,
+        /// WITH HOLD.
+        hold: bool,
+    },
+    /// FETCH (or MOVE) from a cursor, forward; `None` is ALL.
+    Fetch {
+        /// Cursor.
+        name: String,
+        /// How many.
+        count: Option<u64>,
+        /// MOVE: rows are passed over.
+        skip: bool,
+    },
+    /// CLOSE; `None` is ALL.
+    CloseCursor(Option<String>),
+    /// COMMENT ON TABLE / COLUMN.
+    Comment {
+        /// The relation.
+        relation: ObjectName,
+        /// The column.
+        column: Option<String>,
+        /// The text; `None` removes it.
+        comment: Option<String>,
+    },
+    /// Accepted and without effect here (LISTEN, ANALYZE, VACUUM, LOCK …): its command tag.
+    NoOp {
+        /// What CommandComplete says.
+        tag: String,
+    },
+}
+
+/// Kinds of object that DROP names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// A table.
+    Table,
+    /// A view.
+    View,
+    /// A materialized view.
+    MaterializedView,
+    /// A schema.
+    Schema,
+}
+
+/// INSERT.
+#[derive(Debug, Clone)]
+pub struct Insert {
+    /// The table's schema and name, resolved.
+    pub table: ObjectName,
+    /// The relation's oid when it was bound.
+    pub oid: u32,
+    /// Rows with exactly the table's columns, in order, cast by assignment; columns not named have their default or NULL.
+    pub source: Plan,
+    /// RETURNING, over the table's columns.
+    pub returning: Option<(Vec<Expr>, Vec<OutputColumn>)>,
+}
+
+/// CREATE TABLE, in Postgres's, ClickHouse's or Flink's form.
+#[derive(Debug, Clone)]
+pub struct CreateTable {
+    /// Name.
+    pub name: ObjectName,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// Columns.
+    pub columns: Vec<ColumnDef>,
+    /// How rows are kept.
+    pub layout: Layout,
+    /// PRIMARY KEY, by column index. Of Postgres: unique. Of ClickHouse: a prefix of the sorting key, not unique, so empty here.
+    pub primary_key: Vec<usize>,
+    /// `WITH (…)` and SETTINGS, keys in lower case: `connector`, `topic`, `properties.bootstrap.servers`, `format`, `durability` …
+    pub options: Vec<(String, String)>,
+    /// WATERMARK FOR column AS expression.
+    pub watermark: Option<(usize, SqlExpr)>,
+    /// CREATE TABLE AS.
+    pub source: Option<Plan>,
+}
+
+/// A column's definition.
+#[derive(Debug, Clone)]
+pub struct ColumnDef {
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub ty: Type,
+    /// Whether NULL is admitted: yes in Postgres's form, no in ClickHouse's unless Nullable(…).
+    pub nullable: bool,
+    /// DEFAULT. A ClickHouse column without one and without Nullable has its type's zero.
+    pub default: Option<SqlExpr>,
+    /// CODEC(…), as written.
+    pub codec: Option<String>,
+    /// COMMENT.
+    pub comment: Option<String>,
+    /// For `DateTime64(n)`: n. Values are kept in microseconds whatever it says.
+    pub scale: Option<u8>,
+}
+
+/// How a table's or view's rows are kept.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    /// ENGINE = …, its name alone (`MergeTree`, `SummingMergeTree`, …); `None` in Postgres's form.
+    pub engine: Option<String>,
+    /// Arguments of ENGINE = …(…), as SQL text.
+    pub engine_args: Vec<String>,
+    /// PARTITION BY.
+    pub partition_by: Option<SqlExpr>,
+    /// ORDER BY, the sorting key: columns by index.
+    pub order_by: Vec<usize>,
+    /// TTL: rows are expired once `column + interval` is past.
+    pub ttl: Option<Ttl>,
+}
+
+/// TTL column + interval.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ttl {
+    /// A date, timestamp or timestamptz column, by index.
+    pub column: usize,
+    /// An interval, constant.
+    pub interval: Value,
+    /// The expression's text.
+    pub sql: String,
+}
+
+/// CREATE MATERIALIZED VIEW.
+#[derive(Debug, Clone)]
+pub struct CreateMaterializedView {
+    /// Name.
+    pub name: ObjectName,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// The SELECT's text.
+    pub query: String,
+    /// The SELECT.
+    pub plan: Plan,
+    /// What it gives.
+    pub columns: Vec<OutputColumn>,
+    /// How its states are kept; expressions and indexes are over `columns`.
+    pub layout: Layout,
+    /// POPULATE, WITH DATA (the default): backfill. WITH NO DATA: from now on only.
+    pub with_data: bool,
+}
+
+/// COPY.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// From or to what.
+    pub target: CopyTarget,
+    /// STDIN / STDOUT, or a file's name.
+    pub file: Option<String>,
+    /// In which form.
+    pub options: CopyOptions,
+}
+
+/// What COPY reads or writes.
+#[derive(Debug, Clone)]
+pub enum CopyTarget {
+    /// COPY table (columns) FROM: rows of these columns, by index; the others have their default.
+    From {
+        /// The table.
+        table: ObjectName,
+        /// Its oid.
+        oid: u32,
+        /// Which columns, in the order of the data.
+        columns: Vec<usize>,
+        /// For each column of the table: its default, where it is not in `columns`.
+        defaults: Vec<Option<Expr>>,
+    },
+    /// COPY table TO or COPY (query) TO.
+    To(Plan),
+}
+
+/// Forms of COPY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// Postgres's text.
+    Text,
+    /// CSV.
+    Csv,
+    /// Postgres's binary.
+    Binary,
+    /// Parquet; files only.
+    Parquet,
+    /// One JSON object a line; files only.
+    Json,
+}
+
+/// Options of COPY.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CopyOptions {
+    /// FORMAT
+    pub format: CopyFormat,
+    /// HEADER
+    pub header: bool,
+    /// DELIMITER
+    pub delimiter: u8,
+    /// NULL
+    pub null: String,
+    /// QUOTE
+    pub quote: u8,
+    /// ESCAPE
+    pub escape: u8,
+    /// FORCE_QUOTE (columns by name; `*` is all)
+    pub force_quote: Vec<String>,
+}
