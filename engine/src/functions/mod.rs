@@ -1,0 +1,135 @@
+//! Functions: each is declared once, with its names, signatures, documentation, example and kernel; the binder and `SHOW
+//! FUNCTIONS` read it from the [`Registry`].
+//!
+//! To add a scalar function, add a [`ScalarFunction`] to the list of one family's file. Operators are functions whose name is
+//! their symbol. A kernel sees whole columns: it is called once a batch, never once a value, and must give the same rows however
+//! they are batched.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use weir_sql::catalog::{Param, Returns, Volatility};
+use weir_sql::{Type, Value};
+
+use crate::error::Result;
+
+/// An argument or result of a kernel: a column, or one value that stands for every row.
+#[derive(Debug, Clone)]
+pub enum Datum {
+    /// One value a row.
+    Array(ArrayRef),
+    /// The same value in each row.
+    Scalar(Value),
+}
+
+impl Datum {
+    /// As a column of `rows` rows.
+    pub fn into_array(self, rows: usize) -> Result<ArrayRef> {
+        match self {
+            Datum::Array(array) => Ok(array),
+            Datum::Scalar(value) => Ok(take(&value.array, &UInt32Array::from(vec![0; rows]), None)?),
+        }
+    }
+
+    /// The array behind it: of all rows, or of the one row of a scalar.
+    pub fn array(&self) -> &ArrayRef {
+        match self {
+            Datum::Array(array) => array,
+            Datum::Scalar(value) => &value.array,
+        }
+    }
+
+    /// Whether this is a NULL constant.
+    pub fn is_null_scalar(&self) -> bool {
+        matches!(self, Datum::Scalar(value) if value.is_null())
+    }
+}
+
+/// What a kernel may ask of the statement it runs in.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// `now()`: microseconds since the epoch, the transaction's start.
+    pub now: i64,
+    /// `statement_timestamp()`.
+    pub statement_start: i64,
+    /// The session's time zone.
+    pub time_zone: jiff::tz::TimeZone,
+    /// IntervalStyle, DateStyle and the like, as text output needs them.
+    pub settings: Arc<dyn Settings>,
+    /// Answers about the catalogue that functions such as `pg_get_expr` and `format_type` or casts to regclass need.
+    pub catalog: Arc<dyn CatalogLookup>,
+}
+
+/// Session settings by name, for `current_setting` and for output.
+pub trait Settings: std::fmt::Debug + Send + Sync {
+    /// The setting's value; `None` if there is no such setting.
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// What functions ask about objects by oid or name.
+pub trait CatalogLookup: std::fmt::Debug + Send + Sync {
+    /// The relation's oid, for a cast of text to regclass; `schema` as given.
+    fn relation_oid(&self, schema: Option<&str>, name: &str) -> Option<u32>;
+    /// Schema, name and whether it is visible without a schema, of a relation.
+    fn relation_name(&self, oid: u32) -> Option<(String, String, bool)>;
+    /// The schema's oid.
+    fn namespace_oid(&self, name: &str) -> Option<u32>;
+    /// The schema's name.
+    fn namespace_name(&self, oid: u32) -> Option<String>;
+    /// The function's name, for regproc.
+    fn function_name(&self, oid: u32) -> Option<String>;
+    /// The function's oid.
+    fn function_oid(&self, name: &str) -> Option<u32>;
+    /// The user this session logged in as.
+    fn current_user(&self) -> String;
+    /// The SELECT text of a view (`pg_get_viewdef`).
+    fn view_definition(&self, oid: u32) -> Option<String>;
+    /// The default expression's text of a column, by relation oid and attnum (`pg_get_expr` of pg_attrdef.adbin, which we keep as text).
+    fn comment(&self, oid: u32, column: i32) -> Option<String>;
+    /// The search path, in order.
+    fn search_path(&self) -> Vec<String>;
+    /// This connection's number (`pg_backend_pid()`).
+    fn backend_pid(&self) -> i32;
+    /// Bytes on disk of a relation.
+    fn relation_size(&self, oid: u32) -> Option<i64>;
+}
+
+/// The code of a scalar function: arguments as declared (each array of `rows` rows), the type the binder computed; gives a `Datum` of that
+/// type's Arrow form.
+pub type Kernel = fn(&Context, &[Datum], rows: usize, &Type) -> Result<Datum>;
+
+/// One overload of a scalar function.
+#[derive(Debug, Clone)]
+pub struct Overload {
+    /// What its arguments must be.
+    pub params: Vec<Param>,
+    /// How many of them may be left off at the end.
+    pub optional: usize,
+    /// Whether the last may be repeated.
+    pub variadic: bool,
+    /// Its result's type.
+    pub returns: Returns,
+    /// Whether NULL in any argument makes the result NULL without the kernel being asked (the kernel may then ignore those rows' values,
+    /// but still must not fail on them).
+    pub strict: bool,
+    /// The code.
+    pub kernel: Kernel,
+}
+
+/// A scalar function or operator.
+#[derive(Debug, Clone)]
+pub struct ScalarFunction {
+    /// Its name, then its other names.
+    pub names: &'static [&'static str],
+    /// Its family, as SHOW FUNCTIONS groups them: "string", "date and time", …
+    pub family: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+    /// A SELECT and what it gives, as `("upper('a')", "A")`; run by a test. Empty for what has no fixed answer.
+    pub example: (&'static str, &'static str),
+    /// Whether two calls may differ.
+    pub volatility: Volatility,
+    /// Its overloads.
+    pub overloads: Vec<Overload>,
+}
