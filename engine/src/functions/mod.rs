@@ -5,6 +5,7 @@
 //! their symbol. A kernel sees whole columns: it is called once a batch, never once a value, and must give the same rows however
 //! they are batched.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
@@ -95,9 +96,27 @@ pub trait CatalogLookup: std::fmt::Debug + Send + Sync {
     fn relation_size(&self, oid: u32) -> Option<i64>;
 }
 
-/// The code of a scalar function: arguments as declared (each array of `rows` rows), the type the binder computed; gives a `Datum` of that
-/// type's Arrow form.
-pub type Kernel = fn(&Context, &[Datum], rows: usize, &Type) -> Result<Datum>;
+/// The SQL types of a call, which the Arrow types alone do not tell: `to_json` must know text from jsonb, `concat` an oid from a
+/// regclass. Dereferences to the result's type, all that most kernels ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Types<'a> {
+    /// Of the arguments, after casts.
+    pub args: &'a [Type],
+    /// Of the result, as the binder computed it.
+    pub result: &'a Type,
+}
+
+impl Deref for Types<'_> {
+    type Target = Type;
+
+    fn deref(&self) -> &Type {
+        self.result
+    }
+}
+
+/// The code of a scalar function: arguments as declared (each array of `rows` rows) and the types of the call; gives a `Datum` of the
+/// result type's Arrow form.
+pub type Kernel = fn(&Context, &[Datum], rows: usize, &Types<'_>) -> Result<Datum>;
 
 /// One overload of a scalar function.
 #[derive(Debug, Clone)]
