@@ -1,10 +1,11 @@
 //! Weir's SQL: text to a bound logical plan.
 //!
-//! [`types`] is the type system, [`plan`] what the binder makes, [`catalog`] what it asks of the engine. This crate never touches a file, a
-//! thread or a batch of data.
+//! [`parse`] makes syntax trees of text, [`types`] is the type system, [`plan`] what the binder makes, [`catalog`] what it asks of the engine.
+//! This crate never touches a file, a thread or a batch of data.
 
 pub mod catalog;
 pub mod error;
+pub mod parse;
 pub mod plan;
 pub mod statement;
 pub mod types;
