@@ -1,1 +1,73 @@
-fn main() {}
+//! The developer's commands: `cargo xtask ci | tidy | setup | kafka up | kafka down | clients`.
+//!
+//! Everything a command needs beyond a Rust and a C toolchain it fetches itself from package registries, into `.tools` in the
+//! checkout; nothing outside the checkout is relied on but Debian packages that [`setup`] installs.
+
+mod ci;
+mod kafka;
+mod setup;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Weir's developer commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// All that a change must pass: format, clippy, tidy, the tests with a real broker, real clients and PostgreSQL.
+    Ci,
+    /// Check the habits of the house: module docs, file length, unfinished code.
+    Tidy,
+    /// Install what the outside tests need: PostgreSQL, drivers, DuckDB and chdb.
+    Setup,
+    /// A real Apache Kafka in KRaft mode, fetched from Maven Central.
+    Kafka {
+        #[command(subcommand)]
+        action: kafka::Action,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Task::Ci => ci::run(),
+        Task::Tidy => tidy::run(),
+        Task::Setup => setup::run(),
+        Task::Kafka { action } => kafka::run(action),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A command's result: the error is a sentence for the developer.
+type Done<T = ()> = Result<T, String>;
+
+/// The root of the checkout.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("tools/xtask is two below the root").to_path_buf()
+}
+
+/// Where fetched software and running servers' state live: in the checkout, ignored by git.
+fn tools_dir() -> PathBuf {
+    root().join(".tools")
+}
+
+/// Runs a command to its end, echoing it; an exit code other than 0 is an error.
+fn sh(command: &mut Command) -> Done {
+    eprintln!("+ {command:?}");
+    let status = command.status().map_err(|e| format!("cannot run {command:?}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} failed with {status}")) }
+}

@@ -1,0 +1,41 @@
+//! The gate after `cargo test --workspace`: format, clippy, tidy, then the tests that need the outside world.
+
+use std::process::Command;
+
+use crate::{Done, root, setup, sh, tidy};
+
+pub(crate) fn run() -> Done {
+    sh(cargo().args(["fmt", "--all", "--check"]))?;
+    sh(cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        "weir-tests/outside",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    tidy::run()?;
+    setup::run()?;
+    sh(cargo().args(["build", "--release", "--package", "weir-server"]))?;
+    // One at a time: these tests start servers, kill them, and share two cores with a broker.
+    sh(cargo().args([
+        "test",
+        "--release",
+        "--package",
+        "weir-tests",
+        "--features",
+        "outside",
+        "--",
+        "--test-threads",
+        "1",
+        "--nocapture",
+    ]))
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root());
+    command
+}
