@@ -2,7 +2,16 @@
 //!
 //! It never opens a socket and speaks no wire protocol.
 
+pub mod cancel;
+pub mod database;
 pub mod error;
 pub mod functions;
+pub mod ingest;
+pub mod session;
 
+pub use database::{Database, Options, QueryResult};
 pub use error::{Error, ErrorKind, Result};
+pub use ingest::{IngestBatch, IngestTarget, Pressure, SourceOffset, Subscription};
+pub use session::{
+    CancelHandle, CopyIn, CopyOut, Notice, Outcome, Parsed, Prepared, Rows, Session, Severity, TransactionStatus,
+};
