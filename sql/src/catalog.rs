@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::types::Type;
+use crate::value::Value;
 
 /// Names relations, types and settings as one session sees them at one version.
 pub trait Catalog {
@@ -17,6 +18,17 @@ pub trait Catalog {
 
     /// A session setting, such as `timezone`; `None` if there is no such setting.
     fn setting(&self, name: &str) -> Option<String>;
+
+    /// The columns of a call of a table function whose shape depends on its arguments (`read_parquet('…')` looks into the file), which are all
+    /// constants; `None` where the function's signature says it.
+    fn table_function_columns(
+        &self,
+        _name: &str,
+        _args: &[Value],
+        _named_args: &[(String, Value)],
+    ) -> Result<Option<Vec<(String, Type)>>> {
+        Ok(None)
+    }
 }
 
 /// A relation that a query can name.

@@ -12,7 +12,9 @@ pub fn children<'e>(expr: &'e Expr, f: &mut dyn FnMut(&'e Expr)) {
     match &expr.kind {
         ExprKind::Column(_) | ExprKind::Outer { .. } | ExprKind::Literal(_) | ExprKind::Parameter(_) => {}
         ExprKind::Call { args, .. } => args.iter().for_each(f),
-        ExprKind::Cast { expr, .. } | ExprKind::Not(expr) | ExprKind::IsNull(expr) | ExprKind::Field(expr, _) => f(expr),
+        ExprKind::Cast { expr, .. } | ExprKind::Not(expr) | ExprKind::IsNull(expr) | ExprKind::Field(expr, _) => {
+            f(expr)
+        }
         ExprKind::And(list)
         | ExprKind::Or(list)
         | ExprKind::Coalesce(list)
@@ -47,7 +49,9 @@ pub fn children_mut(expr: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
     match &mut expr.kind {
         ExprKind::Column(_) | ExprKind::Outer { .. } | ExprKind::Literal(_) | ExprKind::Parameter(_) => {}
         ExprKind::Call { args, .. } => args.iter_mut().for_each(f),
-        ExprKind::Cast { expr, .. } | ExprKind::Not(expr) | ExprKind::IsNull(expr) | ExprKind::Field(expr, _) => f(expr),
+        ExprKind::Cast { expr, .. } | ExprKind::Not(expr) | ExprKind::IsNull(expr) | ExprKind::Field(expr, _) => {
+            f(expr)
+        }
         ExprKind::And(list)
         | ExprKind::Or(list)
         | ExprKind::Coalesce(list)

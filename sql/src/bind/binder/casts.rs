@@ -118,7 +118,7 @@ fn needed(from: &Type, to: &Type) -> Option<CoercionContext> {
         // ClickHouse's conditions are UInt8.
         (T::Bool, T::UInt8) | (T::UInt8, T::Bool) => Assignment,
 
-        (from, to) if integer && to.is_oid() => Implicit,
+        (_, to) if integer && to.is_oid() => Implicit,
         (from, T::Int4 | T::Int8) if from.is_oid() => Assignment,
         (from, to) if from.is_oid() && to.is_oid() => {
             if *from == T::Oid || *to == T::Oid {

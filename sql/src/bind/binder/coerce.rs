@@ -3,7 +3,9 @@
 //! What is still of type unknown (a bare string, NULL, an untyped parameter) takes the type it is coerced to; an untyped parameter keeps
 //! it. Literals are converted here when that is plain arithmetic, so that plans show `amount > 5.00` and not a cast of a column.
 
-use super::casts::{Category, can_cast, category, integer_digits, integer_width, is_preferred, same_base, wider_numeric};
+use super::casts::{
+    Category, can_cast, category, integer_digits, integer_width, is_preferred, same_base, wider_numeric,
+};
 use super::literal::{cast, convert, integer_value, literal_numeric};
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +27,10 @@ impl Binder<'_> {
         }
         if let Some(literal) = convert(&expr, target) {
             // NULL and unknown go anywhere; a number only where its own type may go, or where nothing is lost.
-            if expr.ty == Type::Unknown || can_cast(&expr.ty, target, CoercionContext::Assignment) || target.is_integer() {
+            if expr.ty == Type::Unknown
+                || can_cast(&expr.ty, target, CoercionContext::Assignment)
+                || target.is_integer()
+            {
                 return Ok(literal);
             }
         }
@@ -214,7 +219,11 @@ impl Candidate {
         }
         if implicit(&other.ty, &self.ty) {
             // Two that go either way (text and name, oid and regclass): the preferred one, or else the first.
-            return Ok(plain(if is_preferred(&other.ty) && implicit(&self.ty, &other.ty) { other.ty } else { self.ty }));
+            return Ok(plain(if is_preferred(&other.ty) && implicit(&self.ty, &other.ty) {
+                other.ty
+            } else {
+                self.ty
+            }));
         }
         if implicit(&self.ty, &other.ty) {
             return Ok(plain(other.ty));

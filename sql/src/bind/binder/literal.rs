@@ -36,7 +36,9 @@ impl Binder<'_> {
             V::Null => Expr::literal(Value::null(Type::Unknown)),
             V::HexStringLiteral(digits) => match i64::from_str_radix(digits, 16) {
                 Ok(value) => integer(i128::from(value)),
-                Err(_) => return Err(Error::new(ErrorKind::Syntax, format!("invalid hexadecimal integer \"{digits}\""))),
+                Err(_) => {
+                    return Err(Error::new(ErrorKind::Syntax, format!("invalid hexadecimal integer \"{digits}\"")));
+                }
             },
             V::Placeholder(name) => return self.bind_parameter(name),
             other => {
@@ -167,7 +169,9 @@ pub(super) fn convert(expr: &Expr, to: &Type) -> Option<Expr> {
     }
     if let Some(text) = value.as_str().filter(|_| value.ty == Type::Unknown) {
         return match to {
-            Type::Text | Type::Name | Type::Varchar(None) | Type::Unknown => Some(Expr::literal(Value::of_text(to.clone(), text))),
+            Type::Text | Type::Name | Type::Varchar(None) | Type::Unknown => {
+                Some(Expr::literal(Value::of_text(to.clone(), text)))
+            }
             Type::Interval => interval(text).map(Expr::literal),
             _ => None,
         };
@@ -271,9 +275,10 @@ impl Binder<'_> {
     pub(super) fn bind_interval(&mut self, interval: &ast::Interval) -> Result<Expr> {
         let unit = match &interval.leading_field {
             None => None,
-            Some(field) => Some(interval_unit(&field.to_string()).ok_or_else(|| {
-                Error::new(ErrorKind::Syntax, format!("interval unit \"{field}\" is not known"))
-            })?),
+            Some(field) => Some(
+                interval_unit(&field.to_string())
+                    .ok_or_else(|| Error::new(ErrorKind::Syntax, format!("interval unit \"{field}\" is not known")))?,
+            ),
         };
         let value = self.bind_expr(&interval.value)?;
         let text = match &value.kind {
