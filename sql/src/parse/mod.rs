@@ -7,13 +7,24 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
+pub mod ast;
+mod copy;
+mod cursor;
 pub mod datatype;
 pub mod dialect;
 mod error;
 mod lexer;
 pub mod names;
+mod session;
+mod show;
+mod statement;
+mod table;
+mod view;
+
+pub use ast::Ast;
+use cursor::Cursor;
 
 /// One statement of a query text. Cheap to keep and to clone.
 #[derive(Debug, Clone)]
@@ -26,13 +37,6 @@ pub struct Parsed {
     pub ast: Arc<Ast>,
 }
 
-/// A statement's syntax.
-#[derive(Debug, Clone)]
-pub enum Ast {
-    /// SELECT, VALUES, TABLE, WITH.
-    Query(Box<sqlparser::ast::Query>),
-}
-
 /// Splits a query text into its statements and parses each. A text without any (`;`, a comment) gives none.
 ///
 /// Errors are in Postgres's form, `syntax error at or near "x"`, with the position in the whole query text.
@@ -41,7 +45,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
         .into_iter()
         .map(|lexed| {
             let (text, offset) = (Arc::from(lexed.text), lexed.offset);
-            let ast = statement(&lexed).map_err(|mut error| {
+            let ast = statement::statement(&mut Cursor::new(&lexed)).map_err(|mut error| {
                 error.position = error.position.map(|position| position + offset);
                 error
             })?;
@@ -50,13 +54,28 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
         .collect()
 }
 
-fn statement(lexed: &lexer::Lexed<'_>) -> Result<Ast> {
-    let mut parser =
-        sqlparser::parser::Parser::new(&dialect::WeirDialect).with_tokens_with_locations(lexed.tokens.clone());
-    let query = parser.parse_query().map_err(|error| error::convert(lexed, error))?;
-    match parser.peek_token_ref() {
-        token if token.token == sqlparser::tokenizer::Token::EOF => Ok(Ast::Query(query)),
-        token => Err(error::near(lexed, token.span.start.column as usize)),
+/// Parses a text that is one query, such as a view's definition.
+pub fn query(sql: &str) -> Result<Box<sqlparser::ast::Query>> {
+    let lexed = one(lexer::lex(sql)?)?;
+    let mut cursor = Cursor::new(&lexed);
+    let query = cursor.query()?;
+    cursor.expect_end()?;
+    Ok(query)
+}
+
+/// Parses a text that is one expression, such as a stored DEFAULT.
+pub fn expr(sql: &str) -> Result<sqlparser::ast::Expr> {
+    let lexed = one(lexer::lex(sql)?)?;
+    let mut cursor = Cursor::new(&lexed);
+    let expr = cursor.expr()?;
+    cursor.expect_end()?;
+    Ok(expr)
+}
+
+fn one(mut statements: Vec<lexer::Lexed<'_>>) -> Result<lexer::Lexed<'_>> {
+    match (statements.pop(), statements.is_empty()) {
+        (Some(lexed), true) => Ok(lexed),
+        _ => Err(Error::new(ErrorKind::Syntax, "syntax error at end of input")),
     }
 }
 

@@ -1,0 +1,190 @@
+//! Syntax trees of statements. Queries and expressions are `sqlparser`'s; definitions, COPY and the rest are our own.
+
+use sqlparser::ast::{DataType, Expr, Query};
+
+use crate::error::Error;
+use crate::statement::{CopyOptions, ObjectName, Statement};
+
+/// A statement's syntax.
+#[derive(Debug, Clone)]
+pub enum Ast {
+    /// SELECT, VALUES, TABLE, WITH.
+    Query(Box<Query>),
+    /// INSERT.
+    Insert(Box<sqlparser::ast::Insert>),
+    /// CREATE TABLE.
+    CreateTable(Box<CreateTable>),
+    /// CREATE VIEW and CREATE MATERIALIZED VIEW.
+    CreateView(Box<CreateView>),
+    /// COPY.
+    Copy(Box<Copy>),
+    /// EXPLAIN.
+    Explain {
+        /// Of what.
+        statement: Box<Ast>,
+        /// ANALYZE.
+        analyze: bool,
+        /// VERBOSE.
+        verbose: bool,
+        /// FORMAT JSON.
+        json: bool,
+    },
+    /// DESCRIBE and SHOW COLUMNS FROM.
+    Describe {
+        /// Of what.
+        name: ObjectName,
+        /// Where the name was written.
+        at: usize,
+    },
+    /// SHOW TABLES and the like: a query over system relations.
+    ShowQuery(Box<Query>),
+    /// EXECUTE name (arguments).
+    Execute {
+        /// Name.
+        name: String,
+        /// Arguments.
+        args: Vec<Expr>,
+    },
+    /// DECLARE name CURSOR FOR query.
+    DeclareCursor {
+        /// Name.
+        name: String,
+        /// The query.
+        query: Box<Query>,
+        /// WITH HOLD.
+        hold: bool,
+    },
+    /// A statement whose meaning no catalogue changes.
+    Ready(Box<Statement>),
+    /// A statement that Weir knows but does not do; the error is given when it is bound, so that a query text before it still runs.
+    Unsupported(Box<Error>),
+}
+
+/// An expression and its text.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The expression.
+    pub expr: Expr,
+    /// As it was written.
+    pub text: String,
+}
+
+/// A name, and where it was written.
+#[derive(Debug, Clone)]
+pub struct Name {
+    /// Folded.
+    pub name: String,
+    /// Character position in the statement, from 1.
+    pub at: usize,
+}
+
+/// CREATE TABLE.
+#[derive(Debug, Clone)]
+pub struct CreateTable {
+    /// Name.
+    pub name: ObjectName,
+    /// TEMPORARY.
+    pub temporary: bool,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// Columns.
+    pub columns: Vec<Column>,
+    /// PRIMARY KEY among the columns.
+    pub primary_key: Option<Vec<Name>>,
+    /// What follows the columns.
+    pub layout: Layout,
+    /// WATERMARK FOR column AS expression.
+    pub watermark: Option<(Name, Written)>,
+    /// AS query.
+    pub source: Option<Box<Query>>,
+    /// WITH NO DATA.
+    pub with_data: bool,
+}
+
+/// A column's definition.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Name.
+    pub name: Name,
+    /// Type; `None` in the column list of CREATE TABLE AS.
+    pub data_type: Option<DataType>,
+    /// NULL or NOT NULL.
+    pub nullable: Option<bool>,
+    /// DEFAULT.
+    pub default: Option<Written>,
+    /// CODEC(…), without the word.
+    pub codec: Option<String>,
+    /// COMMENT.
+    pub comment: Option<String>,
+}
+
+/// Clauses that say how rows are kept.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    /// ENGINE.
+    pub engine: Option<String>,
+    /// Its arguments' text.
+    pub engine_args: Vec<String>,
+    /// PARTITION BY.
+    pub partition_by: Option<Written>,
+    /// ORDER BY: the key's expressions; of `tuple()` none.
+    pub order_by: Option<Vec<Expr>>,
+    /// PRIMARY KEY after the columns: ClickHouse's.
+    pub primary_key: Option<Vec<Expr>>,
+    /// TTL.
+    pub ttl: Option<Written>,
+    /// WITH (…) and SETTINGS, and COMMENT as `comment`; keys in lower case.
+    pub options: Vec<(String, String)>,
+}
+
+/// CREATE VIEW and CREATE MATERIALIZED VIEW.
+#[derive(Debug, Clone)]
+pub struct CreateView {
+    /// Name.
+    pub name: ObjectName,
+    /// MATERIALIZED.
+    pub materialized: bool,
+    /// OR REPLACE.
+    pub or_replace: bool,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// Column names.
+    pub columns: Vec<Name>,
+    /// What stands between name and AS.
+    pub layout: Layout,
+    /// The query.
+    pub query: Box<Query>,
+    /// The query's text.
+    pub text: String,
+    /// Unless WITH NO DATA.
+    pub with_data: bool,
+}
+
+/// COPY.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// A table and columns of it, or a query.
+    pub target: CopyTarget,
+    /// TO rather than FROM.
+    pub to: bool,
+    /// A file, or `None` for STDIN and STDOUT.
+    pub file: Option<String>,
+    /// Options, defaults filled in.
+    pub options: CopyOptions,
+}
+
+/// What COPY names.
+#[derive(Debug, Clone)]
+pub enum CopyTarget {
+    /// `t (a, b)`.
+    Table {
+        /// The table.
+        name: ObjectName,
+        /// Where it was written.
+        at: usize,
+        /// Columns; empty for all.
+        columns: Vec<Name>,
+    },
+    /// `(query)`.
+    Query(Box<Query>),
+}

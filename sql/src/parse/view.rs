@@ -1,0 +1,68 @@
+//! CREATE VIEW and CREATE MATERIALIZED VIEW, with ClickHouse's clauses between the name and AS.
+
+use super::ast::{Ast, CreateView, Layout};
+use super::cursor::Cursor;
+use super::table;
+use crate::error::Result;
+
+/// After CREATE [OR REPLACE] [MATERIALIZED] VIEW.
+pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bool) -> Result<Ast> {
+    if or_replace && materialized {
+        return Err(c
+            .unsupported("CREATE OR REPLACE MATERIALIZED VIEW")
+            .with_hint("Drop it first, in the same transaction."));
+    }
+    let if_not_exists = c.words("IF NOT EXISTS");
+    let name = c.object_name()?;
+    let mut columns = Vec::new();
+    if *c.peek() == sqlparser::tokenizer::Token::LParen {
+        columns = c.names()?;
+    }
+    let mut layout = Layout::default();
+    let mut populate = false;
+    loop {
+        if c.is_word("TO") && materialized {
+            return Err(c
+                .unsupported("CREATE MATERIALIZED VIEW … TO a table")
+                .with_hint("Leave TO out: the view keeps its rows itself."));
+        } else if c.words("POPULATE") {
+            populate = true;
+        } else if c.is_word("REFRESH") {
+            return Err(c
+                .unsupported("REFRESH")
+                .with_hint("Leave it out: a materialized view is brought up to date by every commit."));
+        } else if c.is_word("ON") {
+            return Err(c.unsupported("ON CLUSTER").with_hint("Weir runs on one machine."));
+        } else {
+            let at = c.mark();
+            table::layout(c, &mut layout)?;
+            if c.mark() == at {
+                break;
+            }
+        }
+    }
+    c.expect_words("AS")?;
+    let mark = c.mark();
+    let query = c.query()?;
+    let text = c.text_since(mark);
+    let with_data = table::with_data(c) || populate;
+    if c.is_word("EMIT") {
+        return Err(c.unsupported("EMIT"));
+    }
+    if c.words("WITH") {
+        let _ = c.words("LOCAL") || c.words("CASCADED");
+        return Err(c.unsupported("WITH CHECK OPTION"));
+    }
+    c.expect_end()?;
+    Ok(Ast::CreateView(Box::new(CreateView {
+        name,
+        materialized,
+        or_replace,
+        if_not_exists,
+        columns,
+        layout,
+        query,
+        text,
+        with_data,
+    })))
+}
