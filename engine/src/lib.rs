@@ -7,6 +7,7 @@ pub mod database;
 pub mod error;
 pub mod functions;
 pub mod ingest;
+pub mod kernels;
 pub mod session;
 
 pub use database::{Database, Options, QueryResult};

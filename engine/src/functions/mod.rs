@@ -5,8 +5,14 @@
 //! their symbol. A kernel sees whole columns: it is called once a batch, never once a value, and must give the same rows however
 //! they are batched.
 
+pub mod compare;
+mod detached;
+pub mod registry;
+
 use std::ops::Deref;
 use std::sync::Arc;
+
+pub use registry::{Registry, registry};
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
@@ -134,6 +140,36 @@ pub struct Overload {
     pub strict: bool,
     /// The code.
     pub kernel: Kernel,
+}
+
+impl Overload {
+    /// A strict overload of exactly these argument types.
+    pub fn exact(params: &[Type], returns: Type, kernel: Kernel) -> Overload {
+        Overload::new(params.iter().cloned().map(Param::Exact).collect(), Returns::Exact(returns), kernel)
+    }
+
+    /// A strict overload.
+    pub fn new(params: Vec<Param>, returns: Returns, kernel: Kernel) -> Overload {
+        Overload { params, optional: 0, variadic: false, returns, strict: true, kernel }
+    }
+
+    /// The last `n` arguments may be left off.
+    pub fn optional(mut self, n: usize) -> Overload {
+        self.optional = n;
+        self
+    }
+
+    /// The last argument may be repeated.
+    pub fn variadic(mut self) -> Overload {
+        self.variadic = true;
+        self
+    }
+
+    /// The kernel wants to see NULLs.
+    pub fn lax(mut self) -> Overload {
+        self.strict = false;
+        self
+    }
 }
 
 /// A scalar function or operator.

@@ -1,0 +1,1 @@
+//! sqrt, ln, exp, log and power, to the digits that Postgres chooses.
