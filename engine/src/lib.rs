@@ -2,9 +2,11 @@
 //!
 //! It never opens a socket and speaks no wire protocol.
 
+pub mod aggregates;
 pub mod cancel;
 pub mod database;
 pub mod error;
+pub mod exec;
 pub mod functions;
 pub mod ingest;
 pub mod kernels;

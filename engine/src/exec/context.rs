@@ -1,0 +1,134 @@
+//! What a query runs in: [`QueryContext`], and the doors through which it finds rows ([`Relations`], [`TableFunction`]).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use weir_sql::Value;
+use weir_sql::catalog::{Param, Relation, Returns};
+use weir_sql::plan::OutputColumn;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::memory::QueryMemory;
+use crate::functions::Context;
+
+/// Everything a query needs besides its plan.
+#[derive(Clone)]
+pub struct QueryContext {
+    /// What kernels may ask.
+    pub functions: Arc<Context>,
+    /// Where relations' rows are.
+    pub relations: Arc<dyn Relations>,
+    /// `$1`, `$2`, …
+    pub parameters: Vec<Value>,
+    /// The threads it runs on. With one thread everything runs on the caller's.
+    pub pool: Arc<rayon::ThreadPool>,
+    /// Rows of a batch, where an operator is free to choose.
+    pub batch_rows: usize,
+    /// What it may hold.
+    pub memory: Arc<QueryMemory>,
+    /// Whether it shall end.
+    pub cancel: Cancel,
+}
+
+impl fmt::Debug for QueryContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryContext").field("batch_rows", &self.batch_rows).finish_non_exhaustive()
+    }
+}
+
+impl QueryContext {
+    /// The same with other relations.
+    pub fn with_relations(&self, relations: Arc<dyn Relations>) -> QueryContext {
+        QueryContext { relations, ..self.clone() }
+    }
+
+    /// The value of a parameter.
+    pub fn parameter(&self, index: usize) -> Result<&Value> {
+        self.parameters.get(index).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidParameter, format!("there is no value for parameter ${}", index + 1))
+        })
+    }
+}
+
+/// Finds the rows of relations, in the one snapshot that the query reads.
+pub trait Relations: Send + Sync {
+    /// Where this relation's rows are.
+    fn rows(&self, relation: &Relation) -> Result<RelationRows>;
+}
+
+/// Where rows are.
+#[derive(Clone)]
+pub enum RelationRows {
+    /// Here: all columns of the relation, in order.
+    Batches(Vec<RecordBatch>),
+}
+
+/// Relations whose rows are given, by oid, and others' for the rest: what a view's plan runs over when one commit brings rows.
+pub struct Substituted {
+    /// Rows in place of a relation's own.
+    pub rows: HashMap<u32, Vec<RecordBatch>>,
+    /// Where all others are.
+    pub others: Option<Arc<dyn Relations>>,
+}
+
+impl Relations for Substituted {
+    fn rows(&self, relation: &Relation) -> Result<RelationRows> {
+        match (self.rows.get(&relation.oid), &self.others) {
+            (Some(rows), _) => Ok(RelationRows::Batches(rows.clone())),
+            (None, Some(others)) => others.rows(relation),
+            (None, None) => Err(Error::internal(format!("no rows for relation \"{}\"", relation.name))),
+        }
+    }
+}
+
+/// A call of a table function.
+#[derive(Clone, Copy)]
+pub struct TableCall<'a> {
+    /// The query.
+    pub context: &'a QueryContext,
+    /// Positional arguments.
+    pub args: &'a [Value],
+    /// `name => value` arguments.
+    pub named: &'a [(String, Value)],
+    /// The columns that it shall put out, `ordinality` not among them.
+    pub columns: &'a [OutputColumn],
+}
+
+/// The rows of a table function, batch after batch; asked by one thread at a time.
+pub trait TableRows: Send {
+    /// The next rows: columns as the call asked; `None` at the end.
+    fn next(&mut self) -> Result<Option<RecordBatch>>;
+}
+
+/// One overload of a table function.
+#[derive(Debug, Clone)]
+pub struct TableOverload {
+    /// What its arguments must be.
+    pub params: Vec<Param>,
+    /// How many of them may be left off at the end.
+    pub optional: usize,
+    /// Whether the last may be repeated.
+    pub variadic: bool,
+    /// A record, or the type of its one column.
+    pub returns: Returns,
+    /// Its rows.
+    pub open: fn(&TableCall<'_>) -> Result<Box<dyn TableRows>>,
+}
+
+/// A function that gives rows.
+#[derive(Debug, Clone)]
+pub struct TableFunction {
+    /// Its name, then its other names.
+    pub names: &'static [&'static str],
+    /// Its family.
+    pub family: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+    /// A FROM item and what it gives; empty where there is none.
+    pub example: (&'static str, &'static str),
+    /// Its overloads.
+    pub overloads: Vec<TableOverload>,
+}

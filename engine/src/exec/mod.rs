@@ -1,0 +1,101 @@
+//! Execution: a bound plan to rows.
+//!
+//! [`run`] turns a [`Plan`] into a tree of operators (`physical`), each with its compiled expressions, opens it, and gives a
+//! [`RowStream`]. Opening an operator runs what must be complete before its first row (build sides, groups, sorts); the rest flows
+//! morsel by morsel as the stream is read (`pipeline`). [`explain`] shows the tree.
+//!
+//! Invariants: an answer does not depend on the number of threads or on the batch size; whatever grows has asked the memory broker
+//! ([`memory`]); every morsel and every long loop asks whether the query was cancelled.
+
+pub mod batch;
+pub mod context;
+pub mod memory;
+mod operator;
+mod operators;
+mod pipeline;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use weir_sql::plan::{OutputColumn, Plan};
+
+pub use context::{
+    QueryContext, RelationRows, Relations, Substituted, TableCall, TableFunction, TableOverload, TableRows,
+};
+pub use memory::{Broker, QueryMemory};
+
+use crate::error::Result;
+use operator::Node;
+
+/// Runs a plan. The work happens while the stream is read, on the context's pool and the reader's own thread.
+pub fn run(plan: &Plan, context: &Arc<QueryContext>) -> Result<RowStream> {
+    RowStream::new(operators::compile(plan, context)?, context)
+}
+
+/// Rows of a query, computed as they are asked for. Dropping it ends the query.
+pub struct RowStream {
+    node: Arc<Node>,
+    context: Arc<QueryContext>,
+    schema: SchemaRef,
+    reader: Option<pipeline::Reader>,
+    finished: bool,
+}
+
+impl RowStream {
+    fn new(node: Node, context: &Arc<QueryContext>) -> Result<RowStream> {
+        let schema = batch::schema_of(&node.columns);
+        Ok(RowStream { node: Arc::new(node), context: context.clone(), schema, reader: None, finished: false })
+    }
+
+    /// What the rows look like.
+    pub fn columns(&self) -> &[OutputColumn] {
+        &self.node.columns
+    }
+
+    /// The same as an Arrow schema, SQL types in the fields' metadata.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The next rows, never an empty batch; `None` at the end. Blocks until there are some.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<RecordBatch>> {
+        if self.finished {
+            return Ok(None);
+        }
+        let result = self.advance();
+        if !matches!(result, Ok(Some(_))) {
+            self.finished = true;
+            self.reader = None;
+        }
+        result
+    }
+
+    fn advance(&mut self) -> Result<Option<RecordBatch>> {
+        if self.reader.is_none() {
+            self.context.cancel.check()?;
+            let source = self.node.open(&self.context)?;
+            self.reader = Some(pipeline::Reader::new(&self.context, source));
+        }
+        let batch = match &mut self.reader {
+            Some(reader) => reader.next()?,
+            None => None,
+        };
+        batch.map(|batch| batch.into_record(&self.schema)).transpose()
+    }
+
+    /// All rows that are left.
+    pub fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next()? {
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
+    /// The most bytes the query held at once.
+    pub fn memory_peak(&self) -> usize {
+        self.context.memory.peak()
+    }
+}

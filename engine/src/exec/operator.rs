@@ -1,0 +1,141 @@
+//! What every operator is: [`Operator`], wrapped in a [`Node`] that counts for EXPLAIN ANALYZE.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use weir_sql::Type;
+use weir_sql::plan::OutputColumn;
+
+use crate::error::Result;
+use crate::exec::context::QueryContext;
+use crate::exec::memory::Reservation;
+use crate::exec::pipeline::{Source, Task};
+
+/// What EXPLAIN says of an operator.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Description {
+    /// Its line: `Seq Scan on events`.
+    pub(crate) name: String,
+    /// Lines under it: (`Filter`, `(x > 1)`).
+    pub(crate) details: Vec<(&'static str, String)>,
+}
+
+impl Description {
+    /// An operator with nothing more to say.
+    pub(crate) fn new(name: impl Into<String>) -> Description {
+        Description { name: name.into(), details: Vec::new() }
+    }
+
+    /// And this line under it.
+    pub(crate) fn with(mut self, key: &'static str, value: impl Into<String>) -> Description {
+        self.details.push((key, value.into()));
+        self
+    }
+}
+
+/// A compiled operator.
+pub(crate) trait Operator: Send + Sync {
+    /// For EXPLAIN.
+    fn describe(&self) -> Description;
+
+    /// Its inputs.
+    fn children(&self) -> Vec<&Node>;
+
+    /// Runs what must be complete before the first row, and gives the rows. May be called several times, one run each.
+    fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>>;
+
+    /// How many rows it will about give, for EXPLAIN; what its input gives, unless it knows better.
+    fn estimate(&self) -> f64 {
+        self.children().first().map_or(1.0, |child| child.operator.estimate())
+    }
+}
+
+/// What an operator did.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) rows: AtomicU64,
+    pub(crate) loops: AtomicU64,
+    /// Nanoseconds since the first opening at which the first row came, and the last.
+    pub(crate) first: AtomicU64,
+    pub(crate) last: AtomicU64,
+    pub(crate) memory: AtomicUsize,
+    /// Lines that only a run can tell: granules read and pruned.
+    pub(crate) notes: Mutex<Vec<(&'static str, String)>>,
+    started: Mutex<Option<Instant>>,
+}
+
+impl Metrics {
+    /// Adds a line.
+    pub(crate) fn note(&self, key: &'static str, value: impl Into<String>) {
+        self.notes.lock().push((key, value.into()));
+    }
+
+    /// Counts what a reservation held.
+    pub(crate) fn held(&self, reservation: &Reservation) {
+        self.memory.fetch_add(reservation.peak(), Ordering::Relaxed);
+    }
+
+    fn elapsed(&self) -> u64 {
+        self.started.lock().map_or(0, |started| started.elapsed().as_nanos() as u64)
+    }
+}
+
+/// An operator in a tree.
+pub(crate) struct Node {
+    pub(crate) operator: Box<dyn Operator>,
+    pub(crate) columns: Vec<OutputColumn>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Node {
+    /// An operator that puts out these columns.
+    pub(crate) fn new(operator: impl Operator + 'static, columns: &[OutputColumn]) -> Node {
+        Node { operator: Box::new(operator), columns: columns.to_vec(), metrics: Arc::default() }
+    }
+
+    /// Opens the operator; its rows and time are counted.
+    pub(crate) fn open(&self, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
+        self.metrics.started.lock().get_or_insert_with(Instant::now);
+        self.metrics.loops.fetch_add(1, Ordering::Relaxed);
+        let input = self.operator.open(context, &self.metrics)?;
+        self.metrics.last.fetch_max(self.metrics.elapsed(), Ordering::Relaxed);
+        Ok(Arc::new(Counted { input, metrics: self.metrics.clone() }))
+    }
+
+    /// The types of its columns.
+    pub(crate) fn types(&self) -> Vec<Type> {
+        self.columns.iter().map(|c| c.ty.clone()).collect()
+    }
+}
+
+/// Counts what passes.
+struct Counted {
+    input: Arc<dyn Source>,
+    metrics: Arc<Metrics>,
+}
+
+impl Source for Counted {
+    fn claim(&self) -> Result<Option<Task>> {
+        let Some(task) = self.input.claim()? else { return Ok(None) };
+        let metrics = self.metrics.clone();
+        Ok(Some(Box::new(move |emit| {
+            let mut rows = 0;
+            let result = task(&mut |batch| {
+                if rows == 0 && metrics.first.load(Ordering::Relaxed) == 0 {
+                    metrics.first.store(metrics.elapsed().max(1), Ordering::Relaxed);
+                }
+                rows += batch.rows as u64;
+                emit(batch)
+            });
+            metrics.rows.fetch_add(rows, Ordering::Relaxed);
+            metrics.last.fetch_max(metrics.elapsed(), Ordering::Relaxed);
+            result
+        })))
+    }
+
+    fn morsels(&self) -> Option<usize> {
+        self.input.morsels()
+    }
+}

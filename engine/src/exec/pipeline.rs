@@ -1,0 +1,414 @@
+//! How rows move: sources of morsels, sinks that drain them, and the reader that keeps their order.
+//!
+//! A [`Source`] hands out [`Task`]s. Claiming is cheap and gives an order; running a task, on any thread, gives the morsel's rows batch
+//! after batch. A streaming operator (filter, project, the probe side of a join) is a source around a source: it wraps the task it
+//! claims, so that a pipeline is a chain of closures, one allocation an operator and morsel. A pipeline breaker (aggregate, sort, the build
+//! side of a join) drains its input when it is opened ([`drain`]: all threads claim, each into a local state, which the operator then
+//! combines), and is a source of its results.
+//!
+//! Order: rows of an earlier claim come before those of a later one, so that each row has a position that does not depend on threads;
+//! [`Reader`] gives the batches back in that order, with at most a window of morsels in flight. The reader's caller drives it: nothing
+//! runs ahead of the window, no pool thread ever waits for a consumer, and dropping the reader stops what is in flight.
+//!
+//! Work that is started on a pool thread (a correlated subquery inside an expression) runs on that thread alone: it neither waits for
+//! the pool nor floods it.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::exec::batch::Batch;
+use crate::exec::context::QueryContext;
+use crate::exec::memory::Reservation;
+
+/// Takes the batches of a morsel; an error ends the morsel.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(Batch) -> Result<()>;
+
+/// A morsel that was claimed: gives its rows when it is run.
+pub(crate) type Task = Box<dyn FnOnce(Emit<'_>) -> Result<()> + Send>;
+
+/// Rows, in morsels.
+pub(crate) trait Source: Send + Sync {
+    /// The next morsel; `None` when there are no more. Called by one thread at a time.
+    fn claim(&self) -> Result<Option<Task>>;
+
+    /// How many morsels there are at the most, if that is known.
+    fn morsels(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// Batches that are there already; each is a morsel.
+pub(crate) struct Batches {
+    batches: Arc<Vec<Batch>>,
+    next: AtomicUsize,
+}
+
+impl Batches {
+    /// A source of these.
+    pub(crate) fn new(batches: Vec<Batch>) -> Batches {
+        Batches { batches: Arc::new(batches), next: AtomicUsize::new(0) }
+    }
+
+    /// A source of these, which others hold as well.
+    pub(crate) fn shared(batches: Arc<Vec<Batch>>) -> Batches {
+        Batches { batches, next: AtomicUsize::new(0) }
+    }
+}
+
+impl Source for Batches {
+    fn claim(&self) -> Result<Option<Task>> {
+        let i = self.next.fetch_add(1, Ordering::Relaxed);
+        let Some(batch) = self.batches.get(i).cloned() else { return Ok(None) };
+        Ok(Some(Box::new(move |emit| if batch.rows > 0 { emit(batch) } else { Ok(()) })))
+    }
+
+    fn morsels(&self) -> Option<usize> {
+        Some(self.batches.len())
+    }
+}
+
+/// A source of `count` morsels that are computed by number.
+pub(crate) struct Numbered<F> {
+    count: usize,
+    next: AtomicUsize,
+    read: Arc<F>,
+}
+
+impl<F> Numbered<F>
+where
+    F: Fn(usize, Emit<'_>) -> Result<()> + Send + Sync + 'static,
+{
+    /// Morsel `i` gives the rows that `read(i, …)` emits.
+    pub(crate) fn new(count: usize, read: F) -> Numbered<F> {
+        Numbered { count, next: AtomicUsize::new(0), read: Arc::new(read) }
+    }
+}
+
+impl<F> Source for Numbered<F>
+where
+    F: Fn(usize, Emit<'_>) -> Result<()> + Send + Sync + 'static,
+{
+    fn claim(&self) -> Result<Option<Task>> {
+        let i = self.next.fetch_add(1, Ordering::Relaxed);
+        if i >= self.count {
+            return Ok(None);
+        }
+        let read = self.read.clone();
+        Ok(Some(Box::new(move |emit| read(i, emit))))
+    }
+
+    fn morsels(&self) -> Option<usize> {
+        Some(self.count)
+    }
+}
+
+/// A source whose morsels are another's, with each batch passed through a function.
+pub(crate) struct Mapped<F> {
+    input: Arc<dyn Source>,
+    map: Arc<F>,
+}
+
+impl<F> Mapped<F>
+where
+    F: Fn(Batch, Emit<'_>) -> Result<()> + Send + Sync + 'static,
+{
+    /// Emits what `map` makes of each batch.
+    pub(crate) fn new(input: Arc<dyn Source>, map: F) -> Mapped<F> {
+        Mapped { input, map: Arc::new(map) }
+    }
+}
+
+impl<F> Source for Mapped<F>
+where
+    F: Fn(Batch, Emit<'_>) -> Result<()> + Send + Sync + 'static,
+{
+    fn claim(&self) -> Result<Option<Task>> {
+        let Some(task) = self.input.claim()? else { return Ok(None) };
+        let map = self.map.clone();
+        Ok(Some(Box::new(move |emit| task(&mut |batch| map(batch, emit)))))
+    }
+
+    fn morsels(&self) -> Option<usize> {
+        self.input.morsels()
+    }
+}
+
+/// Sources one after the other.
+pub(crate) struct Chained {
+    sources: Vec<Arc<dyn Source>>,
+    current: AtomicUsize,
+}
+
+impl Chained {
+    /// The rows of the first, then of the second, …
+    pub(crate) fn new(sources: Vec<Arc<dyn Source>>) -> Chained {
+        Chained { sources, current: AtomicUsize::new(0) }
+    }
+}
+
+impl Source for Chained {
+    fn claim(&self) -> Result<Option<Task>> {
+        loop {
+            let current = self.current.load(Ordering::Relaxed);
+            let Some(source) = self.sources.get(current) else { return Ok(None) };
+            if let Some(task) = source.claim()? {
+                return Ok(Some(task));
+            }
+            self.current.store(current + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn morsels(&self) -> Option<usize> {
+        self.sources.iter().map(|s| s.morsels()).sum()
+    }
+}
+
+/// Whether work started here has to stay on this thread.
+fn alone(context: &QueryContext) -> bool {
+    context.pool.current_num_threads() == 1 || rayon::current_thread_index().is_some()
+}
+
+/// Runs a task; a panic in it is an error of the query, not the end of the process.
+fn run_task(task: Task, emit: Emit<'_>) -> Result<()> {
+    guard(|| task(emit))
+}
+
+fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|s| s.to_string())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(Error::internal(format!("a bug in query execution: {text}")))
+    })
+}
+
+/// Takes all rows of a source on all threads: each has a local state, made by `new`, and `each` adds a batch to it. The second argument of
+/// `each` is the position of the batch's first row; rows that follow have the next positions. Gives the local states, in no order.
+pub(crate) fn drain<L, N, E>(context: &QueryContext, source: &dyn Source, new: N, each: E) -> Result<Vec<L>>
+where
+    L: Send,
+    N: Fn() -> Result<L> + Sync,
+    E: Fn(&mut L, u64, Batch) -> Result<()> + Sync,
+{
+    let claims = Mutex::new(0_u64);
+    let failed: Mutex<Option<Error>> = Mutex::new(None);
+    let locals = Mutex::new(Vec::new());
+    let stop = AtomicBool::new(false);
+    let work = || {
+        let result = guard(|| {
+            let mut local = new()?;
+            while !stop.load(Ordering::Relaxed) {
+                context.cancel.check()?;
+                let (order, task) = {
+                    let mut order = claims.lock();
+                    let Some(task) = source.claim()? else { break };
+                    *order += 1;
+                    (*order - 1, task)
+                };
+                let mut at = order << 32;
+                task(&mut |batch| {
+                    context.cancel.check()?;
+                    let rows = batch.rows as u64;
+                    each(&mut local, at, batch)?;
+                    at += rows;
+                    Ok(())
+                })?;
+            }
+            Ok(local)
+        });
+        match result {
+            Ok(local) => locals.lock().push(local),
+            Err(error) => {
+                stop.store(true, Ordering::Relaxed);
+                failed.lock().get_or_insert(error);
+            }
+        }
+    };
+    let threads = context.pool.current_num_threads().min(source.morsels().unwrap_or(usize::MAX)).max(1);
+    if threads == 1 || alone(context) {
+        work();
+    } else {
+        context.pool.scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|_| work());
+            }
+        });
+    }
+    match failed.into_inner() {
+        Some(error) => Err(error),
+        None => Ok(locals.into_inner()),
+    }
+}
+
+/// Runs `work(i)` for each `i` below `count` on all threads; results in order.
+pub(crate) fn parallel<T, W>(context: &QueryContext, count: usize, work: W) -> Result<Vec<T>>
+where
+    T: Send,
+    W: Fn(usize) -> Result<T> + Sync,
+{
+    use rayon::prelude::*;
+    if count <= 1 || alone(context) {
+        return (0..count).map(work).collect();
+    }
+    context.pool.install(|| {
+        (0..count)
+            .into_par_iter()
+            .map(|i| {
+                guard(|| {
+                    context.cancel.check()?;
+                    work(i)
+                })
+            })
+            .collect()
+    })
+}
+
+/// All rows of a source, in order.
+pub(crate) fn collect(
+    context: &Arc<QueryContext>,
+    source: Arc<dyn Source>,
+    owner: &'static str,
+) -> Result<(Vec<Batch>, Reservation)> {
+    let mut reservation = context.memory.reservation(owner);
+    let mut locals = drain(
+        context,
+        source.as_ref(),
+        || Ok((Vec::new(), context.memory.reservation(owner))),
+        |(batches, held), at, batch| {
+            held.grow(batch.bytes())?;
+            batches.push((at, batch));
+            Ok(())
+        },
+    )?;
+    let mut all = Vec::new();
+    for (batches, held) in &mut locals {
+        all.append(batches);
+        let bytes = held.bytes();
+        held.resize(0)?;
+        reservation.grow(bytes)?;
+    }
+    all.sort_unstable_by_key(|(at, _)| *at);
+    Ok((all.into_iter().map(|(_, batch)| batch).collect(), reservation))
+}
+
+/// What a morsel gave, with the memory it holds until the reader passes it on.
+type Finished = Result<(Vec<Batch>, Reservation)>;
+
+/// Reads a source in order.
+pub(crate) struct Reader {
+    context: Arc<QueryContext>,
+    source: Arc<dyn Source>,
+    window: usize,
+    claimed: u64,
+    passed: u64,
+    running: usize,
+    exhausted: bool,
+    finished: HashMap<u64, Finished>,
+    ready: VecDeque<Batch>,
+    held: Option<Reservation>,
+    stop: Arc<AtomicBool>,
+    channel: (Sender<(u64, Finished)>, Receiver<(u64, Finished)>),
+}
+
+impl Reader {
+    /// Starts nothing yet.
+    pub(crate) fn new(context: &Arc<QueryContext>, source: Arc<dyn Source>) -> Reader {
+        let one = alone(context) || source.morsels().is_some_and(|n| n <= 1);
+        Reader {
+            context: context.clone(),
+            source,
+            window: if one { 0 } else { 2 * context.pool.current_num_threads() },
+            claimed: 0,
+            passed: 0,
+            running: 0,
+            exhausted: false,
+            finished: HashMap::new(),
+            ready: VecDeque::new(),
+            held: None,
+            stop: Arc::default(),
+            channel: unbounded(),
+        }
+    }
+
+    /// The next batch, never an empty one; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Batch>> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some(batch));
+            }
+            self.held = None;
+            self.context.cancel.check()?;
+            if let Some(finished) = self.finished.remove(&self.passed) {
+                self.passed += 1;
+                let (batches, held) = finished?;
+                self.ready.extend(batches);
+                self.held = Some(held);
+                continue;
+            }
+            if self.window == 0 {
+                let Some(task) = self.source.claim()? else { return Ok(None) };
+                let (ready, context) = (&mut self.ready, &self.context);
+                run_task(task, &mut |batch| {
+                    context.cancel.check()?;
+                    if batch.rows > 0 {
+                        ready.push_back(batch);
+                    }
+                    Ok(())
+                })?;
+                continue;
+            }
+            while !self.exhausted && self.running + self.finished.len() < self.window {
+                self.start()?;
+            }
+            if self.running == 0 {
+                return Ok(None);
+            }
+            let Ok((order, finished)) = self.channel.1.recv() else { return Ok(None) };
+            self.running -= 1;
+            self.finished.insert(order, finished);
+        }
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let Some(task) = self.source.claim()? else {
+            self.exhausted = true;
+            return Ok(());
+        };
+        let order = self.claimed;
+        self.claimed += 1;
+        self.running += 1;
+        let (context, stop, sender) = (self.context.clone(), self.stop.clone(), self.channel.0.clone());
+        self.context.pool.spawn(move || {
+            let mut batches = Vec::new();
+            let mut held = context.memory.reservation("Result");
+            let result = run_task(task, &mut |batch| {
+                context.cancel.check()?;
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::internal("nobody reads the result any more"));
+                }
+                if batch.rows > 0 {
+                    held.grow(batch.bytes())?;
+                    batches.push(batch);
+                }
+                Ok(())
+            });
+            // The reader may be gone: then nobody wants to know.
+            let _ = sender.send((order, result.map(|()| (batches, held))));
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
