@@ -38,6 +38,12 @@ pub enum ErrorKind {
     InvalidArgumentForLogarithm,
     /// An array subscript or dimension that is wrong (2202E).
     ArraySubscript,
+    /// A substring of a negative length (22011).
+    Substring,
+    /// An escape in a pattern or text that is malformed (22025).
+    InvalidEscape,
+    /// A result or argument past a fixed limit (54000).
+    ProgramLimit,
     /// Malformed input of COPY (22P04).
     BadCopyFile,
     /// A subquery gave more than one row (21000).

@@ -6,8 +6,20 @@
 //! they are batched.
 
 pub mod compare;
+mod declare;
 mod detached;
+mod encode;
+mod families;
+mod like;
+pub mod quote;
+mod regex;
+mod regex_clickhouse;
+mod regex_syntax;
 pub mod registry;
+mod rows;
+mod string;
+mod string_parts;
+mod text_list;
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -70,7 +70,7 @@ pub struct FunctionRow {
 }
 
 /// Each family's declarations. A new family is added here.
-const SCALAR_FAMILIES: &[fn() -> Vec<ScalarFunction>] = &[super::compare::functions];
+const SCALAR_FAMILIES: &[fn() -> Vec<ScalarFunction>] = &[super::compare::functions, super::families::functions];
 
 /// The process's functions.
 pub fn registry() -> &'static Registry {

@@ -1,0 +1,16 @@
+//! The list of the families of text, time, json, array and system functions, for the registry.
+
+use super::ScalarFunction;
+
+/// All their declarations.
+pub(crate) fn functions() -> Vec<ScalarFunction> {
+    const FAMILIES: &[fn() -> Vec<ScalarFunction>] = &[
+        super::string::functions,
+        super::string_parts::functions,
+        super::quote::functions,
+        super::encode::functions,
+        super::like::functions,
+        super::regex::functions,
+    ];
+    FAMILIES.iter().flat_map(|family| family()).collect()
+}
