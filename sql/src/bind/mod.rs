@@ -1,5 +1,92 @@
 //! Binding: syntax trees to [`crate::plan`] and [`crate::statement`], against a [`crate::catalog::Catalog`].
+//!
+//! [`bind`] looks at what kind of statement it is. Queries and expressions are [`binder`]'s; definitions (`ddl`, `view`, `layout`), INSERT, COPY and the
+//! rest (`utility`) have a file each, and call the binder for the expressions in them.
+
+use crate::catalog::{Catalog, Functions};
+use crate::error::Result;
+use crate::parse::{Ast, Parsed};
+use crate::plan::OutputColumn;
+use crate::statement::{Bound, Statement};
+use crate::types::Type;
 
 pub mod binder;
+mod copy;
+mod ddl;
+mod insert;
+mod layout;
+mod utility;
+mod view;
 
 pub use binder::{Binder, CoercionContext};
+
+/// What a statement means at one version of the catalogue. `parameter_types` are what the client said of `$1`, `$2`, …; the result has the
+/// types of all of them.
+///
+/// Positions of errors are in the query text that `parsed` came from, like [`crate::parse::parse`]'s.
+pub fn bind(
+    parsed: &Parsed,
+    catalog: &dyn Catalog,
+    functions: &dyn Functions,
+    parameter_types: &[Option<Type>],
+) -> Result<Bound> {
+    let world = World { catalog, functions, parameter_types };
+    let mut binder = world.binder();
+    bind_ast(&world, &mut binder, &parsed.ast)
+        .and_then(|(statement, columns)| Ok(Bound { statement, columns, parameters: binder.finish()? }))
+        .map_err(|mut error| {
+            error.position = error.position.map(|position| position + parsed.offset);
+            error
+        })
+}
+
+/// What statements are bound against.
+struct World<'a> {
+    catalog: &'a dyn Catalog,
+    functions: &'a dyn Functions,
+    parameter_types: &'a [Option<Type>],
+}
+
+impl<'a> World<'a> {
+    /// A binder of its own, for what is bound only to look at it.
+    fn binder(&self) -> Binder<'a> {
+        Binder::new(self.catalog, self.functions, self.parameter_types)
+    }
+}
+
+/// A statement and the columns of its result.
+type BoundAst = (Statement, Vec<OutputColumn>);
+
+fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<BoundAst> {
+    match ast {
+        Ast::Query(query) => {
+            let plan = binder.bind_query(query)?;
+            let columns = plan.columns().to_vec();
+            Ok((Statement::Query(plan), columns))
+        }
+        Ast::Insert(insert) => insert::insert(world, binder, insert),
+        Ast::CreateTable(table) => Ok((ddl::create_table(binder, table)?, Vec::new())),
+        Ast::CreateView(view) => Ok((view::create_view(binder, view)?, Vec::new())),
+        Ast::Copy(copy) => Ok((copy::copy(world, binder, copy)?, Vec::new())),
+        Ast::Explain { statement, analyze, verbose, json } => {
+            let (statement, _) = bind_ast(world, binder, statement)?;
+            Ok(utility::explain(statement, *analyze, *verbose, *json))
+        }
+        Ast::Describe { name, at } => utility::describe(world, name, *at),
+        Ast::ShowQuery(query) => {
+            let plan = binder.bind_query(query)?;
+            let columns = plan.columns().to_vec();
+            Ok((Statement::ShowQuery(plan), columns))
+        }
+        Ast::Execute { name, args } => {
+            let args = args.iter().map(|arg| binder.bind_expr_over(arg, &[])).collect::<Result<_>>()?;
+            Ok((Statement::Execute { name: name.clone(), args }, Vec::new()))
+        }
+        Ast::DeclareCursor { name, query, hold } => {
+            let plan = binder.bind_query(query)?;
+            Ok((Statement::DeclareCursor { name: name.clone(), plan, hold: *hold }, Vec::new()))
+        }
+        Ast::Ready(statement) => utility::ready(world, statement),
+        Ast::Unsupported(error) => Err((**error).clone()),
+    }
+}

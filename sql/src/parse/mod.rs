@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::statement::Statement;
 
 pub mod ast;
 mod copy;
@@ -35,6 +36,13 @@ pub struct Parsed {
     pub offset: usize,
     /// What it says. Columns of spans in it are character positions in `text`, from 1; lines are always 1.
     pub ast: Arc<Ast>,
+}
+
+impl Parsed {
+    /// The statement that is none: what a text without statements stands for, where a client prepares one.
+    pub fn empty() -> Parsed {
+        Parsed { text: Arc::from(""), offset: 0, ast: Arc::new(Ast::Ready(Box::new(Statement::Empty))) }
+    }
 }
 
 /// Splits a query text into its statements and parses each. A text without any (`;`, a comment) gives none.

@@ -1,0 +1,59 @@
+//! CREATE VIEW and CREATE MATERIALIZED VIEW: the query, its columns' names, and how a materialized view's states are kept.
+
+use super::{Binder, layout};
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::ast::CreateView;
+use crate::plan::OutputColumn;
+use crate::statement::{CreateMaterializedView, Statement};
+
+/// CREATE VIEW and CREATE MATERIALIZED VIEW.
+pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<Statement> {
+    let plan = binder.bind_query(&view.query)?;
+    let mut columns: Vec<OutputColumn> =
+        plan.columns().iter().map(|column| OutputColumn { origin: None, ..column.clone() }).collect();
+    if view.columns.len() > columns.len() {
+        let at = view.columns[columns.len()].at;
+        return Err(Error::new(ErrorKind::Syntax, "CREATE VIEW specifies more column names than columns").at(at));
+    }
+    for (column, name) in columns.iter_mut().zip(&view.columns) {
+        column.name = name.name.clone();
+    }
+    for (at, column) in columns.iter().enumerate() {
+        if columns[..at].iter().any(|other| other.name == column.name) {
+            let message = format!("column \"{}\" specified more than once", column.name);
+            return Err(Error::new(ErrorKind::DuplicateColumn, message));
+        }
+    }
+    if !view.materialized {
+        return Ok(Statement::CreateView {
+            name: view.name.clone(),
+            or_replace: view.or_replace,
+            if_not_exists: view.if_not_exists,
+            query: view.text.clone(),
+            columns,
+        });
+    }
+    check_engine(view.layout.engine.as_deref())?;
+    let layout = layout::layout(binder, &view.layout, &columns, &[])?;
+    Ok(Statement::CreateMaterializedView(CreateMaterializedView {
+        name: view.name.clone(),
+        if_not_exists: view.if_not_exists,
+        query: view.text.clone(),
+        plan,
+        columns,
+        layout,
+        with_data: view.with_data,
+    }))
+}
+
+/// Whatever the MergeTree, a view is kept equal to its query: SummingMergeTree does not sum what is no sum.
+fn check_engine(engine: Option<&str>) -> Result<()> {
+    match engine {
+        Some(engine) if !engine.to_ascii_lowercase().ends_with("mergetree") => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("ENGINE = {engine} is not supported for a materialized view"),
+        )
+        .with_hint("Leave ENGINE out, or use one of the MergeTree family.")),
+        _ => Ok(()),
+    }
+}
