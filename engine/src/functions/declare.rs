@@ -103,23 +103,3 @@ impl ScalarFunction {
         self
     }
 }
-
-impl Overload {
-    /// Lets the last `count` arguments be left off.
-    pub(crate) fn optional(mut self, count: usize) -> Overload {
-        self.optional = count;
-        self
-    }
-
-    /// Lets the last argument be repeated.
-    pub(crate) fn variadic(mut self) -> Overload {
-        self.variadic = true;
-        self
-    }
-
-    /// Has the kernel decide what NULL arguments give.
-    pub(crate) fn called_on_null(mut self) -> Overload {
-        self.strict = false;
-        self
-    }
-}

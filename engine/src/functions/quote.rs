@@ -41,7 +41,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                         Ok(true)
                     })
                 })
-                .called_on_null(),
+                .lax(),
             ],
         ),
         function(
