@@ -24,7 +24,7 @@ pub(super) fn insert(world: &World<'_>, binder: &mut Binder<'_>, insert: &ast::I
     let at = start(written.0.first().and_then(|part| part.as_ident()));
     let relation = relation(world, &object_name(written)?, at)?;
     insertable(&relation, "insert into")?;
-    let names = insert.columns.iter().map(|column| column_name(column)).collect::<Result<Vec<Name>>>()?;
+    let names = insert.columns.iter().map(column_name).collect::<Result<Vec<Name>>>()?;
     let mut targets = target_columns(&relation, &names)?;
 
     let rows = match &insert.source {

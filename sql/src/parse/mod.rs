@@ -88,36 +88,4 @@ fn one(mut statements: Vec<lexer::Lexed<'_>>) -> Result<lexer::Lexed<'_>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_name_the_token_and_its_place() {
-        for (sql, message, position) in [
-            ("select 1 +", "syntax error at end of input", 11),
-            ("select é from t where group by é", "syntax error at or near \"group\"", 23),
-            ("select 1; select (1", "syntax error at end of input", 20),
-            ("select 1 2", "syntax error at or near \"2\"", 10),
-            ("select a from t where where b", "syntax error at or near \"where\"", 23),
-        ] {
-            let error = parse(sql).expect_err(sql);
-            assert_eq!((error.message.as_str(), error.position), (message, Some(position)), "{sql}");
-        }
-    }
-
-    #[test]
-    fn clickhouse_in_select() {
-        for sql in [
-            "select quantile(0.9)(x), quantiles(0.5, 0.9)(x) filter (where y) over (partition by z) from t",
-            "select count() from t FINAL prewhere a = 1 where `b c` == 2 limit 3 by a",
-            "select now() - interval 5 minute, interval '5' second, interval '5 minutes', interval 2 week",
-            "select timestamp, toStartOfHour(timestamp) from events where timestamp >= now() - INTERVAL 24 HOUR",
-            "select [1, 2], x in (1, 2), properties['page_id'] from t settings max_threads = 1",
-            "select cast(x as Nullable(UInt8)), x::Array(String)",
-        ] {
-            if let Err(error) = parse(sql) {
-                panic!("{sql}: {error} ({:?}) at {:?}", error.detail, error.position);
-            }
-        }
-    }
-}
+mod tests;

@@ -180,7 +180,9 @@ fn create(c: &mut Cursor<'_>) -> Result<Ast> {
 
 fn create_schema(c: &mut Cursor<'_>) -> Result<Ast> {
     let if_not_exists = c.words("IF NOT EXISTS");
-    let name = if c.words("AUTHORIZATION") { c.ident()? } else { c.ident()? };
+    // Without a name of its own the schema is called like its owner.
+    c.words("AUTHORIZATION");
+    let name = c.ident()?;
     if c.words("AUTHORIZATION") {
         c.ident()?;
     }
@@ -264,11 +266,16 @@ fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
     }
     let at = c.position();
     let statement = inner(c)?;
-    let explainable = match &statement {
-        Ast::Query(_) | Ast::Insert(_) | Ast::CreateTable(_) | Ast::CreateView(_) | Ast::DeclareCursor { .. } => true,
-        Ast::Execute { .. } | Ast::Unsupported(_) => true,
-        _ => false,
-    };
+    let explainable = matches!(
+        &statement,
+        Ast::Query(_)
+            | Ast::Insert(_)
+            | Ast::CreateTable(_)
+            | Ast::CreateView(_)
+            | Ast::DeclareCursor { .. }
+            | Ast::Execute { .. }
+            | Ast::Unsupported(_)
+    );
     if !explainable {
         return Err(Error::new(ErrorKind::Syntax, "EXPLAIN takes a query or INSERT").at(at));
     }
