@@ -8,15 +8,39 @@
 //! columns; aggregates and set-returning functions leave placeholder columns (numbered from [`AGGREGATES`] and [`SETS`]) that are
 //! given their places once all are known (`aggregate`, `select`).
 
-use crate::catalog::{Catalog, Functions};
-use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Expr, OutputColumn, Plan};
-use crate::types::Type;
 use sqlparser::ast;
 
+use crate::catalog::{Catalog, Functions};
+use crate::error::Result;
+use crate::plan::{Expr, OutputColumn};
+use crate::types::Type;
+
+mod aggregate_call;
+mod call;
 mod casts;
 mod coerce;
+mod cte;
+mod expr;
+mod forms;
+mod from;
+mod group;
+mod item;
+pub(crate) mod join;
 mod literal;
+mod names;
+mod operators;
+mod query;
+mod resolve;
+mod scope;
+mod select;
+mod special;
+mod subquery;
+mod table_function;
+
+use scope::{Clause, Frame, Scope};
+
+/// How deep expressions and queries may nest: far beyond what people write, and within the stack of any thread.
+const DEPTH_MAX: usize = 200;
 
 /// How freely a cast is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,49 +59,69 @@ pub struct Binder<'a> {
     functions: &'a dyn Functions,
     /// Types of `$1`, `$2`, …; `None` while undecided.
     parameters: Vec<Option<Type>>,
+    /// The statement's text, to find operators in for errors.
+    text: Option<&'a str>,
+    /// The scopes around what is being bound, innermost last.
+    frames: Vec<Frame>,
+    /// Where the frames of the FROM clause that is being bound begin.
+    from_base: usize,
+    /// What WITH has named, innermost last.
+    ctes: Vec<cte::Named>,
+    /// The next recursive query's number.
+    next_recursion: usize,
+    /// How many views are being expanded.
+    view_depth: usize,
+    /// How deep the expression or query being bound is nested.
+    depth: usize,
 }
 
 impl<'a> Binder<'a> {
     /// A binder for one statement. `parameter_types` are what the client said of `$1`, `$2`, …; statements may use more.
     pub fn new(catalog: &'a dyn Catalog, functions: &'a dyn Functions, parameter_types: &[Option<Type>]) -> Binder<'a> {
-        Binder { catalog, functions, parameters: parameter_types.to_vec() }
-    }
-}
-
-/// Until the query files are in.
-fn later<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "queries are not bound yet"))
-}
-
-impl Binder<'_> {
-    /// A query's plan. What its columns leave unknown is text.
-    pub fn bind_query(&mut self, _query: &ast::Query) -> Result<Plan> {
-        later()
-    }
-
-    /// A query's plan with exactly these columns, by name and type, cast by assignment: the source of an INSERT. A query of fewer or more columns is an error.
-    pub fn bind_query_to(&mut self, _query: &ast::Query, _columns: &[(String, Type)]) -> Result<Plan> {
-        later()
+        Binder {
+            catalog,
+            functions,
+            parameters: parameter_types.to_vec(),
+            text: None,
+            frames: Vec::new(),
+            from_base: 0,
+            ctes: Vec::new(),
+            next_recursion: 0,
+            view_depth: 0,
+            depth: 0,
+        }
     }
 
-    /// An expression over the columns of one relation: DEFAULT (over none), PARTITION BY, TTL.
-    pub fn bind_expr_over(&mut self, _expr: &ast::Expr, _columns: &[OutputColumn]) -> Result<Expr> {
-        later()
+    /// With the statement's text, errors about operators point at the operator, as Postgres's do.
+    pub fn with_text(mut self, text: &'a str) -> Binder<'a> {
+        self.text = Some(text);
+        self
     }
 
-    /// A call of a function or operator by its name over bound arguments.
-    pub fn operator(&mut self, _symbol: &str, _args: Vec<Expr>) -> Result<Expr> {
-        later()
+    /// An expression over the columns of one relation: DEFAULT (over none), PARTITION BY, TTL. Aggregates are errors. Its type may still be unknown: coerce
+    /// it.
+    pub fn bind_expr_over(&mut self, expr: &ast::Expr, columns: &[OutputColumn]) -> Result<Expr> {
+        self.frames.push(Frame::query(Scope::of_columns(columns), Clause::Default));
+        let bound = self.bind_expr(expr);
+        self.frames.pop();
+        bound
     }
 
-    /// A parameter.
-    fn bind_parameter(&mut self, _name: &str) -> Result<Expr> {
-        later()
-    }
-
-    /// An expression.
-    fn bind_expr(&mut self, _expr: &ast::Expr) -> Result<Expr> {
-        later()
+    /// Expressions over the columns of a table that may also be named with the table's name: RETURNING. Unknown literals are text.
+    pub fn bind_returning(
+        &mut self,
+        items: &[ast::SelectItem],
+        table: &str,
+        columns: &[OutputColumn],
+    ) -> Result<(Vec<Expr>, Vec<OutputColumn>)> {
+        let scope = Scope::of_table(table, scope::scope_columns(columns));
+        self.frames.push(Frame::query(scope, Clause::Returning));
+        let outputs = self.bind_projection(items).and_then(|mut outputs| {
+            self.settle_outputs(&mut outputs)?;
+            Ok(outputs)
+        });
+        self.frames.pop();
+        Ok(outputs?.into_iter().map(|output| (output.expr, output.column)).unzip())
     }
 
     /// Types of all parameters; those that no context decided are text.

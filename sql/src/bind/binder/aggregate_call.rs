@@ -1,0 +1,275 @@
+//! Calls of aggregate functions: DISTINCT, FILTER, ORDER BY, WITHIN GROUP and ClickHouse's parameters.
+//!
+//! Arguments are bound over the query's input columns. The call itself becomes a placeholder column; equal calls share one. An aggregate whose
+//! arguments name only columns of an outer query belongs to that query, as in Postgres.
+
+use sqlparser::ast::{
+    self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+};
+
+use super::Binder;
+use super::call::{CallName, type_list};
+use super::scope::AGGREGATES;
+use crate::catalog::Signature;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{AggregateCall, Expr, ExprKind, SortKey};
+use crate::types::Type;
+use crate::value::Value;
+use crate::walk;
+
+impl Binder<'_> {
+    pub(super) fn bind_aggregate(
+        &mut self,
+        function: &ast::Function,
+        name: &CallName,
+        signatures: &[Signature],
+    ) -> Result<Expr> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Err(Error::new(ErrorKind::Grouping, "aggregate functions are not allowed here"));
+        };
+        if frame.in_aggregate {
+            return Err(Error::new(ErrorKind::Grouping, "aggregate function calls cannot be nested"));
+        }
+        let clause = frame.clause;
+        frame.in_aggregate = true;
+        let references = frame.references.len();
+        let call = self.aggregate_parts(function, name, signatures);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.in_aggregate = false;
+            frame.references.truncate(references);
+        }
+        let mut call = call?;
+
+        let levels = home(&call);
+        let home = self.frames.len() - 1 - levels;
+        if levels > 0 {
+            walk::aggregate_parts_mut(&mut call, &mut |part| lower(part, levels));
+        } else if !clause.allows_aggregates() {
+            let message = format!("aggregate functions are not allowed in {}", clause.name());
+            return Err(Error::new(ErrorKind::Grouping, message));
+        }
+        let ty = call.ty.clone();
+        let mut parts = Vec::new();
+        walk::aggregate_parts(&call, &mut |part| parts.push(part.clone()));
+        let shareable = !parts.iter().any(|part| self.is_volatile(part));
+        let frame = &mut self.frames[home];
+        let known = frame.aggregates.iter().position(|known| shareable && *known == call);
+        let index = known.unwrap_or_else(|| {
+            frame.aggregates.push(call);
+            frame.aggregates.len() - 1
+        });
+        Ok(walk::outward(&Expr::column(AGGREGATES + index, ty), levels))
+    }
+
+    fn aggregate_parts(
+        &mut self,
+        function: &ast::Function,
+        name: &CallName,
+        signatures: &[Signature],
+    ) -> Result<AggregateCall> {
+        let none = Vec::new();
+        let (list, distinct, clauses) = match &function.args {
+            FunctionArguments::List(list) => {
+                let distinct = matches!(list.duplicate_treatment, Some(DuplicateTreatment::Distinct));
+                (&list.args, distinct, list.clauses.as_slice())
+            }
+            _ => (&none, false, [].as_slice()),
+        };
+        let mut args = Vec::new();
+        let mut separator = None;
+        let mut order_by: &[ast::OrderByExpr] = &[];
+        for clause in clauses {
+            match clause {
+                FunctionArgumentClause::OrderBy(keys) => order_by = keys,
+                FunctionArgumentClause::Separator(value) => separator = Some(value),
+                other => {
+                    let message = format!("{other} in a call of an aggregate is not supported");
+                    return Err(Error::new(ErrorKind::Unsupported, message));
+                }
+            }
+        }
+        for arg in list {
+            match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Wildcard(_))) if list.len() == 1 => {}
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::QualifiedWildcard(table, _))) => {
+                    args.push(self.bind_whole_row(table)?);
+                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(self.bind_expr(expr)?),
+                FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => {
+                    args.push(self.bind_whole_row(table)?)
+                }
+                FunctionArg::Unnamed(_) if list.len() == 1 => {}
+                other => {
+                    let message = format!("argument {other} of aggregate function {} is not supported", name.shown);
+                    return Err(Error::new(ErrorKind::Unsupported, message));
+                }
+            }
+        }
+        if let Some(separator) = separator {
+            args.push(self.bind_literal(&separator.value)?);
+        }
+        let mut params = Vec::new();
+        if let FunctionArguments::List(list) = &function.parameters {
+            for arg in &list.args {
+                let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else {
+                    return Err(not_constant(name));
+                };
+                let bound = self.bind_expr(expr)?;
+                params.push(constant(&bound).ok_or_else(|| not_constant(name))?);
+            }
+        }
+        let mut keys = Vec::new();
+        for key in order_by {
+            let expr = self.bind_expr(&key.expr)?;
+            let expr = self.settle(expr)?;
+            keys.push(Self::sort_key(expr, &key.options)?);
+        }
+        if !function.within_group.is_empty() {
+            // Direct arguments are parameters; what is ordered is what is aggregated.
+            for arg in std::mem::take(&mut args) {
+                params.push(constant(&arg).ok_or_else(|| not_constant(name))?);
+            }
+            for key in &function.within_group {
+                let expr = self.bind_expr(&key.expr)?;
+                let expr = self.settle(expr)?;
+                args.push(expr.clone());
+                keys.push(Self::sort_key(expr, &key.options)?);
+            }
+        }
+        let described = format!("function {}({})", name.shown, type_list(&args));
+        let what = |args: &[Expr]| format!("function {}({})", name.shown, type_list(args));
+        let Some(resolved) = self.resolve(signatures, args, false, &what)? else {
+            return Err(self.no_such_function(&name.folded, &described));
+        };
+        if !function.within_group.is_empty() {
+            for (key, arg) in keys.iter_mut().zip(&resolved.args) {
+                key.expr = arg.clone();
+            }
+        }
+        if distinct && keys.iter().any(|key| !resolved.args.contains(&key.expr)) {
+            return Err(Error::new(
+                ErrorKind::InvalidColumnReference,
+                "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
+            ));
+        }
+        if distinct && resolved.args.is_empty() {
+            let message = format!("DISTINCT specified, but {} has no arguments", name.shown);
+            return Err(Error::new(ErrorKind::WrongObjectType, message));
+        }
+        let filter = match &function.filter {
+            Some(filter) => {
+                let bound = self.bind_expr(filter)?;
+                Some(self.coerce_condition(bound, "FILTER")?)
+            }
+            None => None,
+        };
+        Ok(AggregateCall {
+            function: resolved.signature.id,
+            name: name.shown_name(),
+            params,
+            args: resolved.args,
+            distinct,
+            filter,
+            order_by: keys,
+            ty: resolved.ty,
+        })
+    }
+
+    /// An ORDER BY key with Postgres's defaults: NULLs are the greatest.
+    pub(super) fn sort_key(expr: Expr, options: &ast::OrderByOptions) -> Result<SortKey> {
+        let descending = match &options.sort {
+            None | Some(ast::OrderBySort::Asc) => false,
+            Some(ast::OrderBySort::Desc) => true,
+            Some(ast::OrderBySort::Using(operator)) => match operator.to_string().as_str() {
+                "<" | "pg_catalog.<" => false,
+                ">" | "pg_catalog.>" => true,
+                other => {
+                    let message = format!("operator {other} is not a valid ordering operator");
+                    return Err(Error::new(ErrorKind::WrongObjectType, message));
+                }
+            },
+        };
+        if matches!(expr.ty, Type::Json) {
+            let error =
+                Error::new(ErrorKind::UndefinedFunction, "could not identify an ordering operator for type json");
+            return Err(error.with_hint("Use an explicit ordering operator or modify the query."));
+        }
+        Ok(SortKey { expr, descending, nulls_first: options.nulls_first.unwrap_or(descending) })
+    }
+}
+
+fn not_constant(name: &CallName) -> Error {
+    Error::new(
+        ErrorKind::InvalidParameter,
+        format!("parameters of aggregate function {} must be constants", name.shown),
+    )
+}
+
+/// How many levels out an aggregate belongs: 0 unless it names outer columns and none of its own query's.
+fn home(call: &AggregateCall) -> usize {
+    let (mut own, mut nearest) = (false, None::<usize>);
+    walk::aggregate_parts(call, &mut |part| {
+        walk::visit(part, 0, &mut |node, depth| match node.kind {
+            ExprKind::Column(_) if depth == 0 => own = true,
+            ExprKind::Outer { depth: out, .. } if out == depth && depth > 0 => own = true,
+            ExprKind::Outer { depth: out, .. } if out > depth => {
+                let reach = out - depth;
+                nearest = Some(nearest.map_or(reach, |nearest| nearest.min(reach)));
+            }
+            _ => {}
+        });
+    });
+    if own { 0 } else { nearest.unwrap_or(0) }
+}
+
+/// An expression as it is written `levels` further out, where it names nothing nearer.
+fn lower(expr: &mut Expr, levels: usize) {
+    walk::visit_mut(expr, 0, &mut |node, depth| {
+        if let ExprKind::Outer { depth: out, column } = node.kind
+            && out > depth
+        {
+            node.kind = match out - levels {
+                0 => ExprKind::Column(column),
+                depth => ExprKind::Outer { depth, column },
+            };
+        }
+    });
+}
+
+/// The value of a constant parameter: a literal, or an array of literals, numerics as double precision.
+pub(super) fn constant(expr: &Expr) -> Option<Value> {
+    match &expr.kind {
+        ExprKind::Literal(value) => match &value.ty {
+            Type::Numeric(_) => match super::literal::convert(expr, &Type::Float8)?.kind {
+                ExprKind::Literal(value) => Some(value),
+                _ => None,
+            },
+            Type::Unknown => Some(match value.as_str() {
+                Some(text) => Value::text(text),
+                None => Value::null(Type::Text),
+            }),
+            _ => Some(value.clone()),
+        },
+        ExprKind::Array(elements) => {
+            let values: Vec<Value> = elements.iter().map(constant).collect::<Option<_>>()?;
+            let first = values.first()?.ty.clone();
+            if values.iter().any(|value| value.ty != first) {
+                return None;
+            }
+            let arrays: Vec<&dyn arrow::array::Array> = values.iter().map(|value| value.array.as_ref()).collect();
+            let items = arrow::compute::concat(&arrays).ok()?;
+            let list = arrow::array::ListArray::new(
+                first.element_field(),
+                arrow::buffer::OffsetBuffer::from_lengths([items.len()]),
+                items,
+                None,
+            );
+            Some(Value::new(Type::Array(Box::new(first)), std::sync::Arc::new(list)))
+        }
+        ExprKind::Cast { expr: inner, .. } => match super::literal::convert(inner, &expr.ty)?.kind {
+            ExprKind::Literal(value) => Some(value),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,367 @@
+//! Calls of functions and operators: which kind of function a name is, and what each kind becomes.
+
+use sqlparser::ast::{
+    self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
+};
+
+use super::names::{at, near};
+use super::resolve::Resolved;
+use super::scope::{Clause, SETS, SetCall};
+use super::{Binder, CoercionContext};
+use crate::catalog::{FunctionKind, Signature};
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::names::fold;
+use crate::plan::{Expr, ExprKind, Subquery, SubqueryKind};
+use crate::types::Type;
+use crate::walk;
+
+/// A function's name as it is looked up.
+pub(super) struct CallName {
+    /// As written, for messages.
+    pub(super) shown: String,
+    /// Lower case, without schema.
+    pub(super) folded: String,
+    /// As written, without schema: ClickHouse's names have capitals.
+    pub(super) exact: String,
+    /// With schema, lower case.
+    pub(super) qualified: Option<String>,
+    /// Where it stands.
+    pub(super) ident: Ident,
+}
+
+impl CallName {
+    pub(super) fn of(name: &ast::ObjectName) -> Result<CallName> {
+        let parts: Vec<&Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
+        let Some(last) = parts.last() else {
+            return Err(Error::new(ErrorKind::Unsupported, format!("function name {name} is not supported")));
+        };
+        let folded = fold(last);
+        let qualified = (parts.len() > 1).then(|| format!("{}.{folded}", fold(parts[parts.len() - 2])));
+        Ok(CallName {
+            shown: qualified.clone().unwrap_or_else(|| folded.clone()),
+            folded,
+            exact: last.value.clone(),
+            qualified,
+            ident: parts[0].clone(),
+        })
+    }
+}
+
+impl<'a> Binder<'a> {
+    /// All overloads that a name may mean.
+    pub(super) fn overloads(&self, name: &CallName) -> &'a [Signature] {
+        let functions = self.functions;
+        let names = [name.qualified.as_deref(), Some(name.folded.as_str()), Some(name.exact.as_str())];
+        names.into_iter().flatten().map(|name| functions.overloads(name)).find(|found| !found.is_empty()).unwrap_or(&[])
+    }
+
+    /// A call of a function or operator, by its name, over bound arguments.
+    pub fn operator(&mut self, symbol: &str, args: Vec<Expr>) -> Result<Expr> {
+        let signatures: &'a [Signature] = self.functions.overloads(symbol);
+        let is_word = symbol.starts_with(|c: char| c.is_alphabetic() || c == '_');
+        let args = if is_word { args } else { widen_real(args) };
+        let describe = |args: &[Expr]| match (is_word, args) {
+            (false, [one]) => format!("operator {symbol} {}", one.ty),
+            (false, [left, right]) => format!("operator {} {symbol} {}", left.ty, right.ty),
+            _ => format!("function {symbol}({})", type_list(args)),
+        };
+        let described = describe(&args).replacen("operator ", "", 1);
+        let args = match self.time_arithmetic(symbol, args)? {
+            Ok(done) => return Ok(done),
+            Err(args) => args,
+        };
+        match self.resolve(signatures, args, !is_word, &|args| {
+            describe(args).replacen("operator ", "operator is not unique: ", 1)
+        })? {
+            Some(resolved) => Ok(scalar(symbol, resolved)),
+            None if is_word => Err(self.no_such_function(symbol, &described)),
+            None => Err(Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {described}"))
+                .with_hint(
+                    "No operator matches the given name and argument types. You might need to add explicit type casts.",
+                )),
+        }
+    }
+
+    /// `now() - '5 minutes'`: an unknown literal beside a time is an interval in arithmetic, unless it is a time itself.
+    fn time_arithmetic(&mut self, symbol: &str, args: Vec<Expr>) -> Result<std::result::Result<Expr, Vec<Expr>>> {
+        if let ("+", [left, right]) = (symbol, args.as_slice())
+            && matches!(left.ty, Type::Date | Type::Timestamp | Type::Timestamptz)
+            && right.ty == Type::Unknown
+        {
+            let mut args = args;
+            let Some(right) = args.pop() else { return Ok(Err(args)) };
+            args.push(self.coerce(right, &Type::Interval, CoercionContext::Implicit)?);
+            return self.operator(symbol, args).map(Ok);
+        }
+        Ok(Err(args))
+    }
+
+    /// A written call.
+    pub(super) fn bind_function(&mut self, function: &ast::Function) -> Result<Expr> {
+        let name = CallName::of(&function.name)?;
+        let bound = self.bind_call(function, &name);
+        bound.map_err(|error| at(error, &name.ident))
+    }
+
+    fn bind_call(&mut self, function: &ast::Function, name: &CallName) -> Result<Expr> {
+        if let FunctionArguments::Subquery(query) = &function.args {
+            if name.folded == "array" {
+                return self.bind_array_subquery(query);
+            }
+            let plan = self.bind_subquery(query)?;
+            let scalar = self.scalar_subquery(plan)?;
+            return self.call_scalar(name, vec![scalar]);
+        }
+        if let Some(bound) = self.bind_form(function, name)? {
+            return Ok(bound);
+        }
+        let signatures = self.overloads(name);
+        if function.over.is_some() {
+            let message = format!("window functions are not supported yet: {}(…) OVER", name.shown);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        match signatures.first().map(|signature| signature.kind) {
+            Some(FunctionKind::Aggregate) => self.bind_aggregate(function, name, signatures),
+            Some(FunctionKind::Window) => {
+                let message = format!("window function {} requires an OVER clause", name.shown);
+                Err(Error::new(ErrorKind::Windowing, message))
+            }
+            _ => self.bind_plain(function, name),
+        }
+    }
+
+    fn bind_plain(&mut self, function: &ast::Function, name: &CallName) -> Result<Expr> {
+        let refuse = |what: &str| {
+            let message = format!("{what} specified, but {} is not an aggregate function", name.shown);
+            Error::new(ErrorKind::WrongObjectType, message)
+        };
+        if function.filter.is_some() {
+            return Err(refuse("FILTER"));
+        }
+        if !function.within_group.is_empty() {
+            return Err(refuse("WITHIN GROUP"));
+        }
+        let mut list: Vec<&FunctionArg> = Vec::new();
+        for arguments in [&function.parameters, &function.args] {
+            let FunctionArguments::List(arguments) = arguments else { continue };
+            if let Some(DuplicateTreatment::Distinct) = arguments.duplicate_treatment {
+                return Err(refuse("DISTINCT"));
+            }
+            if arguments.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_))) {
+                return Err(refuse("ORDER BY"));
+            }
+            list.extend(&arguments.args);
+        }
+        let mut args = Vec::with_capacity(list.len());
+        for arg in list {
+            match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(self.bind_expr(expr)?),
+                FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => {
+                    args.push(self.bind_whole_row(table)?)
+                }
+                FunctionArg::Unnamed(_) => {
+                    let message =
+                        format!("{}(*) specified, but {} is not an aggregate function", name.shown, name.shown);
+                    return Err(Error::new(ErrorKind::WrongObjectType, message));
+                }
+                FunctionArg::Named { name: label, .. } => {
+                    let message = format!("function {} has no argument named \"{}\"", name.shown, fold(label));
+                    return Err(Error::new(ErrorKind::UndefinedFunction, message));
+                }
+                FunctionArg::ExprNamed { name: label, .. } => {
+                    let message = format!("function {} has no argument named \"{label}\"", name.shown);
+                    return Err(Error::new(ErrorKind::UndefinedFunction, message));
+                }
+            }
+        }
+        self.call_scalar(name, args)
+    }
+
+    /// A call by name over bound arguments: a scalar function, a set-returning one, or a type's name used as a cast.
+    pub(super) fn call_scalar(&mut self, name: &CallName, args: Vec<Expr>) -> Result<Expr> {
+        let signatures = self.overloads(name);
+        let described = format!("function {}({})", name.shown, type_list(&args));
+        if signatures.is_empty()
+            && let [_] = args.as_slice()
+            && let Some(ty) = type_named(&name.folded)
+        {
+            let mut args = args;
+            return match args.pop() {
+                Some(arg) => self.coerce(arg, &ty, CoercionContext::Explicit),
+                None => Err(Error::new(ErrorKind::UndefinedFunction, format!("{described} does not exist"))),
+            };
+        }
+        let what = |args: &[Expr]| format!("function {}({})", name.shown, type_list(args));
+        match self.resolve(signatures, args, false, &what)? {
+            Some(resolved) if resolved.signature.kind == FunctionKind::Table => self.set_returning(name, resolved),
+            Some(resolved) => Ok(scalar(&name.shown_name(), resolved)),
+            None => Err(self.no_such_function(&name.folded, &described)),
+        }
+    }
+
+    /// A set-returning function outside of FROM: a placeholder, made a `ProjectSet` once the query is bound.
+    fn set_returning(&mut self, name: &CallName, resolved: Resolved) -> Result<Expr> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Err(Error::new(ErrorKind::Unsupported, "set-returning functions are not allowed here"));
+        };
+        if frame.in_aggregate {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "aggregate function calls cannot contain set-returning function calls",
+            ));
+        }
+        if !frame.clause.allows_sets() {
+            let message = format!("set-returning functions are not allowed in {}", frame.clause.name());
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let ty = resolved.ty.clone();
+        let call =
+            SetCall { function: resolved.signature.id, name: name.shown_name(), args: resolved.args, ty: ty.clone() };
+        // ORDER BY and GROUP BY name what the SELECT list has.
+        let known = match frame.clause {
+            Clause::Select => None,
+            _ => frame.sets.iter().position(|known| *known == call),
+        };
+        let index = known.unwrap_or_else(|| {
+            frame.sets.push(call);
+            frame.sets.len() - 1
+        });
+        Ok(Expr::column(SETS + index, ty))
+    }
+
+    pub(super) fn no_such_function(&self, name: &str, described: &str) -> Error {
+        let error = Error::new(ErrorKind::UndefinedFunction, format!("{} does not exist", described));
+        if !self.functions.overloads(name).is_empty() {
+            return error.with_hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            );
+        }
+        let mut close: Vec<(usize, &str)> = self
+            .functions
+            .names()
+            .into_iter()
+            .filter(|known| known.starts_with(|c: char| c.is_alphabetic()))
+            .filter_map(|known| near(name, &known.to_lowercase()).map(|distance| (distance, known)))
+            .filter(|(distance, _)| *distance <= 2)
+            .collect();
+        close.sort();
+        match close.first() {
+            Some((_, known)) => error.with_hint(format!("Did you mean \"{known}\"?")),
+            None => error.with_hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            ),
+        }
+    }
+
+    /// `t.*` as an argument: the row.
+    pub(super) fn bind_whole_row(&mut self, table: &ast::ObjectName) -> Result<Expr> {
+        let parts: Vec<&Ident> = table.0.iter().filter_map(|part| part.as_ident()).collect();
+        let names: Vec<String> = parts.iter().map(|ident| fold(ident)).collect();
+        let (schema, name) = match names.as_slice() {
+            [name] => (None, name.as_str()),
+            [.., schema, name] => (Some(schema.as_str()), name.as_str()),
+            [] => (None, ""),
+        };
+        for depth in 0..self.frames.len() {
+            let frame = &self.frames[self.frames.len() - 1 - depth];
+            if frame.open
+                && let Some(table) = frame.scope.table(schema, name)
+            {
+                return Ok(walk::outward(&frame.scope.whole_row(table), depth));
+            }
+        }
+        let error = self.missing_table(schema, name);
+        Err(parts.first().map_or(error.clone(), |ident| at(error, ident)))
+    }
+
+    /// `ARRAY(SELECT …)`
+    fn bind_array_subquery(&mut self, query: &ast::Query) -> Result<Expr> {
+        let plan = self.bind_subquery(query)?;
+        let [column] = plan.columns() else {
+            return Err(Error::new(ErrorKind::Syntax, "subquery must return only one column"));
+        };
+        let ty = Type::Array(Box::new(column.ty.clone()));
+        let correlated = walk::is_correlated(&plan);
+        let subquery = Subquery { kind: SubqueryKind::Array, plan, correlated };
+        Ok(Expr::new(ExprKind::Subquery(Box::new(subquery)), ty))
+    }
+
+    /// Whether an expression may differ between two evaluations over the same row.
+    pub(super) fn is_volatile(&self, expr: &Expr) -> bool {
+        crate::rules::is_volatile(expr, self.functions)
+    }
+}
+
+impl CallName {
+    /// For plans: without `pg_catalog`.
+    pub(super) fn shown_name(&self) -> String {
+        if self.exact.eq_ignore_ascii_case(&self.folded) { self.exact.clone() } else { self.folded.clone() }
+    }
+}
+
+fn scalar(name: &str, resolved: Resolved) -> Expr {
+    let kind = ExprKind::Call { function: resolved.signature.id, name: name.to_string(), args: resolved.args };
+    Expr::new(kind, resolved.ty)
+}
+
+/// Real beside another kind of number is computed as double precision, as Postgres's mixed operators do.
+fn widen_real(args: Vec<Expr>) -> Vec<Expr> {
+    let [left, right] = args.as_slice() else { return args };
+    let other = |ty: &Type| ty.is_number() && *ty != Type::Float4;
+    let (widen_left, widen_right) =
+        (left.ty == Type::Float4 && other(&right.ty), right.ty == Type::Float4 && other(&left.ty));
+    let widen = |expr: Expr, yes: bool| if yes { super::literal::cast(expr, Type::Float8, false) } else { expr };
+    let mut args = args.into_iter();
+    match (args.next(), args.next()) {
+        (Some(left), Some(right)) => vec![widen(left, widen_left), widen(right, widen_right)],
+        (left, right) => left.into_iter().chain(right).collect(),
+    }
+}
+
+/// Types as messages list them.
+pub(super) fn type_list(args: &[Expr]) -> String {
+    let types: Vec<String> = args
+        .iter()
+        .map(|arg| match &arg.ty {
+            // Postgres's messages leave modifiers out.
+            Type::Numeric(_) => "numeric".to_string(),
+            Type::Varchar(_) => "character varying".to_string(),
+            Type::Bpchar(_) => "character".to_string(),
+            ty => ty.to_string(),
+        })
+        .collect();
+    types.join(", ")
+}
+
+/// A type by its one-word name, for `int4(x)` and `text(x)`.
+fn type_named(name: &str) -> Option<Type> {
+    Some(match name {
+        "bool" | "boolean" => Type::Bool,
+        "int2" | "smallint" => Type::Int2,
+        "int4" | "int" | "integer" => Type::Int4,
+        "int8" | "bigint" => Type::Int8,
+        "float4" | "real" => Type::Float4,
+        "float8" => Type::Float8,
+        "numeric" | "decimal" => Type::Numeric(None),
+        "text" => Type::Text,
+        "varchar" => Type::Varchar(None),
+        "bpchar" => Type::Bpchar(None),
+        "name" => Type::Name,
+        "date" => Type::Date,
+        "time" => Type::Time,
+        "timestamp" => Type::Timestamp,
+        "timestamptz" => Type::Timestamptz,
+        "interval" => Type::Interval,
+        "uuid" => Type::Uuid,
+        "json" => Type::Json,
+        "jsonb" => Type::Jsonb,
+        "bytea" => Type::Bytea,
+        "oid" => Type::Oid,
+        "regclass" => Type::Regclass,
+        "regtype" => Type::Regtype,
+        "regproc" => Type::Regproc,
+        "regnamespace" => Type::Regnamespace,
+        "regrole" => Type::Regrole,
+        _ => return None,
+    })
+}

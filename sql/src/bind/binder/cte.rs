@@ -1,0 +1,142 @@
+//! WITH: each common table expression is bound once, and its plan put where it is named. WITH RECURSIVE makes a `Recursive` operator.
+
+use sqlparser::ast::{self, Cte, SetExpr, SetOperator, SetQuantifier};
+
+use super::from::Item;
+use super::scope::{Scope, scope_columns};
+use super::{Binder, CoercionContext};
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::names::fold;
+use crate::plan::{OutputColumn, Plan};
+use crate::walk;
+
+/// A name that WITH gave.
+pub(super) struct Named {
+    name: String,
+    plan: Plan,
+    /// Its columns, as it renames them.
+    columns: Vec<OutputColumn>,
+    /// How many frames were on the stack where it was defined: its outer columns count from there.
+    level: usize,
+}
+
+impl Binder<'_> {
+    pub(super) fn bind_with(&mut self, with: &ast::With) -> Result<()> {
+        let first = self.ctes.len();
+        for cte in &with.cte_tables {
+            let name = fold(&cte.alias.name);
+            if self.ctes[first..].iter().any(|known| known.name == name) {
+                let message = format!("WITH query name \"{name}\" specified more than once");
+                return Err(super::names::at(Error::new(ErrorKind::DuplicateAlias, message), &cte.alias.name));
+            }
+            let named = match recursive_parts(cte).filter(|_| with.recursive) {
+                Some((base, step, all)) => self.bind_recursive(cte, &name, base, step, all)?,
+                None => {
+                    let plan = self.bind_query_at_level(&cte.query, false)?;
+                    let columns = renamed(cte, plan.columns())?;
+                    Named { name, plan, columns, level: self.frames.len() }
+                }
+            };
+            self.ctes.push(named);
+        }
+        Ok(())
+    }
+
+    fn bind_recursive(&mut self, cte: &Cte, name: &str, base: &SetExpr, step: &SetExpr, all: bool) -> Result<Named> {
+        let query = &cte.query;
+        if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "ORDER BY and LIMIT in a recursive query are not supported",
+            ));
+        }
+        let known = self.ctes.len();
+        if let Some(with) = &query.with {
+            self.bind_with(with)?;
+        }
+        let base = self.bind_set_expr(base, false)?;
+        let mut columns = renamed(cte, base.columns())?;
+        for column in &mut columns {
+            column.origin = None;
+        }
+        let id = self.next_recursion;
+        self.next_recursion += 1;
+        let working = Plan::WorkingTable { id, columns: columns.clone() };
+        self.ctes.push(Named {
+            name: name.to_string(),
+            plan: working,
+            columns: columns.clone(),
+            level: self.frames.len(),
+        });
+        let step = self.bind_set_expr(step, true);
+        self.ctes.truncate(known);
+        let step = step?;
+        if step.columns().len() != columns.len() {
+            return Err(Error::new(ErrorKind::Syntax, "each UNION query must have the same number of columns"));
+        }
+        for (index, (base, step)) in columns.iter().zip(step.columns()).enumerate() {
+            if !super::casts::can_cast(&step.ty, &base.ty, CoercionContext::Implicit) {
+                let message = format!(
+                    "recursive query \"{name}\" column {} has type {} in non-recursive term but type {} overall",
+                    index + 1,
+                    base.ty,
+                    step.ty
+                );
+                let error = Error::new(ErrorKind::DatatypeMismatch, message);
+                return Err(error.with_hint("Cast the output of the non-recursive term to the correct type."));
+            }
+        }
+        let types: Vec<_> = columns.iter().map(|column| column.ty.clone()).collect();
+        let step = self.coerce_columns(step, &types, CoercionContext::Implicit)?;
+        let plan = Plan::Recursive { id, base: Box::new(base), step: Box::new(step), all, columns: columns.clone() };
+        Ok(Named { name: name.to_string(), plan, columns, level: self.frames.len() })
+    }
+
+    /// A CTE of this name in FROM.
+    pub(super) fn bind_cte_reference(&mut self, name: &str) -> Result<Option<Item>> {
+        let Some(named) = self.ctes.iter().rev().find(|named| named.name == name) else { return Ok(None) };
+        let mut plan = named.plan.clone();
+        let deeper = self.frames.len() - named.level;
+        walk::shift_plan(&mut plan, deeper as isize, 0);
+        let scope = Scope::of_table(name, scope_columns(&named.columns));
+        Ok(Some(Item { plan, scope }))
+    }
+}
+
+/// The two halves of a recursive query: `base UNION [ALL] step`, where step names the query.
+fn recursive_parts(cte: &Cte) -> Option<(&SetExpr, &SetExpr, bool)> {
+    let SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } = cte.query.body.as_ref() else {
+        return None;
+    };
+    let name = fold(&cte.alias.name);
+    let all = matches!(set_quantifier, SetQuantifier::All);
+    names_table(right, &name).then_some((left, right, all))
+}
+
+/// Whether a query names a table. The tree is searched by its text form: a name inside a string makes no more than an unused
+/// working table.
+fn names_table(body: &SetExpr, name: &str) -> bool {
+    let text = body.to_string().to_lowercase();
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(&name.to_lowercase())
+        .any(|(at, found)| !text[..at].ends_with(word) && !text[at + found.len()..].starts_with(word))
+}
+
+/// The columns, as the WITH clause's column list names them.
+fn renamed(cte: &Cte, columns: &[OutputColumn]) -> Result<Vec<OutputColumn>> {
+    let mut columns = columns.to_vec();
+    let names = &cte.alias.columns;
+    if names.len() > columns.len() {
+        let message = format!(
+            "WITH query \"{}\" has {} columns available but {} columns specified",
+            fold(&cte.alias.name),
+            columns.len(),
+            names.len()
+        );
+        return Err(Error::new(ErrorKind::InvalidColumnReference, message));
+    }
+    for (column, name) in columns.iter_mut().zip(names) {
+        column.name = fold(&name.name);
+    }
+    Ok(columns)
+}

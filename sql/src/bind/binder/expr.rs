@@ -1,0 +1,359 @@
+//! Expressions: one function for each form of the syntax tree, all leading to operators, calls and the few forms of [`ExprKind`].
+
+use sqlparser::ast::{self, BinaryOperator, CastKind, Spanned, UnaryOperator};
+
+use super::literal::number;
+use super::{Binder, CoercionContext};
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::datatype::type_of;
+use crate::plan::{Expr, ExprKind};
+use crate::types::Type;
+use crate::value::Value;
+
+impl Binder<'_> {
+    /// An expression over the innermost frame. Its type may still be unknown.
+    pub(super) fn bind_expr(&mut self, expr: &ast::Expr) -> Result<Expr> {
+        self.depth += 1;
+        let bound = if self.depth > super::DEPTH_MAX {
+            Err(Error::new(ErrorKind::Unsupported, "the expression is nested too deeply"))
+        } else {
+            self.bind_form_of(expr)
+        };
+        self.depth -= 1;
+        bound.map_err(|error| match error.position {
+            Some(_) => error,
+            None => match expr.span().start.column {
+                0 => error,
+                column => error.at(column as usize),
+            },
+        })
+    }
+
+    fn bind_form_of(&mut self, expr: &ast::Expr) -> Result<Expr> {
+        use ast::Expr as E;
+        match expr {
+            E::Identifier(ident) => self.bind_name(ident),
+            E::CompoundIdentifier(parts) => self.bind_compound(parts),
+            E::CompoundFieldAccess { root, access_chain } => self.bind_access(root, access_chain),
+            E::Value(value) => self.bind_literal(&value.value),
+            E::Nested(inner) | E::Collate { expr: inner, .. } => self.bind_expr(inner),
+            E::Function(function) => self.bind_function(function),
+            E::BinaryOp { .. } => self.bind_binary_chain(expr),
+            E::UnaryOp { op, expr } => self.bind_unary(*op, expr),
+            E::Cast { kind, expr, data_type, .. } => {
+                self.bind_cast(expr, &type_of(data_type)?, matches!(kind, CastKind::TryCast | CastKind::SafeCast))
+            }
+            E::TypedString(typed) => {
+                let ty = type_of(&typed.data_type)?;
+                let value = self.bind_literal(&typed.value.value)?;
+                self.coerce(value, &ty, CoercionContext::Explicit)
+            }
+            E::Interval(interval) => self.bind_interval(interval),
+            E::IsNull(inner) => self.bind_is_null(inner),
+            E::IsNotNull(inner) => self.bind_is_null(inner).map(not),
+            E::IsTrue(inner) => self.bind_is(inner, false, "IS TRUE"),
+            E::IsNotTrue(inner) => self.bind_is(inner, false, "IS NOT TRUE").map(not),
+            E::IsFalse(inner) => self.bind_is(inner, true, "IS FALSE").map(not),
+            E::IsNotFalse(inner) => self.bind_is(inner, true, "IS NOT FALSE"),
+            E::IsUnknown(inner) => self.bind_is_unknown(inner),
+            E::IsNotUnknown(inner) => self.bind_is_unknown(inner).map(not),
+            E::IsDistinctFrom(left, right) => self.bind_distinct(left, right),
+            E::IsNotDistinctFrom(left, right) => self.bind_distinct(left, right).map(not),
+            E::In { expr, target, negated, .. } => self.bind_in(expr, target).map(|bound| negate_if(bound, *negated)),
+            E::Between { expr, negated, low, high } => {
+                let (value, low, high) = (self.bind_expr(expr)?, self.bind_expr(low)?, self.bind_expr(high)?);
+                let above = self.operator(">=", vec![value.clone(), low])?;
+                let below = self.operator("<=", vec![value, high])?;
+                Ok(negate_if(Expr::new(ExprKind::And(vec![above, below]), Type::Bool), *negated))
+            }
+            E::Like { negated, any, expr, pattern, escape_char } => {
+                self.bind_like("~~", expr, pattern, escape_char.as_deref(), *any, *negated)
+            }
+            E::ILike { negated, any, expr, pattern, escape_char } => {
+                self.bind_like("~~*", expr, pattern, escape_char.as_deref(), *any, *negated)
+            }
+            E::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.bind_similar(expr, pattern, escape_char.as_deref()).map(|bound| negate_if(bound, *negated))
+            }
+            E::RLike { negated, expr, pattern, .. } => {
+                let args = vec![self.bind_expr(expr)?, self.bind_expr(pattern)?];
+                self.operator("~", args).map(|bound| negate_if(bound, *negated))
+            }
+            E::AnyOp { left, compare_op, right, .. } => self.bind_quantified(left, compare_op, right, false),
+            E::AllOp { left, compare_op, right } => self.bind_quantified(left, compare_op, right, true),
+            E::Case { operand, conditions, else_result, .. } => {
+                self.bind_case(operand.as_deref(), conditions, else_result.as_deref())
+            }
+            E::Exists { subquery, negated } => self.bind_exists(subquery).map(|bound| negate_if(bound, *negated)),
+            E::Subquery(query) => {
+                let plan = self.bind_subquery(query)?;
+                self.scalar_subquery(plan)
+            }
+            E::Tuple(items) => {
+                let items = self.bind_list(items)?;
+                self.row(items)
+            }
+            E::Array(array) => {
+                let items = self.bind_list(&array.elem)?;
+                self.array(items)
+            }
+            E::AtTimeZone { timestamp, time_zone } => {
+                let args = vec![self.bind_expr(time_zone)?, self.bind_expr(timestamp)?];
+                self.operator("timezone", args)
+            }
+            E::Extract { field, expr, .. } => {
+                let field = field.to_string();
+                let field = field.trim_matches('\'').to_lowercase();
+                let args = vec![Expr::literal(Value::text(&field)), self.bind_expr(expr)?];
+                self.operator("extract", args)
+            }
+            E::Ceil { expr, field } => self.bind_rounding("ceil", expr, field),
+            E::Floor { expr, field } => self.bind_rounding("floor", expr, field),
+            E::Position { expr, r#in } => {
+                // position(a in b) is position(b, a).
+                let args = vec![self.bind_expr(r#in)?, self.bind_expr(expr)?];
+                self.operator("position", args)
+            }
+            E::Substring { expr, substring_from, substring_for, .. } => {
+                self.bind_substring(expr, substring_from.as_deref(), substring_for.as_deref())
+            }
+            E::Trim { expr, trim_where, trim_what, trim_characters } => {
+                self.bind_trim(expr, trim_where.as_ref(), trim_what.as_deref(), trim_characters.as_deref())
+            }
+            E::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut args =
+                    vec![self.bind_expr(expr)?, self.bind_expr(overlay_what)?, self.bind_expr(overlay_from)?];
+                if let Some(length) = overlay_for {
+                    args.push(self.bind_expr(length)?);
+                }
+                self.operator("overlay", args)
+            }
+            E::IsJson { .. } | E::IsNormalized { .. } | E::GroupingSets(_) | E::Cube(_) | E::Rollup(_) => {
+                Err(Error::new(ErrorKind::Unsupported, format!("{expr} is not supported yet")))
+            }
+            E::Wildcard(_) | E::QualifiedWildcard(..) => {
+                Err(Error::new(ErrorKind::Syntax, format!("{expr} is not allowed here")))
+            }
+            other => Err(Error::new(ErrorKind::Unsupported, format!("{other} is not supported"))),
+        }
+    }
+
+    pub(super) fn bind_list(&mut self, exprs: &[ast::Expr]) -> Result<Vec<Expr>> {
+        exprs.iter().map(|expr| self.bind_expr(expr)).collect()
+    }
+
+    /// `CAST`, `::`, `TRY_CAST`.
+    fn bind_cast(&mut self, inner: &ast::Expr, ty: &Type, lenient: bool) -> Result<Expr> {
+        // ARRAY[]::int[] has its type from the cast.
+        if let (ast::Expr::Array(array), Type::Array(element)) = (inner, ty) {
+            let items = self.bind_list(&array.elem)?;
+            if !items.iter().any(|item| matches!(item.ty, Type::Array(_))) {
+                let items: Result<Vec<Expr>> =
+                    items.into_iter().map(|item| self.coerce(item, element, CoercionContext::Explicit)).collect();
+                return Ok(Expr::new(ExprKind::Array(items?), ty.clone()));
+            }
+        }
+        let bound = self.bind_expr(inner)?;
+        self.explicit_cast(bound, ty, lenient)
+    }
+
+    /// A cast that the user wrote. A numeric keeps its static scale when cast to plain numeric, which changes no value.
+    pub(super) fn explicit_cast(&mut self, bound: Expr, ty: &Type, lenient: bool) -> Result<Expr> {
+        let numeric = super::literal::literal_numeric(&bound)
+            .or_else(|| super::casts::integer_digits(&bound.ty).map(|digits| (digits, 0)));
+        let ty = &match (ty, &bound.ty, numeric) {
+            (Type::Numeric(None), Type::Numeric(_), _) => return Ok(bound),
+            (Type::Numeric(None), from, Some(digits)) if from.is_integer() => Type::Numeric(Some(digits)),
+            _ => ty.clone(),
+        };
+        let mut bound = bound;
+        if lenient && bound.ty != *ty {
+            if matches!(bound.kind, ExprKind::Parameter(_)) {
+                bound = self.settle(bound)?;
+            }
+            if super::casts::can_cast(&bound.ty, ty, CoercionContext::Explicit) {
+                let kind = ExprKind::Cast { expr: Box::new(bound), explicit: true, lenient: true };
+                return Ok(Expr::new(kind, ty.clone()));
+            }
+        }
+        self.coerce(bound, ty, CoercionContext::Explicit)
+    }
+
+    fn bind_unary(&mut self, op: UnaryOperator, inner: &ast::Expr) -> Result<Expr> {
+        if let (UnaryOperator::Minus, ast::Expr::Value(value)) = (op, inner)
+            && let ast::Value::Number(digits, _) = &value.value
+        {
+            return number(&format!("-{digits}"));
+        }
+        let bound = self.bind_expr(inner)?;
+        match op {
+            UnaryOperator::Not => self.coerce_condition(bound, "NOT").map(not),
+            // Postgres takes a lone sign before an unknown literal as double precision.
+            UnaryOperator::Minus | UnaryOperator::Plus if bound.ty == Type::Unknown => {
+                let bound = self.coerce(bound, &Type::Float8, CoercionContext::Implicit)?;
+                self.operator(if op == UnaryOperator::Minus { "-" } else { "+" }, vec![bound])
+            }
+            UnaryOperator::Plus => self.operator("+", vec![bound]),
+            UnaryOperator::Minus => self.operator("-", vec![bound]),
+            UnaryOperator::BitwiseNot => self.operator("~", vec![bound]),
+            UnaryOperator::PGAbs => self.operator("@", vec![bound]),
+            UnaryOperator::PGSquareRoot => self.operator("|/", vec![bound]),
+            UnaryOperator::PGCubeRoot => self.operator("||/", vec![bound]),
+            other => {
+                Err(Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {other} {}", bound.ty)))
+            }
+        }
+    }
+
+    /// A run of binary operators that leans left (`a OR b OR c …`), bound without recursing into it: it may be thousands long.
+    fn bind_binary_chain(&mut self, expr: &ast::Expr) -> Result<Expr> {
+        let mut spine = Vec::new();
+        let mut first = expr;
+        while let ast::Expr::BinaryOp { left, op, right } = first {
+            spine.push((op, right.as_ref(), left.as_ref()));
+            first = left;
+        }
+        let mut bound: Option<Expr> = None;
+        while let Some((op, right, left)) = spine.pop() {
+            bound = Some(match (op, bound.take()) {
+                (BinaryOperator::And | BinaryOperator::Or, known) => {
+                    let word = if *op == BinaryOperator::And { "AND" } else { "OR" };
+                    let left = match known {
+                        Some(known) => known,
+                        None => self.bind_expr(left)?,
+                    };
+                    let left = self.coerce_condition(left, word).map_err(|error| locate(error, first))?;
+                    let mut list = match (op, left.kind) {
+                        (BinaryOperator::And, ExprKind::And(list)) | (BinaryOperator::Or, ExprKind::Or(list)) => list,
+                        (_, kind) => vec![Expr::new(kind, left.ty)],
+                    };
+                    let right_bound = self.bind_expr(right)?;
+                    list.push(self.coerce_condition(right_bound, word).map_err(|error| locate(error, right))?);
+                    let kind = if *op == BinaryOperator::And { ExprKind::And(list) } else { ExprKind::Or(list) };
+                    Expr::new(kind, Type::Bool)
+                }
+                (_, None) => self.bind_binary(op, left, right)?,
+                (_, Some(known)) => self.binary(op, known, right).map_err(|error| self.at_operator(error, op, left))?,
+            });
+        }
+        match bound {
+            Some(bound) => Ok(bound),
+            None => self.bind_expr(first),
+        }
+    }
+
+    /// The position of an operator: Postgres points at it, the syntax tree only says where its left side ends.
+    pub(super) fn at_operator(&self, error: Error, op: &BinaryOperator, left: &ast::Expr) -> Error {
+        if error.position.is_some() {
+            return error;
+        }
+        let Some(text) = self.text else { return locate(error, left) };
+        let end = left.span().end.column as usize;
+        let symbol = op.to_string();
+        let rest: Vec<char> = text.chars().skip(end.saturating_sub(1)).collect();
+        let wanted: Vec<char> = symbol.chars().collect();
+        let found = (0..rest.len().saturating_sub(wanted.len() - 1)).find(|&i| rest[i..i + wanted.len()] == wanted[..]);
+        match found {
+            Some(i) if end > 0 => error.at(end + i),
+            _ => locate(error, left),
+        }
+    }
+
+    fn bind_case(
+        &mut self,
+        operand: Option<&ast::Expr>,
+        whens: &[ast::CaseWhen],
+        otherwise: Option<&ast::Expr>,
+    ) -> Result<Expr> {
+        let operand = match operand {
+            Some(operand) => {
+                let bound = self.bind_expr(operand)?;
+                Some(self.settle(bound)?)
+            }
+            None => None,
+        };
+        let (mut conditions, mut results) = (Vec::new(), Vec::new());
+        for when in whens {
+            let condition = self.bind_expr(&when.condition)?;
+            conditions.push(match &operand {
+                Some(operand) => self.operator("=", vec![operand.clone(), condition])?,
+                None => {
+                    self.coerce_condition(condition, "CASE/WHEN").map_err(|error| locate(error, &when.condition))?
+                }
+            });
+            results.push(self.bind_expr(&when.result)?);
+        }
+        if let Some(otherwise) = otherwise {
+            results.push(self.bind_expr(otherwise)?);
+        }
+        self.case(conditions, results, "CASE")
+    }
+
+    fn bind_is_null(&mut self, inner: &ast::Expr) -> Result<Expr> {
+        let bound = self.bind_expr(inner)?;
+        let bound = self.settle(bound)?;
+        Ok(Expr::new(ExprKind::IsNull(Box::new(bound)), Type::Bool))
+    }
+
+    /// The condition with NULL taken as `null_as`.
+    fn bind_is(&mut self, inner: &ast::Expr, null_as: bool, place: &str) -> Result<Expr> {
+        let bound = self.bind_expr(inner)?;
+        let bound = self.coerce_condition(bound, place)?;
+        Ok(Expr::new(ExprKind::Coalesce(vec![bound, Expr::literal(Value::bool(null_as))]), Type::Bool))
+    }
+
+    fn bind_is_unknown(&mut self, inner: &ast::Expr) -> Result<Expr> {
+        let bound = self.bind_expr(inner)?;
+        let bound = self.coerce_condition(bound, "IS UNKNOWN")?;
+        Ok(Expr::new(ExprKind::IsNull(Box::new(bound)), Type::Bool))
+    }
+
+    /// `ARRAY[…]`. Weir's arrays have one dimension.
+    fn array(&mut self, items: Vec<Expr>) -> Result<Expr> {
+        if items.is_empty() {
+            let error = Error::new(ErrorKind::IndeterminateType, "cannot determine type of empty array");
+            return Err(error.with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+        }
+        let (items, ty) = self.unify(items, "ARRAY")?;
+        if matches!(ty, Type::Array(_)) {
+            return Err(Error::new(ErrorKind::Unsupported, "arrays of more than one dimension are not supported"));
+        }
+        Ok(Expr::new(ExprKind::Array(items), Type::Array(Box::new(ty))))
+    }
+
+    /// `$n`
+    pub(super) fn bind_parameter(&mut self, name: &str) -> Result<Expr> {
+        let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+        let Some(number @ 1..=65_535) = number else {
+            return Err(Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {name}")));
+        };
+        if self.parameters.len() < number {
+            self.parameters.resize(number, None);
+        }
+        let decided = self.parameters[number - 1].clone().filter(|ty| *ty != Type::Unknown);
+        if decided.is_none() {
+            self.parameters[number - 1] = None;
+        }
+        Ok(Expr::new(ExprKind::Parameter(number - 1), decided.unwrap_or(Type::Unknown)))
+    }
+}
+
+/// Negation; of a negation, what it negates.
+pub(super) fn not(expr: Expr) -> Expr {
+    match expr.kind {
+        ExprKind::Not(inner) => *inner,
+        kind => Expr::new(ExprKind::Not(Box::new(Expr::new(kind, expr.ty))), Type::Bool),
+    }
+}
+
+pub(super) fn negate_if(expr: Expr, negated: bool) -> Expr {
+    if negated { not(expr) } else { expr }
+}
+
+/// Adds where an expression stands.
+pub(super) fn locate(error: Error, expr: &ast::Expr) -> Error {
+    match expr.span().start.column {
+        0 => error,
+        column => error.at(column as usize),
+    }
+}

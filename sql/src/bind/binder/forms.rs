@@ -1,0 +1,97 @@
+//! Calls that are forms of the language: they choose among their arguments, so that no strict function can stand for them.
+
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
+
+use super::Binder;
+use super::call::CallName;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Expr, ExprKind};
+use crate::types::Type;
+use crate::value::Value;
+
+impl Binder<'_> {
+    /// COALESCE, NULLIF, ROW, `if`, `multiIf`; `None` if the call is an ordinary one.
+    pub(super) fn bind_form(&mut self, function: &ast::Function, name: &CallName) -> Result<Option<Expr>> {
+        let known = ["coalesce", "ifnull", "nullif", "row", "if", "multiif", "grouping"];
+        if name.qualified.is_some() || !known.contains(&name.folded.as_str()) || function.over.is_some() {
+            return Ok(None);
+        }
+        let mut args = Vec::new();
+        if let FunctionArguments::List(list) = &function.args {
+            for arg in &list.args {
+                match arg {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(self.bind_expr(expr)?),
+                    FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => {
+                        args.push(self.bind_whole_row(table)?);
+                    }
+                    other => {
+                        let message = format!("argument {other} of {} is not supported", name.shown);
+                        return Err(Error::new(ErrorKind::Unsupported, message));
+                    }
+                }
+            }
+        }
+        match name.folded.as_str() {
+            "coalesce" | "ifnull" if !args.is_empty() => self.coalesce(args, "COALESCE").map(Some),
+            "nullif" if args.len() == 2 => self.nullif(args).map(Some),
+            "row" => self.row(args).map(Some),
+            "if" if args.len() == 3 => self.multi_if(args).map(Some),
+            "multiif" if args.len() >= 3 && args.len() % 2 == 1 => self.multi_if(args).map(Some),
+            "grouping" => Err(Error::new(ErrorKind::Unsupported, "GROUPING is not supported yet")),
+            _ => Err(Error::new(ErrorKind::UndefinedFunction, format!("wrong number of arguments for {}", name.exact))),
+        }
+    }
+
+    fn coalesce(&mut self, args: Vec<Expr>, place: &str) -> Result<Expr> {
+        let (mut args, ty) = self.unify(args, place)?;
+        if args.len() == 1
+            && let Some(one) = args.pop()
+        {
+            return Ok(one);
+        }
+        Ok(Expr::new(ExprKind::Coalesce(args), ty))
+    }
+
+    /// `NULLIF(a, b)`: NULL where they are equal, a otherwise; of a's own type.
+    fn nullif(&mut self, mut args: Vec<Expr>) -> Result<Expr> {
+        let (Some(right), Some(left)) = (args.pop(), args.pop()) else {
+            return Err(Error::new(ErrorKind::UndefinedFunction, "wrong number of arguments for nullif"));
+        };
+        let left = if left.ty == Type::Unknown && right.ty == Type::Unknown { self.settle(left)? } else { left };
+        let equal = self.operator("=", vec![left.clone(), right])?;
+        let left = self.settle(left)?;
+        let ty = left.ty.clone();
+        let branches = vec![(equal, Expr::literal(Value::null(ty.clone())))];
+        Ok(Expr::new(ExprKind::Case { branches, otherwise: Some(Box::new(left)) }, ty))
+    }
+
+    /// A row of values, its fields named f1, f2, … as in Postgres.
+    pub(super) fn row(&mut self, args: Vec<Expr>) -> Result<Expr> {
+        let args: Result<Vec<Expr>> = args.into_iter().map(|arg| self.settle(arg)).collect();
+        let args = args?;
+        let fields = args.iter().enumerate().map(|(i, arg)| (format!("f{}", i + 1), arg.ty.clone())).collect();
+        Ok(Expr::new(ExprKind::Row(args), Type::Record(fields)))
+    }
+
+    /// ClickHouse's `if` and `multiIf`: condition, value, condition, value, …, otherwise.
+    fn multi_if(&mut self, args: Vec<Expr>) -> Result<Expr> {
+        let (mut conditions, mut results) = (Vec::new(), Vec::new());
+        let last = args.len() - 1;
+        for (i, arg) in args.into_iter().enumerate() {
+            if i % 2 == 0 && i != last {
+                conditions.push(self.coerce_condition(arg, "multiIf")?);
+            } else {
+                results.push(arg);
+            }
+        }
+        self.case(conditions, results, "multiIf")
+    }
+
+    /// CASE of bound conditions and results; one result more than conditions is the ELSE.
+    pub(super) fn case(&mut self, conditions: Vec<Expr>, results: Vec<Expr>, place: &str) -> Result<Expr> {
+        let (mut results, ty) = self.unify(results, place)?;
+        let otherwise = if results.len() > conditions.len() { results.pop().map(Box::new) } else { None };
+        let branches = conditions.into_iter().zip(results).collect();
+        Ok(Expr::new(ExprKind::Case { branches, otherwise }, ty))
+    }
+}

@@ -1,0 +1,361 @@
+//! Queries: WITH, set operations, VALUES, and ORDER BY / LIMIT over any of them.
+
+use sqlparser::ast::{self, LimitClause, SetExpr, SetOperator, SetQuantifier};
+
+use super::coerce::common_type;
+use super::scope::{Clause, Frame, Scope};
+use super::{Binder, CoercionContext};
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::names::fold;
+use crate::plan::{Expr, ExprKind, OutputColumn, Plan, SetKind, SortKey};
+use crate::types::Type;
+
+/// LIMIT and OFFSET, bound.
+#[derive(Default)]
+pub(super) struct Bounds {
+    limit: Option<Expr>,
+    offset: Option<Expr>,
+}
+
+impl Bounds {
+    pub(super) fn over(self, plan: Plan) -> Plan {
+        if self.limit.is_none() && self.offset.is_none() {
+            return plan;
+        }
+        Plan::Limit { input: Box::new(plan), limit: self.limit, offset: self.offset }
+    }
+}
+
+impl Binder<'_> {
+    /// A query's plan. What its columns leave unknown is text.
+    pub fn bind_query(&mut self, query: &ast::Query) -> Result<Plan> {
+        self.bind_query_at_level(query, false)
+    }
+
+    /// A query's plan with exactly these columns, by name and type, cast by assignment: the source of an INSERT. A query of fewer or more columns is
+    /// an error.
+    pub fn bind_query_to(&mut self, query: &ast::Query, columns: &[(String, Type)]) -> Result<Plan> {
+        let plan = self.bind_query_at_level(query, true)?;
+        let given = plan.columns().len();
+        if given > columns.len() {
+            return Err(Error::new(ErrorKind::Syntax, "INSERT has more expressions than target columns"));
+        }
+        if given < columns.len() {
+            return Err(Error::new(ErrorKind::Syntax, "INSERT has more target columns than expressions"));
+        }
+        for (found, (name, ty)) in plan.columns().iter().zip(columns) {
+            if !super::casts::can_cast(&found.ty, ty, CoercionContext::Assignment) {
+                return Err(not_assignable(name, ty, &found.ty));
+            }
+        }
+        let types: Vec<Type> = columns.iter().map(|(_, ty)| ty.clone()).collect();
+        self.coerce_columns(plan, &types, CoercionContext::Assignment)
+    }
+
+    /// A query above the innermost frame. With `keep_unknown`, literals without a type keep having none, for the caller to decide.
+    pub(super) fn bind_query_at_level(&mut self, query: &ast::Query, keep_unknown: bool) -> Result<Plan> {
+        self.depth += 1;
+        let known = self.ctes.len();
+        let plan = if self.depth > super::DEPTH_MAX {
+            Err(Error::new(ErrorKind::Unsupported, "the query is nested too deeply"))
+        } else {
+            self.bind_query_parts(query, keep_unknown)
+        };
+        self.ctes.truncate(known);
+        self.depth -= 1;
+        plan
+    }
+
+    fn bind_query_parts(&mut self, query: &ast::Query, keep_unknown: bool) -> Result<Plan> {
+        if !query.pipe_operators.is_empty() {
+            return Err(Error::new(ErrorKind::Unsupported, "pipe operators are not supported"));
+        }
+        if let Some(with) = &query.with {
+            self.bind_with(with)?;
+        }
+        let mut body = query.body.as_ref();
+        // Parentheses around a whole query change nothing.
+        while let SetExpr::Query(inner) = body
+            && inner.with.is_none()
+            && inner.order_by.is_none()
+            && inner.limit_clause.is_none()
+            && inner.fetch.is_none()
+        {
+            body = inner.body.as_ref();
+        }
+        if let SetExpr::Select(select) = body {
+            let bounds = self.bind_bounds(query)?;
+            return self.bind_select(select, query.order_by.as_ref(), bounds, keep_unknown);
+        }
+        let sorted = query.order_by.is_some();
+        let plan = self.bind_set_expr(body, keep_unknown && !sorted)?;
+        let plan = self.order_output(plan, query.order_by.as_ref())?;
+        let bounds = self.bind_bounds(query)?;
+        Ok(bounds.over(plan))
+    }
+
+    /// SELECT, VALUES, TABLE, a set operation or a parenthesised query, without ORDER BY of its own.
+    pub(super) fn bind_set_expr(&mut self, body: &SetExpr, keep_unknown: bool) -> Result<Plan> {
+        match body {
+            SetExpr::Select(select) => self.bind_select(select, None, Bounds::default(), keep_unknown),
+            SetExpr::Query(query) => self.bind_query_at_level(query, keep_unknown),
+            SetExpr::Values(values) => self.bind_values(values, keep_unknown),
+            SetExpr::Table(table) => self.bind_table_command(table),
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                self.bind_set_operation(left, *op, *set_quantifier, right)
+            }
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Err(Error::new(ErrorKind::Unsupported, "statements that change data are not supported inside queries"))
+            }
+        }
+    }
+
+    fn bind_table_command(&mut self, table: &ast::Table) -> Result<Plan> {
+        let parts = table.schema_name.iter().chain(&table.table_name).cloned().collect::<Vec<_>>();
+        let factor = ast::TableFactor::Table {
+            name: ast::ObjectName::from(parts),
+            alias: None,
+            args: None,
+            with_hints: Vec::new(),
+            version: None,
+            with_ordinality: false,
+            partitions: Vec::new(),
+            json_path: None,
+            sample: None,
+            index_directives: Vec::new(),
+            inheritance: None,
+        };
+        Ok(self.bind_factor(&factor)?.plan)
+    }
+
+    fn bind_set_operation(
+        &mut self,
+        left: &SetExpr,
+        op: SetOperator,
+        quantifier: SetQuantifier,
+        right: &SetExpr,
+    ) -> Result<Plan> {
+        let (kind, word) = match op {
+            SetOperator::Union => (SetKind::Union, "UNION"),
+            SetOperator::Intersect => (SetKind::Intersect, "INTERSECT"),
+            SetOperator::Except | SetOperator::Minus => (SetKind::Except, "EXCEPT"),
+        };
+        let all = match quantifier {
+            SetQuantifier::All => true,
+            SetQuantifier::Distinct | SetQuantifier::None => false,
+            _ => return Err(Error::new(ErrorKind::Unsupported, format!("{word} BY NAME is not supported"))),
+        };
+        let left = self.bind_set_expr(left, true)?;
+        let right = self.bind_set_expr(right, true)?;
+        let (left, right) = self.unify_columns(left, right, word)?;
+        let mut columns = left.columns().to_vec();
+        for column in &mut columns {
+            column.origin = None;
+        }
+        Ok(Plan::SetOperation { kind, all, left: Box::new(left), right: Box::new(right), columns })
+    }
+
+    /// Casts the columns of two plans to their common types.
+    fn unify_columns(&mut self, left: Plan, right: Plan, word: &str) -> Result<(Plan, Plan)> {
+        if left.columns().len() != right.columns().len() {
+            return Err(Error::new(
+                ErrorKind::Syntax,
+                format!("each {word} query must have the same number of columns"),
+            ));
+        }
+        let mut types = Vec::with_capacity(left.columns().len());
+        for (index, (a, b)) in left.columns().iter().zip(right.columns()).enumerate() {
+            let (a, b) = (sample(&left, index, &a.ty), sample(&right, index, &b.ty));
+            types.push(common_type(&[&a, &b]).map_err(|(a, b)| {
+                Error::new(ErrorKind::DatatypeMismatch, format!("{word} types {a} and {b} cannot be matched"))
+            })?);
+        }
+        let left = self.coerce_columns(left, &types, CoercionContext::Implicit)?;
+        let right = self.coerce_columns(right, &types, CoercionContext::Implicit)?;
+        Ok((left, right))
+    }
+
+    /// `VALUES (…), (…)`: columns called column1, column2, ….
+    fn bind_values(&mut self, values: &ast::Values, keep_unknown: bool) -> Result<Plan> {
+        let mut rows: Vec<Vec<Expr>> = Vec::with_capacity(values.rows.len());
+        self.frames.push(Frame::query(Scope::default(), Clause::Values));
+        let bound: Result<()> = values.rows.iter().try_for_each(|row| {
+            rows.push(self.bind_list(&row.content)?);
+            Ok(())
+        });
+        self.frames.pop();
+        bound?;
+        let width = rows.first().map_or(0, Vec::len);
+        if rows.iter().any(|row| row.len() != width) {
+            return Err(Error::new(ErrorKind::Syntax, "VALUES lists must all be the same length"));
+        }
+        let mut columns = Vec::with_capacity(width);
+        for index in 0..width {
+            let cells: Vec<&Expr> = rows.iter().map(|row| &row[index]).collect();
+            let ty = if keep_unknown && cells.iter().all(|cell| cell.ty == Type::Unknown) {
+                Type::Unknown
+            } else {
+                common_type(&cells).map_err(|(a, b)| {
+                    Error::new(ErrorKind::DatatypeMismatch, format!("VALUES types {a} and {b} cannot be matched"))
+                })?
+            };
+            for row in &mut rows {
+                let cell = std::mem::replace(&mut row[index], Expr::literal(crate::value::Value::null(Type::Unknown)));
+                row[index] = self.coerce(cell, &ty, CoercionContext::Implicit)?;
+            }
+            columns.push(OutputColumn { name: format!("column{}", index + 1), ty, typmod: -1, origin: None });
+        }
+        Ok(Plan::Values { rows, columns })
+    }
+
+    /// ORDER BY over what a set operation or VALUES puts out: output names, ordinals, and expressions over them.
+    fn order_output(&mut self, plan: Plan, order_by: Option<&ast::OrderBy>) -> Result<Plan> {
+        let Some(order_by) = order_by else { return Ok(plan) };
+        let columns = plan.columns().to_vec();
+        let mut keys: Vec<SortKey> = Vec::new();
+        self.frames.push(Frame::query(Scope::of_columns(&columns), Clause::OrderBy));
+        let bound: Result<()> = order_items(order_by, columns.len())?.iter().try_for_each(|(item, options)| {
+            let expr = match item {
+                OrderItem::Ordinal(index) => Expr::column(*index, columns[*index].ty.clone()),
+                OrderItem::Expr(expr) => {
+                    let bound = self.bind_expr(expr)?;
+                    self.settle(bound)?
+                }
+            };
+            keys.push(Self::sort_key(expr, options)?);
+            Ok(())
+        });
+        let frame = self.frames.pop();
+        bound?;
+        if frame.is_some_and(|frame| !frame.aggregates.is_empty() || !frame.sets.is_empty()) {
+            let error = Error::new(ErrorKind::Unsupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause");
+            return Err(error.with_detail("Only result column names can be used, not expressions or functions."));
+        }
+        Ok(Plan::Sort { input: Box::new(plan), keys })
+    }
+
+    /// LIMIT, OFFSET and FETCH: bigints over no columns.
+    fn bind_bounds(&mut self, query: &ast::Query) -> Result<Bounds> {
+        let (mut limit, mut offset) = match &query.limit_clause {
+            None => (None, None),
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
+                if !limit_by.is_empty() {
+                    return Err(Error::new(ErrorKind::Unsupported, "LIMIT … BY is not supported yet"));
+                }
+                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+        };
+        let one;
+        if let Some(fetch) = &query.fetch {
+            if fetch.with_ties || fetch.percent {
+                return Err(Error::new(ErrorKind::Unsupported, "FETCH FIRST … WITH TIES is not supported yet"));
+            }
+            one = ast::Expr::value(ast::Value::Number("1".into(), false));
+            limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
+        }
+        let mut bind = |expr: &mut Option<&ast::Expr>, word: &str| match expr {
+            Some(expr) => self.bind_bound(expr, word),
+            None => Ok(None),
+        };
+        Ok(Bounds { limit: bind(&mut limit, "LIMIT")?, offset: bind(&mut offset, "OFFSET")? })
+    }
+
+    fn bind_bound(&mut self, expr: &ast::Expr, word: &str) -> Result<Option<Expr>> {
+        self.frames.push(Frame::query(Scope::default(), Clause::Limit));
+        let bound = self.bind_expr(expr);
+        self.frames.pop();
+        let bound = bound?;
+        let reads = crate::walk::any(
+            &bound,
+            &mut |node, depth| matches!(node.kind, ExprKind::Outer { depth: out, .. } if out > depth),
+        );
+        if reads {
+            return Err(Error::new(
+                ErrorKind::InvalidColumnReference,
+                format!("argument of {word} must not contain variables"),
+            ));
+        }
+        if matches!(&bound.kind, ExprKind::Literal(value) if value.is_null()) {
+            return Ok(None);
+        }
+        let ty = bound.ty.clone();
+        self.coerce(bound, &Type::Int8, CoercionContext::Assignment).map(Some).map_err(|_| {
+            Error::new(ErrorKind::DatatypeMismatch, format!("argument of {word} must be type bigint, not type {ty}"))
+        })
+    }
+}
+
+/// A column for the sake of its type; the literal itself where the plan is one of literals, so that it may adapt.
+fn sample(plan: &Plan, index: usize, ty: &Type) -> Expr {
+    match plan {
+        Plan::Project { exprs, .. } => match &exprs[index] {
+            literal @ Expr { kind: ExprKind::Literal(_), .. } => literal.clone(),
+            _ => Expr::column(index, ty.clone()),
+        },
+        _ => Expr::column(index, ty.clone()),
+    }
+}
+
+/// Postgres's words for a value that its column cannot take.
+pub(super) fn not_assignable(column: &str, ty: &Type, found: &Type) -> Error {
+    let message = format!("column \"{column}\" is of type {ty} but expression is of type {found}");
+    Error::new(ErrorKind::DatatypeMismatch, message).with_hint("You will need to rewrite or cast the expression.")
+}
+
+/// An ORDER BY key before it is bound.
+pub(super) enum OrderItem<'q> {
+    /// The select item of this index.
+    Ordinal(usize),
+    Expr(&'q ast::Expr),
+}
+
+/// The keys of an ORDER BY over `width` output columns.
+pub(super) fn order_items(order_by: &ast::OrderBy, width: usize) -> Result<Vec<(OrderItem<'_>, ast::OrderByOptions)>> {
+    if order_by.interpolate.is_some() {
+        return Err(Error::new(ErrorKind::Unsupported, "INTERPOLATE is not supported yet"));
+    }
+    let keys = match &order_by.kind {
+        ast::OrderByKind::All(options) => {
+            return Ok((0..width).map(|index| (OrderItem::Ordinal(index), options.clone())).collect());
+        }
+        ast::OrderByKind::Expressions(keys) => keys,
+    };
+    let mut items = Vec::with_capacity(keys.len());
+    for key in keys {
+        if key.with_fill.is_some() {
+            return Err(Error::new(ErrorKind::Unsupported, "ORDER BY … WITH FILL is not supported yet"));
+        }
+        let item = match ordinal(&key.expr, width, "ORDER BY")? {
+            Some(index) => OrderItem::Ordinal(index),
+            None => OrderItem::Expr(&key.expr),
+        };
+        items.push((item, key.options.clone()));
+    }
+    Ok(items)
+}
+
+/// The select item that a bare integer names, counted from 0.
+pub(super) fn ordinal(expr: &ast::Expr, width: usize, clause: &str) -> Result<Option<usize>> {
+    let ast::Expr::Value(value) = expr else { return Ok(None) };
+    let located = |error: Error| super::expr::locate(error, expr);
+    match &value.value {
+        ast::Value::Number(digits, _) if digits.bytes().all(|b| b.is_ascii_digit()) => match digits.parse::<usize>() {
+            Ok(number) if (1..=width).contains(&number) => Ok(Some(number - 1)),
+            _ => Err(located(Error::new(
+                ErrorKind::InvalidColumnReference,
+                format!("{clause} position {digits} is not in select list"),
+            ))),
+        },
+        ast::Value::Placeholder(_) => Ok(None),
+        _ => Err(located(Error::new(ErrorKind::Syntax, format!("non-integer constant in {clause}")))),
+    }
+}
+
+/// The one name that an expression is, if it is no more than that.
+pub(super) fn bare_name(expr: &ast::Expr) -> Option<String> {
+    match expr {
+        ast::Expr::Identifier(ident) => Some(fold(ident)),
+        _ => None,
+    }
+}

@@ -1,0 +1,510 @@
+//! SELECT: from its clauses to FROM → Filter → Aggregate → Filter → ProjectSet → Project → Sort → Limit.
+//!
+//! Expressions of all clauses are bound over FROM's columns first. If the query aggregates, they are rewritten over the group keys and aggregates
+//! (see `group`). ORDER BY keys that are not in the SELECT list become columns of the projection that a last projection drops
+//! again.
+
+use sqlparser::ast::{
+    self, Distinct, GroupByExpr, Select, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
+};
+
+use super::expr::locate;
+use super::from::computed_column;
+use super::group::Grouping;
+use super::query::{Bounds, OrderItem, bare_name, order_items};
+use super::scope::{Clause, Found, Frame, SETS};
+use super::{Binder, names};
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::datatype::type_of;
+use crate::parse::names::fold;
+use crate::plan::{Expr, ExprKind, OutputColumn, Plan, SortKey};
+use crate::types::Type;
+use crate::walk;
+
+/// A column of the SELECT list, bound over FROM's columns.
+pub(super) struct Output {
+    pub(super) expr: Expr,
+    pub(super) column: OutputColumn,
+}
+
+impl Binder<'_> {
+    pub(super) fn bind_select(
+        &mut self,
+        select: &Select,
+        order_by: Option<&ast::OrderBy>,
+        bounds: Bounds,
+        keep_unknown: bool,
+    ) -> Result<Plan> {
+        refuse_unsupported(select)?;
+        let base = std::mem::replace(&mut self.from_base, self.frames.len());
+        let item = self.bind_from(&select.from);
+        self.from_base = base;
+        let item = item?;
+        self.frames.push(Frame::query(item.scope, Clause::Select));
+        let plan = self.bind_clauses(select, order_by, bounds, keep_unknown, item.plan);
+        self.frames.pop();
+        plan
+    }
+
+    fn enter(&mut self, clause: Clause) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.clause = clause;
+        }
+    }
+
+    fn bind_clauses(
+        &mut self,
+        select: &Select,
+        order_by: Option<&ast::OrderBy>,
+        bounds: Bounds,
+        keep_unknown: bool,
+        mut plan: Plan,
+    ) -> Result<Plan> {
+        let aliases = select.projection.iter().filter_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } => Some((fold(alias), expr.clone())),
+            _ => None,
+        });
+        let aliases = aliases.collect();
+        if let Some(frame) = self.frames.last_mut() {
+            frame.aliases = aliases;
+        }
+
+        self.enter(Clause::Select);
+        let mut outputs = self.bind_projection(&select.projection)?;
+        let distinct = select.distinct.as_ref().filter(|distinct| !matches!(distinct, Distinct::All));
+        if !keep_unknown || distinct.is_some() || order_by.is_some() {
+            self.settle_outputs(&mut outputs)?;
+        }
+
+        self.enter(Clause::Where);
+        for condition in select.prewhere.iter().chain(&select.selection) {
+            let predicate = self.bind_where(condition, "WHERE")?;
+            plan = Plan::Filter { input: Box::new(plan), predicate };
+        }
+
+        self.enter(Clause::Having);
+        let mut having = match &select.having {
+            Some(condition) => Some(self.bind_where(condition, "HAVING")?),
+            None => None,
+        };
+        self.enter(Clause::OrderBy);
+        let mut sort = self.bind_order_by(order_by, &outputs)?;
+        self.enter(Clause::DistinctOn);
+        let mut distinct_on = match distinct {
+            Some(Distinct::On(exprs)) => Some(self.bind_distinct_on(exprs, &outputs)?),
+            _ => None,
+        };
+        self.enter(Clause::GroupBy);
+        let (keys, explicit) = self.bind_group_by(&select.group_by, &outputs)?;
+
+        let Some(frame) = self.frames.last_mut() else { return Ok(plan) };
+        let (aggregates, mut sets) = (std::mem::take(&mut frame.aggregates), std::mem::take(&mut frame.sets));
+        if explicit || !aggregates.is_empty() || having.is_some() {
+            let mut grouping = Grouping::new(frame, keys, aggregates);
+            let targets = outputs
+                .iter_mut()
+                .map(|output| &mut output.expr)
+                .chain(having.iter_mut())
+                .chain(sort.iter_mut().map(|key| &mut key.expr))
+                .chain(distinct_on.iter_mut().flatten())
+                .chain(sets.iter_mut().flat_map(|call| &mut call.args));
+            for expr in targets {
+                grouping.rewrite(expr)?;
+            }
+            plan = grouping.over(plan);
+        }
+        if let Some(predicate) = having {
+            plan = Plan::Filter { input: Box::new(plan), predicate };
+        }
+        if !sets.is_empty() {
+            let width = plan.columns().len();
+            let mut columns = plan.columns().to_vec();
+            columns.extend(sets.iter().map(|call| computed_column(&call.name, call.ty.clone())));
+            let nested = sets.iter().flat_map(|call| &call.args).any(|arg| {
+                walk::any(arg, &mut |node, depth| depth == 0 && matches!(node.kind, ExprKind::Column(c) if c >= SETS))
+            });
+            if nested {
+                return Err(Error::new(ErrorKind::Unsupported, "nested set-returning functions are not supported yet"));
+            }
+            let place = |column: usize| if column >= SETS { width + (column - SETS) } else { column };
+            let targets = outputs
+                .iter_mut()
+                .map(|output| &mut output.expr)
+                .chain(sort.iter_mut().map(|key| &mut key.expr))
+                .chain(distinct_on.iter_mut().flatten());
+            for expr in targets {
+                walk::rename_columns(expr, &place);
+            }
+            let calls = sets.into_iter().map(|call| (call.function, call.args)).collect();
+            plan = Plan::ProjectSet { input: Box::new(plan), calls, columns };
+        }
+        finish(plan, outputs, sort, distinct.is_some(), distinct_on, bounds)
+    }
+
+    fn bind_where(&mut self, condition: &ast::Expr, clause: &str) -> Result<Expr> {
+        let bound = self.bind_expr(condition)?;
+        self.coerce_condition(bound, clause).map_err(|error| locate(error, condition))
+    }
+
+    pub(super) fn settle_outputs(&mut self, outputs: &mut [Output]) -> Result<()> {
+        for output in outputs {
+            let expr = std::mem::replace(&mut output.expr, Expr::column(0, Type::Unknown));
+            output.expr = self.settle(expr)?;
+            output.column.ty = output.expr.ty.clone();
+        }
+        Ok(())
+    }
+
+    pub(super) fn bind_projection(&mut self, items: &[SelectItem]) -> Result<Vec<Output>> {
+        let mut outputs = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                SelectItem::UnnamedExpr(expr) => outputs.push(self.bind_output(expr, Self::column_name(expr))?),
+                SelectItem::ExprWithAlias { expr, alias } => outputs.push(self.bind_output(expr, fold(alias))?),
+                SelectItem::Wildcard(options) => {
+                    let Some(frame) = self.frames.last() else { continue };
+                    if frame.scope.columns.is_empty() && frame.scope.tables.is_empty() {
+                        let message = "SELECT * with no tables specified is not valid";
+                        return Err(Error::new(ErrorKind::Syntax, message));
+                    }
+                    let all: Vec<(String, Expr)> = frame
+                        .scope
+                        .visible
+                        .iter()
+                        .map(|visible| (visible.name.clone(), visible.expr.clone()))
+                        .collect();
+                    self.expand(all, options, &mut outputs)?;
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                    let all = self.table_columns(name)?;
+                    self.expand(all, options, &mut outputs)?;
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(expr), options) => {
+                    let record = self.bind_expr(expr)?;
+                    let Type::Record(fields) = record.ty.clone() else {
+                        let message = format!("type {} is not composite", record.ty);
+                        return Err(locate(Error::new(ErrorKind::WrongObjectType, message), expr));
+                    };
+                    let field = |(index, (name, ty)): (usize, (String, Type))| {
+                        (name, Expr::new(ExprKind::Field(Box::new(record.clone()), index), ty))
+                    };
+                    let all = fields.into_iter().enumerate().map(field).collect();
+                    self.expand(all, options, &mut outputs)?;
+                }
+                SelectItem::ExprWithAliases { .. } => {
+                    return Err(Error::new(ErrorKind::Unsupported, format!("{item} is not supported")));
+                }
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn bind_output(&mut self, written: &ast::Expr, name: String) -> Result<Output> {
+        let expr = self.bind_expr(written)?;
+        let (mut typmod, origin) = match self.frames.last() {
+            Some(frame) => frame.scope.provenance(&expr),
+            None => (-1, None),
+        };
+        let mut inner = written;
+        while let ast::Expr::Nested(nested) = inner {
+            inner = nested;
+        }
+        if let ast::Expr::Cast { data_type, .. } = inner {
+            typmod = type_of(data_type)?.typmod();
+        }
+        let column = OutputColumn { name, ty: expr.ty.clone(), typmod, origin };
+        Ok(Output { expr, column })
+    }
+
+    /// The columns of a table in FROM, or of an outer query's.
+    fn table_columns(&mut self, name: &ast::ObjectName) -> Result<Vec<(String, Expr)>> {
+        let parts: Vec<&ast::Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
+        let folded: Vec<String> = parts.iter().map(|ident| fold(ident)).collect();
+        let (schema, table) = match folded.as_slice() {
+            [table] => (None, table.as_str()),
+            [.., schema, table] => (Some(schema.as_str()), table.as_str()),
+            [] => (None, ""),
+        };
+        for depth in 0..self.frames.len() {
+            let frame = &self.frames[self.frames.len() - 1 - depth];
+            if !frame.open {
+                continue;
+            }
+            if let Some(found) = frame.scope.table(schema, table) {
+                let column = |&column: &usize| {
+                    let name = frame.scope.columns[column].name.clone();
+                    (name, walk::outward(&frame.scope.column(column), depth))
+                };
+                return Ok(found.columns.iter().map(column).collect());
+            }
+        }
+        // `composite_column.*`
+        if let [ident] = parts.as_slice()
+            && let Some(frame) = self.frames.last()
+            && let Found::One(record) = frame.scope.unqualified(table)
+            && let Type::Record(fields) = record.ty.clone()
+        {
+            let field = |(index, (name, ty)): (usize, (String, Type))| {
+                (name, Expr::new(ExprKind::Field(Box::new(record.clone()), index), ty))
+            };
+            let _ = ident;
+            return Ok(fields.into_iter().enumerate().map(field).collect());
+        }
+        let error = self.missing_table(schema, table);
+        Err(parts.first().map_or(error.clone(), |ident| names::at(error, ident)))
+    }
+
+    /// Columns of a `*`, less what EXCEPT or EXCLUDE names, with what REPLACE and RENAME change.
+    fn expand(
+        &mut self,
+        all: Vec<(String, Expr)>,
+        options: &WildcardAdditionalOptions,
+        outputs: &mut Vec<Output>,
+    ) -> Result<()> {
+        if options.opt_ilike.is_some() || options.opt_rename.is_some() || options.opt_alias.is_some() {
+            return Err(Error::new(ErrorKind::Unsupported, format!("*{options} is not supported")));
+        }
+        let mut excluded: Vec<String> = Vec::new();
+        if let Some(except) = &options.opt_except {
+            excluded.push(fold(&except.first_element));
+            excluded.extend(except.additional_elements.iter().map(fold));
+        }
+        match &options.opt_exclude {
+            Some(ast::ExcludeSelectItem::Single(name)) => excluded.push(name.to_string().to_lowercase()),
+            Some(ast::ExcludeSelectItem::Multiple(names)) => {
+                excluded.extend(names.iter().map(|name| name.to_string().to_lowercase()));
+            }
+            None => {}
+        }
+        if let Some(missing) = excluded.iter().find(|name| !all.iter().any(|(known, _)| known == *name)) {
+            return Err(Error::new(ErrorKind::UndefinedColumn, format!("column \"{missing}\" does not exist")));
+        }
+        for (name, expr) in all {
+            if excluded.contains(&name) {
+                continue;
+            }
+            let replaced = options.opt_replace.as_ref().and_then(|replace| {
+                replace.items.iter().find(|item| fold(&item.column_name) == name).map(|item| item.expr.clone())
+            });
+            if let Some(replacement) = replaced {
+                outputs.push(self.bind_output(&replacement, name)?);
+                continue;
+            }
+            if let Some(frame) = self.frames.last_mut() {
+                let used = walk::columns_read(&expr).into_iter().map(|column| (column, 0));
+                frame.references.extend(used);
+                let (typmod, origin) = frame.scope.provenance(&expr);
+                let column = OutputColumn { name, ty: expr.ty.clone(), typmod, origin };
+                outputs.push(Output { expr, column });
+            }
+        }
+        Ok(())
+    }
+
+    /// ORDER BY: an output name first, then an ordinal, then an expression over FROM's columns.
+    fn bind_order_by(&mut self, order_by: Option<&ast::OrderBy>, outputs: &[Output]) -> Result<Vec<SortKey>> {
+        let Some(order_by) = order_by else { return Ok(Vec::new()) };
+        let mut keys = Vec::new();
+        for (item, options) in order_items(order_by, outputs.len())? {
+            let expr = match item {
+                OrderItem::Ordinal(index) => outputs[index].expr.clone(),
+                OrderItem::Expr(written) => match self.output_named(written, outputs, "ORDER BY")? {
+                    Some(expr) => expr,
+                    None => {
+                        let bound = self.bind_expr(written)?;
+                        self.settle(bound)?
+                    }
+                },
+            };
+            keys.push(Self::sort_key(expr, &options)?);
+        }
+        Ok(keys)
+    }
+
+    /// The output column that a bare name means.
+    fn output_named(&mut self, written: &ast::Expr, outputs: &[Output], clause: &str) -> Result<Option<Expr>> {
+        let Some(name) = bare_name(written) else { return Ok(None) };
+        let mut found: Option<&Expr> = None;
+        for output in outputs.iter().filter(|output| output.column.name == name) {
+            match found {
+                Some(known) if !walk::same(known, &output.expr) => {
+                    let error = Error::new(ErrorKind::AmbiguousColumn, format!("{clause} \"{name}\" is ambiguous"));
+                    return Err(locate(error, written));
+                }
+                _ => found = Some(&output.expr),
+            }
+        }
+        Ok(found.cloned())
+    }
+
+    fn bind_distinct_on(&mut self, exprs: &[ast::Expr], outputs: &[Output]) -> Result<Vec<Expr>> {
+        let mut on = Vec::with_capacity(exprs.len());
+        for written in exprs {
+            let index = super::query::ordinal(written, outputs.len(), "DISTINCT ON")?;
+            on.push(match (index, self.output_named(written, outputs, "DISTINCT ON")?) {
+                (Some(index), _) => outputs[index].expr.clone(),
+                (None, Some(expr)) => expr,
+                (None, None) => {
+                    let bound = self.bind_expr(written)?;
+                    self.settle(bound)?
+                }
+            });
+        }
+        Ok(on)
+    }
+
+    /// GROUP BY: a column of FROM first, then an output name, an ordinal, or an expression. Tells whether there is such a clause at all.
+    fn bind_group_by(&mut self, group_by: &GroupByExpr, outputs: &[Output]) -> Result<(Vec<Expr>, bool)> {
+        let unsupported = |what: &str| Err(Error::new(ErrorKind::Unsupported, format!("{what} is not supported yet")));
+        let (written, modifiers) = match group_by {
+            GroupByExpr::All(modifiers) => {
+                if !modifiers.is_empty() {
+                    return unsupported("GROUP BY ALL WITH …");
+                }
+                let plain = |output: &&Output| {
+                    !walk::any(&output.expr, &mut |node, depth| {
+                        depth == 0 && matches!(node.kind, ExprKind::Column(c) if c >= super::scope::AGGREGATES)
+                    })
+                };
+                let keys: Vec<Expr> = outputs.iter().filter(plain).map(|output| output.expr.clone()).collect();
+                return Ok((keys, true));
+            }
+            GroupByExpr::Expressions(written, modifiers) => (written, modifiers),
+        };
+        if !modifiers.is_empty() {
+            return unsupported("GROUP BY … WITH ROLLUP, CUBE or TOTALS");
+        }
+        let mut keys: Vec<Expr> = Vec::new();
+        let mut pending: Vec<&ast::Expr> = written.iter().rev().collect();
+        while let Some(expr) = pending.pop() {
+            if let ast::Expr::Tuple(items) = expr {
+                pending.extend(items.iter().rev());
+                continue;
+            }
+            if matches!(expr, ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_)) {
+                return unsupported("GROUP BY with ROLLUP, CUBE or GROUPING SETS");
+            }
+            let key = self.bind_group_key(expr, outputs)?;
+            let aggregated = walk::any(&key, &mut |node, depth| {
+                depth == 0 && matches!(node.kind, ExprKind::Column(c) if (super::scope::AGGREGATES..SETS).contains(&c))
+            });
+            if aggregated {
+                let error = Error::new(ErrorKind::Grouping, "aggregate functions are not allowed in GROUP BY");
+                return Err(locate(error, expr));
+            }
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        Ok((keys, !written.is_empty()))
+    }
+
+    fn bind_group_key(&mut self, written: &ast::Expr, outputs: &[Output]) -> Result<Expr> {
+        if let Some(index) = super::query::ordinal(written, outputs.len(), "GROUP BY")? {
+            return Ok(outputs[index].expr.clone());
+        }
+        let is_column = match (bare_name(written), self.frames.last()) {
+            (Some(name), Some(frame)) => !matches!(frame.scope.unqualified(&name), Found::No),
+            _ => true,
+        };
+        if !is_column && let Some(expr) = self.output_named(written, outputs, "GROUP BY")? {
+            return Ok(expr);
+        }
+        let bound = self.bind_expr(written)?;
+        self.settle(bound)
+    }
+}
+
+/// Project, Distinct, Sort, Limit; and a last projection where ORDER BY or DISTINCT ON needed more columns than are put out.
+fn finish(
+    plan: Plan,
+    outputs: Vec<Output>,
+    sort: Vec<SortKey>,
+    distinct: bool,
+    distinct_on: Option<Vec<Expr>>,
+    bounds: Bounds,
+) -> Result<Plan> {
+    let width = outputs.len();
+    let (mut exprs, mut columns): (Vec<Expr>, Vec<OutputColumn>) =
+        outputs.into_iter().map(|output| (output.expr, output.column)).unzip();
+    let plain_distinct = distinct && distinct_on.is_none();
+
+    let mut place = |expr: Expr| -> Result<Expr> {
+        let ty = expr.ty.clone();
+        let index = match exprs.iter().position(|known| walk::same(known, &expr)) {
+            Some(index) => index,
+            None if plain_distinct => {
+                return Err(Error::new(
+                    ErrorKind::InvalidColumnReference,
+                    "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+                ));
+            }
+            None => {
+                columns.push(computed_column("?order?", ty.clone()));
+                exprs.push(expr);
+                exprs.len() - 1
+            }
+        };
+        Ok(Expr::column(index, ty))
+    };
+    let mut keys = Vec::with_capacity(sort.len());
+    for key in sort {
+        keys.push(SortKey { expr: place(key.expr)?, ..key });
+    }
+    let on = match distinct_on {
+        Some(on) => Some(on.into_iter().map(&mut place).collect::<Result<Vec<Expr>>>()?),
+        None => None,
+    };
+    if let Some(on) = &on {
+        if keys.iter().take(on.len()).any(|key| !on.contains(&key.expr)) {
+            return Err(Error::new(
+                ErrorKind::InvalidColumnReference,
+                "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+            ));
+        }
+        // Rows of one value must come together, in the order that says which is first.
+        let missing = on.iter().filter(|expr| !keys.iter().any(|key| key.expr == **expr)).cloned();
+        let missing: Vec<SortKey> =
+            missing.map(|expr| SortKey { expr, descending: false, nulls_first: false }).collect();
+        let at = keys.len().min(on.len());
+        keys.splice(at..at, missing);
+    }
+
+    let visible: Vec<OutputColumn> = columns[..width].to_vec();
+    let mut plan = Plan::Project { input: Box::new(plan), exprs, columns };
+    if plain_distinct {
+        plan = Plan::Distinct { input: Box::new(plan), on: None };
+    }
+    if !keys.is_empty() {
+        plan = Plan::Sort { input: Box::new(plan), keys };
+    }
+    if on.is_some() {
+        plan = Plan::Distinct { input: Box::new(plan), on };
+    }
+    plan = bounds.over(plan);
+    if plan.columns().len() > width {
+        let exprs = visible.iter().enumerate().map(|(index, column)| Expr::column(index, column.ty.clone())).collect();
+        plan = Plan::Project { input: Box::new(plan), exprs, columns: visible };
+    }
+    Ok(plan)
+}
+
+fn refuse_unsupported(select: &Select) -> Result<()> {
+    let refused = [
+        (select.top.is_some(), "SELECT TOP"),
+        (select.into.is_some(), "SELECT INTO"),
+        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+        (!select.connect_by.is_empty(), "CONNECT BY"),
+        (!select.cluster_by.is_empty(), "CLUSTER BY"),
+        (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+        (!select.sort_by.is_empty(), "SORT BY"),
+        (!select.named_window.is_empty(), "WINDOW"),
+        (select.qualify.is_some(), "QUALIFY"),
+        (select.value_table_mode.is_some(), "SELECT AS"),
+        (select.exclude.is_some(), "SELECT … EXCLUDE"),
+    ];
+    match refused.into_iter().find(|(found, _)| *found) {
+        Some((_, what)) => Err(Error::new(ErrorKind::Unsupported, format!("{what} is not supported yet"))),
+        None => Ok(()),
+    }
+}

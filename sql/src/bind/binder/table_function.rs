@@ -1,0 +1,199 @@
+//! Functions in FROM: `generate_series`, `unnest`, `read_parquet('…', option => value)`, WITH ORDINALITY; and scalar functions, as Postgres
+//! allows, which give one row.
+
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, Ident, TableAlias};
+
+use super::aggregate_call::constant;
+use super::call::{CallName, type_list};
+use super::from::{Item, computed_column};
+use super::names::at;
+use super::scope::{Clause, Frame, Scope, scope_columns};
+use super::{Binder, CoercionContext};
+use crate::catalog::FunctionKind;
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::datatype::type_of;
+use crate::parse::names::fold;
+use crate::plan::{Expr, ExprKind, OutputColumn, Plan};
+use crate::types::Type;
+use crate::value::Value;
+
+impl Binder<'_> {
+    pub(super) fn bind_table_function(
+        &mut self,
+        name: &ast::ObjectName,
+        args: &[FunctionArg],
+        ordinality: bool,
+        alias: Option<&TableAlias>,
+    ) -> Result<Item> {
+        let name = CallName::of(name)?;
+        // Arguments see neighbours and outer queries, and no input of their own.
+        self.frames.push(Frame::query(Scope::default(), Clause::From));
+        let bound = self.bind_table_arguments(&name, args);
+        self.frames.pop();
+        let (args, named) = bound.map_err(|error| at(error, &name.ident))?;
+        self.table_function(&name, args, named, ordinality, alias).map_err(|error| at(error, &name.ident))
+    }
+
+    pub(super) fn bind_unnest(
+        &mut self,
+        arrays: &[ast::Expr],
+        ordinality: bool,
+        alias: Option<&TableAlias>,
+    ) -> Result<Item> {
+        let name = ast::ObjectName::from(vec![Ident::new("unnest")]);
+        let args: Vec<FunctionArg> =
+            arrays.iter().map(|array| FunctionArg::Unnamed(FunctionArgExpr::Expr(array.clone()))).collect();
+        self.bind_table_function(&name, &args, ordinality, alias)
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn bind_table_arguments(
+        &mut self,
+        name: &CallName,
+        args: &[FunctionArg],
+    ) -> Result<(Vec<Expr>, Vec<(String, Value)>)> {
+        let (mut positional, mut named) = (Vec::new(), Vec::new());
+        for arg in args {
+            match arg {
+                FunctionArg::Named { name: label, arg: FunctionArgExpr::Expr(expr), .. } => {
+                    let bound = self.bind_expr(expr)?;
+                    named.push((fold(label), option_value(&bound, &fold(label))?));
+                }
+                FunctionArg::ExprNamed {
+                    name: ast::Expr::Identifier(label), arg: FunctionArgExpr::Expr(expr), ..
+                } => {
+                    let bound = self.bind_expr(expr)?;
+                    named.push((fold(label), option_value(&bound, &fold(label))?));
+                }
+                // DuckDB writes options of its readers with an equals sign.
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::BinaryOp {
+                    left,
+                    op: ast::BinaryOperator::Eq,
+                    right,
+                })) if name.folded.starts_with("read_") && matches!(left.as_ref(), ast::Expr::Identifier(_)) => {
+                    let label = left.to_string().to_lowercase();
+                    let bound = self.bind_expr(right)?;
+                    named.push((label.clone(), option_value(&bound, &label)?));
+                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => positional.push(self.bind_expr(expr)?),
+                other => {
+                    let message = format!("argument {other} of {} is not supported", name.shown);
+                    return Err(Error::new(ErrorKind::Unsupported, message));
+                }
+            }
+        }
+        Ok((positional, named))
+    }
+
+    fn table_function(
+        &mut self,
+        name: &CallName,
+        args: Vec<Expr>,
+        named: Vec<(String, Value)>,
+        ordinality: bool,
+        alias: Option<&TableAlias>,
+    ) -> Result<Item> {
+        let signatures = self.overloads(name);
+        let described = format!("function {}({})", name.shown, type_list(&args));
+        let what = |args: &[Expr]| format!("function {}({})", name.shown, type_list(args));
+        let constants: Option<Vec<Value>> = args.iter().map(constant).collect();
+        let Some(resolved) = self.resolve(signatures, args, false, &what)? else {
+            return Err(self.no_such_function(&name.folded, &described));
+        };
+        let shaped = match constants {
+            Some(constants) if resolved.signature.kind == FunctionKind::Table => {
+                self.catalog.table_function_columns(&name.folded, &constants, &named)?
+            }
+            _ => None,
+        };
+        if shaped.is_none()
+            && let Some((label, _)) = named.first()
+        {
+            let message = format!("function {} has no argument named \"{label}\"", name.shown);
+            return Err(Error::new(ErrorKind::UndefinedFunction, message));
+        }
+        // A single column is called as the function, or as its alias.
+        let alias_name = alias.map_or_else(|| name.folded.clone(), |alias| fold(&alias.name));
+        let scalar = shaped.is_none() && !matches!(resolved.ty, Type::Record(_));
+        let mut columns: Vec<OutputColumn> = match (shaped, &resolved.ty) {
+            (Some(columns), _) => columns.into_iter().map(|(name, ty)| computed_column(&name, ty)).collect(),
+            (None, Type::Record(fields)) => fields.iter().map(|(name, ty)| computed_column(name, ty.clone())).collect(),
+            (None, ty) => vec![computed_column(&alias_name, ty.clone())],
+        };
+        let plan = match resolved.signature.kind {
+            FunctionKind::Table => {
+                if ordinality {
+                    columns.push(computed_column("ordinality", Type::Int8));
+                }
+                Plan::TableFunction {
+                    function: resolved.signature.id,
+                    name: name.folded.clone(),
+                    args: resolved.args,
+                    named_args: named,
+                    columns: columns.clone(),
+                    ordinality,
+                }
+            }
+            FunctionKind::Scalar => {
+                let kind =
+                    ExprKind::Call { function: resolved.signature.id, name: name.folded.clone(), args: resolved.args };
+                let call = Expr::new(kind, resolved.ty.clone());
+                let mut exprs: Vec<Expr> = match &resolved.ty {
+                    Type::Record(fields) => (0..fields.len())
+                        .map(|i| Expr::new(ExprKind::Field(Box::new(call.clone()), i), fields[i].1.clone()))
+                        .collect(),
+                    _ => vec![call],
+                };
+                if ordinality {
+                    columns.push(computed_column("ordinality", Type::Int8));
+                    exprs.push(Expr::literal(Value::int8(1)));
+                }
+                Plan::Values { rows: vec![exprs], columns: columns.clone() }
+            }
+            FunctionKind::Aggregate => {
+                let message = "aggregate functions are not allowed in functions in FROM";
+                return Err(Error::new(ErrorKind::Grouping, message));
+            }
+            FunctionKind::Window => {
+                return Err(Error::new(ErrorKind::Windowing, "window functions are not allowed in functions in FROM"));
+            }
+        };
+        let mut scope = Scope::of_table(&name.folded, scope_columns(&columns));
+        if let Some(table) = scope.tables.first_mut() {
+            table.scalar = scalar && !ordinality;
+        }
+        let mut item = Item { plan, scope };
+        if let Some(alias) = alias {
+            let names: Vec<&Ident> = alias.columns.iter().map(|column| &column.name).collect();
+            self.rename(&mut item.scope, &alias_name, &names)?;
+            item = self.retype(item, alias)?;
+        }
+        Ok(item)
+    }
+
+    /// `AS t(a int, b text)`: a column definition list casts the columns.
+    fn retype(&mut self, item: Item, alias: &TableAlias) -> Result<Item> {
+        if alias.columns.iter().all(|column| column.data_type.is_none()) {
+            return Ok(item);
+        }
+        let mut types: Vec<Type> = item.scope.columns.iter().map(|column| column.ty.clone()).collect();
+        for (ty, column) in types.iter_mut().zip(&alias.columns) {
+            if let Some(data_type) = &column.data_type {
+                *ty = type_of(data_type)?;
+            }
+        }
+        let plan = self.coerce_columns(item.plan, &types, CoercionContext::Explicit)?;
+        let mut scope = item.scope;
+        for (column, ty) in scope.columns.iter_mut().zip(types) {
+            column.ty = ty;
+        }
+        scope.visible = super::scope::visible_columns(&scope.columns);
+        Ok(Item { plan, scope })
+    }
+}
+
+fn option_value(bound: &Expr, label: &str) -> Result<Value> {
+    constant(bound).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidParameter, format!("the value of argument \"{label}\" must be a constant"))
+    })
+}
