@@ -1,1 +1,4 @@
-//! placeholder
+//! What black-box tests share: a `weir serve` process to start, kill and stop, a plain SQL client, and the SQL script runner.
+
+pub mod process;
+pub mod script;

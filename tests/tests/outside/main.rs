@@ -1,0 +1,4 @@
+//! Tests that need the outside world: PostgreSQL, Kafka, drivers. `cargo xtask setup` installs it; one binary, run one test at a time.
+
+mod oracle;
+mod scripts;

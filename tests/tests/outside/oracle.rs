@@ -1,0 +1,76 @@
+//! A real PostgreSQL of the test's own, as the oracle for whatever PostgreSQL has an answer to.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use postgres::{Client, NoTls};
+use weir_tests::process::eventually;
+
+const BIN: &str = "/usr/lib/postgresql/15/bin";
+
+/// A running PostgreSQL 15 with an empty database, in UTC and collation C. Dropping it stops it.
+pub(crate) struct Postgres {
+    child: Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Postgres {
+    pub(crate) fn start() -> Postgres {
+        let dir = tempfile::Builder::new().prefix("weir-oracle").tempdir().expect("a temporary folder");
+        // PostgreSQL refuses to run as root; its Debian package makes a user for it.
+        run(Command::new("chown").arg("postgres").arg(dir.path()));
+        let data = dir.path().join("data");
+        run(as_postgres("initdb")
+            .args(["--no-locale", "--encoding=UTF8", "--auth=trust", "--no-sync", "-D"])
+            .arg(&data)
+            .stdout(Stdio::null()));
+        let port = free_port();
+        let child = as_postgres("postgres")
+            .args(["-c", "timezone=UTC", "-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c"])
+            .arg(format!("unix_socket_directories={}", dir.path().display()))
+            .args(["-p", &port.to_string(), "-D"])
+            .arg(&data)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("postgres starts");
+        let postgres = Postgres { child, port, _dir: dir };
+        eventually("PostgreSQL takes connections", Duration::from_secs(30), || postgres.try_connect().is_ok());
+        postgres
+    }
+
+    /// A libpq connection string.
+    pub(crate) fn config(&self) -> String {
+        format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
+    }
+
+    fn try_connect(&self) -> Result<Client, postgres::Error> {
+        Client::connect(&self.config(), NoTls)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // runuser hands SIGTERM on to postgres, which then shuts down.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+fn as_postgres(program: &str) -> Command {
+    let mut command = Command::new("runuser");
+    command.args(["-u", "postgres", "--"]).arg(Path::new(BIN).join(program)).current_dir("/");
+    command
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(status.success(), "{command:?} failed");
+}
+
+/// A port that nothing listens on now.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    listener.local_addr().expect("it is bound").port()
+}

@@ -1,0 +1,18 @@
+//! Every SQL script in `slt`, on a server of its own.
+
+use weir_tests::process::Server;
+use weir_tests::script;
+
+#[test]
+fn every_script_gives_what_it_says() {
+    let mut failures = Vec::new();
+    for path in script::scripts(&script::folder()) {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let server = Server::start(data.path());
+        let config = format!("host=127.0.0.1 port={} user=weir dbname=weir", server.port());
+        if let Err(why) = script::run(&path, &config, "weir") {
+            failures.push(why);
+        }
+    }
+    assert!(failures.is_empty(), "{} scripts failed:\n{}", failures.len(), failures.join("\n"));
+}
