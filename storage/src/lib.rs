@@ -1,1 +1,43 @@
-//! placeholder
+//! Weir's storage: bytes to columns and back.
+//!
+//! A [`Store`] is a data directory. Rows come in by [`Store::commit`] through one log with group commit and stay in the *head* until
+//! a flush sorts them into *parts*, immutable files of encoded columns; bulk rows are written as parts first
+//! ([`Store::write_parts`]) and a commit only names them. Every commit makes a *version*; a [`Snapshot`] shows one version for as
+//! long as it is held, and [`Snapshot::scan`] reads its granules. FORMAT.md has the bytes.
+//!
+//! The way of a commit: [`Store::commit`] encodes its record ([`mod@record`]), the committer applies it to the newest state
+//! ([`mod@state`]), writes and fsyncs it with all others that wait ([`mod@log`], [`mod@frame`]), and publishes the new state.
+
+mod bytes;
+mod checkpoint;
+mod committer;
+mod def;
+mod encoding;
+mod error;
+mod frame;
+mod head;
+mod io;
+mod log;
+mod map;
+mod part;
+mod prune;
+mod record;
+mod recovery;
+mod scan;
+mod schema;
+mod snapshot;
+mod state;
+mod store;
+
+pub use def::{
+    Change, Collapse, Commit, Committed, Durability, PartId, Pressure, StoreOptions, TableDef, TableId, TtlDef,
+};
+pub use encoding::Encoding;
+pub use error::{Error, Result};
+pub use io::{DiskIo, Io, IoFile, LockError};
+pub use part::{NewPart, Part};
+pub use prune::{Prune, PruneOp};
+pub use scan::{Scan, ScanStats, Zone};
+pub use snapshot::Snapshot;
+pub use state::TableState;
+pub use store::Store;

@@ -1,0 +1,94 @@
+//! LZ4 and zstd over a chunk's body, where that pays. Whether it does is tried on the first kilobytes, and a column for which it did
+//! not pay is asked again only after a growing number of chunks.
+
+use arrow::buffer::Buffer;
+
+use super::Effort;
+use crate::bytes::{Reader, Write};
+use crate::error::{Decoded, damaged};
+
+/// Body as is.
+pub(super) const NONE: u8 = 0;
+/// Body is a varint raw length and an LZ4 block.
+pub(super) const LZ4: u8 = 1;
+/// Body is a varint raw length and a zstd frame.
+pub(super) const ZSTD: u8 = 2;
+
+/// Bodies shorter than this are left alone.
+const BODY_MIN: usize = 256;
+/// How much of a body is tried.
+const SAMPLE: usize = 4096;
+const ZSTD_LEVEL: i32 = 1;
+
+/// What a column remembers about compressing its chunks.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    skip: u32,
+    backoff: u32,
+}
+
+/// Replaces `out[from..]`, a body, by its compressed form if that is worth it; says what was done.
+pub(super) fn compress(out: &mut Vec<u8>, from: usize, effort: Effort, memory: &mut Memory) -> u8 {
+    let body = &out[from..];
+    if effort == Effort::Log || body.len() < BODY_MIN {
+        return NONE;
+    }
+    if memory.skip > 0 {
+        memory.skip -= 1;
+        return NONE;
+    }
+    let pays = |raw: usize, packed: usize| packed * 10 <= raw * 8;
+    let sample = &body[..body.len().min(SAMPLE)];
+    let (method, compressed) = match pays(sample.len(), lz4_flex::block::compress(sample).len()) {
+        true => choose(body, effort),
+        false => (NONE, Vec::new()),
+    };
+    if method == NONE || !pays(body.len(), compressed.len()) {
+        memory.backoff = (memory.backoff * 2 + 1).min(255);
+        memory.skip = memory.backoff;
+        return NONE;
+    }
+    memory.backoff = 0;
+    let raw = body.len() as u64;
+    out.truncate(from);
+    out.put_varint(raw);
+    out.extend_from_slice(&compressed);
+    method
+}
+
+fn choose(body: &[u8], effort: Effort) -> (u8, Vec<u8>) {
+    let lz4 = lz4_flex::block::compress(body);
+    if effort == Effort::Dense
+        && let Ok(zstd) = zstd::bulk::compress(body, ZSTD_LEVEL)
+        && zstd.len() * 4 <= lz4.len() * 3
+    {
+        return (ZSTD, zstd);
+    }
+    (LZ4, lz4)
+}
+
+/// The raw body.
+pub(super) fn decompress(body: Buffer, method: u8) -> Decoded<Buffer> {
+    if method == NONE {
+        return Ok(body);
+    }
+    let mut reader = Reader::new(&body);
+    let raw = reader.varint()?;
+    let compressed = reader.take(reader.left())?;
+    // No block can grow more than this, so a damaged length cannot make us allocate the world.
+    let ratio = if method == LZ4 { 256 } else { 1 << 16 };
+    if raw > (compressed.len() as u64 + 16) * ratio || raw > 1 << 31 {
+        return damaged(format!("{} bytes cannot have been {raw} bytes", compressed.len()));
+    }
+    let raw = raw as usize;
+    let decompressed = match method {
+        LZ4 => lz4_flex::block::decompress(compressed, raw).map_err(|error| error.to_string()),
+        ZSTD => zstd::bulk::decompress(compressed, raw).map_err(|error| error.to_string()),
+        other => Err(format!("there is no compression {other}")),
+    };
+    match decompressed {
+        Ok(bytes) if bytes.len() == raw => Ok(Buffer::from(bytes)),
+        Ok(bytes) => damaged(format!("{} bytes instead of {raw} after decompression", bytes.len())),
+        Err(error) => damaged(error),
+    }
+}

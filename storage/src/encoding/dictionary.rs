@@ -1,0 +1,194 @@
+//! Dictionaries: distinct values in the order they were first seen, and codes into them.
+//!
+//! A [`Dictionary`] grows over all chunks of a column, so that one dictionary serves a whole part and its codes can be
+//! compared across granules; the same builder, used for one chunk, makes that chunk's own dictionary. Growth is bounded:
+//! once it would be too large, [`Dictionary::codes`] refuses and the caller encodes the chunk another way.
+
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BinaryViewArray, GenericByteViewArray, StringViewArray};
+use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow::datatypes::{ByteViewType, DataType};
+use hashbrown::HashTable;
+
+use super::numbers::Word;
+use super::{Physical, fixed_array, fixed_bytes};
+use crate::error::{Decoded, damaged};
+
+/// A dictionary has at most this many entries…
+const ENTRIES_MAX: usize = 1 << 16;
+/// …and this many bytes of text.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Distinct values and their codes.
+pub(super) enum Dictionary {
+    /// Fixed-width values, as the low bytes of 16.
+    Fixed(Entries<u128>),
+    /// Text and bytes.
+    Bytes { table: HashTable<u32>, ends: Vec<u32>, bytes: Vec<u8>, hasher: foldhash::fast::FixedState },
+}
+
+/// Distinct fixed-width values.
+pub(super) struct Entries<K> {
+    table: HashTable<u32>,
+    values: Vec<K>,
+    hasher: foldhash::fast::FixedState,
+}
+
+impl<K: Copy + Eq + Hash> Entries<K> {
+    fn code(&mut self, value: K) -> Option<u32> {
+        let hash = self.hasher.hash_one(value);
+        if let Some(&code) = self.table.find(hash, |&code| self.values[code as usize] == value) {
+            return Some(code);
+        }
+        if self.values.len() >= ENTRIES_MAX {
+            return None;
+        }
+        let code = self.values.len() as u32;
+        self.values.push(value);
+        self.table.insert_unique(hash, code, |&code| self.hasher.hash_one(self.values[code as usize]));
+        Some(code)
+    }
+}
+
+impl Dictionary {
+    pub(super) fn fixed() -> Dictionary {
+        Dictionary::Fixed(Entries { table: HashTable::new(), values: Vec::new(), hasher: Default::default() })
+    }
+
+    pub(super) fn bytes() -> Dictionary {
+        Dictionary::Bytes { table: HashTable::new(), ends: Vec::new(), bytes: Vec::new(), hasher: Default::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Dictionary::Fixed(entries) => entries.values.len(),
+            Dictionary::Bytes { ends, .. } => ends.len(),
+        }
+    }
+
+    /// The codes of fixed-width values, NULL or not; `None` when the dictionary would grow too large. Values added until
+    /// then stay.
+    pub(super) fn codes_fixed<K: Copy + Eq + Into<u128>>(
+        &mut self,
+        values: impl Iterator<Item = K>,
+    ) -> Option<Vec<u64>> {
+        let Dictionary::Fixed(entries) = self else { return None };
+        let mut last = None;
+        values
+            .map(|value| match last {
+                Some((same, code)) if same == value => Some(code),
+                _ => {
+                    let code = u64::from(entries.code(value.into())?);
+                    last = Some((value, code));
+                    Some(code)
+                }
+            })
+            .collect()
+    }
+
+    /// The same for text and bytes. A NULL has the code of the row before it.
+    pub(super) fn codes_bytes<T: ByteViewType>(
+        &mut self,
+        array: &GenericByteViewArray<T>,
+        nulls: Option<&NullBuffer>,
+    ) -> Option<Vec<u64>> {
+        let Dictionary::Bytes { table, ends, bytes, hasher } = self else { return None };
+        let entry = |ends: &[u32], bytes: &[u8], code: u32| -> std::ops::Range<usize> {
+            let from = if code == 0 { 0 } else { ends[code as usize - 1] as usize };
+            debug_assert!(ends[code as usize] as usize <= bytes.len());
+            from..ends[code as usize] as usize
+        };
+        let mut codes = Vec::with_capacity(array.len());
+        let (mut code, mut last_view) = (0, None);
+        for (row, &view) in array.views().iter().enumerate() {
+            if nulls.is_some_and(|nulls| nulls.is_null(row)) || last_view == Some(view) {
+                codes.push(u64::from(code));
+                continue;
+            }
+            let value: &[u8] = array.value(row).as_ref();
+            let hash = hasher.hash_one(value);
+            code = match table.find(hash, |&code| &bytes[entry(ends, bytes, code)] == value) {
+                Some(&code) => code,
+                None => {
+                    if ends.len() >= ENTRIES_MAX || bytes.len() + value.len() > BYTES_MAX {
+                        return None;
+                    }
+                    let code = ends.len() as u32;
+                    bytes.extend_from_slice(value);
+                    ends.push(bytes.len() as u32);
+                    table.insert_unique(hash, code, |&code| hasher.hash_one(&bytes[entry(ends, bytes, code)]));
+                    code
+                }
+            };
+            last_view = Some(view);
+            codes.push(u64::from(code));
+        }
+        Some(codes)
+    }
+
+    /// The entries as an array of the column's type.
+    pub(super) fn entries(&self, ty: &DataType) -> Decoded<ArrayRef> {
+        match self {
+            Dictionary::Fixed(entries) => {
+                let width = Physical::of(ty)?.width();
+                let bytes: Vec<u8> =
+                    entries.values.iter().flat_map(|value| value.to_le_bytes()[..width].to_vec()).collect();
+                fixed_array(ty, entries.values.len(), bytes.into(), None)
+            }
+            Dictionary::Bytes { ends, bytes, .. } => {
+                let starts = std::iter::once(0).chain(ends.iter().copied());
+                let values = starts.zip(ends).map(|(from, &to)| &bytes[from as usize..to as usize]);
+                Ok(match ty {
+                    DataType::Utf8View => {
+                        let values: Result<Vec<&str>, _> = values.map(std::str::from_utf8).collect();
+                        match values {
+                            Ok(values) => Arc::new(StringViewArray::from_iter_values(values)),
+                            Err(_) => return damaged("text is not UTF-8"),
+                        }
+                    }
+                    _ => Arc::new(BinaryViewArray::from_iter_values(values)),
+                })
+            }
+        }
+    }
+}
+
+/// The values that codes stand for: for text, views onto the dictionary's own buffers.
+pub(super) fn lookup(dictionary: &ArrayRef, codes: &[u32], nulls: Option<NullBuffer>) -> Decoded<ArrayRef> {
+    if let Some(&code) = codes.iter().max()
+        && code as usize >= dictionary.len()
+    {
+        return damaged(format!("code {code} in a dictionary of {}", dictionary.len()));
+    }
+    if dictionary.null_count() > 0 {
+        return damaged("a NULL in a dictionary");
+    }
+    fn views<T: ByteViewType>(from: &GenericByteViewArray<T>, codes: &[u32], nulls: Option<NullBuffer>) -> ArrayRef {
+        let entries = from.views();
+        let views: ScalarBuffer<u128> = codes.iter().map(|&code| entries[code as usize]).collect::<Vec<_>>().into();
+        // SAFETY: every view is one of the dictionary's own, over the same buffers.
+        Arc::new(unsafe { GenericByteViewArray::<T>::new_unchecked(views, from.data_buffers().clone(), nulls) })
+    }
+    fn words<T: Word>(values: &[u8], codes: &[u32]) -> Buffer {
+        codes.iter().map(|&code| T::read(&values[code as usize * T::SIZE..][..T::SIZE])).collect::<Vec<T>>().into()
+    }
+    if let Some(strings) = dictionary.as_any().downcast_ref::<StringViewArray>() {
+        return Ok(views(strings, codes, nulls));
+    }
+    if let Some(bytes) = dictionary.as_any().downcast_ref::<BinaryViewArray>() {
+        return Ok(views(bytes, codes, nulls));
+    }
+    let data = dictionary.to_data();
+    let (ty, values) = (dictionary.data_type(), fixed_bytes(&data, Physical::of(dictionary.data_type())?.width()));
+    let values = match Physical::of(ty)?.width() {
+        1 => words::<i8>(values, codes),
+        2 => words::<i16>(values, codes),
+        4 => words::<i32>(values, codes),
+        8 => words::<i64>(values, codes),
+        16 => words::<i128>(values, codes),
+        width => return damaged(format!("a dictionary of {width}-byte values")),
+    };
+    fixed_array(ty, codes.len(), values, nulls)
+}

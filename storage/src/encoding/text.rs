@@ -1,0 +1,172 @@
+//! Text and bytes: plain is the lengths and then all bytes, so that decoding is writing 16-byte views onto the chunk itself
+//! (or onto its decompressed copy); nothing is copied.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BinaryViewArray, GenericByteViewArray, ListArray, StringViewArray, StructArray, UInt32Array,
+    make_view,
+};
+use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow::datatypes::{BinaryViewType, ByteViewType, StringViewType};
+
+use super::dictionary::Dictionary;
+use super::fixed::sample_distinct;
+use super::{Effort, Encoder, Encoding, Physical, Shared, nested_u32};
+use crate::bytes::Reader;
+use crate::error::{Decoded, damaged};
+
+/// Chunks smaller than this get no dictionary of their own.
+const DICTIONARY_ROWS_MIN: usize = 64;
+
+impl Encoder {
+    pub(super) fn encode_text(
+        &mut self,
+        array: &dyn Array,
+        nulls: Option<&NullBuffer>,
+        out: &mut Vec<u8>,
+    ) -> Decoded<Encoding> {
+        if let Some(strings) = array.as_any().downcast_ref::<StringViewArray>() {
+            return self.encode_views(strings, nulls, out);
+        }
+        match array.as_any().downcast_ref::<BinaryViewArray>() {
+            Some(bytes) => self.encode_views(bytes, nulls, out),
+            None => damaged("text of another type"),
+        }
+    }
+
+    fn encode_views<T: ByteViewType>(
+        &mut self,
+        array: &GenericByteViewArray<T>,
+        nulls: Option<&NullBuffer>,
+        out: &mut Vec<u8>,
+    ) -> Decoded<Encoding> {
+        let valid = |row: usize| nulls.is_none_or(|nulls| nulls.is_valid(row));
+        let value = |row: usize| -> &[u8] { array.value(row).as_ref() };
+        if let Some(first) = (array.len() > 1).then(|| (0..array.len()).find(|&row| valid(row))).flatten()
+            && (first..array.len()).all(|row| !valid(row) || value(row) == value(first))
+        {
+            out.extend_from_slice(value(first));
+            return Ok(Encoding::Constant);
+        }
+        let pays = || sample_distinct((0..array.len()).map(&value)).is_some();
+        if self.effort != Effort::Log {
+            if self.decide_shared(pays, Dictionary::bytes)
+                && let Shared::Yes(dictionary) = &mut self.shared
+                && let Some(codes) = dictionary.codes_bytes(array, nulls)
+            {
+                self.write_codes(&codes, out)?;
+                return Ok(Encoding::PartDictionary);
+            }
+            self.give_up_shared();
+            if array.len() >= DICTIONARY_ROWS_MIN && pays() {
+                let mut dictionary = Dictionary::bytes();
+                if let Some(codes) = dictionary.codes_bytes(array, nulls)
+                    && dictionary.len() * 2 < array.len()
+                {
+                    self.write_dictionary(&dictionary, array.data_type(), &codes, out)?;
+                    return Ok(Encoding::Dictionary);
+                }
+            }
+        }
+        let lengths: Vec<u32> =
+            array.views().iter().enumerate().map(|(row, &view)| if valid(row) { view as u32 } else { 0 }).collect();
+        Encoder::new(Effort::Log).encode_nested(&UInt32Array::from(lengths), out)?;
+        for row in 0..array.len() {
+            if valid(row) {
+                out.extend_from_slice(value(row));
+            }
+        }
+        Ok(Encoding::Plain)
+    }
+}
+
+/// Reads a plain or constant chunk.
+pub(super) fn decode(
+    encoding: Encoding,
+    text: bool,
+    rows: usize,
+    body: Buffer,
+    selection: Option<&[u32]>,
+    nulls: Option<NullBuffer>,
+) -> Decoded<ArrayRef> {
+    let (views, bytes): (Vec<u128>, Buffer) = match encoding {
+        Encoding::Constant => {
+            if body.len() > i32::MAX as usize {
+                return damaged("a value of over 2 GiB");
+            }
+            check_text(text, &body)?;
+            (vec![make_view(&body, 0, 0); selection.map_or(rows, <[u32]>::len)], body)
+        }
+        Encoding::Plain => {
+            let mut reader = Reader::new(&body);
+            let lengths = nested_u32(&mut reader, &body, rows)?;
+            let bytes = body.slice(reader.position());
+            let total: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
+            if total > bytes.len() as u64 || total > i32::MAX as u64 {
+                return damaged(format!("lengths of {total} over {} bytes", bytes.len()));
+            }
+            let bytes = bytes.slice_with_length(0, total as usize);
+            let whole = check_text(text, &bytes)?;
+            let mut starts = Vec::with_capacity(rows);
+            let mut at = 0;
+            for &length in &lengths {
+                starts.push(at as u32);
+                if whole.is_some_and(|whole| !whole.is_char_boundary(at)) {
+                    return damaged(format!("a value begins inside a character, at byte {at}"));
+                }
+                at += length as usize;
+            }
+            let view = |row: usize| {
+                let from = starts[row] as usize;
+                make_view(&bytes[from..from + lengths[row] as usize], 0, starts[row])
+            };
+            let views = match selection {
+                None => (0..rows).map(view).collect(),
+                Some(selection) => selection.iter().map(|&row| view(row as usize)).collect(),
+            };
+            (views, bytes)
+        }
+        other => return damaged(format!("text encoded as {other}")),
+    };
+    let buffers: Arc<[Buffer]> = Arc::from([bytes]);
+    let views = ScalarBuffer::from(views);
+    // SAFETY: every view was made from a range of buffer 0, and text was checked to be UTF-8, as a whole and to begin at character
+    // boundaries value by value.
+    Ok(unsafe {
+        match text {
+            true => Arc::new(GenericByteViewArray::<StringViewType>::new_unchecked(views, buffers, nulls)),
+            false => Arc::new(GenericByteViewArray::<BinaryViewType>::new_unchecked(views, buffers, nulls)),
+        }
+    })
+}
+
+fn check_text(text: bool, bytes: &[u8]) -> Decoded<Option<&str>> {
+    match text.then(|| std::str::from_utf8(bytes)) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(error)) => damaged(format!("text is not UTF-8 at byte {}", error.valid_up_to())),
+    }
+}
+
+/// The number of bytes that the values take uncompressed, NULL bitmaps aside.
+pub(super) fn raw_size(array: &dyn Array) -> usize {
+    if let Some(strings) = array.as_any().downcast_ref::<StringViewArray>() {
+        return strings.views().iter().map(|&view| view as u32 as usize).sum();
+    }
+    if let Some(bytes) = array.as_any().downcast_ref::<BinaryViewArray>() {
+        return bytes.views().iter().map(|&view| view as u32 as usize).sum();
+    }
+    if let Some(list) = array.as_any().downcast_ref::<ListArray>() {
+        let (from, to) = (list.value_offsets()[0] as usize, list.value_offsets()[list.len()] as usize);
+        return 4 * list.len() + raw_size(&list.values().slice(from, to - from));
+    }
+    if let Some(record) = array.as_any().downcast_ref::<StructArray>() {
+        return record.columns().iter().map(|column| raw_size(column)).sum();
+    }
+    match Physical::of(array.data_type()) {
+        Ok(Physical::Bool) => array.len().div_ceil(8),
+        Ok(physical) => physical.width() * array.len(),
+        Err(_) => 0,
+    }
+}

@@ -1,0 +1,211 @@
+//! The head: a table's rows that are logged but not yet in parts, by partition, in the order they came.
+//!
+//! Rows are kept in *runs*, each a record batch. Appends of a row or two would leave thousands of tiny batches, so equal-sized runs
+//! are joined eight at a time: a partition has at most seven runs of each size class (1, 8, 64, 512, 4096 rows) and then full
+//! ones, and every row is copied about four times in all. An append copies pointers, and now and then joins a few runs;
+//! it never copies the head. Everything is shared by reference with the snapshots that show it.
+//!
+//! A flush takes the rows that are there when it begins: it *seals* them. Sealed runs are left alone until the flush is
+//! committed, and rows that come meanwhile form new runs.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, RecordBatch, StructArray};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, SchemaRef};
+
+use crate::map::Map;
+
+/// How many runs of a size class are joined into one of the next.
+const FAN_IN: usize = 8;
+/// Runs of this many rows are joined no further.
+const RUN_ROWS: usize = 8192;
+
+/// Some rows of one partition.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) batch: RecordBatch,
+    /// What the rows took in the log: how much they count for the head's limits.
+    pub(crate) bytes: usize,
+}
+
+impl Run {
+    fn class(&self) -> u32 {
+        self.batch.num_rows().max(1).ilog(FAN_IN)
+    }
+}
+
+/// Runs of one partition.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Runs {
+    /// Being flushed.
+    pub(crate) sealed: Arc<Vec<Arc<Run>>>,
+    /// The newest.
+    pub(crate) open: Arc<Vec<Arc<Run>>>,
+}
+
+impl Runs {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.sealed.iter().chain(self.open.iter())
+    }
+}
+
+/// The head of one table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Head {
+    pub(crate) partitions: Map<Arc<str>, Runs>,
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+    /// The version of the last seal, when its rows are still here.
+    pub(crate) sealed_at: Option<u64>,
+}
+
+impl Head {
+    /// Adds rows, which took `bytes` in the log.
+    pub(crate) fn append(&mut self, partition: &str, batch: RecordBatch, bytes: usize) {
+        if batch.num_rows() == 0 {
+            return;
+        }
+        self.rows += batch.num_rows();
+        self.bytes += bytes;
+        let mut runs = self.partitions.get(partition).cloned().unwrap_or_default();
+        let open = Arc::make_mut(&mut runs.open);
+        open.push(Arc::new(Run { batch, bytes }));
+        join(open);
+        self.partitions.insert(partition.into(), runs);
+    }
+
+    /// Marks the rows so far as those that the next flush takes.
+    pub(crate) fn seal(&mut self, version: u64) {
+        let mut sealed = Map::default();
+        for (partition, runs) in self.partitions.iter() {
+            let all = runs.iter().cloned().collect();
+            sealed.insert(partition.clone(), Runs { sealed: Arc::new(all), open: Arc::default() });
+        }
+        self.partitions = sealed;
+        self.sealed_at = Some(version);
+    }
+
+    /// Drops the sealed rows: they are in parts now.
+    pub(crate) fn drop_sealed(&mut self) {
+        let mut rest = Map::default();
+        (self.rows, self.bytes, self.sealed_at) = (0, 0, None);
+        for (partition, runs) in self.partitions.iter().filter(|(_, runs)| !runs.open.is_empty()) {
+            for run in runs.open.iter() {
+                self.rows += run.batch.num_rows();
+                self.bytes += run.bytes;
+            }
+            rest.insert(partition.clone(), Runs { sealed: Arc::default(), open: runs.open.clone() });
+        }
+        self.partitions = rest;
+    }
+
+    /// The sealed rows by partition.
+    pub(crate) fn sealed(&self) -> impl Iterator<Item = (&Arc<str>, Vec<RecordBatch>)> {
+        let nonempty = self.partitions.iter().filter(|(_, runs)| !runs.sealed.is_empty());
+        nonempty.map(|(partition, runs)| (partition, runs.sealed.iter().map(|run| run.batch.clone()).collect()))
+    }
+}
+
+/// Joins runs at the end, as long as eight are of no higher class than the last.
+fn join(runs: &mut Vec<Arc<Run>>) {
+    while let Some(last) = runs.last() {
+        let class = last.class();
+        let small = |run: &&Arc<Run>| run.class() <= class && run.batch.num_rows() < RUN_ROWS;
+        let count = runs.iter().rev().take_while(small).count();
+        if count < FAN_IN {
+            return;
+        }
+        let from = runs.len() - count;
+        let batches: Vec<&RecordBatch> = runs[from..].iter().map(|run| &run.batch).collect();
+        let Some(batch) = concat_compact(&runs[from].batch.schema(), &batches) else { return };
+        let bytes = runs[from..].iter().map(|run| run.bytes).sum();
+        runs.truncate(from);
+        runs.push(Arc::new(Run { batch, bytes }));
+    }
+}
+
+/// The batches as one, with text in one buffer instead of one a batch. `None` if they are not of one schema.
+pub(crate) fn concat_compact(schema: &SchemaRef, batches: &[&RecordBatch]) -> Option<RecordBatch> {
+    let columns: Option<Vec<ArrayRef>> = (0..schema.fields().len())
+        .map(|column| {
+            let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(column).as_ref()).collect();
+            concat(&arrays).ok().map(compact)
+        })
+        .collect();
+    let rows = batches.iter().map(|batch| batch.num_rows()).sum();
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema.clone(), columns?, &options).ok()
+}
+
+/// Copies text that is spread over many buffers into one.
+fn compact(array: ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
+        DataType::List(_) => {
+            let (field, offsets, values, nulls) = array.as_list::<i32>().clone().into_parts();
+            Arc::new(GenericListArray::new(field, offsets, compact(values), nulls))
+        }
+        DataType::Struct(_) => {
+            let (fields, columns, nulls) = array.as_struct().clone().into_parts();
+            if fields.is_empty() {
+                return array;
+            }
+            Arc::new(StructArray::new(fields, columns.into_iter().map(compact).collect(), nulls))
+        }
+        _ => array,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int32Array, StringViewArray};
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    fn batch(from: i32, rows: i32) -> RecordBatch {
+        let schema =
+            Schema::new(vec![Field::new("a", DataType::Int32, false), Field::new("b", DataType::Utf8View, false)]);
+        let text = (from..from + rows).map(|i| format!("the text of row number {i}"));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from_iter_values(from..from + rows)),
+            Arc::new(StringViewArray::from_iter_values(text)),
+        ];
+        RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+    }
+
+    #[test]
+    fn ten_thousand_one_row_appends_leave_few_runs_in_order() {
+        let mut head = Head::default();
+        let mut runs_max = 0;
+        for row in 0..10_000 {
+            head.append("p", batch(row, 1), 10);
+            runs_max = runs_max.max(head.partitions.get("p").unwrap().open.len());
+        }
+        assert!(runs_max <= 40, "{runs_max} runs");
+        assert_eq!((head.rows, head.bytes), (10_000, 100_000));
+        let mut next = 0;
+        for run in head.partitions.get("p").unwrap().iter() {
+            let rows = run.batch.num_rows() as i32;
+            assert_eq!(run.batch, batch(next, rows));
+            assert!(run.batch.column(1).as_string_view().data_buffers().len() <= 2);
+            next += rows;
+        }
+        assert_eq!(next, 10_000);
+    }
+
+    #[test]
+    fn a_seal_keeps_apart_what_came_before_and_after() {
+        let mut head = Head::default();
+        (0..5).for_each(|row| head.append("", batch(row, 1), 1));
+        head.seal(9);
+        (5..12).for_each(|row| head.append("", batch(row, 1), 1));
+        let sealed: usize = head.sealed().flat_map(|(_, batches)| batches).map(|batch| batch.num_rows()).sum();
+        assert_eq!((sealed, head.rows, head.sealed_at), (5, 12, Some(9)));
+        head.drop_sealed();
+        assert_eq!((head.rows, head.bytes, head.sealed_at), (7, 7, None));
+        assert_eq!(head.partitions.get("").unwrap().open[0].batch, batch(5, 1));
+    }
+}

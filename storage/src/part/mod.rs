@@ -1,0 +1,116 @@
+//! Parts: immutable sorted files of rows (FORMAT.md, "Part file").
+//!
+//! A [`Part`] is what a version of the database names: id, partition, size, and the checksum of the file's footer. The file is
+//! opened when its first column is wanted. Snapshots hold parts by reference; a part that no version names any more is marked as
+//! garbage, and its file goes with the last reference.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::def::{PartId, TableId};
+use crate::io::Io;
+
+/// Where parts are, and by what they are read.
+#[derive(Clone)]
+pub(crate) struct PartDir {
+    pub(crate) io: Arc<dyn Io>,
+    pub(crate) dir: PathBuf,
+}
+
+impl PartDir {
+    pub(crate) fn new(io: Arc<dyn Io>, dir: &Path) -> PartDir {
+        PartDir { io, dir: dir.join("parts") }
+    }
+
+    pub(crate) fn path(&self, id: PartId) -> PathBuf {
+        self.dir.join(format!("{:016}.part", id.0))
+    }
+}
+
+/// What a commit says of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartName {
+    pub(crate) id: PartId,
+    pub(crate) partition: Arc<str>,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) footer_hash: u64,
+}
+
+/// An immutable sorted file of rows of one partition.
+pub struct Part {
+    pub(crate) name: PartName,
+    pub(crate) table: TableId,
+    path: PathBuf,
+    io: Arc<dyn Io>,
+    /// No version names it (any more): the file goes with this.
+    garbage: AtomicBool,
+}
+
+impl Part {
+    /// A part that a commit names, or one just written (`garbage` until a commit names it).
+    pub(crate) fn new(dir: &PartDir, table: TableId, name: PartName, garbage: bool) -> Part {
+        let path = dir.path(name.id);
+        Part { name, table, path, io: dir.io.clone(), garbage: AtomicBool::new(garbage) }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> PartId {
+        self.name.id
+    }
+
+    /// The partition that its rows belong to.
+    pub fn partition(&self) -> &str {
+        &self.name.partition
+    }
+
+    /// Its number of rows.
+    pub fn rows(&self) -> u64 {
+        self.name.rows
+    }
+
+    /// Its size on disk.
+    pub fn bytes(&self) -> u64 {
+        self.name.bytes
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn set_garbage(&self, garbage: bool) {
+        self.garbage.store(garbage, Ordering::Release);
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.garbage.load(Ordering::Acquire)
+            && let Err(error) = self.io.remove(&self.path)
+        {
+            // It is found again when the directory is opened next.
+            tracing::debug!(file = %self.path.display(), %error, "cannot remove a part that is garbage");
+        }
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
+}
+
+/// A part that was written and waits for the commit that names it. Dropped without, its file is removed.
+#[derive(Debug, Clone)]
+pub struct NewPart(pub(crate) Arc<Part>);
+
+impl std::ops::Deref for NewPart {
+    type Target = Part;
+
+    fn deref(&self) -> &Part {
+        &self.0
+    }
+}

@@ -1,0 +1,277 @@
+//! The whole database at one version: tables (definition, parts, head) and the key-value map.
+//!
+//! A [`State`] is a value: cloning it costs a few pointers, and [`State::apply`] is the only way it changes, whether for a
+//! commit, a replay of the log, or a transaction's private overlay. An operation that fails leaves the clone it was applied
+//! to half changed; the caller throws that away.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+
+use crate::def::{Change, PartId, TableDef, TableId};
+use crate::encoding::raw_size;
+use crate::error::{Error, Result};
+use crate::head::Head;
+use crate::map::Map;
+use crate::part::{NewPart, Part};
+use crate::schema::check_schema;
+
+/// Keys that belong to the catalogue: setting one raises its version.
+const CATALOG_PREFIX: &str = "catalog/";
+
+/// What a record of the log can do: what callers ask for, and what background work does.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Change(Change),
+    /// The head's rows so far are what the next flush takes.
+    Seal {
+        table: TableId,
+    },
+    /// The sealed rows are in these parts now.
+    Flush {
+        table: TableId,
+        sealed_at: u64,
+        parts: Vec<NewPart>,
+    },
+    /// A merge.
+    Replace {
+        table: TableId,
+        old: Vec<PartId>,
+        new: Vec<NewPart>,
+    },
+    /// First in a checkpoint.
+    Checkpoint {
+        version: u64,
+        next_part: u64,
+    },
+    /// In a checkpoint: the head so far was sealed then.
+    SealedAt {
+        table: TableId,
+        version: u64,
+    },
+    /// Last in a checkpoint.
+    End {
+        catalog_version: u64,
+    },
+}
+
+impl From<Change> for Op {
+    fn from(change: Change) -> Op {
+        Op::Change(change)
+    }
+}
+
+/// Parts that an operation named or dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) named: Vec<Arc<Part>>,
+    pub(crate) dropped: Vec<Arc<Part>>,
+}
+
+/// One table at one version.
+#[derive(Debug, Clone)]
+pub struct TableState {
+    id: TableId,
+    def: Arc<TableDef>,
+    pub(crate) parts: Arc<Vec<Arc<Part>>>,
+    pub(crate) head: Head,
+}
+
+impl TableState {
+    /// Its id.
+    pub fn id(&self) -> TableId {
+        self.id
+    }
+
+    /// Its definition.
+    pub fn def(&self) -> &Arc<TableDef> {
+        &self.def
+    }
+
+    /// Its parts, oldest rows first.
+    pub fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
+    }
+
+    /// Rows that are not in parts yet.
+    pub fn head_rows(&self) -> usize {
+        self.head.rows
+    }
+
+    /// About how many bytes those take.
+    pub fn head_bytes(&self) -> usize {
+        self.head.bytes
+    }
+
+    /// All rows, in parts and head.
+    pub fn rows(&self) -> u64 {
+        self.head.rows as u64 + self.parts.iter().map(|part| part.rows()).sum::<u64>()
+    }
+}
+
+/// The whole database at one version.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) version: u64,
+    pub(crate) catalog_version: u64,
+    pub(crate) tables: Map<TableId, Arc<TableState>>,
+    pub(crate) keys: Map<Arc<str>, Arc<[u8]>>,
+    /// Bytes of all heads.
+    pub(crate) head_bytes: usize,
+}
+
+impl State {
+    /// Applies one operation, which belongs to `version`.
+    pub(crate) fn apply(&mut self, op: &Op, version: u64, effects: &mut Effects) -> Result<()> {
+        match op {
+            Op::Change(change) => self.apply_change(change, effects),
+            Op::Seal { table } | Op::SealedAt { table, .. } => {
+                let version = if let Op::SealedAt { version, .. } = op { *version } else { version };
+                self.update(*table, |table| Ok(table.head.seal(version)))
+            }
+            Op::Flush { table, sealed_at, parts } => self.update(*table, |table| {
+                if table.head.sealed_at != Some(*sealed_at) {
+                    return Err(Error::PartsChanged { table: table.id.0 });
+                }
+                table.head.drop_sealed();
+                add_parts(table, parts, effects)
+            }),
+            Op::Replace { table, old, new } => self.update(*table, |table| {
+                let at = remove_parts(table, old, effects)?;
+                let rest = Arc::make_mut(&mut table.parts).split_off(at);
+                add_parts(table, new, effects)?;
+                Arc::make_mut(&mut table.parts).extend(rest);
+                Ok(())
+            }),
+            Op::Checkpoint { version, .. } => {
+                *self = State { version: *version, ..State::default() };
+                Ok(())
+            }
+            Op::End { catalog_version } => {
+                self.catalog_version = *catalog_version;
+                Ok(())
+            }
+        }
+    }
+
+    fn apply_change(&mut self, change: &Change, effects: &mut Effects) -> Result<()> {
+        match change {
+            Change::CreateTable { id, def } => {
+                if self.tables.get(id).is_some() {
+                    return Err(Error::invalid(format!("there is a table with id {id} already")));
+                }
+                check_def(def)?;
+                let table =
+                    TableState { id: *id, def: Arc::new(def.clone()), parts: Arc::default(), head: Head::default() };
+                self.tables.insert(*id, Arc::new(table));
+                self.catalog_version += 1;
+                Ok(())
+            }
+            Change::DropTable { id } => {
+                let table = self.tables.remove(id).ok_or(Error::NoTable { table: id.0 })?;
+                self.head_bytes -= table.head.bytes;
+                effects.dropped.extend(table.parts.iter().cloned());
+                self.catalog_version += 1;
+                Ok(())
+            }
+            Change::AlterTable { id, def } => {
+                check_def(def)?;
+                self.update(*id, |table| {
+                    let types = |def: &TableDef| -> Vec<DataType> {
+                        def.schema.fields().iter().map(|field| field.data_type().clone()).collect()
+                    };
+                    if types(def) != types(&table.def) {
+                        return Err(Error::invalid(format!(
+                            "the column types of table {} cannot change",
+                            table.def.name
+                        )));
+                    }
+                    table.def = Arc::new(def.clone());
+                    Ok(())
+                })?;
+                self.catalog_version += 1;
+                Ok(())
+            }
+            Change::Append { table, partition, rows } => self.update(*table, |table| {
+                let batch = conform(&table.def, rows)?;
+                let text: usize = batch.columns().iter().map(|column| raw_size(column)).sum();
+                let bytes = text + 16 * batch.num_rows();
+                table.head.append(partition, batch, bytes);
+                Ok(())
+            }),
+            Change::AddParts { table, parts } => self.update(*table, |table| add_parts(table, parts, effects)),
+            Change::DropParts { table, parts } => {
+                self.update(*table, |table| remove_parts(table, parts, effects).map(drop))
+            }
+            Change::Truncate { table } => self.update(*table, |table| {
+                effects.dropped.extend(std::mem::take(&mut table.parts).iter().cloned());
+                table.head = Head::default();
+                Ok(())
+            }),
+            Change::Set { key, value } => {
+                match value {
+                    Some(value) => self.keys.insert(key.as_str().into(), value.as_slice().into()),
+                    None => drop(self.keys.remove(key.as_str())),
+                }
+                if key.starts_with(CATALOG_PREFIX) {
+                    self.catalog_version += 1;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn update(&mut self, id: TableId, change: impl FnOnce(&mut TableState) -> Result<()>) -> Result<()> {
+        let mut table = TableState::clone(self.tables.get(&id).ok_or(Error::NoTable { table: id.0 })?);
+        self.head_bytes -= table.head.bytes;
+        change(&mut table)?;
+        self.head_bytes += table.head.bytes;
+        self.tables.insert(id, Arc::new(table));
+        Ok(())
+    }
+}
+
+fn add_parts(table: &mut TableState, parts: &[NewPart], effects: &mut Effects) -> Result<()> {
+    if let Some(part) = parts.iter().find(|part| part.table != table.id) {
+        return Err(Error::invalid(format!("part {} was written for table {}", part.id(), part.table)));
+    }
+    if let Some(part) = parts.iter().find(|part| table.parts.iter().any(|other| other.id() == part.id())) {
+        return Err(Error::invalid(format!("part {} is in the table already", part.id())));
+    }
+    Arc::make_mut(&mut table.parts).extend(parts.iter().map(|part| part.0.clone()));
+    effects.named.extend(parts.iter().map(|part| part.0.clone()));
+    Ok(())
+}
+
+/// Removes these parts; gives the place where the first one stood.
+fn remove_parts(table: &mut TableState, ids: &[PartId], effects: &mut Effects) -> Result<usize> {
+    let (gone, kept): (Vec<_>, Vec<_>) = table.parts.iter().cloned().partition(|part| ids.contains(&part.id()));
+    if gone.len() != ids.len() {
+        return Err(Error::PartsChanged { table: table.id.0 });
+    }
+    let at = table.parts.iter().position(|part| ids.contains(&part.id())).unwrap_or(kept.len());
+    table.parts = Arc::new(kept);
+    effects.dropped.extend(gone);
+    Ok(at)
+}
+
+fn check_def(def: &TableDef) -> Result<()> {
+    check_schema(&def.schema)?;
+    let columns = def.schema.fields().len();
+    let named = def.sort_key.iter().chain(def.collapse.iter().flatten()).chain(def.ttl.iter().map(|ttl| &ttl.column));
+    if let Some(column) = named.into_iter().find(|&&column| column >= columns) {
+        return Err(Error::invalid(format!("table {} has no column {column}", def.name)));
+    }
+    Ok(())
+}
+
+/// The rows under the table's own schema.
+pub(crate) fn conform(def: &TableDef, rows: &RecordBatch) -> Result<RecordBatch> {
+    if Arc::ptr_eq(rows.schema_ref(), &def.schema) {
+        return Ok(rows.clone());
+    }
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(def.schema.clone(), rows.columns().to_vec(), &options)
+        .map_err(|error| Error::invalid(format!("rows do not fit table {}: {error}", def.name)))
+}

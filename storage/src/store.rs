@@ -1,0 +1,167 @@
+//! [`Store`]: a data directory, open.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use parking_lot::{Mutex, RwLock};
+
+use crate::committer::{Committer, Pending, Request};
+use crate::def::{Commit, Committed, Pressure, StoreOptions};
+use crate::error::{Error, Result};
+use crate::io::LockError;
+use crate::log::Log;
+use crate::part::PartDir;
+use crate::record;
+use crate::recovery;
+use crate::snapshot::Snapshot;
+use crate::state::{Op, State};
+
+/// A data directory, open. Clones are handles to the same one; the last one closes it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// What the threads of a store share.
+pub(crate) struct Shared {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: StoreOptions,
+    pub(crate) parts: PartDir,
+    pub(crate) next_part: AtomicU64,
+    newest: RwLock<Arc<State>>,
+    log_bytes: AtomicU64,
+    /// Held until everything else is gone.
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.newest.read().clone()
+    }
+
+    pub(crate) fn publish(&self, state: Arc<State>) {
+        // The old state is dropped outside the lock: it may be the last that held files.
+        let old = std::mem::replace(&mut *self.newest.write(), state);
+        drop(old);
+    }
+
+    pub(crate) fn snapshot_of(&self, state: Arc<State>) -> Snapshot {
+        Snapshot { state, granule_rows: self.options.granule_rows }
+    }
+
+    pub(crate) fn set_log_bytes(&self, bytes: u64) {
+        self.log_bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    requests: Sender<Request>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens a directory, which is made if it is not there: takes its lock, reads its newest state, removes what nothing
+    /// names.
+    pub fn open(dir: impl AsRef<Path>, options: StoreOptions) -> Result<Store> {
+        let dir = dir.as_ref();
+        if options.granule_rows == 0 || options.granule_rows > 1 << 20 {
+            return Err(Error::invalid("granules have 1 to 1048576 rows"));
+        }
+        let io = options.io.clone();
+        for dir in [dir.to_path_buf(), dir.join("log"), dir.join("parts")] {
+            io.create_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
+        }
+        let lock = lock(&options, dir, true)?;
+        let recovered = recovery::recover(&io, dir)?;
+        for file in &recovered.garbage {
+            tracing::info!(file = %file.display(), "removing a file that nothing names");
+            io.remove(file).map_err(|error| Error::io("remove", file, error))?;
+        }
+        let log = match recovered.log {
+            Some((number, length)) => Log::resume(io.clone(), dir, number, length)?,
+            None => {
+                io.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+                Log::create(io.clone(), dir, recovered.checkpoint.unwrap_or(1))?
+            }
+        };
+        let shared = Arc::new(Shared {
+            dir: dir.to_path_buf(),
+            parts: PartDir::new(io, dir),
+            options,
+            next_part: AtomicU64::new(recovered.next_part),
+            newest: RwLock::new(Arc::new(recovered.state)),
+            log_bytes: AtomicU64::new(recovered.log_bytes),
+            _lock: lock,
+        });
+        let (requests, receiver) = unbounded();
+        let committer = Committer { shared: shared.clone(), log, requests: receiver };
+        let committer = spawn("weir-commit", move || committer.run())?;
+        Ok(Store { inner: Arc::new(Inner { shared, requests, committer: Mutex::new(Some(committer)) }) })
+    }
+
+    /// The newest version.
+    pub fn snapshot(&self) -> Snapshot {
+        let shared = &self.inner.shared;
+        shared.snapshot_of(shared.state())
+    }
+
+    /// Makes changes durable and visible, together. Many threads may call this at once: one fsync serves all that wait. Returns
+    /// when the changes are fsynced (unless all their tables opted out) and visible.
+    pub fn commit(&self, commit: Commit) -> Result<Committed> {
+        let ops: Vec<Op> = commit.changes.into_iter().map(Op::Change).collect();
+        self.inner.submit(ops, commit.expect_catalog)
+    }
+
+    /// How full the heads are.
+    pub fn pressure(&self) -> Pressure {
+        let shared = &self.inner.shared;
+        Pressure { bytes: shared.state().head_bytes, limit: 2 * shared.options.head_bytes_max }
+    }
+
+    /// Finishes the commits that wait, and closes. Other handles get [`Error::Closed`] from here on.
+    pub fn close(self) -> Result<()> {
+        self.inner.stop();
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn submit(&self, ops: Vec<Op>, expect_catalog: Option<u64>) -> Result<Committed> {
+        let record = record::encode(&ops)?;
+        let (reply, answer) = bounded(1);
+        let pending = Pending { ops, record, expect_catalog, reply };
+        self.requests.send(Request::Commit(pending)).map_err(|_| Error::Closed)?;
+        answer.recv().unwrap_or(Err(Error::Closed))
+    }
+
+    fn stop(&self) {
+        let Some(committer) = self.committer.lock().take() else { return };
+        let _ = self.requests.send(Request::Stop);
+        if committer.join().is_err() {
+            tracing::error!("the committer panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub(crate) fn lock(options: &StoreOptions, dir: &Path, write_pid: bool) -> Result<Box<dyn Send + Sync>> {
+    let path = dir.join("LOCK");
+    options.io.lock(&path, write_pid).map_err(|error| match error {
+        LockError::Held(pid) => Error::Locked { dir: dir.to_path_buf(), pid },
+        LockError::Io(error) => Error::io("lock", &path, error),
+    })
+}
+
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(body);
+    thread.map_err(|error| Error::io("start a thread for", Path::new(name), error))
+}
