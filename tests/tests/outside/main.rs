@@ -1,4 +1,8 @@
 //! Tests that need the outside world: PostgreSQL, Kafka, drivers. `cargo xtask setup` installs it; one binary, run one test at a time.
 
+mod broker;
+mod clients;
+mod duckdb;
 mod oracle;
 mod scripts;
+mod soccer;
