@@ -7,6 +7,7 @@ pub mod cancel;
 pub mod database;
 pub mod error;
 pub mod exec;
+pub mod format;
 pub mod functions;
 pub mod ingest;
 pub mod kernels;

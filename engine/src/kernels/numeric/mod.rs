@@ -27,8 +27,11 @@ use num_traits::{Signed, ToPrimitive, Zero};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use arith::{div_scale, factorial};
+pub(crate) use arith::{division_by_zero, round_div_i128};
 pub use column::{NumericBuilder, decimal_to_numeric, decode_at, from_values, numeric_to_decimal, value_at};
+pub(crate) use column::{decimals, field_overflow, of_decimal};
 pub use key::{normalize_key, sort_key};
+pub use text::write_decimal;
 
 /// The largest display scale a value can have.
 pub const MAX_SCALE: u16 = 16383;

@@ -98,7 +98,14 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
 }
 
 /// Appends `unscaled * 10^-scale` as text.
-pub(crate) fn write_decimal(unscaled: i128, scale: u16, out: &mut Vec<u8>) {
+pub fn write_decimal(unscaled: i128, scale: i8, out: &mut Vec<u8>) {
+    match u16::try_from(scale) {
+        Ok(scale) => write_small(unscaled, scale, out),
+        Err(_) => super::of_decimal(unscaled, scale).write_text(out),
+    }
+}
+
+fn write_small(unscaled: i128, scale: u16, out: &mut Vec<u8>) {
     if unscaled < 0 {
         out.push(b'-');
     }
@@ -148,7 +155,7 @@ impl Numeric {
             Numeric::NegInfinity => out.extend_from_slice(b"-Infinity"),
             Numeric::Infinity => out.extend_from_slice(b"Infinity"),
             Numeric::NaN => out.extend_from_slice(b"NaN"),
-            Numeric::Small(m, scale) => write_decimal(*m, *scale, out),
+            Numeric::Small(m, scale) => write_small(*m, *scale, out),
             Numeric::Big(m, scale) => {
                 if m.sign() == num_bigint::Sign::Minus {
                     out.push(b'-');
