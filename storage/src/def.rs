@@ -1,0 +1,258 @@
+//! What callers hand to storage: table definitions, changes, commits and options.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::io::{DiskIo, Io};
+use crate::part::NewPart;
+use crate::snapshot::Snapshot;
+
+/// A table's id, chosen by the engine and never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u32);
+
+/// A part's id; unique in its database, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartId(pub u64);
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for PartId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What storage has to know about a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableDef {
+    /// Only for messages.
+    pub name: String,
+    /// The columns; metadata is kept as it is.
+    pub schema: SchemaRef,
+    /// The columns by which parts are sorted, ascending, NULLs last.
+    pub sort_key: Vec<usize>,
+    /// When a commit of rows is acknowledged.
+    pub durability: Durability,
+    /// Key columns by whose equal runs flush and merges call [`Collapse`]; parts are then sorted by these first.
+    pub collapse: Option<Vec<usize>>,
+    /// When rows may be dropped.
+    pub ttl: Option<TtlDef>,
+}
+
+impl TableDef {
+    /// A table with these columns, sorted by nothing, fsynced, kept for ever.
+    pub fn new(name: impl Into<String>, schema: SchemaRef) -> TableDef {
+        TableDef {
+            name: name.into(),
+            schema,
+            sort_key: Vec::new(),
+            durability: Durability::Fsync,
+            collapse: None,
+            ttl: None,
+        }
+    }
+
+    /// The columns by which parts are really sorted: the sort key, with the collapse key brought to the front unless the
+    /// sort key begins with exactly those columns.
+    pub fn order(&self) -> Vec<usize> {
+        let Some(collapse) = &self.collapse else { return self.sort_key.clone() };
+        let front = self.sort_key.get(..collapse.len()).unwrap_or_default();
+        if collapse.iter().all(|column| front.contains(column)) && front.iter().all(|column| collapse.contains(column))
+        {
+            return self.sort_key.clone();
+        }
+        let mut order = collapse.clone();
+        order.extend(self.sort_key.iter().filter(|column| !collapse.contains(column)));
+        order
+    }
+}
+
+/// When a commit of rows is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// After its fsync.
+    #[default]
+    Fsync,
+    /// After it is written to the operating system; a crash of the machine may lose the last moments.
+    Async,
+}
+
+/// Rows may be dropped once `column` + the interval is past. The column is a Date32 or a Timestamp(µs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TtlDef {
+    /// The column.
+    pub column: usize,
+    /// Calendar months of the interval.
+    pub months: i32,
+    /// Days of the interval.
+    pub days: i32,
+    /// Microseconds of the interval.
+    pub micros: i64,
+}
+
+/// Changes that become durable and visible together, at one version.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// The changes, applied in order.
+    pub changes: Vec<Change>,
+    /// Fail with [`crate::Error::CatalogChanged`] unless the catalogue is still at this version.
+    pub expect_catalog: Option<u64>,
+}
+
+impl From<Vec<Change>> for Commit {
+    fn from(changes: Vec<Change>) -> Commit {
+        Commit { changes, expect_catalog: None }
+    }
+}
+
+/// One change. Creating, dropping and altering tables, and setting a key that begins with `catalog/`, raise the
+/// catalogue's version.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A new, empty table.
+    CreateTable {
+        /// Its id.
+        id: TableId,
+        /// Its definition.
+        def: TableDef,
+    },
+    /// The table and its rows go.
+    DropTable {
+        /// Its id.
+        id: TableId,
+    },
+    /// The definition changes; column types and their number stay.
+    AlterTable {
+        /// Its id.
+        id: TableId,
+        /// Its new definition.
+        def: TableDef,
+    },
+    /// Rows, through the log into the head.
+    Append {
+        /// The table.
+        table: TableId,
+        /// The partition; empty when the table has none.
+        partition: String,
+        /// The rows: the table's columns, in order.
+        rows: RecordBatch,
+    },
+    /// Parts made by [`crate::Store::write_parts`].
+    AddParts {
+        /// The table.
+        table: TableId,
+        /// The parts.
+        parts: Vec<NewPart>,
+    },
+    /// These parts go. Fails with [`crate::Error::PartsChanged`] when one is not there.
+    DropParts {
+        /// The table.
+        table: TableId,
+        /// The parts.
+        parts: Vec<PartId>,
+    },
+    /// All rows go.
+    Truncate {
+        /// The table.
+        table: TableId,
+    },
+    /// Sets or removes a key of the database's own small map.
+    Set {
+        /// The key.
+        key: String,
+        /// The value; `None` removes the key.
+        value: Option<Vec<u8>>,
+    },
+}
+
+/// A commit that is durable and visible.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// Its version.
+    pub version: u64,
+    /// The database at exactly that version.
+    pub snapshot: Snapshot,
+}
+
+/// Folds rows with equal keys into fewer, for the tables of views.
+pub trait Collapse: Send + Sync {
+    /// `rows` are sorted by `def.collapse` and hold every run of equal keys whole. The answer has the same schema and is
+    /// sorted the same way.
+    fn collapse(&self, def: &TableDef, rows: RecordBatch) -> std::result::Result<RecordBatch, String>;
+}
+
+/// How a [`crate::Store`] behaves.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// All file access.
+    pub io: Arc<dyn Io>,
+    /// Rows of a granule.
+    pub granule_rows: usize,
+    /// A table's head is flushed when it has this many rows…
+    pub head_rows_max: usize,
+    /// …or this many bytes. Commits are slowed when all heads together pass twice this, and wait at four times.
+    pub head_bytes_max: usize,
+    /// A checkpoint is written when the log since the last one passes this many bytes.
+    pub log_bytes_max: u64,
+    /// The most bytes of parts that a background merge takes together.
+    pub merge_bytes_max: u64,
+    /// Folds rows of tables whose definition asks for it.
+    pub collapse: Option<Arc<dyn Collapse>>,
+    /// Flush, merge, checkpoint and drop in background threads. Otherwise [`crate::Store::maintain`] does it, and commits that
+    /// find the head full do it themselves.
+    pub background: bool,
+    /// Threads that `write_parts` may use.
+    pub threads: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            io: Arc::new(DiskIo),
+            granule_rows: 8192,
+            head_rows_max: 1 << 20,
+            head_bytes_max: 64 << 20,
+            log_bytes_max: 128 << 20,
+            merge_bytes_max: 4 << 30,
+            collapse: None,
+            background: true,
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+        }
+    }
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreOptions")
+            .field("granule_rows", &self.granule_rows)
+            .field("head_rows_max", &self.head_rows_max)
+            .field("head_bytes_max", &self.head_bytes_max)
+            .field("log_bytes_max", &self.log_bytes_max)
+            .field("background", &self.background)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How full the heads are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pressure {
+    /// Bytes of all heads.
+    pub bytes: usize,
+    /// From here on commits are slowed. Sources should pause.
+    pub limit: usize,
+}
+
+impl Pressure {
+    /// Whether sources should pause.
+    pub fn is_over(&self) -> bool {
+        self.bytes > self.limit
+    }
+}
