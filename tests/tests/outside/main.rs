@@ -3,6 +3,7 @@
 mod broker;
 mod clients;
 mod duckdb;
+mod guide;
 mod oracle;
 mod scripts;
 mod soccer;

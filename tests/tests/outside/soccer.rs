@@ -106,7 +106,8 @@ fn assert_equals_duckdb(client: &mut Client) {
     let sums = "count(*), count(DISTINCT id), sum((id * 2654435761) % 1000003), sum(\"playerId\")";
     let expected = duckdb::rows(&format!("SELECT {sums} FROM '{}'", parquet.display()));
     assert_eq!(rows(client, &format!("SELECT {sums} FROM soccer")), expected);
-    let group = "SELECT competition, \"matchPeriod\", \"eventName\", \"subEventName\", \"teamId\", count(*), min(id), max(ts)";
+    let group =
+        "SELECT competition, \"matchPeriod\", \"eventName\", \"subEventName\", \"teamId\", count(*), min(id), max(ts)";
     let order = "GROUP BY 1, 2, 3, 4, 5 ORDER BY 1 NULLS LAST, 2 NULLS LAST, 3 NULLS LAST, 4 NULLS LAST, 5 NULLS LAST";
     let expected = duckdb::rows(&format!("{group} FROM '{}' {order}", parquet.display()));
     let found = rows(client, &format!("{group} FROM soccer {order}"));
@@ -177,7 +178,8 @@ fn every_event_once_while_the_server_is_killed() {
     eventually("all broken records are in", Duration::from_secs(60), || {
         value(&mut client, "SELECT count(*) FROM weir.dead_letters") == "1000"
     });
-    let places = "SELECT count(DISTINCT (partition, \"offset\")), count(reason) FROM weir.dead_letters WHERE topic = 'soccer'";
+    let places =
+        "SELECT count(DISTINCT (partition, \"offset\")), count(reason) FROM weir.dead_letters WHERE topic = 'soccer'";
     assert_eq!(rows(&mut client, places), [["1000", "1000"]]);
     assert_equals_duckdb(&mut client);
     assert_view_is_right(&mut client);
