@@ -1,1 +1,97 @@
-//! placeholder
+//! Weir's ingest: the Kafka loop, decoders, batching and dead letters.
+//!
+//! It reads records, turns them into columns, and hands columns, offsets and dead letters to the engine as one commit. It never sees a part,
+//! and parses no SQL. [`start`] is the door: it runs the subscriptions it is given, and those of the tables that were made
+//! `WITH ('connector' = 'kafka', …)`, as they come and go.
+
+pub mod decode;
+mod kafka;
+mod status;
+pub mod subscription;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use weir_engine::Database;
+
+use crate::kafka::Source;
+use crate::status::Board;
+pub use crate::subscription::{Format, Start, Subscription};
+
+/// Running subscriptions. Dropping it leaves them running; [`Handle::stop`] ends them.
+#[derive(Debug)]
+pub struct Handle {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Ends all subscriptions: what is decoded is committed, the rest is read again at the next start.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.join();
+    }
+}
+
+/// Starts subscriptions, and registers `weir.kafka_status`. Never fails: what is wrong with a subscription is shown there, and it is
+/// tried again.
+pub fn start(db: Database, subscriptions: Vec<Subscription>) -> Handle {
+    let board = Board::default();
+    let shown = board.clone();
+    db.register_relation("weir", "kafka_status", status::columns(), Arc::new(move || shown.rows()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopping = stop.clone();
+    let thread = std::thread::Builder::new()
+        .name("kafka".to_string())
+        .spawn(move || supervise(&db, subscriptions, &board, &stopping))
+        .expect("the system has a thread to spare");
+    Handle { stop, thread }
+}
+
+/// Keeps one source running for each subscription that should be there.
+fn supervise(db: &Database, configured: Vec<Subscription>, board: &Board, stop: &AtomicBool) {
+    const LOOK: Duration = Duration::from_millis(50);
+    let mut running: BTreeMap<String, Source> = BTreeMap::new();
+    let mut seen = None;
+    while !stop.load(Ordering::Relaxed) {
+        let version = db.catalog_version();
+        if seen != Some(version) {
+            seen = Some(version);
+            let wanted = wanted(db, &configured, board);
+            let gone: Vec<String> = running
+                .iter()
+                .filter(|(n, s)| wanted.get(*n) != Some(&s.subscription))
+                .map(|(n, _)| n.clone())
+                .collect();
+            for source in gone.iter().filter_map(|name| running.remove(name)) {
+                source.stop(board);
+            }
+            for (name, subscription) in wanted {
+                running.entry(name).or_insert_with(|| Source::start(db, subscription, board));
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+    running.into_values().for_each(|source| source.stop(board));
+}
+
+/// The subscriptions that should run, by name. A table whose options are wrong is shown with the reason.
+fn wanted(db: &Database, configured: &[Subscription], board: &Board) -> BTreeMap<String, Subscription> {
+    let mut wanted: BTreeMap<_, _> = configured.iter().map(|s| (s.name.clone(), s.clone())).collect();
+    for table in db.subscriptions() {
+        match Subscription::of_table(&table) {
+            Ok(subscription) => {
+                wanted.insert(subscription.name.clone(), subscription);
+            }
+            Err(why) => {
+                board.begin(&table.table, &table.table, "");
+                board.set_state(&table.table, "failed");
+                board.set_error(&table.table, Some(why));
+            }
+        }
+    }
+    wanted
+}

@@ -1,0 +1,175 @@
+//! Raw batches, and decoding them to columns.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arrow::array::{
+    ArrayRef, BinaryViewBuilder, Int32Builder, Int64Builder, RecordBatch, StringViewBuilder,
+    TimestampMicrosecondBuilder,
+};
+use crossbeam_channel::{Receiver, Sender};
+use weir_engine::ingest::{IngestTarget, SourceOffset};
+
+use super::Shared;
+use crate::decode::json::JsonDecoder;
+use crate::status::Progress;
+
+/// Records as they came, in one buffer.
+#[derive(Debug, Default)]
+pub(super) struct RawBatch {
+    /// Counted from 0 in one life of the pipeline.
+    pub(super) number: u64,
+    bytes: Vec<u8>,
+    records: Vec<Record>,
+}
+
+#[derive(Debug)]
+struct Record {
+    partition: i32,
+    offset: i64,
+    /// Milliseconds since the epoch, if the record has a time.
+    time: Option<i64>,
+    key: Option<Range<usize>>,
+    payload: Range<usize>,
+}
+
+impl RawBatch {
+    pub(super) fn push(&mut self, partition: i32, offset: i64, time: Option<i64>, key: Option<&[u8]>, payload: &[u8]) {
+        let mut keep = |bytes: &[u8]| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(bytes);
+            start..self.bytes.len()
+        };
+        let (key, payload) = (key.map(&mut keep), keep(payload));
+        self.records.push(Record { partition, offset, time, key, payload });
+    }
+
+    /// Takes the batch, and leaves an empty one with the next number.
+    pub(super) fn take(&mut self) -> RawBatch {
+        let next = RawBatch { number: self.number + 1, ..RawBatch::default() };
+        std::mem::replace(self, next)
+    }
+
+    pub(super) fn records(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The next offset of each partition after this batch, and what it did there.
+    pub(super) fn progress(&self) -> BTreeMap<i32, Progress> {
+        let mut progress = BTreeMap::<i32, Progress>::new();
+        for record in &self.records {
+            let partition = progress.entry(record.partition).or_default();
+            partition.next = record.offset + 1;
+            partition.events += 1;
+            partition.times.extend(record.time);
+        }
+        progress
+    }
+}
+
+/// A batch as columns. The raw records stay with it until it is committed: they are decoded again if the table changes meanwhile.
+#[derive(Debug)]
+pub(super) struct DecodedBatch {
+    pub(super) raw: RawBatch,
+    pub(super) rows: RecordBatch,
+    pub(super) dead_letters: Option<RecordBatch>,
+    pub(super) progress: BTreeMap<i32, Progress>,
+}
+
+impl DecodedBatch {
+    /// The offsets after this batch.
+    pub(super) fn offsets(&self, source: &str) -> Vec<SourceOffset> {
+        let offset = |(&partition, progress): (&i32, &Progress)| SourceOffset {
+            source: source.to_string(),
+            partition,
+            next: progress.next,
+        };
+        self.progress.iter().map(offset).collect()
+    }
+}
+
+/// Decodes batches until there are no more.
+pub(super) fn decode_all(
+    shared: &Shared,
+    target: &IngestTarget,
+    raw: &Receiver<RawBatch>,
+    decoded: &Sender<Result<DecodedBatch, String>>,
+) {
+    for batch in raw {
+        let batch = decode(shared, target, batch);
+        if decoded.send(batch).is_err() {
+            return;
+        }
+    }
+}
+
+fn decode(shared: &Shared, target: &IngestTarget, raw: RawBatch) -> Result<DecodedBatch, String> {
+    let mut decoder = JsonDecoder::new(target, shared.subscription.extra_column.as_deref())?;
+    let mut dead = DeadLetters::default();
+    let mut progress = raw.progress();
+    for record in &raw.records {
+        let payload = &raw.bytes[record.payload.clone()];
+        if let Err(reason) = decoder.push(payload) {
+            let key = record.key.clone().map(|key| &raw.bytes[key]);
+            dead.push(&shared.subscription.topic, record, key, payload, &reason);
+            progress.entry(record.partition).or_default().dead_letters += 1;
+        }
+    }
+    let rows = decoder.finish();
+    Ok(DecodedBatch { rows, dead_letters: dead.finish(shared), progress, raw })
+}
+
+/// Rows of `weir.dead_letters` in the making.
+#[derive(Default)]
+struct DeadLetters {
+    topics: StringViewBuilder,
+    partitions: Int32Builder,
+    offsets: Int64Builder,
+    keys: BinaryViewBuilder,
+    raws: BinaryViewBuilder,
+    reasons: StringViewBuilder,
+    times: Vec<i64>,
+}
+
+impl DeadLetters {
+    fn push(&mut self, topic: &str, record: &Record, key: Option<&[u8]>, raw: &[u8], reason: &str) {
+        self.topics.append_value(topic);
+        self.partitions.append_value(record.partition);
+        self.offsets.append_value(record.offset);
+        self.keys.append_option(key);
+        self.raws.append_value(raw);
+        self.reasons.append_value(reason);
+        self.times.push(record.time.map_or_else(now_micros, |millis| millis * 1000));
+    }
+
+    fn finish(mut self, shared: &Shared) -> Option<RecordBatch> {
+        if self.times.is_empty() {
+            return None;
+        }
+        let schema = shared.db.dead_letter_schema();
+        let time = schema.field_with_name("time").ok()?.data_type().clone();
+        let mut times = TimestampMicrosecondBuilder::new().with_data_type(time);
+        times.append_slice(&self.times);
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(self.topics.finish()),
+            Arc::new(self.partitions.finish()),
+            Arc::new(self.offsets.finish()),
+            Arc::new(self.keys.finish()),
+            Arc::new(self.raws.finish()),
+            Arc::new(self.reasons.finish()),
+            Arc::new(times.finish()),
+        ];
+        Some(RecordBatch::try_new(schema, arrays).expect("arrays in the order of weir.dead_letters"))
+    }
+}
+
+/// The wall clock, in microseconds since the epoch.
+pub(super) fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
+}

@@ -1,0 +1,359 @@
+//! The reader: owns the consumer, assigns partitions from the manifest's offsets, cuts the stream into batches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::statistics::Statistics;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use weir_engine::ingest::SourceOffset;
+
+use super::Shared;
+use super::batch::RawBatch;
+use crate::status::Board;
+use crate::subscription::{Start, Subscription};
+
+/// How often the topic is asked for partitions that it did not have before.
+const TOPIC_REFRESH: Duration = Duration::from_secs(5);
+/// How long a question to the broker may take.
+const ASK: Duration = Duration::from_secs(5);
+/// The longest wait in one poll: bounds how late a stop is noticed.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Reads until the subscription ends or has to start over.
+pub(super) fn read_all(
+    shared: &Shared,
+    source: &str,
+    raw: Sender<RawBatch>,
+    published: &Receiver<Vec<(i32, i64)>>,
+) -> Result<(), String> {
+    let mut reader = Reader::new(shared, source)?;
+    if !reader.wait_for_topic()? {
+        return Ok(());
+    }
+    shared.board.set_state(&shared.subscription.name, "running");
+    let mut batch = RawBatch::default();
+    let mut began = Instant::now();
+    while !shared.ending() {
+        reader.keep_house(published)?;
+        let wait = match batch.records() {
+            0 => POLL,
+            _ => shared.subscription.batch_interval.saturating_sub(began.elapsed()).min(POLL),
+        };
+        if reader.poll(&mut batch, wait)? && batch.records() == 1 {
+            began = Instant::now();
+        }
+        if is_full(&shared.subscription, &batch, began) && !reader.hand_over(&raw, batch.take()) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn is_full(subscription: &Subscription, batch: &RawBatch, began: Instant) -> bool {
+    batch.records() >= subscription.batch_rows
+        || batch.bytes() >= subscription.batch_bytes
+        || (batch.records() > 0 && began.elapsed() >= subscription.batch_interval)
+}
+
+struct Reader<'a> {
+    shared: &'a Shared,
+    source: &'a str,
+    consumer: BaseConsumer<Context>,
+    /// Partitions that are assigned.
+    assigned: BTreeSet<i32>,
+    /// The next offset to read of each partition that is or was assigned.
+    next: BTreeMap<i32, i64>,
+    /// Whether the partitions are paused because the head is full.
+    paused: bool,
+    refreshed: Instant,
+}
+
+impl<'a> Reader<'a> {
+    fn new(shared: &'a Shared, source: &'a str) -> Result<Reader<'a>, String> {
+        let subscription = &shared.subscription;
+        let mut config = ClientConfig::new();
+        // What a user may change, then the user's properties, then what exactly-once stands on.
+        config
+            .set("group.id", format!("weir-{}", subscription.name))
+            .set("client.id", "weir")
+            .set("queued.max.messages.kbytes", "65536")
+            .set("fetch.message.max.bytes", "4194304")
+            .set("fetch.wait.max.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000");
+        for (key, value) in &subscription.properties {
+            config.set(key, value);
+        }
+        config
+            .set("bootstrap.servers", &subscription.brokers)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("statistics.interval.ms", "1000");
+        let context = Context { board: shared.board.clone(), source: subscription.name.clone() };
+        let consumer = config.create_with_context(context).map_err(|e| format!("cannot make a consumer: {e}"))?;
+        Ok(Reader {
+            shared,
+            source,
+            consumer,
+            assigned: BTreeSet::new(),
+            next: BTreeMap::new(),
+            paused: false,
+            refreshed: Instant::now(),
+        })
+    }
+
+    fn topic(&self) -> &'a str {
+        &self.shared.subscription.topic
+    }
+
+    fn name(&self) -> &'a str {
+        &self.shared.subscription.name
+    }
+
+    /// Assigns the topic's partitions as soon as there are any; false if the subscription ended before.
+    fn wait_for_topic(&mut self) -> Result<bool, String> {
+        while !self.shared.ending() {
+            match self.partitions() {
+                Ok(partitions) if !partitions.is_empty() => {
+                    self.assign(&partitions, self.shared.subscription.start)?;
+                    self.shared.board.set_error(self.name(), None);
+                    return Ok(true);
+                }
+                Ok(_) => self.shared.board.set_state(self.name(), "waiting for its topic"),
+                Err(why) => {
+                    self.shared.board.set_state(self.name(), "waiting for the broker");
+                    self.shared.board.set_error(self.name(), Some(why));
+                }
+            }
+            // Serves the client's own events while there is nothing to read.
+            let _ = self.consumer.poll(Duration::ZERO);
+            self.shared.pause(Duration::from_millis(200));
+        }
+        Ok(false)
+    }
+
+    /// The topic's partitions; none if there is no such topic yet.
+    fn partitions(&self) -> Result<Vec<i32>, String> {
+        let metadata = self.consumer.fetch_metadata(Some(self.topic()), ASK).map_err(|e| e.to_string())?;
+        let topic = metadata.topics().iter().find(|t| t.name() == self.topic());
+        Ok(topic.map_or_else(Vec::new, |t| t.partitions().iter().map(|p| p.id()).collect()))
+    }
+
+    /// Assigns partitions at their committed offsets, or where `start` says, which is then committed at once: a restart before the first
+    /// event must not begin somewhere else.
+    fn assign(&mut self, partitions: &[i32], start: Start) -> Result<(), String> {
+        let committed: BTreeMap<i32, i64> = self.shared.db.source_offsets(self.source).into_iter().collect();
+        let mut list = TopicPartitionList::new();
+        let mut begun = Vec::new();
+        for &partition in partitions {
+            let (low, high) = self
+                .consumer
+                .fetch_watermarks(self.topic(), partition, ASK)
+                .map_err(|e| format!("cannot ask for the offsets of partition {partition}: {e}"))?;
+            let next = match (self.next.get(&partition).or(committed.get(&partition)), start) {
+                (Some(&next), _) => next,
+                (None, Start::Earliest) => low,
+                (None, Start::Latest) => high,
+                (None, Start::Timestamp(millis)) => self.offset_at(partition, millis)?.unwrap_or(high),
+            };
+            if !committed.contains_key(&partition) {
+                begun.push(SourceOffset { source: self.source.to_string(), partition, next });
+            }
+            self.next.insert(partition, next);
+            self.shared.board.set_high(self.name(), partition, high);
+            self.shared.board.set_next(self.name(), partition, next);
+            if let Some(why) = unreadable(next, low, high) {
+                tracing::error!(source = %self.name(), partition, "{why}");
+                self.shared.board.set_partition(self.name(), partition, Some(("paused", why)));
+                continue;
+            }
+            self.shared.board.set_partition(self.name(), partition, None);
+            list.add_partition_offset(self.topic(), partition, Offset::Offset(next)).map_err(|e| e.to_string())?;
+            self.assigned.insert(partition);
+        }
+        if !begun.is_empty() {
+            let table = self.shared.subscription.table.clone();
+            let batch = weir_engine::ingest::IngestBatch { table, offsets: begun, ..Default::default() };
+            self.shared.db.ingest(batch).map_err(|e| e.message)?;
+        }
+        if list.count() > 0 {
+            self.consumer.incremental_assign(&list).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The first offset at or after a time; `None` if there is no such record yet.
+    fn offset_at(&self, partition: i32, millis: i64) -> Result<Option<i64>, String> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(self.topic(), partition, Offset::Offset(millis)).map_err(|e| e.to_string())?;
+        let found = self.consumer.offsets_for_times(list, ASK).map_err(|e| e.to_string())?;
+        Ok(found.elements().first().and_then(|e| match e.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
+    }
+
+    /// Takes one record into the batch, waiting for it if need be; whether there was one.
+    fn poll(&mut self, batch: &mut RawBatch, wait: Duration) -> Result<bool, String> {
+        match self.consumer.poll(wait) {
+            None => Ok(false),
+            Some(Ok(record)) => {
+                let (partition, offset) = (record.partition(), record.offset());
+                // A record of an assignment that has ended since may still be in the queue.
+                if self.assigned.contains(&partition) {
+                    let payload = record.payload().unwrap_or_default();
+                    batch.push(partition, offset, record.timestamp().to_millis(), record.key(), payload);
+                    self.next.insert(partition, offset + 1);
+                }
+                Ok(true)
+            }
+            Some(Err(e)) => {
+                self.failed(&e)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Most errors pass by themselves (the client reconnects); offsets that are gone stop their partition, visibly.
+    fn failed(&mut self, error: &KafkaError) -> Result<(), String> {
+        tracing::warn!(source = %self.name(), "{error}");
+        self.shared.board.set_error(self.name(), Some(error.to_string()));
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.stop_unreadable(),
+            Some(RDKafkaErrorCode::Fatal) => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Unassigns the partitions whose next offset the broker does not have.
+    fn stop_unreadable(&mut self) -> Result<(), String> {
+        for partition in self.assigned.clone() {
+            let Ok((low, high)) = self.consumer.fetch_watermarks(self.topic(), partition, ASK) else { continue };
+            let next = self.next.get(&partition).copied().unwrap_or(low);
+            if let Some(why) = unreadable(next, low, high) {
+                tracing::error!(source = %self.name(), partition, "{why}");
+                self.assigned.remove(&partition);
+                let mut list = TopicPartitionList::new();
+                list.add_partition(self.topic(), partition);
+                self.consumer.incremental_unassign(&list).map_err(|e| e.to_string())?;
+                self.shared.board.set_partition(self.name(), partition, Some(("paused", why)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is due now and then: back-pressure, new partitions, the group offset.
+    fn keep_house(&mut self, published: &Receiver<Vec<(i32, i64)>>) -> Result<(), String> {
+        self.mind_the_head()?;
+        if let Some(offsets) = published.try_iter().last() {
+            self.publish(&offsets);
+        }
+        if self.refreshed.elapsed() >= TOPIC_REFRESH {
+            self.refreshed = Instant::now();
+            // A broker that is away now is asked again later.
+            let Ok(partitions) = self.partitions() else { return Ok(()) };
+            let new: Vec<i32> = partitions.into_iter().filter(|p| !self.next.contains_key(p)).collect();
+            if !new.is_empty() {
+                tracing::info!(source = %self.name(), partitions = ?new, "new partitions");
+                self.assign(&new, Start::Earliest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pauses all partitions while the head is over its limit, and resumes them when it is well under it.
+    fn mind_the_head(&mut self) -> Result<(), String> {
+        let pressure = self.shared.db.pressure();
+        let low_again = pressure.bytes < pressure.limit / 4 * 3;
+        if !self.paused && pressure.is_high() {
+            self.consumer.pause(&self.list()?).map_err(|e| e.to_string())?;
+            self.shared.board.set_state(self.name(), "paused: writers are ahead of background work");
+        } else if self.paused && low_again {
+            self.consumer.resume(&self.list()?).map_err(|e| e.to_string())?;
+            self.shared.board.set_state(self.name(), "running");
+        } else {
+            return Ok(());
+        }
+        self.paused = !self.paused;
+        Ok(())
+    }
+
+    fn list(&self) -> Result<TopicPartitionList, String> {
+        let mut list = TopicPartitionList::new();
+        for &partition in &self.assigned {
+            list.add_partition(self.topic(), partition);
+        }
+        Ok(list)
+    }
+
+    /// Publishes offsets to the consumer group, for monitoring alone: no error of it matters.
+    fn publish(&self, offsets: &[(i32, i64)]) {
+        let mut list = TopicPartitionList::new();
+        for &(partition, next) in offsets {
+            let _ = list.add_partition_offset(self.topic(), partition, Offset::Offset(next));
+        }
+        let _ = self.consumer.commit(&list, CommitMode::Async);
+    }
+
+    /// Hands a batch to the decoders, keeping the client alive while they are busy; false if the subscription ended.
+    fn hand_over(&self, raw: &Sender<RawBatch>, batch: RawBatch) -> bool {
+        let mut batch = batch;
+        loop {
+            match raw.send_timeout(batch, POLL) {
+                Ok(()) => return true,
+                Err(crossbeam_channel::SendTimeoutError::Timeout(back)) if !self.shared.ending() => batch = back,
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+/// Why a partition cannot be read from an offset on, if so.
+fn unreadable(next: i64, low: i64, high: i64) -> Option<String> {
+    const HINT: &str =
+        "to go on at another offset, drop the table and create it anew, or raise the topic's retention and restore it";
+    if next < low {
+        return Some(format!(
+            "offset {next} is gone: the broker's oldest is {low}, so {} events were deleted before they were read; {HINT}",
+            low - next
+        ));
+    }
+    if next > high {
+        return Some(format!(
+            "offset {next} is beyond the broker's newest, {high}: the topic was truncated or made anew; {HINT}"
+        ));
+    }
+    None
+}
+
+/// Takes the client's own events to the status board and the log.
+struct Context {
+    board: Board,
+    source: String,
+}
+
+impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        for topic in statistics.topics.values() {
+            for (&partition, p) in topic.partitions.iter().filter(|(p, s)| **p >= 0 && s.hi_offset >= 0) {
+                self.board.set_high(&self.source, partition, p.hi_offset);
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(source = %self.source, "{error}: {reason}");
+        self.board.set_error(&self.source, Some(format!("{error}: {reason}")));
+    }
+
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(source = %self.source, ?level, facility, "{message}");
+    }
+}
+
+impl ConsumerContext for Context {}

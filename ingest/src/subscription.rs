@@ -1,0 +1,139 @@
+//! A subscription: which topic fills which table, and how.
+//!
+//! It comes from `[[kafka]]` in `weir.toml` or from `CREATE TABLE … WITH ('connector' = 'kafka', …)` in Flink's spelling.
+
+use std::time::Duration;
+
+use weir_engine::ingest::Subscription as TableSubscription;
+
+/// A topic that fills a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Its name: offsets are kept under it, together with the table's oid.
+    pub name: String,
+    /// librdkafka's `bootstrap.servers`.
+    pub brokers: String,
+    /// The topic.
+    pub topic: String,
+    /// The table, `name` or `schema.name`.
+    pub table: String,
+    /// How records are read.
+    pub format: Format,
+    /// Where to begin in partitions that have no committed offset.
+    pub start: Start,
+    /// A json, jsonb or text column that keeps the fields which have no column of their own.
+    pub extra_column: Option<String>,
+    /// A batch is committed when it has this many records,
+    pub batch_rows: usize,
+    /// or this many bytes,
+    pub batch_bytes: usize,
+    /// or when its first record has waited this long.
+    pub batch_interval: Duration,
+    /// Any librdkafka properties: TLS, SASL and the rest.
+    pub properties: Vec<(String, String)>,
+}
+
+/// How records are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a record.
+    Json,
+}
+
+/// Where to begin in partitions that have no committed offset. A partition that is added to the topic later always begins at its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record the broker has.
+    Earliest,
+    /// After the newest.
+    Latest,
+    /// At the first record of this time or later: milliseconds since the epoch.
+    Timestamp(i64),
+}
+
+impl Subscription {
+    /// A subscription with the usual settings.
+    pub fn new(name: &str, brokers: &str, topic: &str, table: &str) -> Subscription {
+        Subscription {
+            name: name.to_string(),
+            brokers: brokers.to_string(),
+            topic: topic.to_string(),
+            table: table.to_string(),
+            format: Format::Json,
+            start: Start::Earliest,
+            extra_column: None,
+            batch_rows: 131_072,
+            batch_bytes: 64 << 20,
+            batch_interval: Duration::from_millis(50),
+            properties: Vec::new(),
+        }
+    }
+
+    /// The subscription of a table made with Flink's options. The error names the option that is wrong.
+    pub fn of_table(table: &TableSubscription) -> Result<Subscription, String> {
+        let mut subscription = Subscription::new(&table.table, "", "", &table.table);
+        for (key, value) in &table.options {
+            subscription.set(key, value)?;
+        }
+        let required = [("topic", &subscription.topic), ("properties.bootstrap.servers", &subscription.brokers)];
+        for (key, value) in required {
+            if value.is_empty() {
+                return Err(format!("option '{key}' is missing"));
+            }
+        }
+        if let Start::Timestamp(-1) = subscription.start {
+            return Err("scan.startup.mode 'timestamp' needs option 'scan.startup.timestamp-millis'".to_string());
+        }
+        Ok(subscription)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let number = || value.parse().map_err(|_| format!("option '{key}' is not a number: '{value}'"));
+        match key {
+            "connector" => {}
+            "topic" => self.topic = value.to_string(),
+            "properties.bootstrap.servers" => self.brokers = value.to_string(),
+            "format" | "value.format" => self.format = format_of(value)?,
+            "scan.startup.mode" => self.start = start_of(value)?,
+            "scan.startup.timestamp-millis" => {
+                let millis = value.parse().map_err(|_| format!("option '{key}' is not a number: '{value}'"))?;
+                self.start = Start::Timestamp(millis);
+            }
+            "json.extra-column" => self.extra_column = Some(value.to_string()),
+            // Flink's: records that do not decode never fail a stream here, they are dead letters.
+            "json.ignore-parse-errors" | "json.fail-on-missing-field" => {}
+            "batch.rows" => self.batch_rows = number()?,
+            "batch.bytes" => self.batch_bytes = number()?,
+            "batch.interval-ms" => self.batch_interval = Duration::from_millis(number()? as u64),
+            // What is neither is an option of the table itself, such as its durability.
+            _ => {
+                if let Some(property) = key.strip_prefix("properties.") {
+                    self.properties.push((property.to_string(), value.to_string()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `json`, or an error that says what there is.
+pub fn format_of(name: &str) -> Result<Format, String> {
+    match name {
+        "json" => Ok(Format::Json),
+        other => Err(format!("format '{other}' is not supported: use 'json'")),
+    }
+}
+
+/// A startup mode in Flink's spelling.
+pub fn start_of(mode: &str) -> Result<Start, String> {
+    match mode {
+        "earliest-offset" | "earliest" => Ok(Start::Earliest),
+        "latest-offset" | "latest" => Ok(Start::Latest),
+        // Weir's own offsets always come first, whatever the mode.
+        "group-offsets" => Ok(Start::Earliest),
+        "timestamp" => Ok(Start::Timestamp(-1)),
+        other => Err(format!(
+            "scan.startup.mode '{other}' is not supported: use 'earliest-offset', 'latest-offset' or 'timestamp'"
+        )),
+    }
+}
