@@ -12,7 +12,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("weir-ingest", &["weir-engine", "weir-sql"]),
     ("weir-server", &["weir-ingest", "weir-engine", "weir-sql", "weir-storage"]),
     ("weir-tests", &[]),
-    ("weir-benches", &["weir-engine", "weir-storage", "weir-ingest", "weir-sql"]),
+    ("weir-benches", &["weir-tests"]),
     ("xtask", &[]),
 ];
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use weir_tests::process::Server;
 
-use crate::duckdb::{python, root};
+use weir_tests::outside::duckdb::{python, root};
 
 fn clients() -> PathBuf {
     root().join("tests/clients")

@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use weir_tests::process::Server;
 
-use crate::duckdb::root;
-use crate::oracle::Postgres;
+use weir_tests::outside::duckdb::root;
+use weir_tests::outside::oracle::Postgres;
 
 /// The guide's text from the first line that starts with `from` to the first `;` that ends a statement.
 fn snippet<'a>(guide: &'a str, from: &str) -> &'a str {

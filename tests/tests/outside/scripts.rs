@@ -4,7 +4,7 @@
 
 use weir_tests::script;
 
-use crate::oracle::Postgres;
+use weir_tests::outside::oracle::Postgres;
 
 #[test]
 fn postgres_scripts_are_what_postgres_says() {

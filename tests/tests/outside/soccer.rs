@@ -1,63 +1,17 @@
 //! The soccer stream: 3,251,294 real events as JSON through a real Kafka, exactly once whatever is killed.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use weir_tests::outside::broker::Broker;
+use weir_tests::outside::duckdb;
+use weir_tests::outside::soccer::{EVENTS, produce};
 use weir_tests::process::{Server, check, eventually, rows, value};
 
-use crate::broker::{Broker, flush, send};
-use crate::duckdb;
-
-const EVENTS: usize = 3_251_294;
 const TOPIC: &str = "soccer";
-
-/// The events as JSON lines, one object an event; made once in the tools folder.
-fn json_lines() -> PathBuf {
-    let file = duckdb::root().join(".tools/soccer.jsonl");
-    if !file.exists() {
-        let parquet = duckdb::data("soccer-events.parquet");
-        let part = file.with_extension("part");
-        duckdb::rows(&format!("COPY (SELECT * FROM '{}') TO '{}' (FORMAT json)", parquet.display(), part.display()));
-        std::fs::rename(&part, &file).expect("the file is ours");
-    }
-    file
-}
-
-/// Produces every event, with `broken` records that are no events mixed in at random places.
-fn produce(broker: &Broker, broken: usize, seed: u64) {
-    let producer = broker.producer();
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut places: Vec<usize> = (0..broken).map(|_| random.random_range(0..EVENTS)).collect();
-    places.sort_unstable();
-    let mut places = places.into_iter().peekable();
-    let lines = BufReader::with_capacity(1 << 20, File::open(json_lines()).expect("the lines are there"));
-    for (number, line) in lines.lines().enumerate() {
-        let line = line.expect("the lines are UTF-8");
-        while places.next_if_eq(&number).is_some() {
-            send(&producer, TOPIC, b"broken", &break_record(&line, &mut random));
-        }
-        send(&producer, TOPIC, &(number as u32 / 16).to_le_bytes(), line.as_bytes());
-    }
-    flush(&producer);
-}
-
-/// A record that is no event, of one of the kinds that streams have.
-fn break_record(line: &str, random: &mut StdRng) -> Vec<u8> {
-    match random.random_range(0..7) {
-        0 => line.as_bytes()[..random.random_range(1..line.len() - 1)].to_vec(),
-        1 => Vec::new(),
-        2 => line.replacen("\"id\":", "\"id\":\"x", 1).replacen(",\"ts\"", "\",\"ts\"", 1).into_bytes(),
-        3 => b"\xff\xfe\x00broken".to_vec(),
-        4 => format!("{line} trailing").into_bytes(),
-        5 => line.replacen("\"tags\":[", "\"tags\":[\"a tag\",", 1).replacen(",]", "]", 1).into_bytes(),
-        _ => b"[1, 2, 3]".to_vec(),
-    }
-}
 
 fn create(client: &mut Client, broker: &Broker) {
     let table = format!(
@@ -153,7 +107,7 @@ fn every_event_once_while_the_server_is_killed() {
     let mut random = StdRng::seed_from_u64(seed);
     let broker = Broker::start("kill");
     broker.create_topic(TOPIC, 4);
-    produce(&broker, 1000, seed);
+    produce(&broker, TOPIC, 1000, seed);
     let data = tempfile::tempdir().expect("a temporary folder");
     let mut server = Server::start(data.path());
     create(&mut server.connect(), &broker);
@@ -201,7 +155,7 @@ fn every_event_once_while_the_broker_is_restarted() {
     let server = Server::start(data.path());
     let mut client = server.connect();
     create(&mut client, &broker);
-    produce(&broker, 0, 1);
+    produce(&broker, TOPIC, 0, 1);
     for _ in 0..2 {
         broker.restart();
     }

@@ -11,7 +11,7 @@ pub(crate) fn run() -> Done {
         "--workspace",
         "--all-targets",
         "--features",
-        "weir-tests/outside",
+        "weir-tests/outside,weir-benches/outside",
         "--",
         "-D",
         "warnings",

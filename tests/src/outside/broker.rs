@@ -9,17 +9,18 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::duckdb::root;
-use crate::oracle::free_port;
+use super::duckdb::root;
+use super::oracle::free_port;
 
 /// A Kafka broker. Dropping it stops it and forgets its data.
-pub(crate) struct Broker {
+pub struct Broker {
     name: String,
     port: u16,
 }
 
 impl Broker {
-    pub(crate) fn start(name: &str) -> Broker {
+    /// Starts a broker without topics; `name` tells brokers that run at the same time apart.
+    pub fn start(name: &str) -> Broker {
         let broker = Broker { name: format!("kafka-test-{name}"), port: free_port() };
         broker.xtask("down", &["--purge"]);
         broker.xtask("up", &[]);
@@ -27,12 +28,13 @@ impl Broker {
     }
 
     /// A clean stop and a new start, on the same data and port.
-    pub(crate) fn restart(&self) {
+    pub fn restart(&self) {
         self.xtask("down", &[]);
         self.xtask("up", &[]);
     }
 
-    pub(crate) fn address(&self) -> String {
+    /// Its `bootstrap.servers`.
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
@@ -42,7 +44,8 @@ impl Broker {
         config
     }
 
-    pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
+    /// Makes a topic.
+    pub fn create_topic(&self, topic: &str, partitions: i32) {
         let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
@@ -53,7 +56,7 @@ impl Broker {
     }
 
     /// A producer that batches.
-    pub(crate) fn producer(&self) -> BaseProducer {
+    pub fn producer(&self) -> BaseProducer {
         self.config()
             .set("linger.ms", "20")
             .set("batch.size", "1000000")
@@ -81,7 +84,7 @@ impl Drop for Broker {
 }
 
 /// Sends one record, waiting while the producer's queue is full.
-pub(crate) fn send(producer: &BaseProducer, topic: &str, key: &[u8], payload: &[u8]) {
+pub fn send(producer: &BaseProducer, topic: &str, key: &[u8], payload: &[u8]) {
     let mut record = BaseRecord::to(topic).key(key).payload(payload);
     loop {
         match producer.send(record) {
@@ -96,6 +99,6 @@ pub(crate) fn send(producer: &BaseProducer, topic: &str, key: &[u8], payload: &[
 }
 
 /// Waits until all that was sent has arrived.
-pub(crate) fn flush(producer: &BaseProducer) {
+pub fn flush(producer: &BaseProducer) {
     producer.flush(Duration::from_secs(120)).expect("all records arrive");
 }

@@ -17,26 +17,26 @@ for statement in sys.stdin.read().split(';\n'):
 "#;
 
 /// The Python of the tools folder, with the drivers and peers that `cargo xtask setup` installed.
-pub(crate) fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let python = root().join(".tools/venv/bin/python");
     assert!(python.exists(), "{} is not there: run `cargo xtask setup` first", python.display());
     python
 }
 
 /// The root of the checkout.
-pub(crate) fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is below the root")
 }
 
 /// A file of the real data, which stands beside the checkout.
-pub(crate) fn data(name: &str) -> PathBuf {
+pub fn data(name: &str) -> PathBuf {
     let path = root().join("../shared/data").join(name);
     assert!(path.exists(), "{} is not there: the real data belongs beside the checkout", path.display());
     path
 }
 
 /// The rows of a statement (or of the last of several), as text.
-pub(crate) fn rows(sql: &str) -> Vec<Vec<String>> {
+pub fn rows(sql: &str) -> Vec<Vec<String>> {
     let mut child = Command::new(python())
         .args(["-c", SCRIPT])
         .stdin(Stdio::piped())

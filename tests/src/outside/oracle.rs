@@ -4,20 +4,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::process::eventually;
 use postgres::{Client, NoTls};
-use weir_tests::process::eventually;
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 /// A running PostgreSQL 15 with an empty database, in UTC and collation C. Dropping it stops it.
-pub(crate) struct Postgres {
+pub struct Postgres {
     child: Child,
     port: u16,
     _dir: tempfile::TempDir,
 }
 
 impl Postgres {
-    pub(crate) fn start() -> Postgres {
+    /// Starts it in a temporary folder.
+    pub fn start() -> Postgres {
         let dir = tempfile::Builder::new().prefix("weir-oracle").tempdir().expect("a temporary folder");
         // PostgreSQL refuses to run as root; its Debian package makes a user for it.
         run(Command::new("chown").arg("postgres").arg(dir.path()));
@@ -41,7 +42,7 @@ impl Postgres {
     }
 
     /// A libpq connection string.
-    pub(crate) fn config(&self) -> String {
+    pub fn config(&self) -> String {
         format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
     }
 
@@ -70,7 +71,7 @@ fn run(command: &mut Command) {
 }
 
 /// A port that nothing listens on now.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     listener.local_addr().expect("it is bound").port()
 }
