@@ -1,1 +1,15 @@
-//! placeholder
+//! Weir's doors: the Postgres wire, HTTP, configuration, and the `weir` binary.
+//!
+//! This crate never evaluates an expression and never decides a right: it carries text and parameters to a `weir_engine::Session` and rows back.
+
+pub mod cli;
+pub mod config;
+mod http;
+mod pg;
+mod render;
+mod server;
+mod statements;
+mod values;
+
+pub use render::Form;
+pub use server::{Server, StartError};
