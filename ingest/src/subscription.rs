@@ -69,10 +69,15 @@ impl Subscription {
         }
     }
 
-    /// The subscription of a table made with Flink's options. The error names the option that is wrong.
+    /// The subscription of a table made with Flink's options.
     pub fn of_table(table: &TableSubscription) -> Result<Subscription, String> {
-        let mut subscription = Subscription::new(&table.table, "", "", &table.table);
-        for (key, value) in &table.options {
+        Subscription::from_options(&table.table, &table.table, &table.options)
+    }
+
+    /// A subscription from Flink's options. The error names the option that is wrong.
+    pub fn from_options(name: &str, table: &str, options: &[(String, String)]) -> Result<Subscription, String> {
+        let mut subscription = Subscription::new(name, "", "", table);
+        for (key, value) in options {
             subscription.set(key, value)?;
         }
         let required = [("topic", &subscription.topic), ("properties.bootstrap.servers", &subscription.brokers)];

@@ -22,12 +22,12 @@ use futures::stream;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use weir_engine::format::FormatSettings;
 use weir_engine::{CancelHandle, Database, Error, ErrorKind, Outcome};
 
 use crate::pg::sqlstate;
 use crate::render::{self, Form};
 use crate::statements::{self, Trouble};
-use crate::values::Settings;
 
 /// How much gathers before it is sent.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -133,7 +133,9 @@ fn run(
             let _ = started.send(Ok(session.cancel_handle()));
         }
         match outcome {
-            Outcome::Rows(rows) => drop(render::rows(rows, form, &Settings::of(session), &mut out)?),
+            Outcome::Rows(rows) => {
+                drop(render::rows(rows, form, &FormatSettings::of(&session.function_context()), &mut out)?)
+            }
             Outcome::CopyOut(mut copy) => {
                 while let Some(bytes) = copy.next()? {
                     out.write_all(&bytes)?;

@@ -6,11 +6,12 @@ use std::str::FromStr;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use comfy_table::{Cell, CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
 use weir_engine::Rows;
+use weir_engine::format::FormatSettings;
 use weir_sql::Type;
 use weir_sql::plan::OutputColumn;
 
 use crate::statements::Trouble;
-use crate::values::{Settings, write_text};
+use crate::values::{self, Encoder};
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,12 @@ const PSQL_STYLE: TableStyle = TableStyle::new()
     .content_lines(ContentLineStyle::none().junction('|'));
 
 /// Writes all rows; how many there were.
-pub(crate) fn rows(mut rows: Rows, form: Form, settings: &Settings, out: &mut impl Write) -> Result<u64, Trouble> {
+pub(crate) fn rows(
+    mut rows: Rows,
+    form: Form,
+    settings: &FormatSettings,
+    out: &mut impl Write,
+) -> Result<u64, Trouble> {
     let columns = rows.columns().to_vec();
     let mut count = 0;
     let mut line = Vec::new();
@@ -54,14 +60,15 @@ pub(crate) fn rows(mut rows: Rows, form: Form, settings: &Settings, out: &mut im
         Form::Json => {}
     }
     while let Some(batch) = rows.next()? {
+        let encoders = values::texts(&columns, &batch, settings);
         for row in 0..batch.num_rows() {
             line.clear();
             match form {
                 Form::Table => {
-                    table.add_row(table_row(&columns, &batch, row, settings)?);
+                    table.add_row(table_row(&columns, &encoders, row));
                 }
-                Form::Csv => csv_row(&columns, &batch, row, settings, &mut line)?,
-                Form::Json => json_row(&columns, &batch, row, settings, &mut line)?,
+                Form::Csv => csv_row(&encoders, row, &mut line),
+                Form::Json => json_row(&columns, &batch, &encoders, row, settings, &mut line),
             }
             out.write_all(&line)?;
         }
@@ -78,24 +85,16 @@ fn start_table(table: &mut Table, columns: &[OutputColumn]) {
     table.set_header(columns.iter().map(|c| Cell::new(&c.name).set_alignment(CellAlignment::Center)));
 }
 
-fn table_row(
-    columns: &[OutputColumn],
-    batch: &RecordBatch,
-    row: usize,
-    settings: &Settings,
-) -> Result<Vec<Cell>, Trouble> {
+fn table_row(columns: &[OutputColumn], encoders: &[Encoder], row: usize) -> Vec<Cell> {
     let mut text = Vec::new();
-    let mut cells = Vec::with_capacity(columns.len());
-    for (column, array) in columns.iter().zip(batch.columns()) {
+    let cell = |(column, encoder): (&OutputColumn, &Encoder)| {
         text.clear();
-        if !array.is_null(row) {
-            write_text(&column.ty, array, row, &mut text, settings)?;
-        }
+        encoder.write(row, &mut text);
         let right = column.ty.is_number() || column.ty.is_oid();
         let alignment = if right { CellAlignment::Right } else { CellAlignment::Left };
-        cells.push(Cell::new(String::from_utf8_lossy(&text)).set_alignment(alignment));
-    }
-    Ok(cells)
+        Cell::new(String::from_utf8_lossy(&text)).set_alignment(alignment)
+    };
+    columns.iter().zip(encoders).map(cell).collect()
 }
 
 fn finish_table(table: &mut Table, count: u64, out: &mut impl Write) -> io::Result<()> {
@@ -119,25 +118,16 @@ fn csv_header(columns: &[OutputColumn], out: &mut impl Write) -> io::Result<()> 
     out.write_all(&line)
 }
 
-fn csv_row(
-    columns: &[OutputColumn],
-    batch: &RecordBatch,
-    row: usize,
-    settings: &Settings,
-    line: &mut Vec<u8>,
-) -> Result<(), Trouble> {
+fn csv_row(encoders: &[Encoder], row: usize, line: &mut Vec<u8>) {
     let mut text = Vec::new();
-    for (index, (column, array)) in columns.iter().zip(batch.columns()).enumerate() {
-        if array.is_null(row) {
-            line.extend((index > 0).then_some(b','));
-            continue;
-        }
+    for (index, encoder) in encoders.iter().enumerate() {
         text.clear();
-        write_text(&column.ty, array, row, &mut text, settings)?;
-        csv_field(&text, index, line);
+        match encoder.write(row, &mut text) {
+            true => csv_field(&text, index, line),
+            false => line.extend((index > 0).then_some(b',')),
+        }
     }
     line.push(b'\n');
-    Ok(())
 }
 
 fn csv_field(text: &[u8], index: usize, line: &mut Vec<u8>) {
@@ -157,19 +147,19 @@ fn csv_field(text: &[u8], index: usize, line: &mut Vec<u8>) {
 fn json_row(
     columns: &[OutputColumn],
     batch: &RecordBatch,
+    encoders: &[Encoder],
     row: usize,
-    settings: &Settings,
+    settings: &FormatSettings,
     line: &mut Vec<u8>,
-) -> Result<(), Trouble> {
+) {
     line.push(b'{');
-    for (index, (column, array)) in columns.iter().zip(batch.columns()).enumerate() {
+    for (index, ((column, array), encoder)) in columns.iter().zip(batch.columns()).zip(encoders).enumerate() {
         line.extend((index > 0).then_some(b','));
         json_text(&column.name, line);
         line.push(b':');
-        json_value(&column.ty, array, row, settings, line)?;
+        json_value(&column.ty, array, encoder, row, settings, line);
     }
     line.extend_from_slice(b"}\n");
-    Ok(())
 }
 
 fn json_text(text: &str, line: &mut Vec<u8>) {
@@ -178,20 +168,27 @@ fn json_text(text: &str, line: &mut Vec<u8>) {
 }
 
 /// Numbers, booleans, json, arrays and records are themselves; everything else is its text in quotes, and so are NaN and the infinities.
-fn json_value(ty: &Type, array: &ArrayRef, row: usize, settings: &Settings, line: &mut Vec<u8>) -> Result<(), Trouble> {
+fn json_value(
+    ty: &Type,
+    array: &ArrayRef,
+    encoder: &Encoder,
+    row: usize,
+    settings: &FormatSettings,
+    line: &mut Vec<u8>,
+) {
     if array.is_null(row) {
-        line.extend_from_slice(b"null");
-        return Ok(());
+        return line.extend_from_slice(b"null");
     }
     match ty {
         Type::Bool => line.extend_from_slice(if array.as_boolean().value(row) { b"true" } else { b"false" }),
-        Type::Json | Type::Jsonb => write_text(ty, array, row, line, settings)?,
+        Type::Json | Type::Jsonb => drop(encoder.write(row, line)),
         Type::Array(element) => {
             let items = array.as_list::<i32>().value(row);
+            let encoder = values::text(element, &items, settings);
             line.push(b'[');
             for item in 0..items.len() {
                 line.extend((item > 0).then_some(b','));
-                json_value(element, &items, item, settings, line)?;
+                json_value(element, &items, &encoder, item, settings, line);
             }
             line.push(b']');
         }
@@ -201,13 +198,13 @@ fn json_value(ty: &Type, array: &ArrayRef, row: usize, settings: &Settings, line
                 line.extend((index > 0).then_some(b','));
                 json_text(name, line);
                 line.push(b':');
-                json_value(ty, column, row, settings, line)?;
+                json_value(ty, column, &values::text(ty, column, settings), row, settings, line);
             }
             line.push(b'}');
         }
         ty => {
             let mut text = Vec::new();
-            write_text(ty, array, row, &mut text, settings)?;
+            encoder.write(row, &mut text);
             let digits = text.strip_prefix(b"-").unwrap_or(&text);
             match ty.is_number() && digits.first().is_some_and(u8::is_ascii_digit) {
                 true => line.extend_from_slice(&text),
@@ -215,5 +212,4 @@ fn json_value(ty: &Type, array: &ArrayRef, row: usize, settings: &Settings, line
             }
         }
     }
-    Ok(())
 }

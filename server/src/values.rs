@@ -1,27 +1,36 @@
-//! The text of values.
+//! Columns as clients see them: the engine's encoders, chosen by format.
 
-use arrow::array::ArrayRef;
-use weir_engine::Session;
+use arrow::array::{ArrayRef, RecordBatch};
+use weir_engine::format::{BinaryEncoder, FormatSettings, TextEncoder};
 use weir_sql::Type;
+use weir_sql::plan::OutputColumn;
 
-/// What a session says about the text of values.
-pub(crate) struct Settings;
+/// Writes the values of one column in one of Postgres's formats.
+pub(crate) enum Encoder {
+    /// As text.
+    Text(TextEncoder),
+    /// As bytes.
+    Binary(BinaryEncoder),
+}
 
-impl Settings {
-    /// A session's.
-    pub(crate) fn of(_session: &Session) -> Settings {
-        Settings
+impl Encoder {
+    /// Appends a value; false, and nothing appended, if it is NULL.
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> bool {
+        match self {
+            Encoder::Text(encoder) if !encoder.is_null(row) => encoder.write(row, out),
+            Encoder::Binary(encoder) if !encoder.is_null(row) => encoder.write(row, out),
+            _ => return false,
+        }
+        true
     }
 }
 
-/// Appends the text of a value that is not NULL.
-pub(crate) fn write_text(
-    _ty: &Type,
-    array: &ArrayRef,
-    row: usize,
-    out: &mut Vec<u8>,
-    _settings: &Settings,
-) -> weir_engine::Result<()> {
-    out.extend_from_slice(arrow::util::display::array_value_to_string(array, row)?.as_bytes());
-    Ok(())
+/// A text encoder for a value or column of a type.
+pub(crate) fn text(ty: &Type, array: &ArrayRef, settings: &FormatSettings) -> Encoder {
+    Encoder::Text(TextEncoder::new(ty, array, settings))
+}
+
+/// Text encoders for all columns of a batch.
+pub(crate) fn texts(columns: &[OutputColumn], batch: &RecordBatch, settings: &FormatSettings) -> Vec<Encoder> {
+    columns.iter().zip(batch.columns()).map(|(column, array)| text(&column.ty, array, settings)).collect()
 }

@@ -42,12 +42,8 @@ impl Server {
         let mut ready = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         stdout.read_line(&mut ready).expect("weir prints a line");
-        let pg = ready
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("postgres://").or_else(|| word.strip_prefix("postgresql://")))
-            .unwrap_or_else(|| panic!("weir did not say where it listens: {ready:?}"));
-        let address = pg.rsplit('@').next().unwrap_or(pg);
-        let address = address.split('/').next().unwrap_or(address).trim_end_matches([',', ';']).to_string();
+        let listens = ready.split("postgres on ").nth(1).and_then(|rest| rest.split([';', ',']).next());
+        let address = listens.unwrap_or_else(|| panic!("weir did not say where it listens: {ready:?}")).trim().to_string();
         Server { child, pg: address }
     }
 

@@ -15,6 +15,7 @@ pub use outcome::{CopyIn, CopyOut, Notice, Outcome, Rows, Severity};
 
 use crate::cancel::Cancel;
 use crate::database::Database;
+use crate::functions::Context;
 use crate::error::{Error, Result};
 
 /// Where a session stands in its transaction: what ReadyForQuery says.
@@ -169,6 +170,11 @@ impl Session {
     /// Notices since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// What values are read and written with: the session's time zone, settings, and names of objects.
+    pub fn function_context(&self) -> Context {
+        Context::detached()
     }
 
     /// What other threads cancel this session's statement with.

@@ -1,5 +1,6 @@
 //! The command line: `weir serve`, `weir sql`, `weir demo`, `weir check`.
 
+mod demo;
 mod prompt;
 mod serve;
 mod sql;
@@ -34,6 +35,8 @@ enum LogFormat {
 enum Command {
     /// Run the server.
     Serve(Serve),
+    /// Live shop events through an in-process Kafka, a view on them, and the server: needs nothing else.
+    Demo(Demo),
     /// Ask the database in a directory, without a server: a prompt on a terminal.
     Sql(Sql),
 }
@@ -78,6 +81,15 @@ impl Serve {
 }
 
 #[derive(Debug, clap::Args)]
+struct Demo {
+    #[command(flatten)]
+    serve: Serve,
+    /// Events a second.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    rate: u32,
+}
+
+#[derive(Debug, clap::Args)]
 struct Sql {
     /// The data directory.
     #[arg(long, value_name = "DIR", default_value = "./weir-data")]
@@ -99,6 +111,9 @@ pub fn main() -> ExitCode {
     start_logging(arguments.log_format, matches!(arguments.command, Command::Serve(_)));
     let result = match arguments.command {
         Command::Serve(serve) => serve.config().map_err(|e| e.to_string()).and_then(|config| serve::run(&config)),
+        Command::Demo(demo) => {
+            demo.serve.config().map_err(|e| e.to_string()).and_then(|config| demo::run(&config, demo.rate))
+        }
         Command::Sql(sql) => sql::run(&sql),
     };
     match result {

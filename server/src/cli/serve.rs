@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use weir_engine::{Database, Options};
+use weir_ingest::Subscription;
 
 use super::describe;
-use crate::config::Config;
+use crate::config::{Config, Kafka};
 use crate::server::Server;
 
 /// How long statements may run on after SIGTERM.
@@ -14,14 +15,26 @@ const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: &Config) -> Result<ExitCode, String> {
     let db = Database::open_with(&config.data, options(config)).map_err(|e| describe(&e))?;
+    let ingest = weir_ingest::start(db.clone(), subscriptions(config)?);
     let server = Server::start(db.clone(), config).map_err(|e| e.to_string())?;
     println!("{}", ready_line(&server, config));
     server.wait_for_signal().map_err(|e| format!("cannot wait for signals: {e}"))?;
     tracing::info!("stopping: running statements may finish within {} s", GRACE.as_secs());
+    ingest.stop();
     server.stop(GRACE);
     db.close().map_err(|e| describe(&e))?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The topics that the configuration subscribes to; the error names the entry that is wrong.
+fn subscriptions(config: &Config) -> Result<Vec<Subscription>, String> {
+    let subscription = |kafka: &Kafka| {
+        let name = kafka.name.as_ref().unwrap_or(&kafka.table);
+        Subscription::from_options(name, &kafka.table, &kafka.with_options())
+            .map_err(|e| format!("[[kafka]] \"{name}\": {e}"))
+    };
+    config.kafka.iter().map(subscription).collect()
 }
 
 /// The database's options that the configuration gives.

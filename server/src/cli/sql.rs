@@ -4,12 +4,12 @@ use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use weir_engine::format::FormatSettings;
 use weir_engine::{CopyIn, Database, Error, Outcome, Session};
 
 use super::{Sql, describe, prompt};
 use crate::render::{self, Form};
 use crate::statements::{self, Trouble};
-use crate::values::Settings;
 
 pub(super) fn run(arguments: &Sql) -> Result<ExitCode, String> {
     let db = Database::open(&arguments.data).map_err(|e| describe(&e))?;
@@ -81,7 +81,7 @@ fn show(session: &mut Session, outcome: Outcome, form: Form, out: &mut impl Writ
         Outcome::Command { tag } if form == Form::Table => writeln!(out, "{tag}")?,
         Outcome::Command { .. } => {}
         Outcome::Rows(rows) => {
-            render::rows(rows, form, &Settings::of(session), out)?;
+            render::rows(rows, form, &FormatSettings::of(&session.function_context()), out)?;
         }
         Outcome::CopyIn(copy) => {
             let tag = copy_stdin(session, copy)?;

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::EmptyQueryResponse;
+use weir_engine::format::{parse_binary, parse_text};
+use weir_engine::functions::Context;
 use weir_engine::{Outcome, Prepared, Rows};
 use weir_sql::{Type, Value};
 
@@ -115,9 +117,10 @@ impl Connection<'_> {
             let (formats, count) = (bind.parameter_formats.len(), types.len());
             Failure::protocol(format!("bind message has {formats} parameter formats but {count} parameters"))
         })??;
+        let context = self.session.function_context();
         let mut values = Vec::with_capacity(types.len());
         for (index, ((ty, format), bytes)) in types.iter().zip(formats).zip(&bind.parameters).enumerate() {
-            values.push(self.parameter(ty, format, bytes.as_ref()).map_err(|mut failure| {
+            values.push(self.parameter(ty, format, bytes.as_ref(), &context).map_err(|mut failure| {
                 failure.context.get_or_insert_with(|| format!("unnamed portal parameter ${}", index + 1));
                 failure
             })?);
@@ -125,17 +128,17 @@ impl Connection<'_> {
         Ok(values)
     }
 
-    fn parameter(&self, ty: &Type, format: Format, bytes: Option<&Bytes>) -> Result<Value, Failure> {
+    fn parameter(&self, ty: &Type, format: Format, bytes: Option<&Bytes>, context: &Context) -> Result<Value, Failure> {
         let Some(bytes) = bytes else { return Ok(Value::null(ty.clone())) };
-        let text = match format {
-            Format::Binary => return Err(Failure::new("0A000", "binary parameters are not supported")),
-            Format::Text => std::str::from_utf8(bytes)
-                .map_err(|_| Failure::new("22021", "invalid byte sequence for encoding \"UTF8\""))?,
+        let value = match format {
+            Format::Binary => parse_binary(ty, bytes, context)?,
+            Format::Text => {
+                let text = std::str::from_utf8(bytes)
+                    .map_err(|_| Failure::new("22021", "invalid byte sequence for encoding \"UTF8\""))?;
+                parse_text(ty, text, context)?
+            }
         };
-        match ty.is_text() {
-            true => Ok(Value::of_text(ty.clone(), text)),
-            false => Err(Failure::new("0A000", format!("parameters of type {ty} are not supported"))),
-        }
+        Ok(value)
     }
 
     pub(super) fn describe(&mut self, target: Target, name: &str) -> Result<(), Stop> {

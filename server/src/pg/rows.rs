@@ -5,15 +5,15 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef};
 use arrow::record_batch::RecordBatch;
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use weir_engine::Rows;
-use weir_sql::Type;
 use weir_sql::plan::OutputColumn;
 
-use crate::values::{Settings, write_text};
+use weir_engine::format::{BinaryEncoder, FormatSettings};
+
+use crate::values::{self, Encoder};
 
 use super::connection::{Connection, Stop};
 use super::failure::Failure;
@@ -89,14 +89,18 @@ impl RowWriter {
         batch: &RecordBatch,
         rows: Range<usize>,
         formats: &[Format],
-        settings: &Settings,
+        settings: &FormatSettings,
         out: &mut BytesMut,
-    ) -> Result<(), Failure> {
+    ) {
         self.columns.resize_with(columns.len(), Column::default);
         for (((buffer, column), array), format) in
             self.columns.iter_mut().zip(columns).zip(batch.columns()).zip(formats)
         {
-            buffer.encode(&column.ty, array, rows.clone(), *format, settings)?;
+            let encoder = match format {
+                Format::Text => values::text(&column.ty, array, settings),
+                Format::Binary => Encoder::Binary(BinaryEncoder::new(&column.ty, array)),
+            };
+            buffer.encode(&encoder, rows.clone());
         }
         self.starts.clear();
         self.starts.resize(columns.len(), 0);
@@ -120,7 +124,6 @@ impl RowWriter {
         }
         let bytes: usize = self.columns.iter().map(|column| column.data.len()).sum();
         self.rows_at_a_time = (BYTES_AT_A_TIME / (bytes / rows.len().max(1)).max(1)).clamp(1, 4096);
-        Ok(())
     }
 }
 
@@ -151,11 +154,11 @@ impl Connection<'_> {
         range: Range<usize>,
         formats: &[Format],
     ) -> Result<(), Stop> {
-        let settings = Settings::of(&self.session);
+        let settings = FormatSettings::of(&self.session.function_context());
         let mut at = range.start;
         while at < range.end {
             let next = range.end.min(at + self.writer.rows_at_a_time);
-            self.writer.write(rows.columns(), batch, at..next, formats, &settings, self.output.buffer())?;
+            self.writer.write(rows.columns(), batch, at..next, formats, &settings, self.output.buffer());
             self.flush_if_full()?;
             at = next;
         }
@@ -164,27 +167,12 @@ impl Connection<'_> {
 }
 
 impl Column {
-    fn encode(
-        &mut self,
-        ty: &Type,
-        array: &ArrayRef,
-        rows: Range<usize>,
-        format: Format,
-        settings: &Settings,
-    ) -> Result<(), Failure> {
+    fn encode(&mut self, encoder: &Encoder, rows: Range<usize>) {
         self.data.clear();
         self.ends.clear();
         for row in rows {
-            if array.is_null(row) {
-                self.ends.push(NULL);
-                continue;
-            }
-            match format {
-                Format::Text => write_text(ty, array, row, &mut self.data, settings)?,
-                Format::Binary => return Err(Failure::new("0A000", "binary results are not supported")),
-            }
-            self.ends.push(self.data.len());
+            let there = encoder.write(row, &mut self.data);
+            self.ends.push(if there { self.data.len() } else { NULL });
         }
-        Ok(())
     }
 }
