@@ -15,8 +15,8 @@ pub use outcome::{CopyIn, CopyOut, Notice, Outcome, Rows, Severity};
 
 use crate::cancel::Cancel;
 use crate::database::Database;
-use crate::functions::Context;
 use crate::error::{Error, Result};
+use crate::functions::Context;
 
 /// Where a session stands in its transaction: what ReadyForQuery says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
