@@ -7,6 +7,22 @@
 //! Invariant: what an accumulator gives does not depend on how rows were split into batches, threads or commits. Sums of integers
 //! are exact, sums of floats too, and what depends on the order of rows (`array_agg`) is handed rows in order.
 
+mod any;
+mod arrays;
+mod bits;
+mod collect;
+mod count;
+mod distinct;
+mod exact;
+mod mean;
+mod minmax;
+mod moments;
+mod pick;
+mod quantile;
+mod states;
+mod sum;
+mod text;
+
 use arrow::array::{ArrayRef, BooleanArray};
 use weir_sql::catalog::{Param, Returns};
 use weir_sql::{Type, Value};
@@ -56,6 +72,17 @@ pub trait Accumulator: Send {
 /// Makes an accumulator.
 pub type Create = fn(&Call<'_>) -> Result<Box<dyn Accumulator>>;
 
+/// What the order of rows means to an aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing.
+    Any,
+    /// The result depends on it: all rows are collected and handed over sorted.
+    Rows,
+    /// The accumulator takes each row's position (bigint) as a last argument, and decides by it.
+    Position,
+}
+
 /// One overload of an aggregate function.
 #[derive(Debug, Clone)]
 pub struct AggregateOverload {
@@ -72,7 +99,9 @@ pub struct AggregateOverload {
     /// Its accumulator.
     pub create: Create,
     /// Whether the result depends on the order of rows, so that ORDER BY inside the call matters.
-    pub ordered: bool,
+    pub order: Order,
+    /// Whether duplicates make no difference, so that DISTINCT needs no work.
+    pub idempotent: bool,
     /// Whether it is an ordered-set aggregate: its argument may come from WITHIN GROUP (ORDER BY …).
     pub ordered_set: bool,
     /// The -If combinator: a last boolean argument says which rows count.
@@ -92,4 +121,152 @@ pub struct AggregateFunction {
     pub example: (&'static str, &'static str),
     /// Its overloads.
     pub overloads: Vec<AggregateOverload>,
+}
+
+impl AggregateOverload {
+    /// An overload that does not care for order.
+    fn new(params: Vec<Param>, returns: Returns, state: fn(&[Type], &Type) -> Vec<Type>, create: Create) -> Self {
+        AggregateOverload {
+            params,
+            optional: 0,
+            variadic: false,
+            returns,
+            state,
+            create,
+            order: Order::Any,
+            idempotent: false,
+            ordered_set: false,
+            condition: false,
+        }
+    }
+
+    fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    fn ordered_set(mut self) -> Self {
+        self.ordered_set = true;
+        self
+    }
+
+    /// The accumulator of a call of this overload: `order_by` are the sort keys inside the call (descending, NULLs first), whose columns
+    /// follow the arguments; where [`AggregateOverload::wants_position`] says so, the row's position follows as a last column.
+    pub(crate) fn accumulator(
+        &self,
+        call: &Call<'_>,
+        distinct: bool,
+        order_by: &[(Type, arrow::compute::SortOptions)],
+    ) -> Result<Box<dyn Accumulator>> {
+        let inner = (self.create)(call)?;
+        if self.collects(distinct, !order_by.is_empty()) {
+            let extra = self.order == Order::Position;
+            return Ok(Box::new(collect::Ordered::new(call.args, order_by, distinct, extra, inner)));
+        }
+        if distinct && !self.idempotent {
+            return Ok(Box::new(distinct::Distinct::new(call.args, inner)?));
+        }
+        Ok(inner)
+    }
+
+    fn collects(&self, _distinct: bool, has_order: bool) -> bool {
+        match self.order {
+            Order::Any => false,
+            Order::Rows => true,
+            Order::Position => has_order,
+        }
+    }
+
+    /// Whether a last column says each row's position.
+    pub(crate) fn wants_position(&self) -> bool {
+        self.order != Order::Any
+    }
+
+    /// Whether the sort keys inside the call are asked for.
+    pub(crate) fn wants_order(&self) -> bool {
+        self.order != Order::Any
+    }
+
+    /// Types of the partial state's columns of a call.
+    pub(crate) fn state_types(&self, args: &[Type], returns: &Type, distinct: bool, order_by: &[Type]) -> Vec<Type> {
+        let list = |ty: &Type| Type::Array(Box::new(ty.clone()));
+        if self.collects(distinct, !order_by.is_empty()) {
+            return args.iter().chain(order_by).chain(&[Type::Int8]).map(list).collect();
+        }
+        if distinct && !self.idempotent {
+            return args.iter().map(list).collect();
+        }
+        (self.state)(args, returns)
+    }
+}
+
+/// A function of one family.
+fn function(
+    names: &'static [&'static str],
+    doc: &'static str,
+    example: (&'static str, &'static str),
+    overloads: Vec<AggregateOverload>,
+) -> AggregateFunction {
+    AggregateFunction { names, family: "aggregate", doc, example, overloads }
+}
+
+/// All aggregate functions, each followed by its -If form.
+pub fn functions() -> Vec<AggregateFunction> {
+    let families: [fn() -> Vec<AggregateFunction>; 11] = [
+        count::functions,
+        sum::functions,
+        mean::functions,
+        minmax::functions,
+        moments::functions,
+        bits::functions,
+        any::functions,
+        pick::functions,
+        arrays::functions,
+        text::functions,
+        quantile::functions,
+    ];
+    let mut all = Vec::new();
+    for function in families.iter().flat_map(|family| family()) {
+        let conditional = with_condition(&function);
+        all.push(function);
+        all.extend(conditional);
+    }
+    all
+}
+
+/// The -If combinator of ClickHouse: `sumIf(x, condition)` is `sum(x) FILTER (WHERE condition)`.
+fn with_condition(function: &AggregateFunction) -> Option<AggregateFunction> {
+    let overloads: Vec<_> = function
+        .overloads
+        .iter()
+        .filter(|o| !o.variadic && o.optional == 0)
+        .cloned()
+        .map(|mut o| {
+            o.params.push(Param::Exact(Type::Bool));
+            o.condition = true;
+            o
+        })
+        .collect();
+    if overloads.is_empty() {
+        return None;
+    }
+    // Once a process: the registry is made once.
+    let names: Vec<&'static str> = function.names.iter().map(|name| &*format!("{name}If").leak()).collect();
+    Some(AggregateFunction {
+        names: names.leak(),
+        family: function.family,
+        doc: "The aggregate over the rows for which the last argument is true.",
+        example: ("", ""),
+        overloads,
+    })
+}
+
+/// Keeps, of values that are equal as keys, the one whose bytes are least; NULL where all are NULL. Its one state is the value.
+pub(crate) fn least_bytes(ty: &Type) -> Result<Box<dyn Accumulator>> {
+    Ok(Box::new(pick::Extreme::new(std::slice::from_ref(ty), &[(0, false, false)], &[0])?))
 }

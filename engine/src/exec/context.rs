@@ -7,11 +7,14 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use weir_sql::Value;
 use weir_sql::catalog::{Param, Relation, Returns};
-use weir_sql::plan::OutputColumn;
+use weir_sql::plan::{Expr, OutputColumn};
+use weir_storage::{Snapshot, TableId};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::batch::Batch;
 use crate::exec::memory::QueryMemory;
+use crate::exec::partial::ViewPlan;
 use crate::functions::Context;
 
 /// Everything a query needs besides its plan.
@@ -57,6 +60,12 @@ impl QueryContext {
 pub trait Relations: Send + Sync {
     /// Where this relation's rows are.
     fn rows(&self, relation: &Relation) -> Result<RelationRows>;
+
+    /// The rows of the round before, of the WITH RECURSIVE of this id that is running.
+    #[doc(hidden)]
+    fn working(&self, _id: usize) -> Option<Arc<Vec<Batch>>> {
+        None
+    }
 }
 
 /// Where rows are.
@@ -64,6 +73,27 @@ pub trait Relations: Send + Sync {
 pub enum RelationRows {
     /// Here: all columns of the relation, in order.
     Batches(Vec<RecordBatch>),
+    /// In storage.
+    Stored {
+        /// The version to read.
+        snapshot: Snapshot,
+        /// The table; its columns are the relation's.
+        table: TableId,
+        /// What rows must fulfil besides what the query asks, over the relation's columns: a TTL.
+        filters: Vec<Expr>,
+    },
+    /// The states of a materialized view, in storage.
+    View {
+        /// The version to read.
+        snapshot: Snapshot,
+        /// The view's own table.
+        table: TableId,
+        /// Its SELECT, split.
+        view: Arc<ViewPlan>,
+    },
+    /// What the rest of a view's plan reads.
+    #[doc(hidden)]
+    States { snapshot: Snapshot, table: TableId, view: Arc<ViewPlan>, filters: Vec<Expr> },
 }
 
 /// Relations whose rows are given, by oid, and others' for the rest: what a view's plan runs over when one commit brings rows.
@@ -81,6 +111,10 @@ impl Relations for Substituted {
             (None, Some(others)) => others.rows(relation),
             (None, None) => Err(Error::internal(format!("no rows for relation \"{}\"", relation.name))),
         }
+    }
+
+    fn working(&self, id: usize) -> Option<Arc<Vec<Batch>>> {
+        self.others.as_ref().and_then(|others| others.working(id))
     }
 }
 

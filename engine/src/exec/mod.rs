@@ -8,10 +8,16 @@
 //! ([`memory`]); every morsel and every long loop asks whether the query was cancelled.
 
 pub mod batch;
+pub(crate) mod casting;
 pub mod context;
+pub mod explain;
+mod expression;
+pub(crate) mod groups;
+pub(crate) mod keys;
 pub mod memory;
 mod operator;
 mod operators;
+pub mod partial;
 mod pipeline;
 
 use std::sync::Arc;
@@ -23,7 +29,9 @@ use weir_sql::plan::{OutputColumn, Plan};
 pub use context::{
     QueryContext, RelationRows, Relations, Substituted, TableCall, TableFunction, TableOverload, TableRows,
 };
+pub use explain::{ExplainOptions, explain};
 pub use memory::{Broker, QueryMemory};
+pub use partial::ViewPlan;
 
 use crate::error::Result;
 use operator::Node;

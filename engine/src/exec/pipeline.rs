@@ -170,7 +170,7 @@ impl Source for Chained {
 }
 
 /// Whether work started here has to stay on this thread.
-fn alone(context: &QueryContext) -> bool {
+pub(crate) fn alone(context: &QueryContext) -> bool {
     context.pool.current_num_threads() == 1 || rayon::current_thread_index().is_some()
 }
 

@@ -11,11 +11,14 @@ use std::sync::OnceLock;
 use weir_sql::catalog::{FunctionId, FunctionKind, Functions, Param, Returns, Signature, Volatility};
 
 use super::{Overload, ScalarFunction};
+use crate::aggregates::{self, AggregateFunction, AggregateOverload};
+use crate::exec::context::{TableFunction, TableOverload};
 
 /// Everything that can be called.
 #[derive(Debug, Default)]
 pub struct Registry {
     implementations: Vec<Implementation>,
+    volatilities: Vec<Volatility>,
     functions: Vec<FunctionInfo>,
     /// Keys are lower-case: names are found whether the client folded them or not.
     by_name: HashMap<String, Vec<Signature>>,
@@ -27,6 +30,10 @@ pub struct Registry {
 pub enum Implementation {
     /// One value a row.
     Scalar(Overload),
+    /// One value a group.
+    Aggregate(AggregateOverload),
+    /// Rows.
+    Table(TableOverload),
 }
 
 /// A function as SHOW FUNCTIONS lists it.
@@ -72,6 +79,9 @@ pub struct FunctionRow {
 /// Each family's declarations. A new family is added here.
 const SCALAR_FAMILIES: &[fn() -> Vec<ScalarFunction>] = &[super::compare::functions, super::families::functions];
 
+/// Each family's declarations of functions that give rows.
+const TABLE_FAMILIES: &[fn() -> Vec<TableFunction>] = &[];
+
 /// The process's functions.
 pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
@@ -80,6 +90,14 @@ pub fn registry() -> &'static Registry {
         for family in SCALAR_FAMILIES {
             for function in family() {
                 registry.add_scalar(function);
+            }
+        }
+        for function in aggregates::functions() {
+            registry.add_aggregate(function);
+        }
+        for family in TABLE_FAMILIES {
+            for function in family() {
+                registry.add_table(function);
             }
         }
         registry
@@ -111,12 +129,61 @@ impl Registry {
         self.add(info, overloads);
     }
 
+    fn add_aggregate(&mut self, function: AggregateFunction) {
+        let AggregateFunction { names, family, doc, example, overloads } = function;
+        let overloads = overloads.into_iter().map(|o| {
+            let shape = Shape {
+                params: o.params.clone(),
+                optional: o.optional,
+                variadic: o.variadic,
+                returns: o.returns.clone(),
+            };
+            (shape, Implementation::Aggregate(o))
+        });
+        let info = FunctionInfo {
+            names,
+            kind: FunctionKind::Aggregate,
+            family,
+            doc,
+            example,
+            volatility: Volatility::Immutable,
+            signatures: Vec::new(),
+            ids: 0..0,
+        };
+        self.add(info, overloads);
+    }
+
+    fn add_table(&mut self, function: TableFunction) {
+        let TableFunction { names, family, doc, example, overloads } = function;
+        let overloads = overloads.into_iter().map(|o| {
+            let shape = Shape {
+                params: o.params.clone(),
+                optional: o.optional,
+                variadic: o.variadic,
+                returns: o.returns.clone(),
+            };
+            (shape, Implementation::Table(o))
+        });
+        let info = FunctionInfo {
+            names,
+            kind: FunctionKind::Table,
+            family,
+            doc,
+            example,
+            volatility: Volatility::Volatile,
+            signatures: Vec::new(),
+            ids: 0..0,
+        };
+        self.add(info, overloads);
+    }
+
     /// Adds a function: `info` with neither signatures nor ids yet, and each overload's shape and code.
     pub(crate) fn add(&mut self, mut info: FunctionInfo, overloads: impl Iterator<Item = (Shape, Implementation)>) {
         let first = self.implementations.len() as u32;
         for (shape, implementation) in overloads {
             let id = FunctionId(self.implementations.len() as u32);
             self.implementations.push(implementation);
+            self.volatilities.push(info.volatility);
             info.signatures.push(shape.describe());
             for name in info.names {
                 self.by_name.entry(name.to_ascii_lowercase()).or_default().push(Signature {
@@ -148,9 +215,13 @@ impl Registry {
     pub fn scalar(&self, id: FunctionId) -> Option<&Overload> {
         match self.implementation(id) {
             Implementation::Scalar(overload) => Some(overload),
-            #[allow(unreachable_patterns)]
             _ => None,
         }
+    }
+
+    /// Whether two calls may differ.
+    pub fn volatility(&self, id: FunctionId) -> Volatility {
+        self.volatilities[id.0 as usize]
     }
 
     /// All functions, in the order they were declared.

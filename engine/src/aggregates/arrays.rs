@@ -1,0 +1,110 @@
+//! array_agg, groupArray, groupUniqArray.
+//!
+//! They depend on the order of rows, so that their state is that of [`super::collect`]; what is here sees rows sorted by group.
+
+use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
+use arrow::compute::take;
+use weir_sql::Type;
+use weir_sql::catalog::{Param, Returns};
+
+use super::states::{Collected, by_group, lists, rows_that_count};
+use super::{Accumulator, AggregateFunction, AggregateOverload, Call, Order, function};
+use crate::error::Result;
+use crate::exec::groups::GroupTable;
+use crate::exec::keys;
+
+pub(super) fn functions() -> Vec<AggregateFunction> {
+    let list = |args: &[Type]| Type::Array(Box::new(args[0].clone()));
+    let state = |args: &[Type], _: &Type| vec![Type::Array(Box::new(args[0].clone()))];
+    let overload = |create| {
+        vec![AggregateOverload::new(vec![Param::Any], Returns::Computed(list), state, create).order(Order::Rows)]
+    };
+    vec![
+        function(
+            &["array_agg"],
+            "The values, NULLs too, as an array; NULL if there are no rows.",
+            ("array_agg(x)", "{1,2,3,NULL}"),
+            overload(|call| gather(call, false, false)),
+        ),
+        function(
+            &["groupArray"],
+            "The values that are not NULL as an array.",
+            ("groupArray(x)", "{1,2,3}"),
+            overload(|call| gather(call, true, false)),
+        ),
+        function(
+            &["groupUniqArray"],
+            "The distinct values that are not NULL as an array, in the order in which they first came.",
+            ("groupUniqArray(x)", "{1,2,3}"),
+            overload(|call| gather(call, true, true)),
+        ),
+    ]
+}
+
+fn gather(call: &Call<'_>, skip_nulls: bool, unique: bool) -> Result<Box<dyn Accumulator>> {
+    Ok(Box::new(Gather { ty: call.args[0].clone(), skip_nulls, unique, rows: Collected::default() }))
+}
+
+/// Values by group, in the order they come.
+pub(super) struct Gather {
+    ty: Type,
+    skip_nulls: bool,
+    unique: bool,
+    rows: Collected,
+}
+
+impl Gather {
+    fn list(&mut self, n_groups: usize, empty_is_null: bool) -> Result<ArrayRef> {
+        let (mut columns, groups) = self.rows.take(&[self.ty.to_arrow()])?;
+        let values = columns.remove(0);
+        let (mut order, mut lengths) = by_group(&groups, n_groups);
+        if self.unique {
+            let mut table = GroupTable::new(&[Type::UInt32, self.ty.clone()])?;
+            let sorted = take(&UInt32Array::from(groups), &order, None)?;
+            let normal = keys::normalize(&self.ty, &take(&values, &order, None)?)?;
+            let mut ids = Vec::new();
+            table.intern(&[sorted.clone(), normal], order.len(), &mut ids)?;
+            let groups = arrow::array::AsArray::as_primitive::<arrow::datatypes::UInt32Type>(&sorted).clone();
+            let (mut next, mut first) = (0, Vec::new());
+            lengths.fill(0);
+            for (at, &id) in ids.iter().enumerate() {
+                if id == next {
+                    next += 1;
+                    first.push(order.value(at));
+                    lengths[groups.value(at) as usize] += 1;
+                }
+            }
+            order = UInt32Array::from(first);
+        }
+        lists(self.ty.element_field(), take(&values, &order, None)?, &lengths, empty_is_null)
+    }
+}
+
+impl Accumulator for Gather {
+    fn update(
+        &mut self,
+        args: &[ArrayRef],
+        groups: &[u32],
+        _n_groups: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        let nulls = if self.skip_nulls { args[0].logical_nulls() } else { None };
+        self.rows.add(&args[..1], groups, rows_that_count(nulls.as_ref(), filter))
+    }
+
+    fn merge(&mut self, states: &[ArrayRef], groups: &[u32], _n_groups: usize) -> Result<()> {
+        self.rows.add_lists(states, groups)
+    }
+
+    fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.list(n_groups, false)?])
+    }
+
+    fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
+        self.list(n_groups, !self.skip_nulls)
+    }
+
+    fn memory(&self) -> usize {
+        self.rows.memory()
+    }
+}

@@ -1,0 +1,143 @@
+//! Aggregates that depend on the order of rows: rows are collected, sorted by group, by the keys of ORDER BY and by position, and
+//! handed to the aggregate at the end.
+//!
+//! State: a list for each argument, for each sort key, and one of the rows' positions (bigint). The position is where the row stood in the query's
+//! input, so that without ORDER BY the order is the input's, whatever threads did.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
+use arrow::compute::{SortOptions, take};
+use arrow::datatypes::{DataType, Int64Type};
+use weir_sql::Type;
+
+use super::Accumulator;
+use super::states::{Collected, by_group, lists, rows_that_count};
+use crate::error::Result;
+use crate::exec::keys;
+
+/// Sorted rows before another aggregate.
+pub(super) struct Ordered {
+    args: Vec<Type>,
+    keys: Vec<(Type, SortOptions)>,
+    distinct: bool,
+    /// Whether the inner aggregate wants positions too.
+    position: bool,
+    rows: Collected,
+    inner: Box<dyn Accumulator>,
+}
+
+impl Ordered {
+    pub(super) fn new(
+        args: &[Type],
+        keys: &[(Type, SortOptions)],
+        distinct: bool,
+        position: bool,
+        inner: Box<dyn Accumulator>,
+    ) -> Ordered {
+        Ordered { args: args.to_vec(), keys: keys.to_vec(), distinct, position, rows: Collected::default(), inner }
+    }
+
+    /// Types of the collected columns.
+    fn types(&self) -> Vec<Type> {
+        self.args.iter().chain(self.keys.iter().map(|(ty, _)| ty)).cloned().chain([Type::Int8]).collect()
+    }
+
+    fn take(&mut self) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
+        let types: Vec<DataType> = self.types().iter().map(Type::to_arrow).collect();
+        self.rows.take(&types)
+    }
+
+    /// The order of rows by group, keys and position.
+    fn order(&self, columns: &[ArrayRef], groups: &[u32]) -> Result<Vec<u32>> {
+        let positions = columns[columns.len() - 1].as_primitive::<Int64Type>().values().clone();
+        let mut order: Vec<u32> = (0..groups.len() as u32).collect();
+        if self.keys.is_empty() {
+            order.sort_unstable_by_key(|&row| (groups[row as usize], positions[row as usize]));
+            return Ok(order);
+        }
+        let types: Vec<Type> = self.keys.iter().map(|(ty, _)| ty.clone()).collect();
+        let options: Vec<SortOptions> = self.keys.iter().map(|(_, options)| *options).collect();
+        let sorted = keys::normalize_all(&types, &columns[self.args.len()..self.args.len() + types.len()])?;
+        let rows = keys::row_converter(&types, &options)?.convert_columns(&sorted)?;
+        order.sort_unstable_by(|&a, &b| {
+            let (a, b) = (a as usize, b as usize);
+            groups[a]
+                .cmp(&groups[b])
+                .then_with(|| rows.row(a).cmp(&rows.row(b)))
+                .then_with(|| positions[a].cmp(&positions[b]))
+        });
+        Ok(order)
+    }
+
+    /// The rows of an order that are the first of their group and arguments.
+    fn distinct(&self, columns: &[ArrayRef], groups: &[u32], order: Vec<u32>) -> Result<Vec<u32>> {
+        let key: Vec<Type> = std::iter::once(Type::UInt32).chain(self.args.iter().cloned()).collect();
+        let mut table = crate::exec::groups::GroupTable::new(&key)?;
+        let order = UInt32Array::from(order);
+        let mut arrays: Vec<ArrayRef> = vec![take(&UInt32Array::from(groups.to_vec()), &order, None)?];
+        for (ty, column) in self.args.iter().zip(columns) {
+            arrays.push(keys::normalize(ty, &take(column, &order, None)?)?);
+        }
+        let mut ids = Vec::new();
+        table.intern(&arrays, order.len(), &mut ids)?;
+        let mut next = 0;
+        let mut first = Vec::new();
+        for (&row, &id) in order.values().iter().zip(&ids) {
+            if id == next {
+                next += 1;
+                first.push(row);
+            }
+        }
+        Ok(first)
+    }
+}
+
+impl Accumulator for Ordered {
+    fn update(
+        &mut self,
+        args: &[ArrayRef],
+        groups: &[u32],
+        _n_groups: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        self.rows.add(args, groups, rows_that_count(None, filter))
+    }
+
+    fn merge(&mut self, states: &[ArrayRef], groups: &[u32], _n_groups: usize) -> Result<()> {
+        self.rows.add_lists(states, groups)
+    }
+
+    fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
+        let (columns, groups) = self.take()?;
+        let (order, lengths) = by_group(&groups, n_groups);
+        self.types()
+            .iter()
+            .zip(columns)
+            .map(|(ty, column)| lists(ty.element_field(), take(&column, &order, None)?, &lengths, false))
+            .collect()
+    }
+
+    fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
+        let (columns, groups) = self.take()?;
+        let mut order = self.order(&columns, &groups)?;
+        if self.distinct {
+            order = self.distinct(&columns, &groups, order)?;
+        }
+        let sorted: Vec<u32> = order.iter().map(|&row| groups[row as usize]).collect();
+        let order = UInt32Array::from(order);
+        let mut args = columns[..self.args.len()]
+            .iter()
+            .map(|c| take(c, &order, None))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        if self.position {
+            args.push(Arc::new(Int64Array::from_iter_values(0..order.len() as i64)));
+        }
+        self.inner.update(&args, &sorted, n_groups, None)?;
+        self.inner.finish(n_groups)
+    }
+
+    fn memory(&self) -> usize {
+        self.rows.memory() + self.inner.memory()
+    }
+}

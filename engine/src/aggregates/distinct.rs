@@ -1,0 +1,118 @@
+//! DISTINCT inside a call: a group table over (group, arguments) lets each combination through once.
+//!
+//! State: for each argument, the list of its distinct values (of distinct combinations, where there are several arguments); merging is
+//! letting those through again. Rows with a NULL argument are left out where there are several arguments, as ClickHouse's uniqExact
+//! does; with one argument the aggregate itself decides.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow::buffer::NullBuffer;
+use arrow::compute::take;
+use weir_sql::Type;
+
+use super::Accumulator;
+use super::states::{Collected, by_group, flatten, lists, rows_that_count};
+use crate::error::Result;
+use crate::exec::groups::GroupTable;
+use crate::exec::keys;
+
+/// Distinct arguments before another aggregate.
+pub(super) struct Distinct {
+    types: Vec<Type>,
+    table: GroupTable,
+    /// The first row of each combination.
+    values: Collected,
+    inner: Box<dyn Accumulator>,
+    scratch: Vec<u32>,
+}
+
+impl Distinct {
+    pub(super) fn new(types: &[Type], inner: Box<dyn Accumulator>) -> Result<Distinct> {
+        // UInt32 is the group's number.
+        let key: Vec<Type> = std::iter::once(Type::UInt32).chain(types.iter().cloned()).collect();
+        let table = GroupTable::new(&key)?;
+        Ok(Distinct { types: types.to_vec(), table, values: Collected::default(), inner, scratch: Vec::new() })
+    }
+
+    fn add(&mut self, args: &[ArrayRef], groups: &[u32]) -> Result<()> {
+        let before = self.table.len();
+        let mut key: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(groups.to_vec()))];
+        key.extend(keys::normalize_all(&self.types, args)?);
+        self.table.intern(&key, groups.len(), &mut self.scratch)?;
+        // A new combination's number is the next one: its first row is where that number is first seen.
+        let mut next = before as u32;
+        let mut fresh = Vec::new();
+        for (row, &id) in self.scratch.iter().enumerate() {
+            if id == next {
+                fresh.push(row as u32);
+                next += 1;
+            }
+        }
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let owners: Vec<u32> = fresh.iter().map(|&row| groups[row as usize]).collect();
+        let fresh = UInt32Array::from(fresh);
+        let columns = args.iter().map(|a| take(a, &fresh, None)).collect::<std::result::Result<Vec<_>, _>>()?;
+        self.values.add(&columns, &owners, None)
+    }
+
+    fn take(&mut self) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
+        let types: Vec<_> = self.types.iter().map(Type::to_arrow).collect();
+        self.values.take(&types)
+    }
+}
+
+impl Accumulator for Distinct {
+    fn update(
+        &mut self,
+        args: &[ArrayRef],
+        groups: &[u32],
+        _n_groups: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        let args = &args[..self.types.len()];
+        let nulls = match args {
+            [_] => None,
+            _ => args.iter().fold(None, |nulls: Option<NullBuffer>, arg| {
+                NullBuffer::union(nulls.as_ref(), arg.logical_nulls().as_ref())
+            }),
+        };
+        match rows_that_count(nulls.as_ref(), filter) {
+            None => self.add(args, groups),
+            Some(mask) => {
+                let rows: Vec<u32> = mask.set_indices_u32().collect();
+                let groups: Vec<u32> = rows.iter().map(|&row| groups[row as usize]).collect();
+                let rows = UInt32Array::from(rows);
+                let args = args.iter().map(|a| take(a, &rows, None)).collect::<std::result::Result<Vec<_>, _>>()?;
+                self.add(&args, &groups)
+            }
+        }
+    }
+
+    fn merge(&mut self, states: &[ArrayRef], groups: &[u32], _n_groups: usize) -> Result<()> {
+        let (values, owners) = flatten(states, groups)?;
+        self.add(&values, &owners)
+    }
+
+    fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
+        let (columns, groups) = self.take()?;
+        let (order, lengths) = by_group(&groups, n_groups);
+        self.types
+            .iter()
+            .zip(columns)
+            .map(|(ty, column)| lists(ty.element_field(), take(&column, &order, None)?, &lengths, false))
+            .collect()
+    }
+
+    fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
+        let (columns, groups) = self.take()?;
+        self.inner.update(&columns, &groups, n_groups, None)?;
+        self.inner.finish(n_groups)
+    }
+
+    fn memory(&self) -> usize {
+        self.table.memory() + self.values.memory() + self.scratch.capacity() * 4 + self.inner.memory()
+    }
+}

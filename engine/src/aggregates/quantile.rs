@@ -1,0 +1,257 @@
+//! Quantiles, the median and the mode: over all values, sorted at the end.
+//!
+//! State: the list of values that are not NULL.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, IntervalMonthDayNanoArray, UInt32Array,
+};
+use arrow::compute::{SortOptions, take};
+use arrow::datatypes::{Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
+use weir_sql::Type;
+use weir_sql::catalog::{Param, Returns};
+
+use super::moments::float_of;
+use super::states::{Collected, by_group, lists, rows_that_count};
+use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::keys;
+
+pub(super) fn functions() -> Vec<AggregateFunction> {
+    let state = |args: &[Type], _: &Type| vec![Type::Array(Box::new(args[0].clone()))];
+    let float = || vec![Param::Exact(Type::Float8)];
+    let exact = Returns::Exact;
+    let floats = Type::Array(Box::new(Type::Float8));
+    let cont = AggregateOverload::new(float(), exact(Type::Float8), state, |c| create(c, What::Between)).ordered_set();
+    let spans = AggregateOverload::new(vec![Param::Exact(Type::Interval)], exact(Type::Interval), state, |c| {
+        create(c, What::Between)
+    })
+    .ordered_set();
+    vec![
+        function(
+            &["percentile_cont"],
+            "The value at a fraction of the sorted values, between two of them where it falls there.",
+            ("percentile_cont(0.5) WITHIN GROUP (ORDER BY x)", "2"),
+            vec![cont, spans],
+        ),
+        function(
+            &["percentile_disc"],
+            "The first of the sorted values at or past a fraction of them.",
+            ("percentile_disc(0.5) WITHIN GROUP (ORDER BY x)", "2"),
+            vec![
+                AggregateOverload::new(vec![Param::Any], Returns::Argument(0), state, |c| create(c, What::At))
+                    .ordered_set(),
+            ],
+        ),
+        function(
+            &["mode"],
+            "The value that is there most often; the least of several.",
+            ("mode() WITHIN GROUP (ORDER BY x)", "1"),
+            vec![
+                AggregateOverload::new(vec![Param::Any], Returns::Argument(0), state, |c| create(c, What::Mode))
+                    .ordered_set(),
+            ],
+        ),
+        function(
+            &["quantile", "median", "quantileExact", "quantileExactInclusive", "quantileTDigest", "quantileTiming"],
+            "The value at a fraction (0.5 if it is not given: quantile(0.9)(x)) of the sorted values, between two where it falls there.",
+            ("quantile(0.5)(x)", "2"),
+            vec![AggregateOverload::new(float(), exact(Type::Float8), state, |c| create(c, What::Between))],
+        ),
+        function(
+            &["quantiles", "quantilesExact", "quantilesTDigest"],
+            "The values at several fractions: quantiles(0.5, 0.9)(x).",
+            ("quantiles(0.5, 1)(x)", "{2,3}"),
+            vec![AggregateOverload::new(float(), exact(floats), state, |c| create(c, What::Several))],
+        ),
+    ]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum What {
+    Between,
+    Several,
+    At,
+    Mode,
+}
+
+fn create(call: &Call<'_>, what: What) -> Result<Box<dyn Accumulator>> {
+    let mut fractions = Vec::new();
+    for value in call.params {
+        let fraction = if value.is_null() { None } else { Some(float_of(value)) };
+        match fraction {
+            None => fractions.push(None),
+            Some(Some(f)) if (0.0..=1.0).contains(&f) => fractions.push(Some(f)),
+            Some(Some(f)) => {
+                let message = format!("percentile value {f} is not between 0 and 1");
+                return Err(Error::new(ErrorKind::NumericOutOfRange, message));
+            }
+            Some(None) => {
+                let message = format!("percentile value of type {} is not a number", value.ty);
+                return Err(Error::new(ErrorKind::InvalidParameter, message));
+            }
+        }
+    }
+    if fractions.is_empty() {
+        fractions.push(Some(0.5));
+    }
+    Ok(Box::new(Quantile {
+        what,
+        fractions,
+        ty: call.args[0].clone(),
+        descending: call.descending,
+        values: Collected::default(),
+    }))
+}
+
+struct Quantile {
+    what: What,
+    fractions: Vec<Option<f64>>,
+    ty: Type,
+    descending: bool,
+    values: Collected,
+}
+
+impl Quantile {
+    /// Values sorted by group and value, and where each group's begin.
+    fn sorted(&mut self, n_groups: usize) -> Result<(ArrayRef, Vec<usize>)> {
+        let (mut columns, groups) = self.values.take(&[self.ty.to_arrow()])?;
+        let values = columns.remove(0);
+        let normal = keys::normalize(&self.ty, &values)?;
+        let options = SortOptions { descending: self.descending, nulls_first: false };
+        let converter = keys::row_converter(std::slice::from_ref(&self.ty), &[options])?;
+        let rows = converter.convert_columns(&[normal])?;
+        let mut order: Vec<u32> = (0..groups.len() as u32).collect();
+        order.sort_unstable_by(|&a, &b| {
+            let (a, b) = (a as usize, b as usize);
+            groups[a].cmp(&groups[b]).then_with(|| rows.row(a).cmp(&rows.row(b)))
+        });
+        let mut starts = vec![0; n_groups + 1];
+        groups.iter().for_each(|&g| starts[g as usize + 1] += 1);
+        for group in 0..n_groups {
+            starts[group + 1] += starts[group];
+        }
+        Ok((take(&values, &UInt32Array::from(order), None)?, starts))
+    }
+}
+
+impl Accumulator for Quantile {
+    fn update(
+        &mut self,
+        args: &[ArrayRef],
+        groups: &[u32],
+        _n_groups: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        let mask = rows_that_count(args[0].logical_nulls().as_ref(), filter);
+        self.values.add(&args[..1], groups, mask)
+    }
+
+    fn merge(&mut self, states: &[ArrayRef], groups: &[u32], _n_groups: usize) -> Result<()> {
+        self.values.add_lists(states, groups)
+    }
+
+    fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
+        let (columns, groups) = self.values.take(&[self.ty.to_arrow()])?;
+        let (order, lengths) = by_group(&groups, n_groups);
+        Ok(vec![lists(self.ty.element_field(), take(&columns[0], &order, None)?, &lengths, false)?])
+    }
+
+    fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
+        let (values, starts) = self.sorted(n_groups)?;
+        let groups = || starts.windows(2).map(|w| (w[0], w[1] - w[0]));
+        let first = self.fractions[0];
+        Ok(match self.what {
+            What::Mode => {
+                let places = groups().map(|(start, n)| most_frequent(&self.ty, &values, start, n));
+                take(&values, &places.collect::<Result<Int64Array>>()?, None)?
+            }
+            What::At => {
+                let places = groups().map(|(start, n)| {
+                    let fraction = first.filter(|_| n > 0)?;
+                    let row = ((fraction * n as f64).ceil() as usize).max(1) - 1;
+                    Some((start + row) as i64)
+                });
+                take(&values, &places.collect::<Int64Array>(), None)?
+            }
+            What::Between if self.ty == Type::Interval => {
+                let values = values.as_primitive::<IntervalMonthDayNanoType>();
+                let result = groups().map(|(start, n)| {
+                    let (low, high, part) = between(first?, start, n)?;
+                    Some(interval_between(values.value(low), values.value(high), part))
+                });
+                Arc::new(result.collect::<IntervalMonthDayNanoArray>())
+            }
+            What::Between => {
+                let values = values.as_primitive::<Float64Type>().values();
+                let result = groups().map(|(start, n)| {
+                    let (low, high, part) = between(first?, start, n)?;
+                    Some(mix(values[low], values[high], part))
+                });
+                Arc::new(result.collect::<Float64Array>())
+            }
+            What::Several => {
+                let values = values.as_primitive::<Float64Type>().values();
+                let (mut all, mut lengths) = (Vec::new(), Vec::new());
+                for (start, n) in groups() {
+                    let before = all.len();
+                    all.extend(self.fractions.iter().filter(|_| n > 0).map(|fraction| {
+                        let (low, high, part) = between((*fraction)?, start, n)?;
+                        Some(mix(values[low], values[high], part))
+                    }));
+                    lengths.push(all.len() - before);
+                }
+                lists(Type::Float8.element_field(), Arc::new(Float64Array::from(all)), &lengths, true)?
+            }
+        })
+    }
+
+    fn memory(&self) -> usize {
+        self.values.memory()
+    }
+}
+
+/// The two rows between which a fraction of `n` sorted rows falls, and how far between.
+fn between(fraction: f64, start: usize, n: usize) -> Option<(usize, usize, f64)> {
+    if n == 0 {
+        return None;
+    }
+    let at = fraction * (n - 1) as f64;
+    let (low, high) = (at.floor() as usize, at.ceil() as usize);
+    Some((start + low, start + high, at - low as f64))
+}
+
+fn mix(low: f64, high: f64, part: f64) -> f64 {
+    if part == 0.0 { low } else { low + part * (high - low) }
+}
+
+fn interval_between(low: IntervalMonthDayNano, high: IntervalMonthDayNano, part: f64) -> IntervalMonthDayNano {
+    let months = f64::from(high.months - low.months) * part;
+    let days = f64::from(high.days - low.days) * part + months.fract() * 30.0;
+    let micros = ((high.nanoseconds - low.nanoseconds) / 1000) as f64 * part + days.fract() * 86_400e6;
+    IntervalMonthDayNano::new(
+        low.months + months.trunc() as i32,
+        low.days + days.trunc() as i32,
+        low.nanoseconds + micros.round() as i64 * 1000,
+    )
+}
+
+/// Where the longest run of equal values among sorted ones begins.
+fn most_frequent(ty: &Type, values: &ArrayRef, start: usize, n: usize) -> Result<Option<i64>> {
+    if n == 0 {
+        return Ok(None);
+    }
+    let (mut best, mut best_length, mut run) = (start, 0, start);
+    for row in start..=start + n {
+        let ends = row == start + n
+            || crate::kernels::compare::compare_rows(ty, values, run, values, row) != std::cmp::Ordering::Equal;
+        if ends {
+            if row - run > best_length {
+                (best, best_length) = (run, row - run);
+            }
+            run = row;
+        }
+    }
+    Ok(Some(best as i64))
+}

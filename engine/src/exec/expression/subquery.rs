@@ -1,0 +1,316 @@
+//! Queries as values.
+//!
+//! A subquery without outer columns runs once, when its operator opens. One with outer columns runs once for each distinct tuple of
+//! them that its rows bring: the tuple's values are put into the plan in place of the outer columns. Results of tuples are kept until
+//! there are too many.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, ListArray, UInt32Array, new_null_array};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{concat, take};
+use arrow::row::RowConverter;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use weir_sql::plan::{Expr, ExprKind, Plan, SubqueryKind};
+use weir_sql::{Type, Value, walk};
+
+use super::evaluate::{Compare, quantify};
+use super::{Expression, ValueSet};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::batch::Batch;
+use crate::exec::context::QueryContext;
+use crate::exec::operators;
+use crate::exec::pipeline::Reader;
+use crate::functions::{Datum, Implementation, Kernel, registry};
+
+/// Results of so many outer tuples are kept.
+const KEPT: usize = 10_000;
+
+/// A compiled subquery.
+pub(super) struct Subquery {
+    plan: Plan,
+    kind: Kind,
+    left: Vec<Expression>,
+    /// Columns of the row around it that it reads, sorted.
+    outer: Vec<usize>,
+    types: Vec<Type>,
+    once: OnceLock<Result<Arc<Answer>>>,
+    kept: Mutex<HashMap<Box<[u8]>, Arc<Answer>>>,
+}
+
+enum Kind {
+    Scalar,
+    Exists,
+    Array,
+    Any(Vec<Comparison>),
+    All(Vec<Comparison>),
+}
+
+struct Comparison {
+    kernel: Kernel,
+    strict: bool,
+    types: [Type; 2],
+}
+
+/// The rows of one run, in the form its kind asks for.
+enum Answer {
+    /// One row: the value.
+    One(ArrayRef),
+    /// All rows of all columns, and their set where a hash lookup answers.
+    Rows(Batch, Option<ValueSet>),
+}
+
+impl Subquery {
+    pub(super) fn new(
+        subquery: &weir_sql::plan::Subquery,
+        _ty: &Type,
+        context: &Arc<QueryContext>,
+    ) -> Result<Subquery> {
+        let types: Vec<Type> = subquery.plan.columns().iter().map(|c| c.ty.clone()).collect();
+        let comparisons = |left: &[Expr], functions: &[weir_sql::catalog::FunctionId]| {
+            let mut list = Vec::new();
+            for ((left, function), right) in left.iter().zip(functions).zip(&types) {
+                let Implementation::Scalar(overload) = registry().implementation(*function) else {
+                    return Err(Error::internal("a comparison is a scalar function"));
+                };
+                list.push(Comparison {
+                    kernel: overload.kernel,
+                    strict: overload.strict,
+                    types: [left.ty.clone(), right.clone()],
+                });
+            }
+            Ok((list, Expression::list(left, context)?))
+        };
+        let (kind, left) = match &subquery.kind {
+            SubqueryKind::Scalar => (Kind::Scalar, Vec::new()),
+            SubqueryKind::Exists => (Kind::Exists, Vec::new()),
+            SubqueryKind::Array => (Kind::Array, Vec::new()),
+            SubqueryKind::Any { left, functions } => {
+                let (list, left) = comparisons(left, functions)?;
+                (Kind::Any(list), left)
+            }
+            SubqueryKind::All { left, functions } => {
+                let (list, left) = comparisons(left, functions)?;
+                (Kind::All(list), left)
+            }
+        };
+        let mut outer = Vec::new();
+        walk::visit_plan(&subquery.plan, 1, &mut |node, depth| match node.kind {
+            ExprKind::Outer { depth: out, column } if out == depth => outer.push(column),
+            _ => {}
+        });
+        outer.sort_unstable();
+        outer.dedup();
+        Ok(Subquery {
+            plan: subquery.plan.clone(),
+            kind,
+            left,
+            outer,
+            types,
+            once: OnceLock::new(),
+            kept: Mutex::default(),
+        })
+    }
+
+    pub(super) fn left(&self) -> &[Expression] {
+        &self.left
+    }
+
+    /// See [`Expression::prepare`].
+    pub(super) fn prepare(&self, context: &Arc<QueryContext>) {
+        self.left.iter().for_each(|left| left.prepare(context));
+        if self.outer.is_empty() {
+            self.once.get_or_init(|| self.run(&self.plan, context).map(Arc::new));
+        }
+    }
+
+    pub(super) fn evaluate(&self, ty: &Type, batch: &Batch, context: &Arc<QueryContext>) -> Result<Datum> {
+        let left = super::arrays(&self.left, batch, context)?;
+        if self.outer.is_empty() {
+            let answer = self.once.get_or_init(|| self.run(&self.plan, context).map(Arc::new)).clone()?;
+            return match (&*answer, left.is_empty()) {
+                (Answer::One(value), true) => Ok(Datum::Scalar(Value { ty: ty.clone(), array: value.clone() })),
+                _ => Ok(Datum::Array(self.answer_rows(&answer, &left, batch.rows, context)?)),
+            };
+        }
+        if batch.rows == 0 {
+            return Ok(Datum::Scalar(Value::null(ty.clone())));
+        }
+        let keys: Vec<ArrayRef> = self.outer.iter().map(|&c| batch.columns[c].clone()).collect();
+        let fields = keys.iter().map(|k| arrow::row::SortField::new(k.data_type().clone())).collect();
+        let rows = RowConverter::new(fields)?.convert_columns(&keys)?;
+        // Rows of one outer tuple are answered together.
+        let encoded: Vec<_> = (0..batch.rows).map(|i| rows.row(i)).collect();
+        let mut groups: HashMap<&[u8], Vec<u32>> = HashMap::new();
+        let mut order: Vec<&[u8]> = Vec::new();
+        for (i, row) in encoded.iter().enumerate() {
+            let members = groups.entry(row.as_ref()).or_insert_with(|| {
+                order.push(row.as_ref());
+                Vec::new()
+            });
+            members.push(i as u32);
+        }
+        let mut pieces: Vec<ArrayRef> = Vec::with_capacity(order.len());
+        let mut places = vec![0_u32; batch.rows];
+        let mut at = 0_u32;
+        for key in order {
+            context.cancel.check()?;
+            let members = &groups[key];
+            let answer = self.answer_for(key, &keys, members[0] as usize, context)?;
+            let piece = if let (Answer::One(value), true) = (&*answer, left.is_empty()) {
+                members.iter().for_each(|&row| places[row as usize] = at);
+                at += 1;
+                value.clone()
+            } else {
+                for (i, &row) in members.iter().enumerate() {
+                    places[row as usize] = at + i as u32;
+                }
+                at += members.len() as u32;
+                let members = UInt32Array::from(members.clone());
+                let left = left.iter().map(|l| take(l, &members, None)).collect::<std::result::Result<Vec<_>, _>>()?;
+                self.answer_rows(&answer, &left, members.len(), context)?
+            };
+            pieces.push(piece);
+        }
+        let all = concat(&pieces.iter().map(|p| p.as_ref()).collect::<Vec<_>>())?;
+        Ok(Datum::Array(take(&all, &UInt32Array::from(places), None)?))
+    }
+
+    fn answer_for(
+        &self,
+        key: &[u8],
+        keys: &[ArrayRef],
+        row: usize,
+        context: &Arc<QueryContext>,
+    ) -> Result<Arc<Answer>> {
+        if let Some(answer) = self.kept.lock().get(key) {
+            return Ok(answer.clone());
+        }
+        let values: Vec<ArrayRef> = keys.iter().map(|k| k.slice(row, 1)).collect();
+        let mut plan = self.plan.clone();
+        put_outer(&mut plan, &|column| self.outer.binary_search(&column).ok().map(|i| values[i].clone()));
+        let answer = Arc::new(self.run(&plan, context)?);
+        let mut kept = self.kept.lock();
+        if kept.len() < KEPT {
+            kept.insert(key.into(), answer.clone());
+        }
+        Ok(answer)
+    }
+
+    fn run(&self, plan: &Plan, context: &Arc<QueryContext>) -> Result<Answer> {
+        let mut reader = Reader::new(context, operators::compile(plan, context)?.open(context)?);
+        let mut batches = Vec::new();
+        let mut rows = 0;
+        while let Some(batch) = reader.next()? {
+            rows += batch.rows;
+            batches.push(batch);
+            match self.kind {
+                Kind::Exists => break,
+                Kind::Scalar if rows > 1 => {
+                    return Err(Error::new(
+                        ErrorKind::CardinalityViolation,
+                        "more than one row returned by a subquery used as an expression",
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(match &self.kind {
+            Kind::Exists => Answer::One(Arc::new(BooleanArray::from(vec![rows > 0]))),
+            Kind::Scalar => match batches.first() {
+                Some(batch) => Answer::One(batch.columns[0].clone()),
+                None => Answer::One(new_null_array(&self.types[0].to_arrow(), 1)),
+            },
+            Kind::Array => {
+                let all = Batch::concat(&batches, &self.types)?;
+                let element = &self.types[0];
+                let offsets = OffsetBuffer::from_lengths([all.rows]);
+                let list = ListArray::try_new(element.element_field(), offsets, all.columns[0].clone(), None)?;
+                Answer::One(Arc::new(list))
+            }
+            Kind::Any(list) | Kind::All(list) => {
+                let all = Batch::concat(&batches, &self.types)?;
+                let hashed = matches!(&self.kind, Kind::Any(_)) && list.len() == 1 && is_equality(&list[0]);
+                let set = hashed.then(|| ValueSet::of_column(&self.types[0], &all.columns[0])).transpose()?;
+                Answer::Rows(all, set)
+            }
+        })
+    }
+
+    fn answer_rows(
+        &self,
+        answer: &Answer,
+        left: &[ArrayRef],
+        rows: usize,
+        context: &Arc<QueryContext>,
+    ) -> Result<ArrayRef> {
+        let (list, all) = match &self.kind {
+            Kind::Any(list) => (list, false),
+            Kind::All(list) => (list, true),
+            _ => return Err(Error::internal("only ANY and ALL compare")),
+        };
+        match answer {
+            Answer::One(_) => Err(Error::internal("ANY and ALL are over rows")),
+            Answer::Rows(_, Some(set)) => Ok(Arc::new(set.contains(&left[0])?)),
+            Answer::Rows(right, None) => {
+                let mut result: Vec<Option<bool>> = vec![Some(all); rows];
+                for i in 0..right.rows {
+                    if i % 64 == 0 {
+                        context.cancel.check()?;
+                    }
+                    let outcome = compare_rows(list, left, right, i, rows, context)?;
+                    for (row, so_far) in result.iter_mut().enumerate() {
+                        let next = outcome.is_valid(row).then(|| outcome.value(row));
+                        *so_far = quantify([*so_far, next].into_iter(), all);
+                    }
+                }
+                Ok(Arc::new(BooleanArray::from(result)))
+            }
+        }
+    }
+}
+
+/// All left rows against the right's `i`-th: all comparisons must be true.
+fn compare_rows(
+    list: &[Comparison],
+    left: &[ArrayRef],
+    right: &Batch,
+    i: usize,
+    rows: usize,
+    context: &Arc<QueryContext>,
+) -> Result<BooleanArray> {
+    let mut result: Option<BooleanArray> = None;
+    for ((comparison, left), right) in list.iter().zip(left).zip(&right.columns) {
+        let compare =
+            Compare { kernel: comparison.kernel, strict: comparison.strict, types: &comparison.types, context };
+        let value = Value { ty: comparison.types[1].clone(), array: right.slice(i, 1) };
+        let outcome = compare.run(Datum::Array(left.clone()), Datum::Scalar(value), rows)?;
+        result = Some(match result {
+            None => outcome,
+            Some(so_far) => arrow::compute::and_kleene(&so_far, &outcome)?,
+        });
+    }
+    result.ok_or_else(|| Error::internal("a comparison of no columns"))
+}
+
+/// Whether a comparison is `=` of one type, which a hash lookup answers.
+fn is_equality(comparison: &Comparison) -> bool {
+    comparison.types[0] == comparison.types[1]
+        && weir_sql::catalog::Functions::overloads(registry(), "=").iter().any(|signature| {
+            matches!(registry().implementation(signature.id), Implementation::Scalar(o) if std::ptr::fn_addr_eq(o.kernel, comparison.kernel))
+        })
+}
+
+/// Puts values in place of a plan's outer columns of the nearest level.
+pub(crate) fn put_outer(plan: &mut Plan, value: &dyn Fn(usize) -> Option<ArrayRef>) {
+    walk::visit_plan_mut(plan, 1, &mut |node, depth| {
+        if let ExprKind::Outer { depth: out, column } = node.kind
+            && out == depth
+            && let Some(array) = value(column)
+        {
+            node.kind = ExprKind::Literal(Value { ty: node.ty.clone(), array });
+        }
+    });
+}

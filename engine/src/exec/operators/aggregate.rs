@@ -1,0 +1,446 @@
+//! GROUP BY: a group table and accumulators a thread, then one merge.
+//!
+//! Every thread has a [`Groups`] of its own. At the end these are merged: few groups into one table; many by hash, each thread's groups split
+//! into partitions that are then merged side by side. Results come in the order in which the groups first appeared in the input, whatever
+//! threads did.
+//!
+//! Where equal keys can look different (numerics of several scales, intervals), the group shows the one whose bytes are least.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use arrow::compute::{SortOptions, interleave, take};
+use weir_sql::plan::{AggregateCall, Expr};
+use weir_sql::{Type, Value};
+
+use crate::aggregates::{self, Accumulator, AggregateOverload};
+use crate::error::{Error, Result};
+use crate::exec::batch::Batch;
+use crate::exec::context::QueryContext;
+use crate::exec::explain;
+use crate::exec::expression::Expression;
+use crate::exec::groups::{GroupTable, hash_rows};
+use crate::exec::keys;
+use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::pipeline::{Batches, Numbered, Source, drain, parallel};
+use crate::functions::{Context, Implementation, registry};
+
+/// Up to this many groups of all threads are merged by one thread.
+const MERGED_ALONE: usize = 1 << 14;
+const PARTITIONS: usize = 64;
+
+pub(crate) struct Aggregate {
+    input: Node,
+    grouping: Arc<Grouping>,
+    keys: String,
+}
+
+impl Aggregate {
+    pub(crate) fn new(
+        input: Node,
+        keys: &[Expr],
+        calls: &[AggregateCall],
+        context: &Arc<QueryContext>,
+    ) -> Result<Aggregate> {
+        let text = explain::expressions(keys, &explain::names(&input.columns));
+        Ok(Aggregate { input, grouping: Arc::new(Grouping::new(keys, calls, context)?), keys: text })
+    }
+}
+
+impl Operator for Aggregate {
+    fn describe(&self) -> Description {
+        if self.keys.is_empty() {
+            Description::new("Aggregate")
+        } else {
+            Description::new("HashAggregate").with("Group Key", self.keys.clone())
+        }
+    }
+
+    fn children(&self) -> Vec<&Node> {
+        vec![&self.input]
+    }
+
+    fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
+        self.grouping.prepare(context);
+        let input = self.input.open(context)?;
+        aggregate(&self.grouping, input.as_ref(), context, metrics)
+    }
+
+    fn estimate(&self) -> f64 {
+        if self.keys.is_empty() { 1.0 } else { (self.input.operator.estimate() / 10.0).max(1.0) }
+    }
+}
+
+/// Groups all rows of a source.
+pub(crate) fn aggregate(
+    grouping: &Arc<Grouping>,
+    input: &dyn Source,
+    context: &Arc<QueryContext>,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Source>> {
+    combine(grouping, input, context, metrics, |groups, at, batch| groups.update(grouping, at, &batch, context))
+}
+
+/// Merges the partial states of a source's rows; `split` says which columns are what.
+pub(crate) fn merge_states(
+    grouping: &Arc<Grouping>,
+    input: &dyn Source,
+    context: &Arc<QueryContext>,
+    metrics: &Arc<Metrics>,
+    split: impl Fn(u64, Batch) -> PartialGroups + Sync,
+) -> Result<Arc<dyn Source>> {
+    combine(grouping, input, context, metrics, |groups, at, batch| groups.merge(grouping, &split(at, batch)))
+}
+
+/// Adds all rows of a source to groups, thread by thread, and merges these.
+fn combine(
+    grouping: &Arc<Grouping>,
+    input: &dyn Source,
+    context: &Arc<QueryContext>,
+    metrics: &Arc<Metrics>,
+    add: impl Fn(&mut Groups, u64, Batch) -> Result<()> + Sync,
+) -> Result<Arc<dyn Source>> {
+    let peak = AtomicUsize::new(0);
+    let mut locals = drain(
+        context,
+        input,
+        || Ok((Groups::new(grouping, &context.functions)?, context.memory.reservation("Aggregate"))),
+        |(groups, held), at, batch| {
+            add(groups, at, batch)?;
+            held.resize(groups.memory())
+        },
+    )?;
+    locals.iter().for_each(|(_, held)| _ = peak.fetch_add(held.peak(), Ordering::Relaxed));
+    metrics.memory.fetch_max(peak.load(Ordering::Relaxed), Ordering::Relaxed);
+    let total: usize = locals.iter().map(|(groups, _)| groups.len()).sum();
+    if locals.len() > 1 && total > MERGED_ALONE {
+        return partitioned(grouping, locals.into_iter().map(|(groups, _)| groups).collect(), context);
+    }
+    let Some((mut all, mut held)) = locals.pop() else { return Err(Error::internal("a drain has a local state")) };
+    for (other, _) in locals {
+        all.merge(grouping, &other.states(grouping)?)?;
+        held.resize(all.memory())?;
+    }
+    if grouping.keys.is_empty() {
+        all.table.ensure_one();
+    }
+    let (batch, first) = all.finish(grouping)?;
+    drop(held);
+    in_order(vec![batch], vec![first], context)
+}
+
+/// Merges groups by hash, side by side.
+fn partitioned(grouping: &Arc<Grouping>, locals: Vec<Groups>, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
+    let locals = parking_lot::Mutex::new(locals.into_iter().map(Some).collect::<Vec<_>>());
+    let count = locals.lock().len();
+    let states = parallel(context, count, |i| {
+        let local = locals.lock()[i].take();
+        let Some(local) = local else { return Err(Error::internal("a local state is merged once")) };
+        let partial = local.states(grouping)?;
+        let normal = keys::normalize_all(&grouping.key_types, &partial.keys)?;
+        let hashes = hash_rows(&grouping.key_types, &normal, partial.first.len())?;
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); PARTITIONS];
+        for (row, hash) in hashes.iter().enumerate() {
+            rows[(hash >> 32) as usize % PARTITIONS].push(row as u32);
+        }
+        Ok((partial, rows.into_iter().map(UInt32Array::from).collect::<Vec<_>>()))
+    })?;
+    let merged = parallel(context, PARTITIONS, |partition| {
+        let mut groups = Groups::new(grouping, &context.functions)?;
+        let mut held = context.memory.reservation("Aggregate");
+        for (partial, rows) in &states {
+            context.cancel.check()?;
+            groups.merge(grouping, &partial.take(&rows[partition])?)?;
+            held.resize(groups.memory())?;
+        }
+        groups.finish(grouping)
+    })?;
+    let (batches, first) = merged.into_iter().unzip();
+    in_order(batches, first, context)
+}
+
+/// Groups by where they first appeared.
+fn in_order(batches: Vec<Batch>, first: Vec<Vec<u64>>, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
+    let size = context.batch_rows.max(1);
+    if let ([batch], [first]) = (batches.as_slice(), first.as_slice())
+        && first.is_sorted()
+    {
+        let chunks = (0..batch.rows.div_ceil(size)).map(|i| {
+            let start = i * size;
+            batch.slice(start, size.min(batch.rows - start))
+        });
+        return Ok(Arc::new(Batches::new(chunks.collect())));
+    }
+    let mut order: Vec<(u64, u32, u32)> = Vec::with_capacity(first.iter().map(Vec::len).sum());
+    for (piece, first) in first.iter().enumerate() {
+        order.extend(first.iter().enumerate().map(|(row, &at)| (at, piece as u32, row as u32)));
+    }
+    order.sort_unstable();
+    let columns = batches.first().map_or(0, |b| b.columns.len());
+    Ok(Arc::new(Numbered::new(order.len().div_ceil(size), move |i, emit| {
+        let places: Vec<(usize, usize)> = order[i * size..((i + 1) * size).min(order.len())]
+            .iter()
+            .map(|&(_, piece, row)| (piece as usize, row as usize))
+            .collect();
+        let columns = (0..columns)
+            .map(|c| interleave(&batches.iter().map(|b| b.columns[c].as_ref()).collect::<Vec<_>>(), &places))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        emit(Batch::new(columns, places.len()))
+    })))
+}
+
+/// Keys and aggregate calls, compiled.
+pub(crate) struct Grouping {
+    keys: Vec<Expression>,
+    pub(crate) key_types: Vec<Type>,
+    /// Keys of which equal values can look different.
+    variants: Vec<usize>,
+    calls: Vec<Call>,
+    positions: bool,
+}
+
+/// One aggregate call, compiled.
+struct Call {
+    overload: &'static AggregateOverload,
+    /// Arguments, then sort keys where they matter.
+    inputs: Vec<Expression>,
+    filters: Vec<Expression>,
+    args: Vec<Type>,
+    order_by: Vec<(Type, SortOptions)>,
+    params: Vec<Value>,
+    returns: Type,
+    distinct: bool,
+    descending: bool,
+}
+
+impl Call {
+    fn new(call: &AggregateCall, context: &Arc<QueryContext>) -> Result<Call> {
+        let Implementation::Aggregate(overload) = registry().implementation(call.function) else {
+            return Err(Error::internal(format!("{} is not an aggregate", call.name)));
+        };
+        let mut args = Expression::list(&call.args, context)?;
+        let mut filters = Expression::list(&call.filter, context)?;
+        if overload.condition {
+            filters.extend(args.pop());
+        }
+        if args.is_empty() && overload.ordered_set {
+            args = Expression::list(call.order_by.iter().map(|k| &k.expr), context)?;
+        }
+        let types: Vec<Type> = args.iter().map(|a| a.ty.clone()).collect();
+        let mut order_by = Vec::new();
+        if overload.wants_order() && !overload.ordered_set {
+            for key in &call.order_by {
+                let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
+                order_by.push((key.expr.ty.clone(), options));
+                args.push(Expression::new(&key.expr, context)?);
+            }
+        }
+        Ok(Call {
+            overload,
+            inputs: args,
+            filters,
+            args: types,
+            order_by,
+            params: call.params.clone(),
+            returns: call.ty.clone(),
+            distinct: call.distinct,
+            descending: call.order_by.first().is_some_and(|k| k.descending),
+        })
+    }
+
+    fn accumulator(&self, context: &Context) -> Result<Box<dyn Accumulator>> {
+        let call = aggregates::Call {
+            args: &self.args,
+            params: &self.params,
+            returns: &self.returns,
+            descending: self.descending,
+            context,
+        };
+        self.overload.accumulator(&call, self.distinct, &self.order_by)
+    }
+
+    fn state_types(&self) -> Vec<Type> {
+        let order_by: Vec<Type> = self.order_by.iter().map(|(ty, _)| ty.clone()).collect();
+        self.overload.state_types(&self.args, &self.returns, self.distinct, &order_by)
+    }
+}
+
+impl Grouping {
+    /// Compiles GROUP BY.
+    pub(crate) fn new(keys: &[Expr], calls: &[AggregateCall], context: &Arc<QueryContext>) -> Result<Grouping> {
+        let calls = calls.iter().map(|call| Call::new(call, context)).collect::<Result<Vec<_>>>()?;
+        let keys = Expression::list(keys, context)?;
+        let key_types: Vec<Type> = keys.iter().map(|k| k.ty.clone()).collect();
+        let variants = (0..keys.len()).filter(|&i| keys::has_variants(&key_types[i])).collect();
+        let positions = calls.iter().any(|c| c.overload.wants_position());
+        Ok(Grouping { keys, key_types, variants, calls, positions })
+    }
+
+    /// Runs the subqueries in it.
+    pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
+        let calls = self.calls.iter().flat_map(|c| c.inputs.iter().chain(&c.filters));
+        self.keys.iter().chain(calls).for_each(|e| e.prepare(context));
+    }
+
+    /// Types of each call's partial state.
+    pub(crate) fn state_types(&self) -> Vec<Vec<Type>> {
+        self.calls.iter().map(Call::state_types).collect()
+    }
+}
+
+/// Partial states of groups, as columns.
+pub(crate) struct PartialGroups {
+    pub(crate) keys: Vec<ArrayRef>,
+    pub(crate) first: Vec<u64>,
+    pub(crate) states: Vec<Vec<ArrayRef>>,
+}
+
+impl PartialGroups {
+    fn take(&self, rows: &UInt32Array) -> Result<PartialGroups> {
+        let all = |columns: &[ArrayRef]| {
+            columns.iter().map(|c| take(c, rows, None)).collect::<std::result::Result<Vec<_>, _>>()
+        };
+        Ok(PartialGroups {
+            keys: all(&self.keys)?,
+            first: rows.values().iter().map(|&row| self.first[row as usize]).collect(),
+            states: self.states.iter().map(|s| all(s)).collect::<std::result::Result<_, _>>()?,
+        })
+    }
+}
+
+/// Groups and their states: of one thread, of one partition, or of all.
+pub(crate) struct Groups {
+    pub(crate) table: GroupTable,
+    /// Where each group first appeared.
+    first: Vec<u64>,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    /// For each key with variants, the value that is shown.
+    shown: Vec<Box<dyn Accumulator>>,
+    scratch: Vec<u32>,
+}
+
+impl Groups {
+    pub(crate) fn new(grouping: &Grouping, context: &Context) -> Result<Groups> {
+        let accumulators = grouping.calls.iter().map(|c| c.accumulator(context)).collect::<Result<Vec<_>>>()?;
+        let shown = grouping.variants.iter().map(|&key| aggregates::least_bytes(&grouping.key_types[key]));
+        Ok(Groups {
+            table: GroupTable::new(&grouping.key_types)?,
+            first: Vec::new(),
+            accumulators,
+            shown: shown.collect::<Result<_>>()?,
+            scratch: Vec::new(),
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        let accumulators = self.accumulators.iter().chain(&self.shown).map(|a| a.memory()).sum::<usize>();
+        self.table.memory() + self.first.capacity() * 8 + accumulators + self.scratch.capacity() * 4
+    }
+
+    /// Groups of rows with these keys; new ones first appeared at `at(row)`.
+    fn intern(&mut self, grouping: &Grouping, keys: &[ArrayRef], rows: usize, at: impl Fn(usize) -> u64) -> Result<()> {
+        let normal = keys::normalize_all(&grouping.key_types, keys)?;
+        self.table.intern(&normal, rows, &mut self.scratch)?;
+        let n_groups = self.table.len();
+        self.first.resize(n_groups, u64::MAX);
+        for (row, &group) in self.scratch.iter().enumerate() {
+            let first = &mut self.first[group as usize];
+            *first = (*first).min(at(row));
+        }
+        for (&key, shown) in grouping.variants.iter().zip(&mut self.shown) {
+            shown.update(std::slice::from_ref(&keys[key]), &self.scratch, n_groups, None)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a batch of input rows, the first of which stands at position `at`.
+    pub(crate) fn update(
+        &mut self,
+        grouping: &Grouping,
+        at: u64,
+        batch: &Batch,
+        context: &Arc<QueryContext>,
+    ) -> Result<()> {
+        let keys = crate::exec::expression::arrays(&grouping.keys, batch, context)?;
+        self.intern(grouping, &keys, batch.rows, |row| at + row as u64)?;
+        let n_groups = self.table.len();
+        let positions: Option<ArrayRef> = grouping.positions.then(|| {
+            let at = at as i64;
+            Arc::new(Int64Array::from_iter_values(at..at + batch.rows as i64)) as ArrayRef
+        });
+        for (call, accumulator) in grouping.calls.iter().zip(&mut self.accumulators) {
+            let mut filter: Option<BooleanArray> = None;
+            for predicate in &call.filters {
+                let keep = predicate.selects(batch, context)?;
+                filter = Some(match filter {
+                    None => keep,
+                    Some(filter) => arrow::compute::and(&filter, &keep)?,
+                });
+            }
+            let mut args = match (&filter, call.inputs.iter().all(|e| e.as_column().is_some())) {
+                // What may fail is computed only where the filter holds.
+                (Some(keep), false) if keep.true_count() < batch.rows => {
+                    let rows = UInt32Array::from(keep.values().set_indices_u32().collect::<Vec<_>>());
+                    let few = batch.take(&rows)?;
+                    let mut args = crate::exec::expression::arrays(&call.inputs, &few, context)?;
+                    if let (Some(positions), true) = (&positions, call.overload.wants_position()) {
+                        args.push(take(positions, &rows, None)?);
+                    }
+                    let groups: Vec<u32> = rows.values().iter().map(|&row| self.scratch[row as usize]).collect();
+                    accumulator.update(&args, &groups, n_groups, None)?;
+                    continue;
+                }
+                _ => crate::exec::expression::arrays(&call.inputs, batch, context)?,
+            };
+            if let (Some(positions), true) = (&positions, call.overload.wants_position()) {
+                args.push(positions.clone());
+            }
+            accumulator.update(&args, &self.scratch, n_groups, filter.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Adds partial states.
+    pub(crate) fn merge(&mut self, grouping: &Grouping, partial: &PartialGroups) -> Result<()> {
+        self.intern(grouping, &partial.keys, partial.first.len(), |row| partial.first[row])?;
+        let n_groups = self.table.len();
+        for (accumulator, states) in self.accumulators.iter_mut().zip(&partial.states) {
+            accumulator.merge(states, &self.scratch, n_groups)?;
+        }
+        Ok(())
+    }
+
+    /// Keys of all groups, as they are shown.
+    fn keys(&mut self, grouping: &Grouping) -> Result<Vec<ArrayRef>> {
+        let mut keys = self.table.keys()?;
+        for (&key, shown) in grouping.variants.iter().zip(&mut self.shown) {
+            keys[key] = shown.finish(self.table.len())?;
+        }
+        Ok(keys)
+    }
+
+    /// The partial states.
+    pub(crate) fn states(mut self, grouping: &Grouping) -> Result<PartialGroups> {
+        let n_groups = self.table.len();
+        let keys = self.keys(grouping)?;
+        let states = self.accumulators.iter_mut().map(|a| a.state(n_groups)).collect::<Result<_>>()?;
+        self.first.resize(n_groups, 0);
+        Ok(PartialGroups { keys, first: self.first, states })
+    }
+
+    /// Keys and results, and where each group first appeared.
+    pub(crate) fn finish(mut self, grouping: &Grouping) -> Result<(Batch, Vec<u64>)> {
+        let n_groups = self.table.len();
+        let mut columns = self.keys(grouping)?;
+        for accumulator in &mut self.accumulators {
+            columns.push(accumulator.finish(n_groups)?);
+        }
+        self.first.resize(n_groups, 0);
+        Ok((Batch::new(columns, n_groups), self.first))
+    }
+}

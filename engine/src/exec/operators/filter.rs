@@ -1,0 +1,57 @@
+//! Filter: the rows for which a predicate is true.
+
+use std::sync::Arc;
+
+use weir_sql::plan::{Expr, ExprKind};
+
+use crate::error::Result;
+use crate::exec::context::QueryContext;
+use crate::exec::explain;
+use crate::exec::expression::{Expression, select_all};
+use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::pipeline::{Mapped, Source};
+
+pub(crate) struct Filter {
+    input: Node,
+    predicates: Arc<Vec<Expression>>,
+    text: String,
+}
+
+impl Filter {
+    pub(crate) fn new(input: Node, predicate: &Expr, context: &Arc<QueryContext>) -> Result<Filter> {
+        let conjuncts = match &predicate.kind {
+            ExprKind::And(parts) => parts.as_slice(),
+            _ => std::slice::from_ref(predicate),
+        };
+        let predicates = Arc::new(Expression::list(conjuncts, context)?);
+        let text = explain::expression(predicate, &explain::names(&input.columns));
+        Ok(Filter { input, predicates, text })
+    }
+}
+
+impl Operator for Filter {
+    fn describe(&self) -> Description {
+        Description::new("Filter").with("Filter", self.text.clone())
+    }
+
+    fn children(&self) -> Vec<&Node> {
+        vec![&self.input]
+    }
+
+    fn open(&self, context: &Arc<QueryContext>, _metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
+        self.predicates.iter().for_each(|p| p.prepare(context));
+        let input = self.input.open(context)?;
+        let (predicates, context) = (self.predicates.clone(), context.clone());
+        Ok(Arc::new(Mapped::new(input, move |batch, emit| match select_all(&predicates, &batch, &context)? {
+            None => emit(batch),
+            Some(keep) => {
+                let batch = batch.filter(&keep)?;
+                if batch.rows > 0 { emit(batch) } else { Ok(()) }
+            }
+        })))
+    }
+
+    fn estimate(&self) -> f64 {
+        self.input.operator.estimate() / 3.0
+    }
+}

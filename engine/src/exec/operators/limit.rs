@@ -1,0 +1,84 @@
+//! LIMIT and OFFSET: a run of rows, in the input's order. The input is read no further than that.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::exec::batch::Batch;
+use crate::exec::context::QueryContext;
+use crate::exec::memory::Reservation;
+use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::pipeline::{Batches, Reader, Source, Task};
+
+pub(crate) struct Limit {
+    input: Node,
+    limit: Option<usize>,
+    offset: usize,
+}
+
+impl Limit {
+    pub(crate) fn new(input: Node, limit: Option<usize>, offset: usize) -> Limit {
+        Limit { input, limit, offset }
+    }
+}
+
+impl Operator for Limit {
+    fn describe(&self) -> Description {
+        Description::new("Limit")
+    }
+
+    fn children(&self) -> Vec<&Node> {
+        vec![&self.input]
+    }
+
+    fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
+        let mut held = context.memory.reservation("Limit");
+        let mut batches = Vec::new();
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        let mut skip = self.offset;
+        if left > 0 {
+            let mut reader = Reader::new(context, self.input.open(context)?);
+            while let Some(batch) = reader.next()? {
+                if skip >= batch.rows {
+                    skip -= batch.rows;
+                    continue;
+                }
+                let batch = batch.slice(skip, (batch.rows - skip).min(left));
+                skip = 0;
+                left -= batch.rows;
+                held.grow(batch.bytes())?;
+                batches.push(batch);
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        metrics.held(&held);
+        Ok(Arc::new(Held::new(batches, vec![held])))
+    }
+
+    fn estimate(&self) -> f64 {
+        self.input.operator.estimate().min(self.limit.map_or(f64::MAX, |n| n as f64))
+    }
+}
+
+/// Batches, and the memory they hold until they are dropped.
+pub(crate) struct Held {
+    batches: Batches,
+    _held: Vec<Reservation>,
+}
+
+impl Held {
+    pub(crate) fn new(batches: Vec<Batch>, held: Vec<Reservation>) -> Held {
+        Held { batches: Batches::new(batches), _held: held }
+    }
+}
+
+impl Source for Held {
+    fn claim(&self) -> Result<Option<Task>> {
+        self.batches.claim()
+    }
+
+    fn morsels(&self) -> Option<usize> {
+        self.batches.morsels()
+    }
+}

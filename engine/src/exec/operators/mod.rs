@@ -1,0 +1,139 @@
+//! One file an operator; [`compile`] makes the tree of a plan.
+
+mod aggregate;
+mod distinct;
+mod filter;
+mod hash_join;
+mod limit;
+mod nested_loop;
+mod project;
+mod project_set;
+mod prune;
+mod recursive;
+mod scan;
+mod set_operation;
+mod sort;
+mod table_function;
+mod top_n;
+mod values;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use weir_sql::plan::{JoinKind, Plan};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::context::QueryContext;
+use crate::exec::expression::constant_of;
+use crate::exec::operator::Node;
+
+pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
+pub(crate) use prune::hints;
+pub(crate) use scan::{Reader, conjuncts, note_pruning, storage_error, stored};
+
+/// LIMITs up to this many rows over a sort keep only as many; larger ones sort all.
+const TOP_N_MAX: usize = 100_000;
+
+/// Plans nested deeper than this are refused rather than overflow the stack.
+const DEPTH_MAX: usize = 400;
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Compiles a plan.
+pub(crate) fn compile(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
+    let depth = DEPTH.get();
+    if depth > DEPTH_MAX {
+        return Err(Error::new(ErrorKind::OutOfMemory, "stack depth limit exceeded")
+            .with_hint("The query is nested too deeply."));
+    }
+    DEPTH.set(depth + 1);
+    let node = compile_one(plan, context);
+    DEPTH.set(depth);
+    node
+}
+
+fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
+    let columns = plan.columns();
+    let input = |plan: &Plan| compile(plan, context);
+    Ok(match plan {
+        Plan::Scan(scan) => return scan::compile(scan, context),
+        Plan::Values { rows, .. } => Node::new(values::Values::new(rows, columns, context)?, columns),
+        Plan::TableFunction { function, name, args, named_args, ordinality, .. } => Node::new(
+            table_function::TableFunction::new(*function, name, args, named_args, *ordinality, columns, context)?,
+            columns,
+        ),
+        Plan::Filter { input: from, predicate } => {
+            Node::new(filter::Filter::new(input(from)?, predicate, context)?, columns)
+        }
+        Plan::Project { input: from, exprs, .. } => {
+            Node::new(project::Project::new(input(from)?, exprs, context)?, columns)
+        }
+        Plan::ProjectSet { input: from, calls, .. } => {
+            Node::new(project_set::ProjectSet::new(input(from)?, calls, columns, context)?, columns)
+        }
+        Plan::Aggregate { input: from, keys, aggregates, .. } => {
+            Node::new(aggregate::Aggregate::new(input(from)?, keys, aggregates, context)?, columns)
+        }
+        Plan::Sort { input: from, keys } => Node::new(sort::Sort::new(input(from)?, keys, context)?, columns),
+        Plan::Limit { input: from, limit, offset } => {
+            let limit = rows(constant_of(limit.as_ref(), context)?, "LIMIT")?;
+            let offset = rows(constant_of(offset.as_ref(), context)?, "OFFSET")?;
+            return limited(from, limit, offset.unwrap_or(0), context);
+        }
+        Plan::Distinct { input: from, on } => {
+            Node::new(distinct::Distinct::new(input(from)?, on.as_deref(), context)?, columns)
+        }
+        Plan::Join { kind, left, right, on, filter, lateral, .. } => {
+            let from = input(left)?;
+            if *lateral {
+                let join = nested_loop::Lateral::new(*kind, from, right, on, filter.as_ref(), context)?;
+                return Ok(Node::new(join, columns));
+            }
+            let with = input(right)?;
+            if on.is_empty() && *kind == JoinKind::Inner {
+                Node::new(nested_loop::NestedLoop::new(from, with, filter.as_ref(), context)?, columns)
+            } else {
+                Node::new(hash_join::HashJoin::new(*kind, from, with, on, filter.as_ref(), context)?, columns)
+            }
+        }
+        Plan::SetOperation { kind, all, left, right, .. } => {
+            Node::new(set_operation::SetOperation::new(*kind, *all, input(left)?, input(right)?)?, columns)
+        }
+        Plan::Recursive { id, base, step, all, .. } => {
+            Node::new(recursive::Recursive::new(*id, base, step, *all, context)?, columns)
+        }
+        Plan::WorkingTable { id, .. } => Node::new(recursive::WorkingTable::new(*id), columns),
+    })
+}
+
+/// LIMIT over a sort keeps only the rows it needs; a projection between the two stays above.
+fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<QueryContext>) -> Result<Node> {
+    let top = limit.and_then(|n| n.checked_add(offset)).filter(|n| *n <= TOP_N_MAX);
+    if let (Some(top), Some(limit)) = (top, limit) {
+        match plan {
+            Plan::Sort { input, keys } => {
+                let node = top_n::TopN::new(compile(input, context)?, keys, top, context)?;
+                let node = Node::new(node, plan.columns());
+                return Ok(Node::new(limit::Limit::new(node, Some(limit), offset), plan.columns()));
+            }
+            Plan::Project { input, exprs, columns } if matches!(**input, Plan::Sort { .. }) => {
+                let node = limited(input, Some(limit), offset, context)?;
+                return Ok(Node::new(project::Project::new(node, exprs, context)?, columns));
+            }
+            _ => {}
+        }
+    }
+    Ok(Node::new(limit::Limit::new(compile(plan, context)?, limit, offset), plan.columns()))
+}
+
+/// A number of rows.
+fn rows(value: Option<i64>, what: &str) -> Result<Option<usize>> {
+    value
+        .map(|n| {
+            usize::try_from(n)
+                .map_err(|_| Error::new(ErrorKind::InvalidParameter, format!("{what} must not be negative")))
+        })
+        .transpose()
+}

@@ -1,0 +1,246 @@
+//! Scans: a table's granules, a computed relation's batches, a view's states.
+//!
+//! A granule is a morsel. Its filter columns are read first; the other columns are read only if rows passed, and only at those rows (late
+//! materialisation). What storage can prune by is handed to it before (see `prune`).
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, NullArray, RecordBatch};
+use arrow::compute::filter;
+use weir_sql::Type;
+use weir_sql::plan::{self, Expr, ExprKind};
+use weir_storage::{Prune, Snapshot, TableId};
+
+use super::prune;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::batch::Batch;
+use crate::exec::context::{QueryContext, RelationRows};
+use crate::exec::explain;
+use crate::exec::expression::{Expression, select_all};
+use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::partial;
+use crate::exec::pipeline::{Emit, Numbered, Source};
+
+/// Compiles a scan.
+pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<Node> {
+    let relation = &scan.relation;
+    let rows = context.relations.rows(relation)?;
+    let (filters, stored) = match rows {
+        RelationRows::View { snapshot, table, view } => {
+            return partial::compile_view(scan, &snapshot, table, &view, context);
+        }
+        RelationRows::States { snapshot, table, view, filters } => {
+            return partial::compile_states(scan, snapshot, table, &view, filters, context);
+        }
+        RelationRows::Stored { snapshot, table, filters } => {
+            (filters.into_iter().chain(scan.filters.iter().cloned()).collect(), Rows::Stored(snapshot, table))
+        }
+        RelationRows::Batches(batches) => (scan.filters.clone(), Rows::Batches(Arc::new(batches))),
+    };
+    let filters: Vec<Expr> = conjuncts(filters);
+    let types: Vec<Type> = relation.columns.iter().map(|c| c.ty.clone()).collect();
+    let mut hints = Vec::new();
+    if let Rows::Stored(..) = stored {
+        filters.iter().for_each(|f| prune::hints(f, &types, context, &mut hints));
+    }
+    let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
+    let text = filters.iter().map(|f| explain::expression(f, &names)).collect::<Vec<_>>().join(" AND ");
+    let name = match relation.schema.as_str() {
+        "public" | "pg_catalog" => relation.name.clone(),
+        schema => format!("{schema}.{}", relation.name),
+    };
+    let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), context)?;
+    let scan_node = Scan { name, rows: stored, hints, reader: Arc::new(reader), text };
+    Ok(Node::new(scan_node, &scan.columns))
+}
+
+/// The parts of ANDs.
+pub(crate) fn conjuncts(filters: Vec<Expr>) -> Vec<Expr> {
+    let mut list = Vec::new();
+    for filter in filters {
+        match filter.kind {
+            ExprKind::And(parts) => list.extend(conjuncts(parts)),
+            _ => list.push(filter),
+        }
+    }
+    list
+}
+
+enum Rows {
+    Stored(Snapshot, TableId),
+    Batches(Arc<Vec<RecordBatch>>),
+}
+
+struct Scan {
+    name: String,
+    rows: Rows,
+    hints: Vec<Prune>,
+    reader: Arc<Reader>,
+    text: String,
+}
+
+/// Filters and projects granules.
+pub(crate) struct Reader {
+    filters: Vec<Expression>,
+    /// Columns that filters read, sorted.
+    filtered: Vec<usize>,
+    projection: Vec<usize>,
+    /// Columns that are put out but not filtered by, in the order of the projection, each once.
+    rest: Vec<usize>,
+    width: usize,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        filters: &[Expr],
+        projection: &[usize],
+        width: usize,
+        context: &Arc<QueryContext>,
+    ) -> Result<Reader> {
+        let filters = Expression::list(filters, context)?;
+        let mut filtered: Vec<usize> = filters.iter().flat_map(|f| f.columns.iter().copied()).collect();
+        filtered.sort_unstable();
+        filtered.dedup();
+        let mut rest: Vec<usize> = projection.iter().copied().filter(|c| !filtered.contains(c)).collect();
+        rest.sort_unstable();
+        rest.dedup();
+        Ok(Reader { filters, filtered, projection: projection.to_vec(), rest, width })
+    }
+
+    pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
+        self.filters.iter().for_each(|f| f.prepare(context));
+    }
+
+    /// One granule's rows. `read` gives columns, of all rows or of some.
+    pub(crate) fn granule(
+        &self,
+        rows: usize,
+        read: impl Fn(&[usize], Option<&[u32]>) -> Result<Vec<ArrayRef>>,
+        context: &Arc<QueryContext>,
+        emit: Emit<'_>,
+    ) -> Result<()> {
+        let mut columns: Vec<Option<ArrayRef>> = vec![None; self.width];
+        let mut keep: Option<BooleanArray> = None;
+        if !self.filters.is_empty() {
+            for (&column, array) in self.filtered.iter().zip(read(&self.filtered, None)?) {
+                columns[column] = Some(array);
+            }
+            let nothing: ArrayRef = Arc::new(NullArray::new(rows));
+            let batch =
+                Batch::new(columns.iter().map(|c| c.clone().unwrap_or_else(|| nothing.clone())).collect(), rows);
+            keep = select_all(&self.filters, &batch, context)?;
+        }
+        let passed = keep.as_ref().map_or(rows, BooleanArray::true_count);
+        if passed == 0 {
+            return Ok(());
+        }
+        let keep = keep.filter(|_| passed < rows);
+        let selection: Option<Vec<u32>> = keep.as_ref().map(|k| k.values().set_indices_u32().collect());
+        if !self.rest.is_empty() {
+            for (&column, array) in self.rest.iter().zip(read(&self.rest, selection.as_deref())?) {
+                columns[column] = Some(array);
+            }
+        }
+        let mut out = Vec::with_capacity(self.projection.len());
+        for column in &self.projection {
+            let Some(array) = &columns[*column] else { return Err(Error::internal("a column was not read")) };
+            out.push(match &keep {
+                Some(keep) if array.len() == rows && self.filtered.contains(column) => filter(array, keep)?,
+                _ => array.clone(),
+            });
+        }
+        emit(Batch::new(out, passed))
+    }
+}
+
+impl Operator for Scan {
+    fn describe(&self) -> Description {
+        let description = Description::new(format!("Seq Scan on {}", self.name));
+        if self.text.is_empty() { description } else { description.with("Filter", self.text.clone()) }
+    }
+
+    fn children(&self) -> Vec<&Node> {
+        Vec::new()
+    }
+
+    fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
+        self.reader.prepare(context);
+        let (reader, own) = (self.reader.clone(), context.clone());
+        match &self.rows {
+            Rows::Stored(snapshot, table) => {
+                let scan = snapshot.scan(*table, &self.hints).map_err(storage_error)?;
+                note_pruning(&scan, metrics);
+                Ok(stored(scan, reader, own))
+            }
+            Rows::Batches(batches) => {
+                // Given batches may be of any size: morsels are slices of them.
+                let size = context.batch_rows.max(1);
+                let batches = batches.clone();
+                let mut morsels = Vec::new();
+                for (i, batch) in batches.iter().enumerate() {
+                    morsels.extend((0..batch.num_rows()).step_by(size).map(|start| (i, start)));
+                }
+                Ok(Arc::new(Numbered::new(morsels.len(), move |m, emit| {
+                    let (i, start) = morsels[m];
+                    let rows = size.min(batches[i].num_rows() - start);
+                    let read = |columns: &[usize], selection: Option<&[u32]>| {
+                        let column = |&c: &usize| {
+                            let array = batches[i].column(c).slice(start, rows);
+                            match selection {
+                                None => Ok(array),
+                                Some(rows) => {
+                                    let rows = arrow::array::UInt32Array::from(rows.to_vec());
+                                    Ok(arrow::compute::take(&array, &rows, None)?)
+                                }
+                            }
+                        };
+                        columns.iter().map(column).collect()
+                    };
+                    reader.granule(rows, read, &own, emit)
+                })))
+            }
+        }
+    }
+
+    fn estimate(&self) -> f64 {
+        let rows = match &self.rows {
+            Rows::Stored(snapshot, table) => snapshot.table(*table).map_or(0, |t| t.rows()) as f64,
+            Rows::Batches(batches) => batches.iter().map(RecordBatch::num_rows).sum::<usize>() as f64,
+        };
+        rows / 3_f64.powi(self.reader.filters.len().min(3) as i32)
+    }
+}
+
+/// A stored table's granules.
+pub(crate) fn stored(scan: weir_storage::Scan, reader: Arc<Reader>, context: Arc<QueryContext>) -> Arc<dyn Source> {
+    Arc::new(Numbered::new(scan.len(), move |i, emit| {
+        let read = |columns: &[usize], selection: Option<&[u32]>| {
+            Ok(scan.read(i, columns, selection).map_err(storage_error)?.columns().to_vec())
+        };
+        reader.granule(scan.rows(i), read, &context, emit)
+    }))
+}
+
+/// What EXPLAIN ANALYZE says of pruning.
+pub(crate) fn note_pruning(scan: &weir_storage::Scan, metrics: &Metrics) {
+    let stats = scan.stats();
+    metrics.note("Granules Read", scan.len().to_string());
+    metrics.note("Granules Total", stats.granules_total.to_string());
+    metrics.note("Granules Pruned by Key", stats.granules_pruned_by_key.to_string());
+    metrics.note("Granules Pruned by Zone", stats.granules_pruned_by_zone.to_string());
+    metrics.note("Parts Pruned", format!("{} of {}", stats.parts_pruned, stats.parts_total));
+}
+
+/// Storage's error as the engine's.
+pub(crate) fn storage_error(e: weir_storage::Error) -> Error {
+    use weir_storage::Error as E;
+    let kind = match &e {
+        E::Corrupt { .. } => ErrorKind::DataCorrupted,
+        E::Full { .. } => ErrorKind::DiskFull,
+        E::Io { .. } => ErrorKind::Io,
+        E::Locked { .. } => ErrorKind::Locked,
+        E::Closed => ErrorKind::Shutdown,
+        _ => ErrorKind::Internal,
+    };
+    Error::new(kind, e.to_string())
+}

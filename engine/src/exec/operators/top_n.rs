@@ -1,0 +1,141 @@
+//! ORDER BY … LIMIT n: every thread keeps its n best rows, and what cannot be among them is dropped by one comparison of bytes.
+
+use std::sync::Arc;
+
+use arrow::array::UInt32Array;
+use weir_sql::plan::SortKey;
+
+use super::limit::Held;
+use super::sort::{SortKeys, gather};
+use crate::error::Result;
+use crate::exec::batch::Batch;
+use crate::exec::context::QueryContext;
+use crate::exec::explain;
+use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::pipeline::{Source, drain};
+
+pub(crate) struct TopN {
+    input: Node,
+    keys: Arc<SortKeys>,
+    rows: usize,
+    text: String,
+}
+
+impl TopN {
+    pub(crate) fn new(input: Node, keys: &[SortKey], rows: usize, context: &Arc<QueryContext>) -> Result<TopN> {
+        let text = explain::sort_keys(keys, &explain::names(&input.columns));
+        Ok(TopN { input, keys: Arc::new(SortKeys::new(keys, context)?), rows, text })
+    }
+}
+
+/// A row that may be among the best.
+struct Candidate {
+    key: Box<[u8]>,
+    at: u64,
+    batch: usize,
+    row: usize,
+}
+
+#[derive(Default)]
+struct Best {
+    candidates: Vec<Candidate>,
+    batches: Vec<Batch>,
+    /// The key of the n-th best so far: no later row with this key or a greater one is wanted.
+    bound: Option<Box<[u8]>>,
+    bytes: usize,
+}
+
+impl Best {
+    fn add(&mut self, n: usize, at: u64, batch: &Batch, keys: &arrow::row::Rows, columns: usize) -> Result<()> {
+        let mut wanted = Vec::new();
+        for row in 0..batch.rows {
+            let key = keys.row(row);
+            let key: &[u8] = key.as_ref();
+            if self.bound.as_deref().is_some_and(|bound| key >= bound) {
+                continue;
+            }
+            self.candidates.push(Candidate {
+                key: key.into(),
+                at: at + row as u64,
+                batch: self.batches.len(),
+                row: wanted.len(),
+            });
+            self.bytes += key.len() + size_of::<Candidate>();
+            wanted.push(row as u32);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let kept = if wanted.len() == batch.rows { batch.clone() } else { batch.take(&UInt32Array::from(wanted))? };
+        self.bytes += kept.bytes();
+        self.batches.push(kept);
+        if self.candidates.len() > 2 * n + 4096 {
+            self.trim(n, columns)?;
+        }
+        Ok(())
+    }
+
+    /// Drops all but the n best.
+    fn trim(&mut self, n: usize, columns: usize) -> Result<()> {
+        if self.candidates.len() <= n {
+            return Ok(());
+        }
+        self.candidates.select_nth_unstable_by(n - 1, |a, b| a.key.cmp(&b.key).then(a.at.cmp(&b.at)));
+        self.candidates.truncate(n);
+        self.bound = Some(self.candidates[n - 1].key.clone());
+        let batch = gather(&self.batches, columns, self.candidates.iter().map(|c| (c.batch, c.row)))?;
+        self.candidates.iter_mut().enumerate().for_each(|(row, c)| (c.batch, c.row) = (0, row));
+        self.bytes =
+            batch.bytes() + self.candidates.iter().map(|c| c.key.len() + size_of::<Candidate>()).sum::<usize>();
+        self.batches = vec![batch];
+        Ok(())
+    }
+}
+
+impl Operator for TopN {
+    fn describe(&self) -> Description {
+        Description::new("Sort").with("Sort Key", self.text.clone()).with("Sort Method", format!("top-{}", self.rows))
+    }
+
+    fn children(&self) -> Vec<&Node> {
+        vec![&self.input]
+    }
+
+    fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
+        if self.rows == 0 {
+            return Ok(Arc::new(Held::new(Vec::new(), Vec::new())));
+        }
+        self.keys.prepare(context);
+        let input = self.input.open(context)?;
+        let columns = self.input.columns.len();
+        let locals = drain(
+            context,
+            input.as_ref(),
+            || Ok((Best::default(), context.memory.reservation("Sort"))),
+            |(best, held), at, batch| {
+                let keys = self.keys.encode(&batch, context)?;
+                best.add(self.rows, at, &batch, &keys, columns)?;
+                held.resize(best.bytes)
+            },
+        )?;
+        let (mut batches, mut candidates, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        for (best, reservation) in locals {
+            let offset = batches.len();
+            batches.extend(best.batches);
+            candidates.extend(best.candidates.into_iter().map(|c| Candidate { batch: c.batch + offset, ..c }));
+            metrics.held(&reservation);
+            held.push(reservation);
+        }
+        candidates.sort_unstable_by(|a, b| a.key.cmp(&b.key).then(a.at.cmp(&b.at)));
+        candidates.truncate(self.rows);
+        let chunks = candidates
+            .chunks(context.batch_rows.max(1))
+            .map(|run| gather(&batches, columns, run.iter().map(|c| (c.batch, c.row))))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(Held::new(chunks, held)))
+    }
+
+    fn estimate(&self) -> f64 {
+        self.input.operator.estimate().min(self.rows as f64)
+    }
+}
