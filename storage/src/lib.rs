@@ -14,9 +14,11 @@ mod committer;
 mod def;
 mod encoding;
 mod error;
+mod flush;
 mod frame;
 mod head;
 mod io;
+mod key;
 mod log;
 mod map;
 mod part;
@@ -26,6 +28,7 @@ mod recovery;
 mod scan;
 mod schema;
 mod snapshot;
+mod sort;
 mod state;
 mod store;
 
@@ -35,7 +38,7 @@ pub use def::{
 pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use io::{DiskIo, Io, IoFile, LockError};
-pub use part::{NewPart, Part};
+pub use part::{ColumnInfo, NewPart, Part};
 pub use prune::{Prune, PruneOp};
 pub use scan::{Scan, ScanStats, Zone};
 pub use snapshot::Snapshot;

@@ -5,25 +5,29 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::def::{PartId, TableDef};
 use crate::error::{Error, Result};
-use crate::prune::Prune;
+use crate::part::Part;
+use crate::prune::{Prune, prune};
 use crate::state::TableState;
 
 /// The granules that survive pruning.
 #[derive(Debug, Clone)]
 pub struct Scan {
     def: Arc<TableDef>,
+    parts: Arc<Vec<Arc<Part>>>,
     granules: Vec<Granule>,
     stats: ScanStats,
 }
 
 #[derive(Debug, Clone)]
 enum Granule {
+    /// A granule of a part, both by number.
+    Part { part: u32, granule: u32, rows: u32 },
     /// Pieces of head batches.
     Head(Vec<RecordBatch>),
 }
@@ -46,17 +50,33 @@ pub struct ScanStats {
 /// What is known of one column of a granule without reading it.
 #[derive(Debug, Clone)]
 pub struct Zone {
-    /// The least value: one row.
+    /// The least value: one row; NULL when the granule has no values.
     pub min: ArrayRef,
-    /// The greatest value: one row.
+    /// The greatest value: one row; NULL when the granule has no values.
     pub max: ArrayRef,
     /// How many rows are NULL.
     pub null_count: usize,
 }
 
 impl Scan {
-    pub(crate) fn new(table: &TableState, _prune: &[Prune], granule_rows: usize) -> Result<Scan> {
+    pub(crate) fn new(table: &TableState, prunes: &[Prune], granule_rows: usize) -> Result<Scan> {
         let mut granules = Vec::new();
+        let mut stats = ScanStats::default();
+        for (number, part) in table.parts.iter().enumerate() {
+            let pruned = prune(part, prunes)?;
+            let rows = part.granules()?;
+            stats.parts_total += 1;
+            stats.parts_pruned += usize::from(pruned.granules.is_empty());
+            stats.granules_total += rows.len();
+            stats.granules_pruned_by_key += pruned.by_key;
+            stats.granules_pruned_by_zone += pruned.by_zone;
+            let part = number as u32;
+            granules.extend(pruned.granules.iter().map(|&granule| Granule::Part {
+                part,
+                granule,
+                rows: rows[granule as usize],
+            }));
+        }
         for (_, runs) in table.head.partitions.iter() {
             let (mut batches, mut rows) = (Vec::new(), 0);
             for run in runs.iter() {
@@ -76,7 +96,7 @@ impl Scan {
                 granules.push(Granule::Head(batches));
             }
         }
-        Ok(Scan { def: table.def().clone(), granules, stats: ScanStats::default() })
+        Ok(Scan { def: table.def().clone(), parts: table.parts.clone(), granules, stats })
     }
 
     /// The table's definition.
@@ -97,6 +117,7 @@ impl Scan {
     /// The number of rows of granule `i`.
     pub fn rows(&self, i: usize) -> usize {
         match &self.granules[i] {
+            Granule::Part { rows, .. } => *rows as usize,
             Granule::Head(batches) => batches.iter().map(RecordBatch::num_rows).sum(),
         }
     }
@@ -109,15 +130,26 @@ impl Scan {
     /// The part that granule `i` is in; `None` when it is in the head.
     pub fn part(&self, i: usize) -> Option<PartId> {
         match &self.granules[i] {
+            Granule::Part { part, .. } => Some(self.parts[*part as usize].id()),
             Granule::Head(_) => None,
         }
     }
 
-    /// What is known of a column of granule `i`; `None` when nothing is.
-    pub fn zone(&self, i: usize, _column: usize) -> Option<Zone> {
-        match &self.granules[i] {
-            Granule::Head(_) => None,
-        }
+    /// What is known of a column of granule `i`; `None` when nothing is, as in the head.
+    pub fn zone(&self, i: usize, column: usize) -> Option<Zone> {
+        let Granule::Part { part, granule, .. } = self.granules[i] else { return None };
+        let (index, granule) = (self.parts[part as usize].index(column).ok()?, granule as usize);
+        let (min, max) = index.zones.as_ref()?;
+        // A zone without values is known only when there are none.
+        let null_count = index.nulls[granule] as usize;
+        let known = min.is_valid(granule) || null_count == self.rows(i);
+        known.then(|| Zone { min: min.slice(granule, 1), max: max.slice(granule, 1), null_count })
+    }
+
+    /// How many rows of granule `i` are NULL in a column; `None` in the head.
+    pub fn null_count(&self, i: usize, column: usize) -> Option<usize> {
+        let Granule::Part { part, granule, .. } = self.granules[i] else { return None };
+        Some(self.parts[part as usize].index(column).ok()?.nulls[granule as usize] as usize)
     }
 
     /// Reads columns of granule `i`, all rows or the selected ones (sorted row numbers within the granule).
@@ -125,6 +157,13 @@ impl Scan {
         let schema = project(&self.def.schema, columns)?;
         let rows = selection.map_or(self.rows(i), <[u32]>::len);
         let arrays = match &self.granules[i] {
+            Granule::Part { part, granule, .. } => {
+                let part = &self.parts[*part as usize];
+                columns
+                    .iter()
+                    .map(|&column| part.read(*granule as usize, column, selection))
+                    .collect::<Result<Vec<_>>>()?
+            }
             Granule::Head(batches) => read_head(batches, &schema, columns, selection)?,
         };
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

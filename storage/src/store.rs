@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use arrow::array::RecordBatch;
 use crossbeam_channel::{Sender, bounded, unbounded};
 use parking_lot::{Mutex, RwLock};
 
 use crate::committer::{Committer, Pending, Request};
-use crate::def::{Commit, Committed, Pressure, StoreOptions};
+use crate::def::{Commit, Committed, PartId, Pressure, StoreOptions, TableDef, TableId};
 use crate::error::{Error, Result};
 use crate::io::LockError;
 use crate::log::Log;
-use crate::part::PartDir;
+use crate::part::{NewPart, PartDir};
 use crate::record;
 use crate::recovery;
 use crate::snapshot::Snapshot;
@@ -33,6 +34,9 @@ pub(crate) struct Shared {
     pub(crate) next_part: AtomicU64,
     newest: RwLock<Arc<State>>,
     log_bytes: AtomicU64,
+    requests: Sender<Request>,
+    /// One flush at a time.
+    pub(crate) flushing: Mutex<()>,
     /// Held until everything else is gone.
     _lock: Box<dyn Send + Sync>,
 }
@@ -52,6 +56,19 @@ impl Shared {
         Snapshot { state, granule_rows: self.options.granule_rows }
     }
 
+    /// Hands operations to the committer and waits for its answer.
+    pub(crate) fn submit(&self, ops: Vec<Op>, expect_catalog: Option<u64>) -> Result<Committed> {
+        let record = record::encode(&ops)?;
+        let (reply, answer) = bounded(1);
+        let pending = Pending { ops, record, expect_catalog, reply };
+        self.requests.send(Request::Commit(pending)).map_err(|_| Error::Closed)?;
+        answer.recv().unwrap_or(Err(Error::Closed))
+    }
+
+    pub(crate) fn new_part_id(&self) -> PartId {
+        PartId(self.next_part.fetch_add(1, Ordering::Relaxed))
+    }
+
     pub(crate) fn set_log_bytes(&self, bytes: u64) {
         self.log_bytes.store(bytes, Ordering::Relaxed);
     }
@@ -59,7 +76,6 @@ impl Shared {
 
 struct Inner {
     shared: Arc<Shared>,
-    requests: Sender<Request>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -88,6 +104,7 @@ impl Store {
                 Log::create(io.clone(), dir, recovered.checkpoint.unwrap_or(1))?
             }
         };
+        let (requests, receiver) = unbounded();
         let shared = Arc::new(Shared {
             dir: dir.to_path_buf(),
             parts: PartDir::new(io, dir),
@@ -95,12 +112,13 @@ impl Store {
             next_part: AtomicU64::new(recovered.next_part),
             newest: RwLock::new(Arc::new(recovered.state)),
             log_bytes: AtomicU64::new(recovered.log_bytes),
+            requests,
+            flushing: Mutex::new(()),
             _lock: lock,
         });
-        let (requests, receiver) = unbounded();
         let committer = Committer { shared: shared.clone(), log, requests: receiver };
         let committer = spawn("weir-commit", move || committer.run())?;
-        Ok(Store { inner: Arc::new(Inner { shared, requests, committer: Mutex::new(Some(committer)) }) })
+        Ok(Store { inner: Arc::new(Inner { shared, committer: Mutex::new(Some(committer)) }) })
     }
 
     /// The newest version.
@@ -113,7 +131,24 @@ impl Store {
     /// when the changes are fsynced (unless all their tables opted out) and visible.
     pub fn commit(&self, commit: Commit) -> Result<Committed> {
         let ops: Vec<Op> = commit.changes.into_iter().map(Op::Change).collect();
-        self.inner.submit(ops, commit.expect_catalog)
+        self.inner.shared.submit(ops, commit.expect_catalog)
+    }
+
+    /// Sorts, encodes, writes and fsyncs rows as parts of a partition, in as many threads as the options allow. A later commit
+    /// names them by [`crate::Change::AddParts`]; parts that no commit names are removed.
+    pub fn write_parts(
+        &self,
+        table: TableId,
+        def: &TableDef,
+        partition: &str,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Vec<NewPart>> {
+        self.inner.shared.write_parts(table, def, partition, rows)
+    }
+
+    /// Moves the rows of one head, or of all, to parts now.
+    pub fn flush(&self, table: Option<TableId>) -> Result<()> {
+        self.inner.shared.flush(table)
     }
 
     /// How full the heads are.
@@ -130,17 +165,9 @@ impl Store {
 }
 
 impl Inner {
-    fn submit(&self, ops: Vec<Op>, expect_catalog: Option<u64>) -> Result<Committed> {
-        let record = record::encode(&ops)?;
-        let (reply, answer) = bounded(1);
-        let pending = Pending { ops, record, expect_catalog, reply };
-        self.requests.send(Request::Commit(pending)).map_err(|_| Error::Closed)?;
-        answer.recv().unwrap_or(Err(Error::Closed))
-    }
-
     fn stop(&self) {
         let Some(committer) = self.committer.lock().take() else { return };
-        let _ = self.requests.send(Request::Stop);
+        let _ = self.shared.requests.send(Request::Stop);
         if committer.join().is_err() {
             tracing::error!("the committer panicked");
         }

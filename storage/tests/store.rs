@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use weir_storage::{Change, Commit, Error, Snapshot, Store, StoreOptions, TableDef, TableId};
+use weir_storage::{Change, Commit, Error, Prune, PruneOp, Snapshot, Store, StoreOptions, TableDef, TableId};
 
 const T: TableId = TableId(16384);
 
@@ -127,4 +127,94 @@ fn many_threads_commit_at_once_and_every_version_is_exact() {
     drop(store);
     let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
     assert_eq!(ids(&store.snapshot()), expected);
+}
+
+fn options() -> StoreOptions {
+    StoreOptions { granule_rows: 100, ..StoreOptions::default() }
+}
+
+fn eq(column: usize, values: ArrayRef) -> Prune {
+    Prune { column, op: if values.len() == 1 { PruneOp::Eq } else { PruneOp::In }, values }
+}
+
+#[test]
+fn a_flush_makes_sorted_parts_that_show_the_same_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.commit(create()).unwrap();
+    store.commit(append((0..950).rev())).unwrap();
+    let before = store.snapshot();
+    store.flush(None).unwrap();
+    store.commit(append(950..1000)).unwrap();
+    let after = store.snapshot();
+    let table = after.table(T).unwrap();
+    assert_eq!((table.parts().len(), table.head_rows(), table.rows()), (1, 50, 1000));
+    assert_eq!(ids(&before), (0..950).collect::<Vec<_>>());
+    assert_eq!(ids(&after), (0..1000).collect::<Vec<_>>());
+    let scan = after.scan(T, &[]).unwrap();
+    assert_eq!(scan.len(), 11);
+    assert_eq!(scan.read(3, &[0, 1], None).unwrap(), rows(300..400));
+    assert_eq!(scan.read(3, &[0, 1], Some(&[5, 7, 99])).unwrap(), rows([305, 307, 399].into_iter()));
+    let zone = scan.zone(3, 0).unwrap();
+    assert_eq!((zone.min.as_primitive::<Int64Type>().value(0), zone.null_count), (300, 0));
+    assert_eq!(zone.max.as_primitive::<Int64Type>().value(0), 399);
+    assert_eq!(scan.null_count(3, 1), Some(15));
+    drop((store, before, after, scan, table));
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert_eq!(ids(&store.snapshot()), (0..1000).collect::<Vec<_>>());
+}
+
+#[test]
+fn granules_are_pruned_by_key_and_by_zone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.commit(create()).unwrap();
+    store.commit(append(0..1000)).unwrap();
+    store.flush(Some(T)).unwrap();
+    let snapshot = store.snapshot();
+    let number = |n: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![n])) };
+    let range = |op, n| Prune { column: 0, op, values: number(n) };
+    let count = |prunes: &[Prune]| {
+        let scan = snapshot.scan(T, prunes).unwrap();
+        let stats = scan.stats();
+        assert_eq!(stats.granules_total - stats.granules_pruned_by_key - stats.granules_pruned_by_zone, scan.len());
+        (scan.len(), stats.granules_pruned_by_key, stats.granules_pruned_by_zone)
+    };
+    assert_eq!(count(&[eq(0, number(250))]), (1, 9, 0));
+    assert_eq!(count(&[eq(0, number(200))]), (1, 8, 1));
+    assert_eq!(count(&[eq(0, number(5000))]), (0, 9, 1));
+    assert_eq!(count(&[range(PruneOp::Lt, 200)]), (2, 7, 1));
+    assert_eq!(count(&[range(PruneOp::Le, 200)]), (3, 7, 0));
+    assert_eq!(count(&[range(PruneOp::Ge, 900), range(PruneOp::Lt, 950)]), (1, 8, 1));
+    assert_eq!(count(&[range(PruneOp::Gt, 999)]), (0, 9, 1));
+    assert_eq!(count(&[eq(0, Arc::new(Int64Array::from(vec![150, 850])))]), (2, 2, 6));
+    let name = |s: &str| -> ArrayRef { Arc::new(StringViewArray::from(vec![s])) };
+    assert_eq!(count(&[eq(1, name("nothing like it"))]).0, 0);
+    assert_eq!(count(&[Prune { column: 1, op: PruneOp::IsNull, values: name("") }]).0, 10);
+    assert_eq!(count(&[Prune { column: 0, op: PruneOp::IsNull, values: number(0) }]).0, 0);
+    // Another type prunes nothing.
+    assert_eq!(count(&[eq(0, name("250"))]).0, 10);
+}
+
+#[test]
+fn bulk_parts_are_named_by_a_commit_or_vanish() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.commit(create()).unwrap();
+    let def = store.snapshot().table(T).unwrap().def().clone();
+    let files = || std::fs::read_dir(dir.path().join("parts")).unwrap().count();
+    let parts = store.write_parts(T, &def, "p", vec![rows(50..100), rows(0..50)]).unwrap();
+    assert_eq!((parts.len(), parts[0].rows(), parts[0].partition(), files()), (1, 100, "p", 1));
+    drop(parts);
+    assert_eq!(files(), 0);
+    let parts = store.write_parts(T, &def, "p", vec![rows(0..250)]).unwrap();
+    let id = parts[0].id();
+    let old = store.commit(vec![Change::AddParts { table: T, parts }].into()).unwrap().snapshot;
+    store.commit(vec![Change::DropParts { table: T, parts: vec![id] }].into()).unwrap();
+    assert_eq!(ids(&store.snapshot()), []);
+    assert_eq!((ids(&old).len(), files()), (250, 1), "the snapshot holds the file");
+    drop(old);
+    assert_eq!(files(), 0);
+    let gone = store.commit(vec![Change::DropParts { table: T, parts: vec![id] }].into());
+    assert!(matches!(gone, Err(Error::PartsChanged { table: 16384 })));
 }

@@ -1,1 +1,267 @@
-//! One suite for every encoding.
+//! One suite for every encoding: every type, every pattern of values and NULLs, every effort; read whole and by rows, with
+//! every bit flipped and every byte cut off.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringViewArray,
+    StructArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    make_array,
+};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
+use proptest::prelude::*;
+
+use super::{Effort, Encoder, Encoding, decode};
+
+/// Numbers with a shape that some encoding likes.
+fn shapes(rows: usize) -> Vec<(&'static str, Vec<i128>)> {
+    let random = |i: usize| (i as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) as i128;
+    let make = |f: &dyn Fn(usize) -> i128| (0..rows).map(f).collect::<Vec<_>>();
+    vec![
+        ("same", make(&|_| 42)),
+        ("small", make(&|i| random(i).rem_euclid(200) - 100)),
+        ("rising", make(&|i| 1_700_000_000_000_000 + i as i128 * 1_000 + random(i).rem_euclid(7))),
+        ("few", make(&|i| random(i).rem_euclid(5) * 1_000_000_007)),
+        ("random", make(&random)),
+        ("extremes", make(&|i| if i % 2 == 0 { i128::MAX } else { i128::MIN })),
+    ]
+}
+
+fn nulls(rows: usize, pattern: usize) -> Option<NullBuffer> {
+    let valid: Vec<bool> = match pattern {
+        0 => return None,
+        1 => (0..rows).map(|i| i % 3 != 0).collect(),
+        2 => (0..rows).map(|i| i + 1 == rows).collect(),
+        3 => (0..rows).map(|i| i == 0).collect(),
+        _ => vec![false; rows],
+    };
+    Some(valid.into())
+}
+
+/// Every type, made from these numbers.
+fn arrays(values: &[i128], nulls: Option<NullBuffer>) -> Vec<ArrayRef> {
+    macro_rules! number {
+        ($array:ident, $ty:ty) => {
+            Arc::new($array::new(values.iter().map(|&v| v as $ty).collect::<Vec<_>>().into(), nulls.clone()))
+                as ArrayRef
+        };
+    }
+    let text: Vec<String> = values
+        .iter()
+        .map(|v| match v.rem_euclid(4) {
+            0 => String::new(),
+            1 => format!("{v}"),
+            2 => format!("ünïcödé {}", v.rem_euclid(1000)),
+            _ => format!("a rather long text, whose number is {v}, and it goes on"),
+        })
+        .collect();
+    let masked = |values: &[String]| -> Vec<Option<String>> {
+        let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        values.iter().enumerate().map(|(row, value)| valid(row).then(|| value.clone())).collect()
+    };
+    let strings: ArrayRef = Arc::new(StringViewArray::from_iter(masked(&text)));
+    let bytes: ArrayRef =
+        Arc::new(BinaryViewArray::from_iter(masked(&text).into_iter().map(|text| text.map(|t| t.into_bytes()))));
+    let fixed: Vec<u8> = values.iter().flat_map(|v| v.to_be_bytes()).collect();
+    let three: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()[..3].to_vec()).collect();
+    let lengths = values.iter().map(|v| v.rem_euclid(4) as usize);
+    let offsets = OffsetBuffer::<i32>::from_lengths(lengths);
+    let children = offsets.last() as usize;
+    let item = |ty: DataType| Arc::new(Field::new("item", ty, true));
+    let child_text: Vec<Option<String>> =
+        (0..children).map(|i| (i % 5 != 0).then(|| text[i % text.len()].clone())).collect();
+    let list: ArrayRef = Arc::new(ListArray::new(
+        item(DataType::Utf8View),
+        offsets.clone(),
+        Arc::new(StringViewArray::from_iter(child_text)),
+        nulls.clone(),
+    ));
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values((0..children as i64).map(|i| i * i)));
+    let inner: ArrayRef = Arc::new(ListArray::new(item(DataType::Int64), offsets, numbers, None));
+    let nested: ArrayRef = Arc::new(ListArray::new(
+        item(inner.data_type().clone()),
+        OffsetBuffer::from_lengths(std::iter::repeat_n(1, values.len())),
+        inner.clone(),
+        nulls.clone(),
+    ));
+    let fields: Vec<Field> = [("a", &strings), ("b", &inner)]
+        .iter()
+        .map(|(name, a)| Field::new(*name, a.data_type().clone(), true))
+        .collect();
+    let record: ArrayRef = Arc::new(StructArray::new(fields.into(), vec![strings.clone(), inner], nulls.clone()));
+    let decimal =
+        Decimal128Array::new(values.iter().map(|&v| v % 10i128.pow(38)).collect::<Vec<_>>().into(), nulls.clone());
+    let interval =
+        values.iter().map(|&v| IntervalMonthDayNano::new(v as i32, (v >> 32) as i32, v as i64)).collect::<Vec<_>>();
+    let thousandths = values.iter().map(|&v| (v % (1 << 40)) as f64 / 1000.0).collect::<Vec<_>>();
+    vec![
+        Arc::new(BooleanArray::new(values.iter().map(|v| v & 1 == 1).collect::<Vec<_>>().into(), nulls.clone())),
+        number!(Int8Array, i8),
+        number!(Int16Array, i16),
+        number!(Int32Array, i32),
+        number!(Int64Array, i64),
+        number!(UInt8Array, u8),
+        number!(UInt16Array, u16),
+        number!(UInt32Array, u32),
+        number!(UInt64Array, u64),
+        number!(Float32Array, f32),
+        number!(Float64Array, f64),
+        Arc::new(Float64Array::new(thousandths.clone().into(), nulls.clone())),
+        Arc::new(Float32Array::new(thousandths.iter().map(|&v| v as f32).collect::<Vec<_>>().into(), nulls.clone())),
+        Arc::new(Float64Array::new(
+            values.iter().map(|&v| f64::from_bits(v as u64)).collect::<Vec<_>>().into(),
+            nulls.clone(),
+        )),
+        Arc::new(decimal.with_precision_and_scale(38, 5).unwrap()),
+        number!(Date32Array, i32),
+        number!(Time64MicrosecondArray, i64),
+        number!(TimestampMicrosecondArray, i64),
+        Arc::new(
+            TimestampMicrosecondArray::new(values.iter().map(|&v| v as i64).collect::<Vec<_>>().into(), nulls.clone())
+                .with_timezone("UTC"),
+        ),
+        Arc::new(IntervalMonthDayNanoArray::new(interval.into(), nulls.clone())),
+        strings,
+        bytes,
+        Arc::new(FixedSizeBinaryArray::new(16, fixed.into(), nulls.clone())),
+        Arc::new(FixedSizeBinaryArray::new(3, three.into(), nulls.clone())),
+        list,
+        nested,
+        record,
+    ]
+}
+
+/// Equal, and floats bit by bit: NaN is what it was.
+fn assert_same(read: &ArrayRef, written: &ArrayRef, what: &str) {
+    assert_eq!(read.data_type(), written.data_type(), "{what}");
+    read.to_data().validate_full().unwrap();
+    let bits = |array: &ArrayRef| -> ArrayRef {
+        let ty = match array.data_type() {
+            DataType::Float32 => DataType::UInt32,
+            DataType::Float64 => DataType::UInt64,
+            _ => return array.clone(),
+        };
+        make_array(array.to_data().into_builder().data_type(ty).build().unwrap())
+    };
+    assert_eq!(&bits(read), &bits(written), "{what}");
+}
+
+fn check(array: &ArrayRef, effort: Effort, what: &str) -> Encoding {
+    let mut encoder = Encoder::with_dictionary(effort);
+    let mut first = Vec::new();
+    // A chunk of other rows before: dictionaries and memories are shared.
+    encoder.encode(&array.slice(array.len() / 3, array.len() / 2), &mut first).unwrap();
+    let mut chunk = Vec::new();
+    let encoding = encoder.encode(array, &mut chunk).unwrap();
+    let dictionary = encoder.dictionary(array.data_type()).unwrap();
+    let chunk = Buffer::from(chunk);
+    let read = |selection: Option<&[u32]>| {
+        decode(array.data_type(), array.len(), &chunk, dictionary.as_ref(), selection).unwrap()
+    };
+    assert_same(&read(None), array, what);
+    let selections: [Vec<u32>; 4] = [
+        vec![],
+        (0..array.len() as u32).collect(),
+        (0..array.len() as u32).step_by(3).collect(),
+        (0..array.len() as u32).skip(array.len() / 2).take(5).collect(),
+    ];
+    for selection in selections {
+        let expected = take(array, &UInt32Array::from(selection.clone()), None).unwrap();
+        assert_same(&read(Some(&selection)), &expected, what);
+    }
+    encoding
+}
+
+#[test]
+fn every_type_shape_and_null_pattern_comes_back() {
+    let mut seen = BTreeSet::new();
+    for rows in [0, 1, 9, 100, 2500] {
+        for (shape, values) in shapes(rows) {
+            for pattern in 0..5 {
+                for array in arrays(&values, nulls(rows, pattern)) {
+                    for effort in [Effort::Log, Effort::Fast, Effort::Dense] {
+                        let what = format!("{} {shape} of {rows}, NULLs {pattern}, {effort:?}", array.data_type());
+                        seen.insert(check(&array, effort, &what));
+                    }
+                }
+            }
+        }
+    }
+    for code in 0..=8 {
+        let encoding = Encoding::from_code(code).unwrap();
+        assert!(seen.contains(&encoding) || encoding == Encoding::Dictionary, "{encoding} was never chosen");
+    }
+}
+
+#[test]
+fn chunks_have_their_own_dictionary_when_the_part_has_none() {
+    for array in arrays(&shapes(2500)[3].1, None) {
+        let mut chunk = Vec::new();
+        let encoding = Encoder::new(Effort::Fast).encode(&array, &mut chunk).unwrap();
+        let read = decode(array.data_type(), array.len(), &chunk.clone().into(), None, None).unwrap();
+        assert_same(&read, &array, "few");
+        if matches!(array.data_type(), DataType::Int64 | DataType::Utf8View | DataType::FixedSizeBinary(16)) {
+            assert_eq!(encoding, Encoding::Dictionary, "{}", array.data_type());
+        }
+    }
+}
+
+#[test]
+fn damaged_chunks_are_errors_or_other_values_but_never_panics() {
+    for (_, values) in shapes(70) {
+        for array in arrays(&values, nulls(70, 1)) {
+            for effort in [Effort::Log, Effort::Fast] {
+                let mut encoder = Encoder::with_dictionary(effort);
+                let mut chunk = Vec::new();
+                encoder.encode(&array, &mut chunk).unwrap();
+                let dictionary = encoder.dictionary(array.data_type()).unwrap();
+                let read = |bytes: &[u8]| {
+                    let read = decode(array.data_type(), 70, &Buffer::from(bytes.to_vec()), dictionary.as_ref(), None);
+                    if let Ok(read) = read {
+                        read.to_data().validate_full().unwrap();
+                    }
+                };
+                for at in 0..chunk.len().min(200) {
+                    read(&chunk[..at]);
+                    for value in [0, 1, 0x7f, 0x80, 0xff, chunk[at] ^ 4] {
+                        let mut bytes = chunk.clone();
+                        bytes[at] = value;
+                        read(&bytes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_integers_come_back(
+        values in prop::collection::vec(prop::option::of(any::<i64>()), 1..300),
+        shift in 0u32..64,
+    ) {
+        let array: ArrayRef = Arc::new(Int64Array::from_iter(values.into_iter().map(|v| v.map(|v| v >> shift))));
+        for effort in [Effort::Log, Effort::Fast] {
+            check(&array, effort, "integers");
+        }
+    }
+
+    #[test]
+    fn random_text_comes_back(values in prop::collection::vec(prop::option::of("\\PC{0,30}"), 1..200)) {
+        let array: ArrayRef = Arc::new(StringViewArray::from_iter(values));
+        for effort in [Effort::Log, Effort::Dense] {
+            check(&array, effort, "text");
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), rows in 0usize..100) {
+        for array in arrays(&[1], None) {
+            let _ = decode(array.data_type(), rows, &Buffer::from(bytes.clone()), None, None);
+        }
+    }
+}

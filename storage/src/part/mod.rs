@@ -4,13 +4,21 @@
 //! opened when its first column is wanted. Snapshots hold parts by reference; a part that no version names any more is marked as
 //! garbage, and its file goes with the last reference.
 
+mod format;
+mod reader;
+mod writer;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::def::{PartId, TableId};
 use crate::io::Io;
+
+pub use reader::ColumnInfo;
+use reader::Open;
+pub(crate) use writer::{PartWriter, Target, write_rows};
 
 /// Where parts are, and by what they are read.
 #[derive(Clone)]
@@ -47,13 +55,14 @@ pub struct Part {
     io: Arc<dyn Io>,
     /// No version names it (any more): the file goes with this.
     garbage: AtomicBool,
+    open: OnceLock<Open>,
 }
 
 impl Part {
     /// A part that a commit names, or one just written (`garbage` until a commit names it).
     pub(crate) fn new(dir: &PartDir, table: TableId, name: PartName, garbage: bool) -> Part {
         let path = dir.path(name.id);
-        Part { name, table, path, io: dir.io.clone(), garbage: AtomicBool::new(garbage) }
+        Part { name, table, path, io: dir.io.clone(), garbage: AtomicBool::new(garbage), open: OnceLock::new() }
     }
 
     /// Its id.

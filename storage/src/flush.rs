@@ -1,0 +1,65 @@
+//! Flush: the rows of a head become parts.
+//!
+//! 1. A commit *seals* the head: its rows so far are what this flush takes.
+//! 2. They are sorted and written as parts, one or more a partition, while commits go on and fill the head anew.
+//! 3. A commit drops the sealed rows and names the parts, at one version. If the table was truncated or dropped meanwhile, that
+//!    commit fails and the parts are garbage.
+//!
+//! A crash in between leaves the rows in the log, sealed or not; the next flush takes them.
+
+use arrow::array::RecordBatch;
+
+use crate::def::{TableDef, TableId};
+use crate::encoding::Effort;
+use crate::error::{Error, Result};
+use crate::part::{NewPart, Target, write_rows};
+use crate::state::{Op, conform};
+use crate::store::Shared;
+
+impl Shared {
+    /// Writes rows as parts that no commit names yet.
+    pub(crate) fn write_parts(
+        &self,
+        table: TableId,
+        def: &TableDef,
+        partition: &str,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Vec<NewPart>> {
+        let rows: Vec<RecordBatch> = rows.iter().map(|batch| conform(def, batch)).collect::<Result<_>>()?;
+        let id = self.new_part_id();
+        let target = Target { dir: &self.parts, id, table, def, partition, effort: Effort::Fast };
+        let part = write_rows(target, &rows, self.options.granule_rows, self.options.threads)?;
+        Ok(part.into_iter().collect())
+    }
+
+    /// Flushes one head, or all.
+    pub(crate) fn flush(&self, table: Option<TableId>) -> Result<()> {
+        let _one = self.flushing.lock();
+        let tables: Vec<TableId> = match table {
+            Some(table) => vec![table],
+            None => self.state().tables.iter().map(|(id, _)| *id).collect(),
+        };
+        for table in tables {
+            match self.flush_table(table) {
+                // It was dropped, or truncated, while we wrote: nothing is left to flush.
+                Err(Error::PartsChanged { .. } | Error::NoTable { .. }) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_table(&self, id: TableId) -> Result<()> {
+        if self.state().tables.get(&id).is_none_or(|table| table.head.rows == 0) {
+            return Ok(());
+        }
+        let sealed = self.submit(vec![Op::Seal { table: id }], None)?;
+        let Some(table) = sealed.snapshot.table(id) else { return Ok(()) };
+        let Some(sealed_at) = table.head.sealed_at else { return Ok(()) };
+        let mut parts = Vec::new();
+        for (partition, rows) in table.head.sealed() {
+            parts.extend(self.write_parts(id, table.def(), partition, rows)?);
+        }
+        self.submit(vec![Op::Flush { table: id, sealed_at, parts }], None).map(drop)
+    }
+}

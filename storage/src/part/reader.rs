@@ -1,0 +1,258 @@
+//! Reading a part: opened when first wanted, mapped, decoded by granule and column.
+//!
+//! The footer is read on opening, a column's index and dictionary when the column is first wanted. Every section's and
+//! chunk's checksum is verified before its first use.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::buffer::Buffer;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Part;
+use super::format::{ColumnIndex, Footer, HEADER, Section, TAIL, nested_array};
+use crate::bytes::Reader;
+use crate::encoding::{self, Encoding};
+use crate::error::{Error, Result};
+
+/// What a part keeps once it has been opened.
+pub(crate) struct Open {
+    pub(crate) file: Buffer,
+    pub(crate) footer: Footer,
+    columns: Vec<OpenColumn>,
+    keys: OnceLock<Vec<ArrayRef>>,
+}
+
+#[derive(Default)]
+struct OpenColumn {
+    index: OnceLock<ColumnIndex>,
+    dictionary: OnceLock<ArrayRef>,
+    /// One bit a granule: its chunk's checksum was verified.
+    verified: Vec<AtomicU64>,
+}
+
+/// How a column is kept in a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnInfo {
+    /// Bytes of its chunks.
+    pub bytes: u64,
+    /// Bytes that its values take uncompressed.
+    pub raw_bytes: u64,
+    /// How many chunks have each encoding.
+    pub encodings: Vec<(Encoding, usize)>,
+    /// How many of its values are NULL.
+    pub nulls: u64,
+}
+
+/// A length with the zeros that bring it to a multiple of 8.
+fn padded(length: u64) -> u64 {
+    length.saturating_add(7) & !7
+}
+
+/// The cell's value, made by `make` if it is not there.
+fn get_or_try<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
+}
+
+impl Part {
+    /// The open file.
+    pub(crate) fn open(&self) -> Result<&Open> {
+        get_or_try(&self.open, || {
+            let corrupt = |detail: String| Error::corrupt(self.path(), 0, detail);
+            let file = self.io.read(self.path()).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => corrupt("the file is missing".into()),
+                _ => Error::io("read", self.path(), error),
+            })?;
+            if file.len() as u64 != self.name.bytes {
+                return Err(corrupt(format!("{} bytes instead of {}", file.len(), self.name.bytes)));
+            }
+            let end = self.name.bytes.saturating_sub(TAIL as u64);
+            let (footer, hash) = Footer::read(&file).map_err(|damage| damage.at(self.path(), end))?;
+            if hash != self.name.footer_hash || footer.rows != self.name.rows || footer.id != self.name.id {
+                return Err(Error::corrupt(self.path(), end, "the footer is another part's"));
+            }
+            let words = footer.granules.len().div_ceil(64);
+            let verified = || (0..words).map(|_| AtomicU64::new(0)).collect();
+            let columns =
+                footer.columns.iter().map(|_| OpenColumn { verified: verified(), ..Default::default() }).collect();
+            Ok(Open { file, footer, columns, keys: OnceLock::new() })
+        })
+    }
+
+    /// Bytes of a section, verified.
+    pub(crate) fn section(&self, section: Section) -> Result<Buffer> {
+        let open = self.open()?;
+        let range = self.range(section.offset, section.length)?;
+        match xxh3_64(&open.file[range.clone()]) == section.hash {
+            true => Ok(open.file.slice_with_length(range.start, section.length as usize)),
+            false => Err(Error::corrupt(self.path(), section.offset, "a section's checksum does not match")),
+        }
+    }
+
+    /// Where a section or chunk lies, its padding included.
+    fn range(&self, offset: u64, length: u64) -> Result<Range<usize>> {
+        let end =
+            offset.checked_add(padded(length)).filter(|&end| end <= self.name.bytes && offset >= HEADER.len() as u64);
+        match end {
+            Some(end) => Ok(offset as usize..end as usize),
+            None => Err(Error::corrupt(self.path(), offset, format!("{length} bytes do not lie in the file"))),
+        }
+    }
+
+    /// A column's index.
+    pub(crate) fn index(&self, column: usize) -> Result<&ColumnIndex> {
+        let open = self.open()?;
+        get_or_try(&open.columns[column].index, || {
+            let section = open.footer.columns[column].index;
+            let ty = open.footer.schema.field(column).data_type();
+            ColumnIndex::read(&self.section(section)?, ty, open.footer.granules.len())
+                .map_err(|damage| damage.at(self.path(), section.offset))
+        })
+    }
+
+    fn dictionary(&self, column: usize) -> Result<Option<&ArrayRef>> {
+        let open = self.open()?;
+        let Some((section, entries)) = open.footer.columns[column].dictionary else { return Ok(None) };
+        get_or_try(&open.columns[column].dictionary, || {
+            let ty = open.footer.schema.field(column).data_type();
+            encoding::decode(ty, entries as usize, &self.section(section)?, None, None)
+                .map_err(|damage| damage.at(self.path(), section.offset))
+        })
+        .map(Some)
+    }
+
+    /// The first values of all granules, by key column.
+    pub(crate) fn keys(&self) -> Result<&[ArrayRef]> {
+        let open = self.open()?;
+        get_or_try(&open.keys, || {
+            let footer = &open.footer;
+            let section = self.section(footer.key)?;
+            let mut reader = Reader::new(&section);
+            let key = |&column: &usize| {
+                nested_array(&mut reader, &section, footer.schema.field(column).data_type(), footer.granules.len())
+                    .map_err(|damage| damage.at(self.path(), footer.key.offset))
+            };
+            footer.sort_key.iter().map(key).collect()
+        })
+        .map(Vec::as_slice)
+    }
+
+    /// How many granules there are.
+    pub(crate) fn granules(&self) -> Result<&[u32]> {
+        Ok(&self.open()?.footer.granules)
+    }
+
+    /// Bytes of a chunk, verified when they are read first.
+    pub(crate) fn chunk(&self, granule: usize, column: usize) -> Result<Buffer> {
+        let open = self.open()?;
+        let index = self.index(column)?;
+        let offset = index.offsets[granule];
+        let length = index.lengths[granule];
+        let range = self.range(offset, length.into())?;
+        let (word, bit) = (&open.columns[column].verified[granule / 64], 1u64 << (granule % 64));
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            if xxh3_64(&open.file[range.clone()]) != index.hashes[granule] {
+                return Err(Error::corrupt(self.path(), offset, "a chunk's checksum does not match"));
+            }
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+        Ok(open.file.slice_with_length(range.start, length as usize))
+    }
+
+    /// Reads one column of a granule, all rows or the selected ones.
+    pub(crate) fn read(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<ArrayRef> {
+        let open = self.open()?;
+        let chunk = self.chunk(granule, column)?;
+        let ty = open.footer.schema.field(column).data_type();
+        let rows = open.footer.granules[granule] as usize;
+        let index = self.index(column)?;
+        // Only chunks that refer to the dictionary need it.
+        let dictionary = match index.encodings[granule] == Encoding::PartDictionary as u8 {
+            true => self.dictionary(column)?,
+            false => None,
+        };
+        encoding::decode(ty, rows, &chunk, dictionary, selection)
+            .map_err(|damage| damage.at(self.path(), index.offsets[granule]))
+    }
+
+    /// How a column is kept.
+    pub fn column(&self, column: usize) -> Result<ColumnInfo> {
+        let open = self.open()?;
+        if column >= open.columns.len() {
+            return Err(Error::invalid(format!("part {} has no column {column}", self.id())));
+        }
+        let index = self.index(column)?;
+        let mut encodings = std::collections::BTreeMap::new();
+        for &code in &index.encodings {
+            let encoding = Encoding::from_code(code).map_err(|damage| damage.at(self.path(), 0))?;
+            *encodings.entry(encoding).or_default() += 1;
+        }
+        let dictionary = open.footer.columns[column].dictionary.map_or(0, |(section, _)| section.length);
+        Ok(ColumnInfo {
+            bytes: dictionary + index.lengths.iter().map(|&length| u64::from(length)).sum::<u64>(),
+            raw_bytes: open.footer.columns[column].raw_bytes,
+            encodings: encodings.into_iter().collect(),
+            nulls: index.nulls.iter().map(|&nulls| u64::from(nulls)).sum(),
+        })
+    }
+
+    /// Verifies every byte of the file: all sections and chunks, and that they lie end to end.
+    pub(crate) fn verify(&self) -> Vec<Error> {
+        let open = match self.open() {
+            Ok(open) => open,
+            Err(error) => return vec![error],
+        };
+        let mut damage = Vec::new();
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        let mut sections: Vec<Section> = vec![open.footer.key];
+        for (column, footer) in open.footer.columns.iter().enumerate() {
+            sections.push(footer.index);
+            sections.extend(footer.dictionary.map(|(section, _)| section));
+            match self.index(column) {
+                Err(error) => damage.push(error),
+                Ok(index) => {
+                    for granule in 0..open.footer.granules.len() {
+                        ranges.push((index.offsets[granule], index.lengths[granule].into()));
+                        damage.extend(self.read(granule, column, None).err());
+                    }
+                }
+            }
+        }
+        for section in sections {
+            ranges.push((section.offset, section.length));
+            damage.extend(self.section(section).err());
+        }
+        if !damage.is_empty() {
+            return damage;
+        }
+        ranges.sort_unstable();
+        let mut at = HEADER.len() as u64;
+        for (offset, length) in ranges {
+            if offset != at {
+                return vec![Error::corrupt(self.path(), at, "bytes that belong to no section")];
+            }
+            at += padded(length);
+        }
+        Vec::new()
+    }
+
+    /// The greatest value of a column over the whole part, when every granule knows it; `None` when one does not, or a value
+    /// is NULL.
+    pub(crate) fn max_of(&self, column: usize) -> Result<Option<i128>> {
+        let index = self.index(column)?;
+        let Some((_, max)) = index.zones.as_ref().filter(|_| index.nulls.iter().all(|&nulls| nulls == 0)) else {
+            return Ok(None);
+        };
+        let keys = (0..max.len()).map(|row| match crate::key::key_at(max, row) {
+            Some(crate::key::Key::Number(number)) => Some(number),
+            _ => None,
+        });
+        Ok(keys.collect::<Option<Vec<_>>>().and_then(|keys| keys.into_iter().max()))
+    }
+}

@@ -1,0 +1,321 @@
+//! Writing a part: granules in, one file out.
+//!
+//! Each column has its own [`ColumnWriter`], which encodes granule after granule into memory; the [`PartWriter`] moves what they
+//! hold to the file from time to time and ends it with dictionaries, indexes and footer. [`write_rows`] is the bulk path:
+//! it sorts rows that are all in memory and lets threads take column after column; merges push granules one by one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{DataType, Field};
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::format::{ColumnFooter, ColumnIndex, Footer, HEADER, Section};
+use super::{NewPart, Part, PartDir, PartName};
+use crate::def::{PartId, TableDef, TableId};
+use crate::encoding::{Effort, Encoder, raw_size};
+use crate::error::{Damage, Decoded, Error, Result};
+use crate::io::IoFile;
+use crate::key::{extremes, is_comparable};
+use crate::sort::sort_order;
+
+/// Encoded columns are moved to the file when they hold this much.
+const BUFFER_BYTES: usize = 8 << 20;
+/// A granule of text has at most about this many bytes: far less than a chunk can hold.
+const GRANULE_BYTES_MAX: usize = 256 << 20;
+
+/// What a new part is of.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) dir: &'a PartDir,
+    pub(crate) id: PartId,
+    pub(crate) table: TableId,
+    pub(crate) def: &'a TableDef,
+    pub(crate) partition: &'a str,
+    pub(crate) effort: Effort,
+}
+
+/// Encodes the granules of one column.
+struct ColumnWriter {
+    ty: DataType,
+    encoder: Encoder,
+    index: ColumnIndex,
+    raw_bytes: u64,
+    /// Chunks that are not in the file yet.
+    buffer: Vec<u8>,
+    /// The first granule in `buffer`.
+    buffered_from: usize,
+    /// Values that are the least and greatest of each granule; empty when there are no zones.
+    zones: Option<(Vec<ArrayRef>, Vec<ArrayRef>)>,
+}
+
+impl ColumnWriter {
+    fn new(field: &Field, effort: Effort) -> ColumnWriter {
+        ColumnWriter {
+            ty: field.data_type().clone(),
+            encoder: Encoder::with_dictionary(effort),
+            index: ColumnIndex::default(),
+            raw_bytes: 0,
+            buffer: Vec::new(),
+            buffered_from: 0,
+            zones: is_comparable(field).then(Default::default),
+        }
+    }
+
+    fn push(&mut self, array: &ArrayRef) -> Decoded<()> {
+        let start = self.buffer.len();
+        let encoding = self.encoder.encode(array, &mut self.buffer)?;
+        let length = self.buffer.len() - start;
+        self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
+        let chunk = &self.buffer[start..];
+        // Relative to the buffer until it is moved to the file.
+        self.index.offsets.push(start as u64);
+        self.index.lengths.push(u32::try_from(length).map_err(|_| Damage("a granule is over 4 GiB".into()))?);
+        self.index.encodings.push(encoding as u8);
+        self.index.nulls.push(array.null_count() as u32);
+        self.index.hashes.push(xxh3_64(chunk));
+        self.raw_bytes += raw_size(array) as u64;
+        if let Some((mins, maxs)) = &mut self.zones {
+            let value = |row: Option<usize>| match row {
+                // A copy of the one value: a slice would keep the whole granule in memory.
+                Some(row) => take(array, &UInt32Array::from(vec![row as u32]), None),
+                None => Ok(new_null_array(&self.ty, 1)),
+            };
+            let rows = extremes(array);
+            mins.push(value(rows.map(|rows| rows.0))?);
+            maxs.push(value(rows.map(|rows| rows.1))?);
+        }
+        Ok(())
+    }
+
+    fn zones(&self) -> Decoded<Option<(ArrayRef, ArrayRef)>> {
+        let Some((mins, maxs)) = self.zones.as_ref().filter(|(mins, _)| !mins.is_empty()) else { return Ok(None) };
+        let joined = |values: &[ArrayRef]| concat(&values.iter().map(|value| &**value).collect::<Vec<_>>());
+        Ok(Some((joined(mins)?, joined(maxs)?)))
+    }
+}
+
+/// Writes one part file. Dropped without [`PartWriter::finish`], it removes what it wrote.
+pub(crate) struct PartWriter {
+    part: Arc<Part>,
+    file: Box<dyn IoFile>,
+    offset: u64,
+    footer: Footer,
+    columns: Vec<ColumnWriter>,
+    /// First values of each granule, by key column.
+    keys: Vec<Vec<ArrayRef>>,
+}
+
+impl PartWriter {
+    pub(crate) fn create(target: Target<'_>) -> Result<PartWriter> {
+        let partition: Arc<str> = target.partition.into();
+        let name = PartName { id: target.id, partition: partition.clone(), rows: 0, bytes: 0, footer_hash: 0 };
+        let part = Part::new(target.dir, target.table, name, true);
+        let mut file = target.dir.io.create(part.path()).map_err(|error| Error::io("create", part.path(), error))?;
+        file.append(HEADER).map_err(|error| Error::io("write", part.path(), error))?;
+        let sort_key = target.def.order();
+        let schema = target.def.schema.clone();
+        Ok(PartWriter {
+            part: Arc::new(part),
+            file,
+            offset: HEADER.len() as u64,
+            columns: schema.fields().iter().map(|field| ColumnWriter::new(field, target.effort)).collect(),
+            keys: vec![Vec::new(); sort_key.len()],
+            footer: Footer {
+                id: target.id,
+                table: target.table,
+                partition,
+                schema,
+                sort_key,
+                rows: 0,
+                granules: Vec::new(),
+                columns: Vec::new(),
+                key: Section { offset: 0, length: 0, hash: 0 },
+            },
+        })
+    }
+
+    /// Adds a granule, whose rows follow those before in the table's order.
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        for (at, &column) in self.footer.sort_key.iter().enumerate() {
+            self.keys[at].push(first_value(batch.column(column))?);
+        }
+        for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
+            column.push(array).map_err(|damage| Error::invalid(damage.0))?;
+        }
+        self.count(batch.num_rows());
+        if self.columns.iter().map(|column| column.buffer.len()).sum::<usize>() > BUFFER_BYTES {
+            self.drain()?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, rows: usize) {
+        self.footer.granules.push(rows as u32);
+        self.footer.rows += rows as u64;
+    }
+
+    /// Moves what columns hold to the file.
+    fn drain(&mut self) -> Result<()> {
+        for column in &mut self.columns {
+            let path = self.part.path();
+            self.file.append(&column.buffer).map_err(|error| Error::io("write", path, error))?;
+            for offset in &mut column.index.offsets[column.buffered_from..] {
+                *offset += self.offset;
+            }
+            column.buffered_from = column.index.offsets.len();
+            self.offset += column.buffer.len() as u64;
+            column.buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// Ends the file and makes it durable. The directory is for the caller to sync.
+    pub(crate) fn finish(mut self) -> Result<NewPart> {
+        self.drain()?;
+        let mut out = Vec::new();
+        let start = self.offset;
+        let mut section = |out: &mut Vec<u8>, from: usize| {
+            let length = (out.len() - from) as u64;
+            out.resize(out.len().next_multiple_of(8), 0);
+            Section { offset: start + from as u64, length, hash: xxh3_64(&out[from..]) }
+        };
+        let mut write = || -> Decoded<()> {
+            let mut dictionaries = Vec::new();
+            for column in &self.columns {
+                let from = out.len();
+                dictionaries.push(match column.encoder.dictionary(&column.ty)? {
+                    None => None,
+                    Some(entries) => {
+                        Encoder::new(Effort::Fast).encode(&entries, &mut out)?;
+                        Some((section(&mut out, from), entries.len() as u64))
+                    }
+                });
+            }
+            for (column, dictionary) in self.columns.iter_mut().zip(dictionaries) {
+                let from = out.len();
+                column.index.zones = column.zones()?;
+                column.index.write(&mut out)?;
+                let index = section(&mut out, from);
+                self.footer.columns.push(ColumnFooter { index, dictionary, raw_bytes: column.raw_bytes });
+            }
+            let from = out.len();
+            for values in &self.keys {
+                let values: Vec<&dyn Array> = values.iter().map(|value| &**value).collect();
+                Encoder::new(Effort::Fast).encode_nested(&concat(&values)?, &mut out)?;
+            }
+            self.footer.key = section(&mut out, from);
+            Ok(())
+        };
+        write().map_err(|damage| Error::invalid(damage.0))?;
+        let footer_hash = self.footer.write(&mut out);
+        let path = self.part.path();
+        self.file.append(&out).map_err(|error| Error::io("write", path, error))?;
+        self.file.sync().map_err(|error| Error::io("sync", path, error))?;
+        let bytes = self.offset + out.len() as u64;
+        // Nobody else has seen the part yet.
+        if let Some(part) = Arc::get_mut(&mut self.part) {
+            part.name = PartName { rows: self.footer.rows, bytes, footer_hash, ..part.name.clone() };
+        }
+        Ok(NewPart(self.part))
+    }
+}
+
+fn first_value(array: &ArrayRef) -> Result<ArrayRef> {
+    take(array, &UInt32Array::from(vec![0]), None).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Writes rows, in any order, as one part with up to `threads` threads. `None` when there are no rows. Batches have the
+/// table's schema.
+pub(crate) fn write_rows(
+    target: Target<'_>,
+    batches: &[RecordBatch],
+    granule_rows: usize,
+    threads: usize,
+) -> Result<Option<NewPart>> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if rows == 0 {
+        return Ok(None);
+    }
+    if rows > u32::MAX as usize {
+        return Err(Error::invalid("over 4294967295 rows in one part"));
+    }
+    let column = |column: usize| -> Result<ArrayRef> {
+        let arrays: Vec<&dyn Array> = batches.iter().map(|batch| &**batch.column(column)).collect();
+        match arrays.len() {
+            1 => Ok(batches[0].column(column).clone()),
+            _ => concat(&arrays).map_err(|error| Error::invalid(error.to_string())),
+        }
+    };
+    let keys: Vec<ArrayRef> = target.def.order().into_iter().map(column).collect::<Result<_>>()?;
+    let order = sort_order(&keys).map_err(|error| Error::invalid(error.to_string()))?.map(UInt32Array::from);
+    let granules = granule_bounds(batches, order.as_ref(), granule_rows);
+
+    let mut writer = PartWriter::create(target)?;
+    for (at, key) in keys.iter().enumerate() {
+        let first = |&(from, _): &(usize, usize)| {
+            let row = order.as_ref().map_or(from, |order| order.value(from) as usize);
+            first_value(&key.slice(row, 1))
+        };
+        writer.keys[at] = granules.iter().map(first).collect::<Result<_>>()?;
+    }
+    let next = AtomicUsize::new(0);
+    let columns: Vec<Mutex<&mut ColumnWriter>> = writer.columns.iter_mut().map(Mutex::new).collect();
+    let work = || -> Result<()> {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(writer) = columns.get(at) else { return Ok(()) };
+            let (array, mut writer) = (column(at)?, writer.lock());
+            for &(from, to) in &granules {
+                let granule = match &order {
+                    None => array.slice(from, to - from),
+                    Some(order) => take(&array, &order.slice(from, to - from), None)
+                        .map_err(|error| Error::invalid(error.to_string()))?,
+                };
+                writer.push(&granule).map_err(|damage| Error::invalid(damage.0))?;
+            }
+        }
+    };
+    let threads = if rows < 4096 { 1 } else { threads.clamp(1, columns.len().max(1)) };
+    std::thread::scope(|scope| -> Result<()> {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mine = work();
+        let joined = others.into_iter().map(|thread| thread.join().unwrap_or(Err(Error::Closed)));
+        joined.fold(mine, |result, other| result.and(other))
+    })?;
+    granules.iter().for_each(|(from, to)| writer.count(to - from));
+    let part = writer.finish()?;
+    target.dir.io.sync_dir(&target.dir.dir).map_err(|error| Error::io("sync", &target.dir.dir, error))?;
+    Ok(Some(part))
+}
+
+/// Where granules begin and end. They are cut shorter only where values are huge.
+fn granule_bounds(batches: &[RecordBatch], order: Option<&UInt32Array>, granule_rows: usize) -> Vec<(usize, usize)> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let bytes: usize = batches.iter().flat_map(|batch| batch.columns()).map(|column| raw_size(column)).sum();
+    let uniform = |rows_max: usize| (0..rows).step_by(rows_max).map(|from| (from, rows.min(from + rows_max))).collect();
+    if bytes <= GRANULE_BYTES_MAX {
+        return uniform(granule_rows);
+    }
+    let sizes: Vec<usize> = batches
+        .iter()
+        .flat_map(|batch| {
+            (0..batch.num_rows()).map(|row| batch.columns().iter().map(|c| raw_size(&c.slice(row, 1))).sum())
+        })
+        .collect();
+    let mut bounds = Vec::new();
+    let (mut from, mut size) = (0, 0);
+    for at in 0..rows {
+        let row_size = sizes[order.map_or(at, |order| order.value(at) as usize)];
+        if at - from == granule_rows || (at > from && size + row_size > GRANULE_BYTES_MAX) {
+            bounds.push((from, at));
+            (from, size) = (at, 0);
+        }
+        size += row_size;
+    }
+    bounds.push((from, rows));
+    bounds
+}
