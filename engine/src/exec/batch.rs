@@ -98,7 +98,7 @@ impl Batch {
     /// About how many bytes its rows need. Shared buffers behind text views count by what the views show of them, so that many batches
     /// over one dictionary do not count it many times.
     pub fn bytes(&self) -> usize {
-        self.columns.iter().map(|c| array_bytes(c)).sum()
+        self.columns.iter().map(array_bytes).sum()
     }
 }
 

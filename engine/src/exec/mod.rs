@@ -20,6 +20,9 @@ mod operators;
 pub mod partial;
 mod pipeline;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;

@@ -8,7 +8,8 @@
 //!
 //! Order: rows of an earlier claim come before those of a later one, so that each row has a position that does not depend on threads;
 //! [`Reader`] gives the batches back in that order, with at most a window of morsels in flight. The reader's caller drives it: nothing
-//! runs ahead of the window, no pool thread ever waits for a consumer, and dropping the reader stops what is in flight.
+//! runs ahead of the window, and dropping the reader stops what is in flight. Only the morsel that is being read ever waits for the
+//! consumer, and only if it gives more than some megabytes.
 //!
 //! Work that is started on a pool thread (a correlated subquery inside an expression) runs on that thread alone: it neither waits for
 //! the pool nor floods it.
@@ -17,10 +18,12 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
@@ -299,42 +302,90 @@ pub(crate) fn collect(
     Ok((all.into_iter().map(|(_, batch)| batch).collect(), reservation))
 }
 
-/// What a morsel gave, with the memory it holds until the reader passes it on.
-type Finished = Result<(Vec<Batch>, Reservation)>;
+/// What a running morsel tells its reader.
+enum Message {
+    Batch(Batch),
+    End(Result<()>),
+}
+
+/// What a reader and the morsels it started share.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// The morsel whose batches are passed on now, and bytes of it that wait.
+    current: Mutex<(u64, usize)>,
+    taken: Condvar,
+}
+
+impl Shared {
+    /// A batch of the current morsel waits while many of it do; the reader is about to take them. Others do not wait: the reader needs
+    /// the threads for the current one.
+    fn pause(&self, order: u64, bytes: usize, cancel: &Cancel) -> Result<()> {
+        let mut current = self.current.lock();
+        while current.0 == order && current.1 > PENDING_MAX {
+            self.taken.wait_for(&mut current, Duration::from_millis(20));
+            self.check()?;
+            cancel.check()?;
+        }
+        if current.0 == order {
+            current.1 += bytes;
+        }
+        self.check()
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(Error::internal("nobody reads the result any more")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Bytes of the current morsel that may wait for a reader.
+const PENDING_MAX: usize = 16 << 20;
+
+/// A morsel in flight, or finished before its turn.
+#[derive(Default)]
+struct Morsel {
+    batches: VecDeque<Batch>,
+    end: Option<Result<()>>,
+}
 
 /// Reads a source in order.
 pub(crate) struct Reader {
     context: Arc<QueryContext>,
     source: Arc<dyn Source>,
+    /// Morsels in flight at once; 0 runs them here, one after the other.
     window: usize,
     claimed: u64,
     passed: u64,
-    running: usize,
     exhausted: bool,
-    finished: HashMap<u64, Finished>,
+    morsels: HashMap<u64, Morsel>,
     ready: VecDeque<Batch>,
-    held: Option<Reservation>,
-    stop: Arc<AtomicBool>,
-    channel: (Sender<(u64, Finished)>, Receiver<(u64, Finished)>),
+    held: Reservation,
+    shared: Arc<Shared>,
+    sender: Sender<(u64, Message)>,
+    receiver: Receiver<(u64, Message)>,
 }
 
 impl Reader {
     /// Starts nothing yet.
     pub(crate) fn new(context: &Arc<QueryContext>, source: Arc<dyn Source>) -> Reader {
         let one = alone(context) || source.morsels().is_some_and(|n| n <= 1);
+        let (sender, receiver) = unbounded();
         Reader {
             context: context.clone(),
             source,
             window: if one { 0 } else { 2 * context.pool.current_num_threads() },
             claimed: 0,
             passed: 0,
-            running: 0,
             exhausted: false,
-            finished: HashMap::new(),
+            morsels: HashMap::new(),
             ready: VecDeque::new(),
-            held: None,
-            stop: Arc::default(),
-            channel: unbounded(),
+            held: context.memory.reservation("Result"),
+            shared: Arc::default(),
+            sender,
+            receiver,
         }
     }
 
@@ -344,36 +395,49 @@ impl Reader {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok(Some(batch));
             }
-            self.held = None;
             self.context.cancel.check()?;
-            if let Some(finished) = self.finished.remove(&self.passed) {
-                self.passed += 1;
-                let (batches, held) = finished?;
-                self.ready.extend(batches);
-                self.held = Some(held);
-                continue;
-            }
             if self.window == 0 {
                 let Some(task) = self.source.claim()? else { return Ok(None) };
-                let (ready, context) = (&mut self.ready, &self.context);
+                let (ready, context, held) = (&mut self.ready, &self.context, &mut self.held);
+                held.resize(0)?;
                 run_task(task, &mut |batch| {
                     context.cancel.check()?;
                     if batch.rows > 0 {
+                        held.grow(batch.bytes())?;
                         ready.push_back(batch);
                     }
                     Ok(())
                 })?;
                 continue;
             }
-            while !self.exhausted && self.running + self.finished.len() < self.window {
+            while !self.exhausted && self.morsels.len() < self.window {
                 self.start()?;
             }
-            if self.running == 0 {
-                return Ok(None);
+            let Some(morsel) = self.morsels.get_mut(&self.passed) else { return Ok(None) };
+            if let Some(batch) = morsel.batches.pop_front() {
+                let bytes = batch.bytes();
+                self.held.resize(self.held.bytes().saturating_sub(bytes))?;
+                let mut current = self.shared.current.lock();
+                current.1 = current.1.saturating_sub(bytes);
+                self.shared.taken.notify_all();
+                return Ok(Some(batch));
             }
-            let Ok((order, finished)) = self.channel.1.recv() else { return Ok(None) };
-            self.running -= 1;
-            self.finished.insert(order, finished);
+            if let Some(end) = morsel.end.take() {
+                end?;
+                self.morsels.remove(&self.passed);
+                self.passed += 1;
+                *self.shared.current.lock() = (self.passed, 0);
+                continue;
+            }
+            let Ok((order, message)) = self.receiver.recv() else { return Ok(None) };
+            let Some(morsel) = self.morsels.get_mut(&order) else { continue };
+            match message {
+                Message::Batch(batch) => {
+                    self.held.grow(batch.bytes())?;
+                    morsel.batches.push_back(batch);
+                }
+                Message::End(end) => morsel.end = Some(end),
+            }
         }
     }
 
@@ -384,24 +448,19 @@ impl Reader {
         };
         let order = self.claimed;
         self.claimed += 1;
-        self.running += 1;
-        let (context, stop, sender) = (self.context.clone(), self.stop.clone(), self.channel.0.clone());
+        self.morsels.insert(order, Morsel::default());
+        let (cancel, shared, sender) = (self.context.cancel.clone(), self.shared.clone(), self.sender.clone());
         self.context.pool.spawn(move || {
-            let mut batches = Vec::new();
-            let mut held = context.memory.reservation("Result");
+            // The reader may be gone: then nobody wants to know.
             let result = run_task(task, &mut |batch| {
-                context.cancel.check()?;
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Error::internal("nobody reads the result any more"));
-                }
+                cancel.check()?;
                 if batch.rows > 0 {
-                    held.grow(batch.bytes())?;
-                    batches.push(batch);
+                    shared.pause(order, batch.bytes(), &cancel)?;
+                    let _ = sender.send((order, Message::Batch(batch)));
                 }
                 Ok(())
             });
-            // The reader may be gone: then nobody wants to know.
-            let _ = sender.send((order, result.map(|()| (batches, held))));
+            let _ = sender.send((order, Message::End(result)));
         });
         Ok(())
     }
@@ -409,6 +468,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.taken.notify_all();
     }
 }

@@ -20,7 +20,8 @@ const GATHER_BELOW: usize = 4;
 
 /// The batch at these rows, with only the columns that are read; the others are there in name.
 fn gather(batch: &Batch, rows: &UInt32Array, columns: &[usize]) -> Result<Batch> {
-    let mut gathered: Vec<ArrayRef> = vec![Arc::new(NullArray::new(rows.len())); batch.columns.len()];
+    let nothing: ArrayRef = Arc::new(NullArray::new(rows.len()));
+    let mut gathered = vec![nothing; batch.columns.len()];
     for &column in columns {
         gathered[column] = take(&batch.columns[column], rows, None)?;
     }

@@ -86,6 +86,14 @@ impl HashJoin {
     }
 }
 
+/// Pairs that wait for the rest of the condition.
+struct Run {
+    left: Vec<u32>,
+    right: Vec<u32>,
+    /// Rows of the probing batch whose last pairs are in this run, or that have none.
+    done: std::ops::Range<usize>,
+}
+
 /// The built side.
 struct Built {
     rows: Batch,
@@ -172,54 +180,51 @@ impl Shared {
             }
         } else {
             let size = context.batch_rows.max(1024);
-            let (mut left, mut right): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+            let mut run = Run { left: Vec::new(), right: Vec::new(), done: 0..0 };
             for (row, &group) in groups.iter().enumerate() {
                 let mut members = &built.members[range(group)];
                 while !members.is_empty() {
-                    let n = members.len().min(size - left.len());
-                    left.extend(std::iter::repeat_n(row as u32, n));
-                    right.extend_from_slice(&members[..n]);
+                    let n = members.len().min(size - run.left.len());
+                    run.left.extend(std::iter::repeat_n(row as u32, n));
+                    run.right.extend_from_slice(&members[..n]);
                     members = &members[n..];
-                    if left.len() == size {
-                        self.run(built, batch, &mut left, &mut right, &mut matched, context, emit)?;
+                    if run.left.len() == size {
+                        run.done.end = if members.is_empty() { row + 1 } else { row };
+                        self.run(built, batch, &mut run, &mut matched, context, emit)?;
                     }
                 }
             }
-            if !left.is_empty() {
-                self.run(built, batch, &mut left, &mut right, &mut matched, context, emit)?;
-            }
+            run.done.end = batch.rows;
+            self.run(built, batch, &mut run, &mut matched, context, emit)?;
         }
-        let wanted = match self.kind {
-            JoinKind::Semi => true,
-            JoinKind::Left | JoinKind::Full | JoinKind::Anti => false,
-            JoinKind::Inner | JoinKind::Right => return Ok(()),
-        };
-        let rows: Vec<u32> = (0..batch.rows as u32).filter(|&row| matched[row as usize] == wanted).collect();
-        if rows.is_empty() {
+        if !narrow {
             return Ok(());
         }
-        let alone = if rows.len() == batch.rows { batch.clone() } else { batch.take(&UInt32Array::from(rows))? };
-        if narrow {
-            return emit(alone);
+        let wanted = self.kind == JoinKind::Semi;
+        let rows: Vec<u32> = (0..batch.rows as u32).filter(|&row| matched[row as usize] == wanted).collect();
+        match rows.len() {
+            0 => Ok(()),
+            n if n == batch.rows => emit(batch.clone()),
+            _ => emit(batch.take(&UInt32Array::from(rows))?),
         }
-        let nulls = Batch::nulls(&self.build_types, alone.rows);
-        emit(self.pairs(alone, nulls))
     }
 
-    /// Emits a run of pairs for which the rest of the condition holds.
-    #[allow(clippy::too_many_arguments)]
+    /// Emits a run's pairs for which the rest of the condition holds and, for an outer join, the rows that met nothing, all in the order
+    /// of the probing side.
     fn run(
         &self,
         built: &Built,
         batch: &Batch,
-        left: &mut Vec<u32>,
-        right: &mut Vec<u32>,
+        run: &mut Run,
         matched: &mut [bool],
         context: &Arc<QueryContext>,
         emit: Emit<'_>,
     ) -> Result<()> {
         context.cancel.check()?;
-        let (mut left, mut right) = (UInt32Array::from(std::mem::take(left)), UInt32Array::from(std::mem::take(right)));
+        let done = run.done.clone();
+        run.done.start = done.end;
+        let (mut left, mut right) =
+            (UInt32Array::from(std::mem::take(&mut run.left)), UInt32Array::from(std::mem::take(&mut run.right)));
         let mut pairs = self.pairs(batch.take(&left)?, built.rows.take(&right)?);
         if let Some(filter) = &self.filter {
             let keep = filter.selects(&pairs, context)?;
@@ -239,10 +244,24 @@ impl Shared {
         if self.kind == JoinKind::Full {
             right.values().iter().for_each(|&row| built.met[row as usize].store(true, Ordering::Relaxed));
         }
-        if pairs.rows == 0 || matches!(self.kind, JoinKind::Semi | JoinKind::Anti) {
+        if matches!(self.kind, JoinKind::Semi | JoinKind::Anti) {
             return Ok(());
         }
-        emit(pairs)
+        if matches!(self.kind, JoinKind::Left | JoinKind::Full) && done.clone().any(|row| !matched[row]) {
+            let mut places: Vec<(u32, Option<u32>)> = Vec::with_capacity(left.len() + done.len());
+            let mut next = done.start;
+            for (&row, &other) in left.values().iter().zip(right.values()) {
+                let before = next..(row as usize).min(done.end);
+                next = next.max(before.end);
+                places.extend(before.filter(|&r| !matched[r]).map(|r| (r as u32, None)));
+                places.push((row, Some(other)));
+            }
+            places.extend((next..done.end).filter(|&r| !matched[r]).map(|r| (r as u32, None)));
+            let left: UInt32Array = places.iter().map(|(row, _)| Some(*row)).collect();
+            let right: UInt32Array = places.iter().map(|(_, other)| *other).collect();
+            pairs = self.pairs(batch.take(&left)?, built.rows.take(&right)?);
+        }
+        if pairs.rows > 0 { emit(pairs) } else { Ok(()) }
     }
 }
 

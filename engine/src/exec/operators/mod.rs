@@ -21,6 +21,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use weir_sql::plan::{JoinKind, Plan};
+use weir_sql::walk;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::QueryContext;
@@ -65,6 +66,14 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
             columns,
         ),
         Plan::Filter { input: from, predicate } => {
+            if let Plan::Scan(scan) = &**from {
+                // The scan filters better: it prunes, and reads other columns only for the rows that pass.
+                let mut scan = scan.clone();
+                let mut predicate = predicate.clone();
+                walk::rename_columns(&mut predicate, &|column| scan.projection[column]);
+                scan.filters.push(predicate);
+                return scan::compile(&scan, context);
+            }
             Node::new(filter::Filter::new(input(from)?, predicate, context)?, columns)
         }
         Plan::Project { input: from, exprs, .. } => {

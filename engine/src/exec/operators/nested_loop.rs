@@ -16,7 +16,7 @@ use crate::exec::explain;
 use crate::exec::expression::{Expression, put_outer};
 use crate::exec::keys;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Emit, Mapped, Reader, Source, collect};
+use crate::exec::pipeline::{Emit, Mapped, Numbered, Reader, Source, collect};
 
 pub(crate) struct NestedLoop {
     left: Node,
@@ -61,40 +61,72 @@ impl Operator for NestedLoop {
         metrics.held(&held);
         let right = Batch::concat(&batches, &types)?;
         let input = self.left.open(context)?;
-        let (filter, context) = (self.filter.clone(), context.clone());
-        Ok(Arc::new(Mapped::new(input, move |left, emit| {
-            let _ = &held;
-            let size = context.batch_rows.max(1);
-            if right.rows == 0 {
-                return Ok(());
-            }
-            // Few right rows: many left rows a run; many right rows: a slice of them beside one left row.
-            let per_run = (size / right.rows).max(1);
-            for start in (0..left.rows).step_by(per_run) {
-                let rows = per_run.min(left.rows - start);
-                for from in (0..right.rows).step_by(size) {
-                    context.cancel.check()?;
-                    let length = size.min(right.rows - from);
-                    let lefts = (start..start + rows).flat_map(|row| std::iter::repeat_n(row as u32, length));
-                    let rights = (0..rows).flat_map(|_| from as u32..(from + length) as u32);
-                    let lefts = left.take(&UInt32Array::from_iter_values(lefts))?;
-                    let pairs = lefts.beside(right.take(&UInt32Array::from_iter_values(rights))?);
-                    let pairs = match &filter {
-                        Some(filter) => pairs.filter(&filter.selects(&pairs, &context)?)?,
-                        None => pairs,
-                    };
-                    if pairs.rows > 0 {
-                        emit(pairs)?;
-                    }
-                }
-            }
-            Ok(())
+        let (filter, own) = (self.filter.clone(), context.clone());
+        if right.rows <= FEW {
+            return Ok(Arc::new(Mapped::new(input, move |left, emit| {
+                let _ = &held;
+                pairs(&left, &right, filter.as_deref(), &own, emit)
+            })));
+        }
+        // A left batch with very many right rows would be a morsel without end: morsels are smaller pieces of the left.
+        let (lefts, left_held) = collect(context, input, "Nested Loop")?;
+        metrics.held(&left_held);
+        let piece = (MORSEL / right.rows).max(1);
+        let mut morsels = Vec::new();
+        for (i, left) in lefts.iter().enumerate() {
+            morsels.extend((0..left.rows).step_by(piece).map(|start| (i, start)));
+        }
+        Ok(Arc::new(Numbered::new(morsels.len(), move |m, emit| {
+            let _ = (&held, &left_held);
+            let (i, start) = morsels[m];
+            let left = lefts[i].slice(start, piece.min(lefts[i].rows - start));
+            pairs(&left, &right, filter.as_deref(), &own, emit)
         })))
     }
 
     fn estimate(&self) -> f64 {
         self.left.operator.estimate() * self.right.operator.estimate()
     }
+}
+
+/// Up to this many right rows, the left side streams past them.
+const FEW: usize = 32;
+/// Pairs of a morsel, where the right side has more.
+const MORSEL: usize = 1 << 16;
+
+/// Each left row with each right row, in runs of a batch.
+fn pairs(
+    left: &Batch,
+    right: &Batch,
+    filter: Option<&Expression>,
+    context: &Arc<QueryContext>,
+    emit: Emit<'_>,
+) -> Result<()> {
+    let size = context.batch_rows.max(1);
+    if right.rows == 0 {
+        return Ok(());
+    }
+    // Few right rows: many left rows a run; many right rows: a slice of them beside one left row.
+    let per_run = (size / right.rows).max(1);
+    for start in (0..left.rows).step_by(per_run) {
+        let rows = per_run.min(left.rows - start);
+        for from in (0..right.rows).step_by(size) {
+            context.cancel.check()?;
+            let length = size.min(right.rows - from);
+            let lefts = (start..start + rows).flat_map(|row| std::iter::repeat_n(row as u32, length));
+            let rights = (0..rows).flat_map(|_| from as u32..(from + length) as u32);
+            let lefts = left.take(&UInt32Array::from_iter_values(lefts))?;
+            let pairs = lefts.beside(right.take(&UInt32Array::from_iter_values(rights))?);
+            let pairs = match filter {
+                Some(filter) => pairs.filter(&filter.selects(&pairs, context)?)?,
+                None => pairs,
+            };
+            if pairs.rows > 0 {
+                emit(pairs)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(crate) struct Lateral {
