@@ -2,16 +2,38 @@
 //!
 //! [`Database`] is the embedded API and what the server and ingest stand on. It holds the store, the catalogue of the newest version, the
 //! pool that queries run on and the memory broker; sessions hold the rest.
+//!
+//! ```
+//! # fn main() -> weir_engine::Result<()> {
+//! # let dir = tempfile::tempdir().expect("a directory");
+//! let db = weir_engine::Database::open(dir.path())?;
+//! db.execute("CREATE TABLE t (id bigint, name text)")?;
+//! db.execute("INSERT INTO t VALUES (1, 'one'), (2, 'two')")?;
+//! assert_eq!(db.query("SELECT name FROM t WHERE id > 1")?.rows(), 1);
+//! db.close()
+//! # }
+//! ```
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use arrow::array::RecordBatch;
+use parking_lot::{Mutex, RwLock};
+use weir_sql::Type;
+use weir_sql::catalog::{ColumnInfo, Relation, RelationKind};
 use weir_sql::plan::OutputColumn;
+use weir_storage::{Snapshot, Store, StoreOptions};
 
-use crate::error::{Error, Result};
-use crate::session::Session;
+use crate::cancel::Cancel;
+use crate::catalog::CatalogState;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Broker;
+use crate::ingest::RelationRows;
+use crate::session::{Outcome, Session};
+use crate::statement::bootstrap;
+use crate::views::StateCollapse;
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -28,6 +50,8 @@ pub struct Options {
     pub granule_rows: usize,
     /// A COPY or INSERT of more bytes than this is written as parts, not through the log.
     pub bulk_bytes: usize,
+    /// Storage's own options; granule size and threads are set from the ones above.
+    pub store: StoreOptions,
 }
 
 impl Default for Options {
@@ -38,7 +62,8 @@ impl Default for Options {
             query_memory_limit: 2 << 30,
             batch_rows: 8192,
             granule_rows: 8192,
-            bulk_bytes: 8 << 20,
+            bulk_bytes: 16 << 20,
+            store: StoreOptions::default(),
         }
     }
 }
@@ -60,15 +85,69 @@ impl QueryResult {
 }
 
 /// An open database. Clones are the same one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Database {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
+    store: Mutex<Option<Store>>,
+    catalog: RwLock<Option<Arc<CatalogState>>>,
+    pool: Arc<rayon::ThreadPool>,
+    broker: Arc<Broker>,
+    options: Options,
     next_session: AtomicI32,
+    next_oid: AtomicU32,
+    registered: RwLock<Vec<Registered>>,
+    sessions: Mutex<BTreeMap<i32, Arc<Mutex<Live>>>>,
+    closing: AtomicBool,
 }
+
+/// A relation that someone else fills.
+#[derive(Clone)]
+pub(crate) struct Registered {
+    pub(crate) relation: Arc<Relation>,
+    pub(crate) rows: RelationRows,
+}
+
+/// What others see of a session.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) activity: Activity,
+    /// The running statement, if there is one.
+    pub(crate) running: Option<Cancel>,
+}
+
+/// A row of pg_stat_activity.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Activity {
+    pub(crate) id: i32,
+    pub(crate) user: String,
+    pub(crate) database: String,
+    pub(crate) application: String,
+    pub(crate) started: i64,
+    pub(crate) query_started: Option<i64>,
+    pub(crate) query: String,
+    pub(crate) active: bool,
+}
+
+/// A database that is not kept open by this handle.
+pub(crate) struct WeakDatabase(Weak<Inner>);
+
+impl WeakDatabase {
+    pub(crate) fn upgrade(&self) -> Option<Database> {
+        self.0.upgrade().map(|inner| Database { inner })
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+/// The first oid of registered relations.
+const REGISTERED_OIDS: u32 = 15500;
 
 impl Database {
     /// Opens the database in a directory, which is made if it is not there.
@@ -77,13 +156,48 @@ impl Database {
     }
 
     /// Opens it with options.
-    pub fn open_with(_dir: impl AsRef<Path>, _options: Options) -> Result<Database> {
-        Ok(Database { inner: Arc::new(Inner { next_session: AtomicI32::new(1) }) })
+    pub fn open_with(dir: impl AsRef<Path>, options: Options) -> Result<Database> {
+        let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+        let collapse = Arc::new(StateCollapse::default());
+        let store_options = StoreOptions {
+            granule_rows: options.granule_rows,
+            threads,
+            collapse: Some(collapse.clone()),
+            ..options.store.clone()
+        };
+        let store = Store::open(dir.as_ref(), store_options)?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("weir-query-{i}"))
+            .build()
+            .map_err(|e| Error::internal(format!("cannot start threads: {e}")))?;
+        let inner = Inner {
+            store: Mutex::new(Some(store)),
+            catalog: RwLock::new(None),
+            pool: Arc::new(pool),
+            broker: Broker::new(options.memory_limit),
+            options,
+            next_session: AtomicI32::new(1),
+            next_oid: AtomicU32::new(0),
+            registered: RwLock::default(),
+            sessions: Mutex::default(),
+            closing: AtomicBool::new(false),
+        };
+        let database = Database { inner: Arc::new(inner) };
+        let snapshot = database.store()?.snapshot();
+        let catalog = database.catalog(&snapshot)?;
+        database.inner.next_oid.store(catalog.next_oid(), Ordering::Relaxed);
+        collapse.attach(&database);
+        bootstrap::first_open(&database)?;
+        Ok(database)
     }
 
     /// A new connection.
     pub fn session(&self) -> Session {
-        Session::new(self.clone(), self.inner.next_session.fetch_add(1, Ordering::Relaxed))
+        let id = self.inner.next_session.fetch_add(1, Ordering::Relaxed);
+        let live = Arc::new(Mutex::new(Live::default()));
+        self.inner.sessions.lock().insert(id, live.clone());
+        Session::new(self.clone(), id, live)
     }
 
     /// Runs statements in a session of their own; the rows affected by the last.
@@ -91,13 +205,166 @@ impl Database {
         self.session().execute(sql)
     }
 
-    /// Runs one statement and collects its rows.
-    pub fn query(&self, _sql: &str) -> Result<QueryResult> {
-        Err(Error::internal("SQL is not built yet"))
+    /// Runs one statement and collects its rows. A text of several statements runs them all and gives the last one's.
+    pub fn query(&self, sql: &str) -> Result<QueryResult> {
+        self.session().query(sql)
     }
 
     /// Finishes all commits and lets the directory go. Statements that still run end with 57P01.
     pub fn close(self) -> Result<()> {
-        Ok(())
+        self.inner.closing.store(true, Ordering::Relaxed);
+        for live in self.inner.sessions.lock().values() {
+            if let Some(cancel) = &live.lock().running {
+                cancel.shut_down();
+            }
+        }
+        match self.inner.store.lock().take() {
+            Some(store) => Ok(store.close()?),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakDatabase {
+        WeakDatabase(Arc::downgrade(&self.inner))
+    }
+
+    /// The store; an error once the database is closed.
+    pub(crate) fn store(&self) -> Result<Store> {
+        let closed = || Error::new(ErrorKind::Shutdown, "the database is closed");
+        self.inner.store.lock().clone().ok_or_else(closed)
+    }
+
+    /// The catalogue of a snapshot's version; made once a version.
+    pub(crate) fn catalog(&self, snapshot: &Snapshot) -> Result<Arc<CatalogState>> {
+        let version = snapshot.catalog_version();
+        if let Some(state) = &*self.inner.catalog.read()
+            && state.version == version
+        {
+            return Ok(state.clone());
+        }
+        let state = Arc::new(load_catalog(snapshot)?);
+        let mut newest = self.inner.catalog.write();
+        if newest.as_ref().is_none_or(|known| known.version < version) {
+            *newest = Some(state.clone());
+        }
+        Ok(state)
+    }
+
+    /// An oid that was never given out.
+    pub(crate) fn new_oid(&self) -> u32 {
+        self.inner.next_oid.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The smallest oid not given out yet.
+    pub(crate) fn next_oid(&self) -> u32 {
+        self.inner.next_oid.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<rayon::ThreadPool> {
+        &self.inner.pool
+    }
+
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.inner.broker
+    }
+
+    /// What the sessions do.
+    pub(crate) fn activity(&self) -> Vec<Activity> {
+        self.inner.sessions.lock().values().map(|live| live.lock().activity.clone()).collect()
+    }
+
+    pub(crate) fn forget_session(&self, id: i32) {
+        self.inner.sessions.lock().remove(&id);
+    }
+
+    /// A relation that was registered under this name.
+    pub(crate) fn registered(&self, schema: &str, name: &str) -> Option<Registered> {
+        let list = self.inner.registered.read();
+        list.iter().find(|r| r.relation.schema == schema && r.relation.name == name).cloned()
+    }
+
+    /// A relation that was registered, by oid.
+    pub(crate) fn registered_oid(&self, oid: u32) -> Option<Registered> {
+        self.inner.registered.read().iter().find(|r| r.relation.oid == oid).cloned()
+    }
+
+    /// Adds a relation whose rows the caller computes at each read, such as `weir.kafka_status`. Not kept: register it at each open.
+    pub fn register_relation(&self, schema: &str, name: &str, columns: Vec<(String, Type)>, rows: RelationRows) {
+        let mut list = self.inner.registered.write();
+        list.retain(|r| !(r.relation.schema == schema && r.relation.name == name));
+        let used: HashMap<u32, ()> = list.iter().map(|r| (r.relation.oid, ())).collect();
+        let oid = (REGISTERED_OIDS..).find(|oid| !used.contains_key(oid)).unwrap_or(REGISTERED_OIDS);
+        let columns =
+            columns.into_iter().map(|(name, ty)| ColumnInfo { name, ty, nullable: true, default: None }).collect();
+        let relation = Arc::new(Relation {
+            oid,
+            schema: schema.into(),
+            name: name.into(),
+            kind: RelationKind::System,
+            columns,
+            primary_key: Vec::new(),
+        });
+        list.push(Registered { relation, rows });
+    }
+}
+
+/// Reads a snapshot's catalogue.
+pub(crate) fn load_catalog(snapshot: &Snapshot) -> Result<CatalogState> {
+    CatalogState::load(snapshot.catalog_version(), snapshot.scan_prefix("catalog/"))
+}
+
+/// Runs a text in a session and gives the rows of its last statement.
+impl Session {
+    /// Runs statements and collects the rows of the last.
+    pub fn query(&mut self, sql: &str) -> Result<QueryResult> {
+        let mut result = QueryResult { columns: Vec::new(), batches: Vec::new() };
+        self.run_text(sql, &mut |outcome| {
+            if let Outcome::Rows(rows) = outcome {
+                result = QueryResult { columns: rows.columns().to_vec(), batches: Vec::new() };
+                while let Some(batch) = rows.next()? {
+                    result.batches.push(batch);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(result)
+    }
+}
+
+/// Storage's errors, in Postgres's words.
+impl From<weir_storage::Error> for Error {
+    fn from(e: weir_storage::Error) -> Error {
+        use weir_storage::Error as E;
+        let message = e.to_string();
+        match e {
+            E::Corrupt { file, offset, detail } => {
+                Error::new(ErrorKind::DataCorrupted, format!("file \"{}\" is damaged", file.display()))
+                    .with_detail(format!("At offset {offset}: {detail}."))
+                    .with_hint("Run \"weir check\" to find all damage.")
+            }
+            E::Full { file } => Error::new(
+                ErrorKind::DiskFull,
+                format!("could not write file \"{}\": No space left on device", file.display()),
+            ),
+            E::Io { .. } => Error::new(ErrorKind::Io, message),
+            E::CatalogChanged => Error::new(
+                ErrorKind::SerializationFailure,
+                "could not serialize access due to concurrent change of the catalogue",
+            ),
+            E::PartsChanged { .. } => {
+                Error::new(ErrorKind::SerializationFailure, "could not serialize access due to concurrent update")
+            }
+            E::NoTable { table } => {
+                let kind = ErrorKind::Sql(weir_sql::ErrorKind::UndefinedTable);
+                Error::new(kind, format!("relation with OID {table} does not exist"))
+            }
+            E::Locked { .. } => Error::new(ErrorKind::Locked, message),
+            E::Invalid(_) => Error::internal(message),
+            E::Closed => Error::new(ErrorKind::Shutdown, "the database is closed"),
+        }
     }
 }

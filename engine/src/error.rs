@@ -52,6 +52,10 @@ pub enum ErrorKind {
     NotNullViolation,
     /// A duplicate primary key (23505).
     UniqueViolation,
+    /// A setting that cannot be changed (55P02).
+    CantChange,
+    /// Another transaction changed what this one stands on; it may be tried again (40001).
+    SerializationFailure,
     /// The statement is not allowed in this state of the transaction (25001, for a second BEGIN and the like).
     ActiveTransaction,
     /// Commands are ignored until the end of a failed transaction block (25P02).

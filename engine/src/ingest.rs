@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
 use weir_sql::Type;
 use weir_sql::catalog::ColumnInfo;
+use weir_storage::{Change, Commit};
 
+use crate::cancel::Cancel;
+use crate::catalog::{CatalogState, Entry, Kind};
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::exec;
+use crate::statement::insert::Writer;
+use crate::statement::table::{assigned, bind_over, detached_context};
+use crate::transaction::{Item, Pending};
 
 /// What a decoder must know of the table it fills. It is of one catalogue version: compare [`Database::catalog_version`] and ask again.
 #[derive(Debug, Clone)]
@@ -98,51 +105,142 @@ impl Pressure {
 /// Computes the rows of a relation that someone else than the engine fills ([`Database::register_relation`]).
 pub type RelationRows = Arc<dyn Fn() -> RecordBatch + Send + Sync>;
 
+/// The table of records that could not be decoded.
+pub(crate) const DEAD_LETTERS: &str = "dead_letters";
+/// Where sources' offsets are kept.
+pub(crate) const SOURCE_PREFIX: &str = "source/";
+
+/// Source and partition of an offset's key.
+pub(crate) fn parse_source_key(key: &str) -> Option<(&str, i32)> {
+    let (source, partition) = key.strip_prefix(SOURCE_PREFIX)?.rsplit_once('/')?;
+    Some((source, partition.parse().ok()?))
+}
+
 impl Database {
     /// What a decoder must know of a table (`name` or `schema.name`).
-    pub fn ingest_target(&self, _table: &str) -> Result<Arc<IngestTarget>> {
-        Err(Error::internal("ingest is not built yet"))
+    pub fn ingest_target(&self, table: &str) -> Result<Arc<IngestTarget>> {
+        let state = self.catalog(&self.store()?.snapshot())?;
+        let entry = table_named(&state, table)?;
+        let context = Arc::new(detached_context(self, &Cancel::default()));
+        let default = |column: &ColumnInfo| -> Result<Option<ArrayRef>> {
+            let Some(sql) = &column.default else { return Ok(None) };
+            let expr = assigned(bind_over(sql, &[])?, &column.ty)?;
+            let one = RecordBatch::try_new_with_options(
+                Arc::new(Schema::empty()),
+                Vec::new(),
+                &RecordBatchOptions::new().with_row_count(Some(1)),
+            )?;
+            Ok(Some(exec::evaluate(&expr, &one, &context)?))
+        };
+        Ok(Arc::new(IngestTarget {
+            table: entry.qualified(),
+            oid: entry.def.oid,
+            catalog_version: state.version,
+            schema: entry.schema(),
+            columns: entry.relation.columns.clone(),
+            options: entry.def.options.clone(),
+            defaults: entry.relation.columns.iter().map(default).collect::<Result<_>>()?,
+        }))
     }
 
     /// Commits rows, the deltas of the views on them, offsets and dead letters, all or nothing; the version. Retries by itself when DDL
     /// raced with it, and fails if the table is gone or its columns have changed.
-    pub fn ingest(&self, _batch: IngestBatch) -> Result<u64> {
-        Err(Error::internal("ingest is not built yet"))
+    pub fn ingest(&self, batch: IngestBatch) -> Result<u64> {
+        loop {
+            let store = self.store()?;
+            let state = self.catalog(&store.snapshot())?;
+            let mut pending = Pending::default();
+            if !batch.rows.is_empty() {
+                let entry = table_named(&state, &batch.table)?;
+                let mut writer = Writer::new(self, &state, &entry, &Cancel::default())?;
+                writer.set_bulk(batch.bulk);
+                for rows in &batch.rows {
+                    writer.push(rows)?;
+                }
+                writer.finish(&mut pending)?;
+            }
+            if let Some(dead) = &batch.dead_letters {
+                let entry = table_named(&state, &format!("weir.{DEAD_LETTERS}"))?;
+                let mut writer = Writer::new(self, &state, &entry, &Cancel::default())?;
+                writer.push(dead)?;
+                writer.finish(&mut pending)?;
+            }
+            for offset in &batch.offsets {
+                let key = format!("{SOURCE_PREFIX}{}/{}", offset.source, offset.partition);
+                let value = Some(offset.next.to_string().into_bytes());
+                pending.items.push(Item::Own(Change::Set { key, value }));
+            }
+            // Against a newer catalogue everything is computed again, parts among it: a view may have come.
+            match store.commit(Commit { changes: pending.joined()?, expect_catalog: Some(state.version) }) {
+                Ok(committed) => return Ok(committed.version),
+                Err(weir_storage::Error::CatalogChanged) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
     }
 
     /// Next offsets by partition, as they were committed.
-    pub fn source_offsets(&self, _source: &str) -> Vec<(i32, i64)> {
-        Vec::new()
+    pub fn source_offsets(&self, source: &str) -> Vec<(i32, i64)> {
+        let Ok(store) = self.store() else { return Vec::new() };
+        let prefix = format!("{SOURCE_PREFIX}{source}/");
+        let snapshot = store.snapshot();
+        let offset = |(key, value): (&str, &[u8])| {
+            let partition = key[prefix.len()..].parse().ok()?;
+            Some((partition, std::str::from_utf8(value).ok()?.parse().ok()?))
+        };
+        snapshot.scan_prefix(&prefix).filter_map(offset).collect()
     }
 
     /// Tables that subscribe to a stream. Ask again when [`Database::catalog_version`] has moved.
     pub fn subscriptions(&self) -> Vec<Subscription> {
-        Vec::new()
+        let Ok(state) = self.store().and_then(|store| self.catalog(&store.snapshot())) else { return Vec::new() };
+        let is_kafka = |entry: &&Arc<Entry>| entry.def.options.iter().any(|(k, v)| k == "connector" && v == "kafka");
+        let subscription = |entry: &Arc<Entry>| Subscription {
+            table: entry.qualified(),
+            oid: entry.def.oid,
+            options: entry.def.options.clone(),
+        };
+        state.entries().filter(is_kafka).map(subscription).collect()
     }
 
     /// Raised by every DDL statement.
     pub fn catalog_version(&self) -> u64 {
-        0
+        self.store().map_or(0, |store| store.snapshot().catalog_version())
     }
 
     /// How full the head is.
     pub fn pressure(&self) -> Pressure {
-        Pressure { bytes: 0, limit: u64::MAX }
+        let pressure = self.store().map(|store| store.pressure());
+        pressure.map_or(Pressure { bytes: 0, limit: u64::MAX }, |p| Pressure {
+            bytes: p.bytes as u64,
+            limit: p.limit as u64,
+        })
     }
 
     /// The columns of `weir.dead_letters`: topic text, partition integer, offset bigint, key bytea, raw bytea, reason text, time
     /// timestamptz.
     pub fn dead_letter_schema(&self) -> SchemaRef {
-        dead_letter_schema()
+        let fields: Vec<_> =
+            dead_letter_columns().iter().map(|(name, ty, nullable)| ty.field(name, *nullable)).collect();
+        Arc::new(Schema::new(fields))
     }
-
-    /// Adds a relation whose rows the caller computes at each read, such as `weir.kafka_status`. Not kept: register it at each open.
-    pub fn register_relation(&self, _schema: &str, _name: &str, _columns: Vec<(String, Type)>, _rows: RelationRows) {}
 }
 
-/// See [`Database::dead_letter_schema`].
-pub(crate) fn dead_letter_schema() -> SchemaRef {
-    let columns = [
+/// An ordinary table by `name` or `schema.name`.
+fn table_named(state: &CatalogState, name: &str) -> Result<Arc<Entry>> {
+    let (schema, bare) = name.split_once('.').unwrap_or(("public", name));
+    match state.find(schema, bare) {
+        Some(entry) if entry.def.kind == Kind::Table => Ok(entry.clone()),
+        _ => {
+            let kind = crate::ErrorKind::Sql(weir_sql::ErrorKind::UndefinedTable);
+            Err(Error::new(kind, format!("table \"{name}\" does not exist")))
+        }
+    }
+}
+
+/// See [`Database::dead_letter_schema`]: name, type, whether it admits NULL.
+pub(crate) fn dead_letter_columns() -> Vec<(&'static str, Type, bool)> {
+    vec![
         ("topic", Type::Text, false),
         ("partition", Type::Int4, false),
         ("offset", Type::Int8, false),
@@ -150,7 +248,5 @@ pub(crate) fn dead_letter_schema() -> SchemaRef {
         ("raw", Type::Bytea, true),
         ("reason", Type::Text, false),
         ("time", Type::Timestamptz, false),
-    ];
-    let fields: Vec<_> = columns.iter().map(|(name, ty, nullable)| ty.field(name, *nullable)).collect();
-    Arc::new(arrow::datatypes::Schema::new(fields))
+    ]
 }

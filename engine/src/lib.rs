@@ -4,14 +4,20 @@
 
 pub mod aggregates;
 pub mod cancel;
+pub mod catalog;
+mod copy;
 pub mod database;
 pub mod error;
 pub mod exec;
+pub mod files;
 pub mod format;
 pub mod functions;
 pub mod ingest;
 pub mod kernels;
 pub mod session;
+mod statement;
+mod transaction;
+mod views;
 
 pub use database::{Database, Options, QueryResult};
 pub use error::{Error, ErrorKind, Result};

@@ -43,7 +43,8 @@ impl Server {
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         stdout.read_line(&mut ready).expect("weir prints a line");
         let listens = ready.split("postgres on ").nth(1).and_then(|rest| rest.split([';', ',']).next());
-        let address = listens.unwrap_or_else(|| panic!("weir did not say where it listens: {ready:?}")).trim().to_string();
+        let address =
+            listens.unwrap_or_else(|| panic!("weir did not say where it listens: {ready:?}")).trim().to_string();
         Server { child, pg: address }
     }
 

@@ -25,9 +25,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use weir_sql::plan::{OutputColumn, Plan};
+use weir_sql::plan::{Expr, OutputColumn, Plan};
 
 pub use context::{
     QueryContext, RelationRows, Relations, Substituted, TableCall, TableFunction, TableOverload, TableRows,
@@ -42,6 +42,11 @@ use operator::Node;
 /// Runs a plan. The work happens while the stream is read, on the context's pool and the reader's own thread.
 pub fn run(plan: &Plan, context: &Arc<QueryContext>) -> Result<RowStream> {
     RowStream::new(operators::compile(plan, context)?, context)
+}
+
+/// The values of an expression over rows.
+pub fn evaluate(expr: &Expr, rows: &RecordBatch, context: &Arc<QueryContext>) -> Result<ArrayRef> {
+    expression::Expression::new(expr, context)?.array(&batch::Batch::from_record(rows), context)
 }
 
 /// Rows of a query, computed as they are asked for. Dropping it ends the query.

@@ -11,6 +11,8 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::encode::functions,
         super::like::functions,
         super::regex::functions,
+        super::system::functions,
+        super::catalog::functions,
     ];
     FAMILIES.iter().flat_map(|family| family()).collect()
 }

@@ -5,6 +5,7 @@
 //! their symbol. A kernel sees whole columns: it is called once a batch, never once a value, and must give the same rows however
 //! they are batched.
 
+mod catalog;
 pub mod compare;
 mod declare;
 mod detached;
@@ -19,6 +20,8 @@ pub mod registry;
 mod rows;
 mod string;
 mod string_parts;
+pub mod system;
+mod table;
 mod text_list;
 
 use std::ops::Deref;
@@ -84,6 +87,10 @@ pub struct Context {
 pub trait Settings: std::fmt::Debug + Send + Sync {
     /// The setting's value; `None` if there is no such setting.
     fn get(&self, name: &str) -> Option<String>;
+    /// Sets it, for `set_config`: the value as SHOW has it.
+    fn set(&self, name: &str, _value: &str, _local: bool) -> Result<String> {
+        Err(crate::error::Error::internal(format!("setting \"{name}\" cannot be set here")))
+    }
 }
 
 /// What functions ask about objects by oid or name.
@@ -112,6 +119,30 @@ pub trait CatalogLookup: std::fmt::Debug + Send + Sync {
     fn backend_pid(&self) -> i32;
     /// Bytes on disk of a relation.
     fn relation_size(&self, oid: u32) -> Option<i64>;
+    /// `pg_get_indexdef`: the statement that would make an index, or the expression of one of its columns (from 1).
+    fn index_definition(&self, _oid: u32, _column: i32) -> Option<String> {
+        None
+    }
+    /// `pg_get_constraintdef`.
+    fn constraint_definition(&self, _oid: u32) -> Option<String> {
+        None
+    }
+    /// The statement that would make a relation (SHOW CREATE TABLE).
+    fn create_statement(&self, _schema: Option<&str>, _name: &str) -> Option<String> {
+        None
+    }
+    /// The role's oid.
+    fn role_oid(&self, _name: &str) -> Option<u32> {
+        None
+    }
+    /// The role's name.
+    fn role_name(&self, _oid: u32) -> Option<String> {
+        None
+    }
+    /// The database's name.
+    fn database_name(&self) -> String {
+        "weir".into()
+    }
 }
 
 /// The SQL types of a call, which the Arrow types alone do not tell: `to_json` must know text from jsonb, `concat` an oid from a

@@ -80,7 +80,7 @@ pub struct FunctionRow {
 const SCALAR_FAMILIES: &[fn() -> Vec<ScalarFunction>] = &[super::compare::functions, super::families::functions];
 
 /// Each family's declarations of functions that give rows.
-const TABLE_FAMILIES: &[fn() -> Vec<TableFunction>] = &[];
+const TABLE_FAMILIES: &[fn() -> Vec<TableFunction>] = &[super::table::functions];
 
 /// The process's functions.
 pub fn registry() -> &'static Registry {

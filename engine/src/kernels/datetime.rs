@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, IntervalMonthDayNano, TimestampMicrosecondType};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use weir_sql::{Type, Value};
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::functions::Datum;
 
 /// Microseconds of a second.
@@ -181,6 +182,32 @@ pub(crate) fn as_micros(datum: &Datum, zone: Option<&TimeZone>) -> Datum {
         Datum::Array(_) => Datum::Array(result),
         Datum::Scalar(_) => Datum::Scalar(Value::new(Type::Int8, result)),
     }
+}
+
+/// A timestamp plus an interval, as Postgres adds them: months first (the day cut to the month's last), then days, both on the wall clock of
+/// `zone` for a timestamptz, then the time. Infinities stay. Error 22008 out of range.
+pub fn add_interval(micros: i64, interval: IntervalMonthDayNano, zone: Option<&TimeZone>) -> Result<i64> {
+    if is_infinite(micros) {
+        return Ok(micros);
+    }
+    let out_of_range = || Error::new(ErrorKind::DatetimeOutOfRange, "timestamp out of range");
+    let mut at = micros;
+    if interval.months != 0 || interval.days != 0 {
+        let mut local = zone.map_or(at, |zone| utc_to_local(zone, at));
+        if interval.months != 0 {
+            local = add_months(local, interval.months.into()).ok_or_else(out_of_range)?;
+        }
+        local = i64::from(interval.days)
+            .checked_mul(MICROS_PER_DAY)
+            .and_then(|days| local.checked_add(days))
+            .ok_or_else(out_of_range)?;
+        if !is_timestamp(local) {
+            return Err(out_of_range());
+        }
+        at = zone.map_or(local, |zone| local_to_utc(zone, local));
+    }
+    let at = at.checked_add(interval.nanoseconds / 1000).ok_or_else(out_of_range)?;
+    if is_timestamp(at) { Ok(at) } else { Err(out_of_range()) }
 }
 
 #[cfg(test)]

@@ -2,21 +2,37 @@
 //!
 //! Text goes in through [`Session::parse`], [`Session::prepare`] and [`Session::run`], in this order; each may fail by itself, as in the
 //! extended protocol. A session is used by one thread at a time; only its [`CancelHandle`] is for others.
+//!
+//! `run` decides what kind of statement it has and hands it to a file of `crate::statement`; the transaction around it is `control`'s.
 
+mod context;
+mod control;
 mod outcome;
+pub(crate) mod run;
+pub mod settings;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use weir_sql::Type;
 use weir_sql::plan::OutputColumn;
-use weir_sql::{Type, Value};
+use weir_sql::statement::{Bound, Statement};
 
+pub use context::{SessionInfo, View};
 pub use outcome::{CopyIn, CopyOut, Notice, Outcome, Rows, Severity};
+pub(crate) use run::now_micros;
 
-use crate::cancel::Cancel;
-use crate::database::Database;
-use crate::error::{Error, Result};
+use crate::catalog::CatalogState;
+use crate::database::{Activity, Database, Live};
+use crate::error::Result;
 use crate::functions::Context;
+use crate::statement::cursor::Cursor;
+use crate::transaction::Transaction;
+use settings::SessionSettings;
+
+/// The role that owns everything.
+pub const OWNER_NAME: &str = "weir";
 
 /// Where a session stands in its transaction: what ReadyForQuery says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +48,13 @@ pub enum TransactionStatus {
 /// One statement of a query text. Cheap to keep and to clone.
 #[derive(Debug, Clone)]
 pub struct Parsed {
-    text: Arc<str>,
+    pub(crate) syntax: weir_sql::parse::Parsed,
 }
 
 impl Parsed {
     /// The statement's own text.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.syntax.text
     }
 }
 
@@ -46,15 +62,26 @@ impl Parsed {
 /// [`Session::run`] binds it again.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    parsed: Parsed,
-    parameters: Vec<Type>,
-    columns: Vec<OutputColumn>,
+    pub(crate) parsed: Parsed,
+    pub(crate) declared: Vec<Option<Type>>,
+    pub(crate) bound: Arc<Bound>,
+    /// The result's columns: those of `bound`, or of what an EXECUTE or FETCH names.
+    pub(crate) columns: Arc<[OutputColumn]>,
+    pub(crate) bound_under: BoundUnder,
+}
+
+/// What a plan was bound under; it is bound again when any of it differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BoundUnder {
+    pub(crate) catalog: u64,
+    pub(crate) ddl: u64,
+    pub(crate) search_path: Option<String>,
 }
 
 impl Prepared {
     /// Types of `$1`, `$2`, ….
     pub fn parameters(&self) -> &[Type] {
-        &self.parameters
+        &self.bound.parameters
     }
 
     /// The columns of its result; empty for statements that give no rows (NoData).
@@ -66,18 +93,23 @@ impl Prepared {
     pub fn parsed(&self) -> &Parsed {
         &self.parsed
     }
+
+    /// Whether this ends a transaction block (COMMIT, ROLLBACK): what is allowed in a failed one.
+    pub fn ends_transaction(&self) -> bool {
+        matches!(self.bound.statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_))
+    }
 }
 
 /// Ends a session's running statement from another thread.
 #[derive(Debug, Clone)]
 pub struct CancelHandle {
-    running: Arc<Mutex<Option<Cancel>>>,
+    live: Arc<Mutex<Live>>,
 }
 
 impl CancelHandle {
     /// The running statement ends with 57014 within 100 ms; nothing happens if there is none.
     pub fn cancel(&self) {
-        if let Some(cancel) = &*self.running.lock() {
+        if let Some(cancel) = &self.live.lock().running {
             cancel.cancel();
         }
     }
@@ -86,85 +118,100 @@ impl CancelHandle {
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
-    database: Database,
+    pub(crate) database: Database,
     id: i32,
-    user: String,
+    pub(crate) user: String,
+    database_name: String,
+    pub(crate) settings: Arc<SessionSettings>,
+    pub(crate) transaction: Option<Transaction>,
+    /// Between `begin_implicit` and `end_implicit`.
+    implicit: bool,
+    pub(crate) prepared: BTreeMap<String, PreparedText>,
+    pub(crate) cursors: BTreeMap<String, Cursor>,
     notices: Vec<Notice>,
-    changes: Vec<(String, String)>,
-    running: Arc<Mutex<Option<Cancel>>>,
+    live: Arc<Mutex<Live>>,
+    /// The catalogue with this transaction's own definitions: of which version, after how many changes.
+    own_catalog: Mutex<Option<(u64, u64, Arc<CatalogState>)>>,
+}
+
+/// PREPARE's statement.
+#[derive(Debug, Clone)]
+pub(crate) struct PreparedText {
+    pub(crate) parsed: Parsed,
+    pub(crate) types: Vec<Option<Type>>,
+    pub(crate) text: String,
 }
 
 impl Session {
-    pub(crate) fn new(database: Database, id: i32) -> Session {
-        Session { database, id, user: "weir".into(), notices: Vec::new(), changes: Vec::new(), running: Arc::default() }
+    pub(crate) fn new(database: Database, id: i32, live: Arc<Mutex<Live>>) -> Session {
+        live.lock().activity = Activity {
+            id,
+            user: OWNER_NAME.into(),
+            database: OWNER_NAME.into(),
+            started: now_micros(),
+            ..Activity::default()
+        };
+        Session {
+            database,
+            id,
+            user: OWNER_NAME.into(),
+            database_name: OWNER_NAME.into(),
+            settings: Arc::default(),
+            transaction: None,
+            implicit: false,
+            prepared: BTreeMap::new(),
+            cursors: BTreeMap::new(),
+            notices: Vec::new(),
+            live,
+            own_catalog: Mutex::default(),
+        }
     }
 
     /// Splits a query text into its statements and parses each; none for `;` or a comment.
-    pub fn parse(&self, _sql: &str) -> Result<Vec<Parsed>> {
-        Err(Error::internal("SQL is not built yet"))
-    }
-
-    /// Binds a statement. `param_types` are the types that the client declared, `None` for those it left open; there may be fewer than the
-    /// statement has.
-    pub fn prepare(&self, _parsed: &Parsed, _param_types: &[Option<Type>]) -> Result<Prepared> {
-        Err(Error::internal("SQL is not built yet"))
-    }
-
-    /// Runs a statement with its parameters' values, which are of the types that [`Prepared::parameters`] says.
-    ///
-    /// An error inside a transaction block has failed the block when this returns. Rows, CopyIn and CopyOut that are read later may fail
-    /// later: then the caller tells with [`Session::fail_transaction`].
-    pub fn run(&mut self, _prepared: &Prepared, _params: &[Value]) -> Result<Outcome> {
-        Err(Error::internal("SQL is not built yet"))
-    }
-
-    /// Runs all statements of a text, as one implicit transaction unless it says otherwise, and reads their rows to the end.
-    /// The rows affected by the last.
-    pub fn execute(&mut self, _sql: &str) -> Result<u64> {
-        Err(Error::internal("SQL is not built yet"))
+    pub fn parse(&self, sql: &str) -> Result<Vec<Parsed>> {
+        Ok(weir_sql::parse::parse(sql)?.into_iter().map(|syntax| Parsed { syntax }).collect())
     }
 
     /// For ReadyForQuery.
     pub fn transaction_status(&self) -> TransactionStatus {
-        TransactionStatus::Idle
+        match &self.transaction {
+            Some(transaction) if transaction.failed => TransactionStatus::Failed,
+            Some(transaction) if transaction.explicit => TransactionStatus::Open,
+            _ => TransactionStatus::Idle,
+        }
     }
-
-    /// A query text of several statements is one transaction: call this before the first of several, and [`Session::end_implicit`] after
-    /// the last one or the first error. Also right around the messages of an extended-protocol pipeline up to Sync.
-    pub fn begin_implicit(&mut self) {}
-
-    /// Ends what [`Session::begin_implicit`] began: commits, or rolls back if `failed`. Leaves an explicit block alone (which an error has
-    /// failed already).
-    pub fn end_implicit(&mut self, _failed: bool) -> Result<()> {
-        Ok(())
-    }
-
-    /// An error happened outside [`Session::run`] (in the protocol, while rows were read): an open block fails.
-    pub fn fail_transaction(&mut self) {}
 
     /// Who is logged in. At the start: `weir`.
     pub fn set_user(&mut self, user: &str) {
         self.user = user.to_string();
+        self.settings.force("session_authorization", user);
+        self.live.lock().activity.user = user.to_string();
+    }
+
+    /// Under which name the client asked for the database; there is one only, whatever it is called.
+    pub fn set_database_name(&mut self, name: &str) {
+        self.database_name = name.to_string();
+        self.live.lock().activity.database = name.to_string();
     }
 
     /// Sets a setting as a start-up parameter or a client library's connection option does; it becomes what RESET goes back to.
-    pub fn set_parameter(&mut self, _name: &str, _value: &str) -> Result<()> {
-        Ok(())
+    pub fn set_parameter(&mut self, name: &str, value: &str) -> Result<()> {
+        self.settings.set_start(name, value)
     }
 
     /// The value of a setting; `None` if there is none of this name.
-    pub fn parameter(&self, _name: &str) -> Option<String> {
-        None
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        self.settings.get(name)
     }
 
     /// All settings that a server reports at start (ParameterStatus), with Postgres's spelling.
     pub fn reported_parameters(&self) -> Vec<(String, String)> {
-        Vec::new()
+        self.settings.reported()
     }
 
     /// The reported settings that changed since the last call: ParameterStatus messages.
     pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.changes)
+        self.settings.take_changes()
     }
 
     /// Notices since the last call.
@@ -174,12 +221,19 @@ impl Session {
 
     /// What values are read and written with: the session's time zone, settings, and names of objects.
     pub fn function_context(&self) -> Context {
-        Context::detached()
+        match self.view() {
+            Ok(view) => Context::clone(&self.functions_context(&Arc::new(view))),
+            Err(_) => Context::detached(),
+        }
+    }
+
+    pub(crate) fn notice(&mut self, severity: Severity, code: &'static str, message: impl Into<String>) {
+        self.notices.push(Notice { severity, code, message: message.into(), detail: None, hint: None });
     }
 
     /// What other threads cancel this session's statement with.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle { running: self.running.clone() }
+        CancelHandle { live: self.live.clone() }
     }
 
     /// This session's number: `pg_backend_pid()`, and the process id of BackendKeyData.
@@ -190,5 +244,11 @@ impl Session {
     /// The database it belongs to.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.database.forget_session(self.id);
     }
 }

@@ -9,6 +9,7 @@ use weir_sql::statement::CopyFormat;
 
 use super::Session;
 use crate::error::Result;
+use crate::exec::RowStream;
 
 /// The result of [`Session::run`].
 #[derive(Debug)]
@@ -63,6 +64,7 @@ pub struct Rows {
 /// Where rows come from.
 enum RowsSource {
     Batches(VecDeque<RecordBatch>),
+    Stream(Box<RowStream>),
 }
 
 impl std::fmt::Debug for Rows {
@@ -77,6 +79,11 @@ impl Rows {
         Rows { columns, source: RowsSource::Batches(batches.into()), rows: 0, verb: verb.into() }
     }
 
+    /// Rows that a query computes.
+    pub(crate) fn of_stream(columns: Vec<OutputColumn>, stream: RowStream, verb: &str) -> Rows {
+        Rows { columns, source: RowsSource::Stream(Box::new(stream)), rows: 0, verb: verb.into() }
+    }
+
     /// What the rows look like.
     pub fn columns(&self) -> &[OutputColumn] {
         &self.columns
@@ -88,6 +95,7 @@ impl Rows {
         loop {
             let batch = match &mut self.source {
                 RowsSource::Batches(batches) => batches.pop_front(),
+                RowsSource::Stream(stream) => stream.next()?,
             };
             match batch {
                 Some(batch) if batch.num_rows() == 0 => continue,

@@ -172,6 +172,8 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::Substring => "22011",
         ErrorKind::InvalidEscape => "22025",
         ErrorKind::ProgramLimit => "54000",
+        ErrorKind::CantChange => "55P02",
+        ErrorKind::SerializationFailure => "40001",
         ErrorKind::BadCopyFile => "22P04",
         ErrorKind::CardinalityViolation => "21000",
         ErrorKind::NotNullViolation => "23502",

@@ -1,0 +1,258 @@
+//! What the catalogue keeps of each schema and relation, as JSON in the storage's key-value map.
+//!
+//! | key | value |
+//! |---|---|
+//! | `catalog/schema/OID` | [`SchemaDef`] |
+//! | `catalog/relation/OID` | [`RelationDef`] |
+//! | `catalog/next_oid` | the smallest oid never given out, in decimal |
+//!
+//! Expressions and queries are kept as SQL text, types by the name Postgres writes them with ([`type_from_name`] reads it back). Oids
+//! of users' objects start at [`FIRST_USER_OID`] and are never used twice. Fields are only ever added, each with a default.
+
+use serde::{Deserialize, Serialize};
+use weir_sql::Type;
+
+/// Oids below it are Postgres's and Weir's own.
+pub const FIRST_USER_OID: u32 = 16384;
+
+/// A schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaDef {
+    /// Its oid.
+    pub oid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a relation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A table.
+    Table,
+    /// A view: a query by name.
+    View,
+    /// An incremental materialized view.
+    Materialized,
+}
+
+impl Kind {
+    /// As messages call it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Kind::Table => "table",
+            Kind::View => "view",
+            Kind::Materialized => "materialized view",
+        }
+    }
+
+    /// `pg_class.relkind`.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Kind::Table => "r",
+            Kind::View => "v",
+            Kind::Materialized => "m",
+        }
+    }
+}
+
+/// A table, view or materialized view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelationDef {
+    /// Its oid, which is also storage's table id.
+    pub oid: u32,
+    /// Its schema's name.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Its columns.
+    pub columns: Vec<ColumnDef>,
+    /// PRIMARY KEY of Postgres's form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primary_key: Vec<usize>,
+    /// The sorting key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order_by: Vec<usize>,
+    /// PARTITION BY, over the columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_by: Option<String>,
+    /// TTL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<TtlDef>,
+    /// ENGINE, in ClickHouse's form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// `WITH (…)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<(String, String)>,
+    /// WATERMARK: column and expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<(usize, String)>,
+    /// The SELECT of a view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// The search path when the view was made, which its query is bound with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search_path: Vec<String>,
+    /// Relations that the query reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends: Vec<u32>,
+    /// A materialized view that is being filled: fed by commits, hidden from queries.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub building: bool,
+    /// COMMENT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnDef {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type", with = "type_name")]
+    pub ty: Type,
+    /// Whether it admits NULL.
+    pub nullable: bool,
+    /// DEFAULT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// CODEC(…), as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<String>,
+    /// The n of DateTime64(n).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<u8>,
+    /// COMMENT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// TTL column + interval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TtlDef {
+    /// The column.
+    pub column: usize,
+    /// Months of the interval.
+    pub months: i32,
+    /// Days of it.
+    pub days: i32,
+    /// Microseconds of it.
+    pub micros: i64,
+    /// The expression's text.
+    pub sql: String,
+}
+
+mod type_name {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use weir_sql::Type;
+
+    pub(super) fn serialize<S: Serializer>(ty: &Type, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(ty)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Type, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        super::type_from_name(&name).ok_or_else(|| D::Error::custom(format!("no type is named {name}")))
+    }
+}
+
+/// The type that [`Type`]'s Display wrote; `None` for records and for what is no such name.
+pub fn type_from_name(name: &str) -> Option<Type> {
+    if let Some(element) = name.strip_suffix("[]") {
+        return Some(Type::Array(Box::new(type_from_name(element)?)));
+    }
+    let (base, modifiers) = match name.strip_suffix(')').and_then(|rest| rest.split_once('(')) {
+        Some((base, modifiers)) => (base, modifiers.split(',').collect::<Vec<_>>()),
+        None => (name, Vec::new()),
+    };
+    let length = || modifiers.first().and_then(|n| n.parse().ok());
+    Some(match base {
+        "boolean" => Type::Bool,
+        "smallint" => Type::Int2,
+        "integer" => Type::Int4,
+        "bigint" => Type::Int8,
+        "uint8" => Type::UInt8,
+        "uint16" => Type::UInt16,
+        "uint32" => Type::UInt32,
+        "uint64" => Type::UInt64,
+        "real" => Type::Float4,
+        "double precision" => Type::Float8,
+        "numeric" if modifiers.len() == 2 => {
+            Type::Numeric(Some((modifiers[0].parse().ok()?, modifiers[1].parse().ok()?)))
+        }
+        "numeric" => Type::Numeric(None),
+        "text" => Type::Text,
+        "character varying" => Type::Varchar(length()),
+        "character" | "bpchar" => Type::Bpchar(length()),
+        "\"char\"" => Type::Char,
+        "name" => Type::Name,
+        "bytea" => Type::Bytea,
+        "uuid" => Type::Uuid,
+        "json" => Type::Json,
+        "jsonb" => Type::Jsonb,
+        "date" => Type::Date,
+        "time without time zone" => Type::Time,
+        "timestamp without time zone" => Type::Timestamp,
+        "timestamp with time zone" => Type::Timestamptz,
+        "interval" => Type::Interval,
+        "oid" => Type::Oid,
+        "regclass" => Type::Regclass,
+        "regtype" => Type::Regtype,
+        "regproc" => Type::Regproc,
+        "regnamespace" => Type::Regnamespace,
+        "regrole" => Type::Regrole,
+        "unknown" => Type::Unknown,
+        "void" => Type::Void,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_come_back_from_their_json() {
+        let column = |name: &str, ty: Type| ColumnDef {
+            name: name.into(),
+            ty,
+            nullable: true,
+            default: None,
+            codec: None,
+            scale: None,
+            comment: None,
+        };
+        let def = RelationDef {
+            oid: 16384,
+            schema: "public".into(),
+            name: "t".into(),
+            kind: Kind::Table,
+            columns: vec![
+                column("a", Type::Numeric(Some((10, 2)))),
+                column("b", Type::Array(Box::new(Type::Varchar(Some(3))))),
+                column("c", Type::UInt64),
+                column("d", Type::Timestamptz),
+                column("e", Type::Char),
+                column("f", Type::Bpchar(None)),
+            ],
+            primary_key: vec![0],
+            order_by: vec![0, 1],
+            partition_by: Some("toYYYYMMDD(d)".into()),
+            ttl: Some(TtlDef { column: 3, months: 0, days: 90, micros: 0, sql: "d + INTERVAL 90 DAY".into() }),
+            engine: None,
+            options: vec![("connector".into(), "kafka".into())],
+            watermark: None,
+            query: None,
+            search_path: Vec::new(),
+            depends: Vec::new(),
+            building: false,
+            comment: Some("it's".into()),
+        };
+        let json = serde_json::to_vec(&def).expect("a definition is JSON");
+        assert_eq!(serde_json::from_slice::<RelationDef>(&json).expect("and back"), def);
+    }
+}

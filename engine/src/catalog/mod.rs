@@ -1,0 +1,13 @@
+//! The catalogue: what there is, kept in storage's key-value map ([`definition`]), indexed at each version ([`state`]), and shown as
+//! Postgres shows it ([`system`]).
+
+pub mod definition;
+mod describe;
+pub mod procs;
+pub mod state;
+pub mod system;
+
+pub use definition::{ColumnDef, Kind, RelationDef, SchemaDef, TtlDef};
+pub use describe::create_statement;
+pub(crate) use state::StateCatalog;
+pub use state::{CatalogState, Entry, Found};

@@ -1,0 +1,274 @@
+//! The schema `weir`: what Weir shows of itself. (`weir.dead_letters` is a table, made when the database is first opened.)
+
+use weir_sql::Type;
+use weir_sql::catalog::ColumnInfo;
+
+use super::class::visible;
+use super::{Cell, Fill, Rows, SystemContext, SystemRelation, declare};
+use crate::catalog::definition::Kind;
+use crate::session::settings::definitions;
+
+/// A relation: its name, columns and code.
+type Declaration = (&'static str, &'static [(&'static str, Type)], Fill);
+
+const TEXT: Type = Type::Text;
+const INT8: Type = Type::Int8;
+const OID: Type = Type::Oid;
+const BOOL: Type = Type::Bool;
+const TIME: Type = Type::Timestamptz;
+
+/// The first oid of these relations.
+const FIRST_OID: u32 = 15000;
+
+const DECLARATIONS: &[Declaration] = &[
+    (
+        "tables",
+        &[
+            ("schema", TEXT),
+            ("name", TEXT),
+            ("oid", OID),
+            ("kind", TEXT),
+            ("rows", INT8),
+            ("bytes", INT8),
+            ("parts", INT8),
+            ("head_rows", INT8),
+            ("partition_by", TEXT),
+            ("order_by", TEXT),
+            ("ttl", TEXT),
+            ("options", TEXT),
+        ],
+        tables,
+    ),
+    (
+        "parts",
+        &[("schema", TEXT), ("table", TEXT), ("part", INT8), ("partition", TEXT), ("rows", INT8), ("bytes", INT8)],
+        parts,
+    ),
+    (
+        "part_columns",
+        &[("schema", TEXT), ("table", TEXT), ("part", INT8), ("column", TEXT), ("encodings", TEXT), ("bytes", INT8)],
+        part_columns,
+    ),
+    (
+        "views",
+        &[
+            ("schema", TEXT),
+            ("name", TEXT),
+            ("reads", TEXT),
+            ("building", BOOL),
+            ("state_rows", INT8),
+            ("state_bytes", INT8),
+            ("definition", TEXT),
+        ],
+        views,
+    ),
+    (
+        "functions",
+        &[
+            ("name", TEXT),
+            ("kind", TEXT),
+            ("family", TEXT),
+            ("signatures", TEXT),
+            ("doc", TEXT),
+            ("example", TEXT),
+            ("result", TEXT),
+        ],
+        functions,
+    ),
+    ("settings", &[("name", TEXT), ("value", TEXT), ("default", TEXT), ("unit", TEXT), ("doc", TEXT)], settings),
+    (
+        "queries",
+        &[
+            ("session", INT8),
+            ("user", TEXT),
+            ("application", TEXT),
+            ("state", TEXT),
+            ("started", TIME),
+            ("query", TEXT),
+        ],
+        queries,
+    ),
+    ("columns", COLUMN_COLUMNS, columns),
+    ("sources", &[("source", TEXT), ("partition", INT8), ("next_offset", INT8)], sources),
+];
+
+const COLUMN_COLUMNS: &[(&str, Type)] = &[
+    ("schema", TEXT),
+    ("table", TEXT),
+    ("position", INT8),
+    ("name", TEXT),
+    ("type", TEXT),
+    ("nullable", BOOL),
+    ("default", TEXT),
+    ("codec", TEXT),
+    ("comment", TEXT),
+];
+
+pub(super) fn relations() -> Vec<SystemRelation> {
+    DECLARATIONS
+        .iter()
+        .enumerate()
+        .map(|(i, (name, columns, fill))| {
+            let columns = columns
+                .iter()
+                .map(|(name, ty)| ColumnInfo { name: (*name).into(), ty: ty.clone(), nullable: true, default: None })
+                .collect();
+            declare("weir", name, FIRST_OID + i as u32, true, columns, Some(*fill))
+        })
+        .collect()
+}
+
+fn tables(context: &SystemContext, rows: &mut Rows<'_>) {
+    for entry in visible(context).filter(|e| e.def.kind != Kind::View) {
+        let def = &entry.def;
+        let Some(stored) = context.snapshot.table(weir_storage::TableId(def.oid)) else { continue };
+        let names =
+            |columns: &[usize]| columns.iter().map(|c| def.columns[*c].name.as_str()).collect::<Vec<_>>().join(", ");
+        let options: Vec<String> = def.options.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+        rows.push(&[
+            ("schema", (&def.schema).into()),
+            ("name", (&def.name).into()),
+            ("oid", def.oid.into()),
+            ("kind", def.kind.noun().into()),
+            ("rows", stored.rows().into()),
+            ("bytes", bytes(&stored).into()),
+            ("parts", stored.parts().len().into()),
+            ("head_rows", stored.head_rows().into()),
+            ("partition_by", def.partition_by.as_ref().into()),
+            ("order_by", names(&def.order_by).into()),
+            ("ttl", def.ttl.as_ref().map(|t| t.sql.clone()).into()),
+            ("options", options.join(", ").into()),
+        ]);
+    }
+}
+
+/// Bytes of a table's parts.
+fn bytes(table: &weir_storage::TableState) -> u64 {
+    table.parts().iter().map(|part| part.bytes()).sum()
+}
+
+fn parts(context: &SystemContext, rows: &mut Rows<'_>) {
+    for entry in visible(context) {
+        let Some(stored) = context.snapshot.table(weir_storage::TableId(entry.def.oid)) else { continue };
+        for part in stored.parts() {
+            rows.push(&[
+                ("schema", (&entry.def.schema).into()),
+                ("table", (&entry.def.name).into()),
+                ("part", part.id().0.into()),
+                ("partition", part.partition().into()),
+                ("rows", part.rows().into()),
+                ("bytes", part.bytes().into()),
+            ]);
+        }
+    }
+}
+
+fn part_columns(context: &SystemContext, rows: &mut Rows<'_>) {
+    for entry in visible(context) {
+        let Some(stored) = context.snapshot.table(weir_storage::TableId(entry.def.oid)) else { continue };
+        let schema = stored.def().schema.clone();
+        for part in stored.parts() {
+            for (index, field) in schema.fields().iter().enumerate() {
+                // A damaged part shows in the queries that need it, and in `weir check`.
+                let Ok(column) = part.column(index) else { continue };
+                let encodings: Vec<String> = column.encodings.iter().map(|(e, n)| format!("{e} x{n}")).collect();
+                rows.push(&[
+                    ("schema", (&entry.def.schema).into()),
+                    ("table", (&entry.def.name).into()),
+                    ("part", part.id().0.into()),
+                    ("column", field.name().into()),
+                    ("encodings", encodings.join(", ").into()),
+                    ("bytes", column.bytes.into()),
+                ]);
+            }
+        }
+    }
+}
+
+fn views(context: &SystemContext, rows: &mut Rows<'_>) {
+    for entry in context.state.entries().filter(|e| e.def.kind == Kind::Materialized) {
+        let def = &entry.def;
+        let stored = context.snapshot.table(weir_storage::TableId(def.oid));
+        let reads: Vec<String> =
+            def.depends.iter().filter_map(|oid| context.state.entry(*oid)).map(|e| e.qualified()).collect();
+        rows.push(&[
+            ("schema", (&def.schema).into()),
+            ("name", (&def.name).into()),
+            ("reads", reads.join(", ").into()),
+            ("building", def.building.into()),
+            ("state_rows", stored.as_ref().map_or(0, |t| t.rows()).into()),
+            ("state_bytes", stored.as_ref().map_or(0, |t| bytes(t)).into()),
+            ("definition", def.query.as_ref().into()),
+        ]);
+    }
+}
+
+fn functions(_: &SystemContext, rows: &mut Rows<'_>) {
+    for function in crate::functions::registry::registry().rows() {
+        rows.push(&[
+            ("name", function.name.into()),
+            ("kind", function.kind.into()),
+            ("family", function.family.into()),
+            ("signatures", function.signatures.into()),
+            ("doc", function.doc.into()),
+            ("example", function.example.into()),
+            ("result", function.result.into()),
+        ]);
+    }
+}
+
+fn settings(context: &SystemContext, rows: &mut Rows<'_>) {
+    for definition in definitions() {
+        rows.push(&[
+            ("name", definition.name.into()),
+            ("value", context.session.settings.get(definition.name).into()),
+            ("default", definition.shown_default().into()),
+            ("unit", definition.unit.into()),
+            ("doc", definition.doc.into()),
+        ]);
+    }
+}
+
+fn queries(context: &SystemContext, rows: &mut Rows<'_>) {
+    for activity in context.database.activity() {
+        rows.push(&[
+            ("session", activity.id.into()),
+            ("user", activity.user.into()),
+            ("application", activity.application.into()),
+            ("state", if activity.active { "active" } else { "idle" }.into()),
+            ("started", activity.query_started.into()),
+            ("query", activity.query.into()),
+        ]);
+    }
+}
+
+fn columns(context: &SystemContext, rows: &mut Rows<'_>) {
+    for entry in visible(context) {
+        for (i, column) in entry.def.columns.iter().enumerate() {
+            rows.push(&[
+                ("schema", (&entry.def.schema).into()),
+                ("table", (&entry.def.name).into()),
+                ("position", (i + 1).into()),
+                ("name", (&column.name).into()),
+                ("type", column.ty.to_string().into()),
+                ("nullable", column.nullable.into()),
+                ("default", column.default.as_ref().into()),
+                ("codec", column.codec.as_ref().into()),
+                ("comment", column.comment.as_ref().into()),
+            ]);
+        }
+    }
+}
+
+/// The offsets that ingest has committed.
+fn sources(context: &SystemContext, rows: &mut Rows<'_>) {
+    for (key, value) in context.snapshot.scan_prefix(crate::ingest::SOURCE_PREFIX) {
+        let Some((source, partition)) = crate::ingest::parse_source_key(key) else { continue };
+        let next = std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok());
+        rows.push(&[
+            ("source", source.into()),
+            ("partition", i64::from(partition).into()),
+            ("next_offset", next.map_or(Cell::Null, Cell::Int)),
+        ]);
+    }
+}

@@ -1,0 +1,261 @@
+//! What binder, kernels and executor ask of a session: [`View`], the catalogue at one version as one session sees it.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use weir_sql::catalog::{Catalog, Relation, RelationKind};
+use weir_sql::{Type, Value};
+use weir_storage::{Snapshot, TableId};
+
+use super::settings::SessionSettings;
+use crate::catalog::system::{self, SystemContext};
+use crate::catalog::{CatalogState, Found, procs};
+use crate::database::{Database, Registered};
+use crate::functions::CatalogLookup;
+
+/// Who is connected, for what is computed from it; later changes of the session do not reach it.
+#[derive(Debug)]
+pub struct SessionInfo {
+    /// The session's number.
+    pub id: i32,
+    /// Who is logged in.
+    pub user: String,
+    /// The database's name, as the client asked for it.
+    pub database_name: String,
+    /// Settings.
+    pub settings: Arc<SessionSettings>,
+    /// PREPAREd statements: name and text.
+    pub prepared: Vec<(String, String)>,
+    /// Cursors: name, text, and whether they outlive the transaction.
+    pub cursors: Vec<(String, String, bool)>,
+}
+
+/// The catalogue as one session sees it in one statement.
+#[derive(Debug)]
+pub struct View {
+    /// The catalogue.
+    pub state: Arc<CatalogState>,
+    /// The data.
+    pub snapshot: Snapshot,
+    /// Who asks.
+    pub session: Arc<SessionInfo>,
+    /// The database.
+    pub database: Database,
+    /// The search path, `"$user"` replaced.
+    path: Vec<String>,
+    /// Oids of the users' relations that the binder asked for.
+    used: Mutex<Vec<u32>>,
+    /// The view of this transaction that is not filled yet: it is read as its query.
+    pub(crate) own_views: Vec<u32>,
+}
+
+impl View {
+    pub(super) fn new(
+        state: Arc<CatalogState>,
+        snapshot: Snapshot,
+        session: Arc<SessionInfo>,
+        database: Database,
+        own_views: Vec<u32>,
+    ) -> View {
+        let path = session.settings.search_path(&session.user);
+        View { state, snapshot, session, database, path, used: Mutex::default(), own_views }
+    }
+
+    /// The same with another search path: what a view's text was written under.
+    pub(crate) fn with_path(&self, path: Vec<String>) -> View {
+        View {
+            state: self.state.clone(),
+            snapshot: self.snapshot.clone(),
+            session: self.session.clone(),
+            database: self.database.clone(),
+            path,
+            used: Mutex::default(),
+            own_views: self.own_views.clone(),
+        }
+    }
+
+    /// Users' relations that were asked for so far, each once.
+    pub(crate) fn used(&self) -> Vec<u32> {
+        let mut used = self.used.lock().clone();
+        used.sort_unstable();
+        used.dedup();
+        used
+    }
+
+    /// The search path, without schemas that are not there.
+    pub(crate) fn path(&self) -> Vec<String> {
+        self.path.iter().filter(|schema| self.state.schema_oid(schema).is_some()).cloned().collect()
+    }
+
+    /// The schema that new relations go to.
+    pub(crate) fn current_schema(&self) -> Option<String> {
+        self.path().into_iter().next()
+    }
+
+    fn find(&self, schema: Option<&str>, name: &str) -> Option<Found<'_>> {
+        let found = self.state.resolve(schema, name, &self.path)?;
+        match &found {
+            Found::User(entry) if entry.def.building && !self.own_views.contains(&entry.def.oid) => None,
+            _ => Some(found),
+        }
+    }
+
+    fn registered(&self, schema: Option<&str>, name: &str) -> Option<Registered> {
+        match schema {
+            Some(schema) => self.database.registered(schema, name),
+            None => self.path.iter().find_map(|schema| self.database.registered(schema, name)),
+        }
+    }
+
+    /// What system relations are computed from.
+    pub(crate) fn system_context(&self) -> SystemContext {
+        SystemContext {
+            state: self.state.clone(),
+            snapshot: self.snapshot.clone(),
+            session: self.session.clone(),
+            database: self.database.clone(),
+        }
+    }
+}
+
+impl Catalog for View {
+    fn relation(&self, schema: Option<&str>, name: &str) -> weir_sql::Result<Option<Arc<Relation>>> {
+        let Some(found) = self.find(schema, name) else {
+            return Ok(self.registered(schema, name).map(|registered| registered.relation));
+        };
+        Ok(Some(match found {
+            Found::System(system) => system.relation.clone(),
+            Found::User(entry) => {
+                self.used.lock().push(entry.def.oid);
+                match (&entry.relation.kind, &entry.def.query) {
+                    (RelationKind::MaterializedView, Some(query)) if entry.def.building => {
+                        let kind = RelationKind::View { query: query.clone() };
+                        Arc::new(Relation { kind, ..Relation::clone(&entry.relation) })
+                    }
+                    _ => entry.relation.clone(),
+                }
+            }
+        }))
+    }
+
+    fn relation_names(&self) -> Vec<String> {
+        self.state.entries().filter(|e| !e.def.building).map(|e| e.def.name.clone()).collect()
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        self.session.settings.get(name)
+    }
+
+    fn table_function_columns(
+        &self,
+        name: &str,
+        args: &[Value],
+        named_args: &[(String, Value)],
+    ) -> weir_sql::Result<Option<Vec<(String, Type)>>> {
+        crate::files::columns(name, args, named_args).map_err(|e| weir_sql::Error {
+            kind: match e.kind {
+                crate::ErrorKind::Sql(kind) => kind,
+                _ => weir_sql::ErrorKind::InvalidParameter,
+            },
+            message: e.message,
+            detail: e.detail,
+            hint: e.hint,
+            position: None,
+        })
+    }
+}
+
+impl CatalogLookup for View {
+    fn relation_oid(&self, schema: Option<&str>, name: &str) -> Option<u32> {
+        match self.find(schema, name) {
+            Some(found) => Some(found.oid()),
+            None => self.registered(schema, name).map(|r| r.relation.oid),
+        }
+    }
+
+    fn relation_name(&self, oid: u32) -> Option<(String, String, bool)> {
+        let (schema, name) = match (self.state.entry(oid), system::by_oid(oid)) {
+            (Some(entry), _) => (entry.def.schema.clone(), entry.def.name.clone()),
+            (None, Some(system)) => (system.relation.schema.clone(), system.relation.name.clone()),
+            (None, None) => system::index_relation(&self.state, oid)?,
+        };
+        let seen = self.find(None, &name).map(|found| found.oid());
+        let visible = seen == Some(oid) || (seen.is_none() && self.path.contains(&schema));
+        Some((schema, name, visible))
+    }
+
+    fn namespace_oid(&self, name: &str) -> Option<u32> {
+        self.state.schema_oid(name)
+    }
+
+    fn namespace_name(&self, oid: u32) -> Option<String> {
+        self.state.schemas().find(|(_, known)| *known == oid).map(|(name, _)| name.to_string())
+    }
+
+    fn function_name(&self, oid: u32) -> Option<String> {
+        procs::name(oid)
+    }
+
+    fn function_oid(&self, name: &str) -> Option<u32> {
+        procs::oid(name)
+    }
+
+    fn current_user(&self) -> String {
+        self.session.user.clone()
+    }
+
+    fn view_definition(&self, oid: u32) -> Option<String> {
+        self.state.entry(oid)?.def.query.clone()
+    }
+
+    fn comment(&self, oid: u32, column: i32) -> Option<String> {
+        let def = &self.state.entry(oid)?.def;
+        match usize::try_from(column).ok()? {
+            0 => def.comment.clone(),
+            n => def.columns.get(n - 1)?.comment.clone(),
+        }
+    }
+
+    fn search_path(&self) -> Vec<String> {
+        self.path()
+    }
+
+    fn backend_pid(&self) -> i32 {
+        self.session.id
+    }
+
+    fn relation_size(&self, oid: u32) -> Option<i64> {
+        if let Some(table) = self.snapshot.table(TableId(oid)) {
+            let parts: u64 = table.parts().iter().map(|part| part.bytes()).sum();
+            return Some(parts as i64 + table.head_bytes() as i64);
+        }
+        (system::by_oid(oid).is_some() || self.state.entry(oid).is_some()).then_some(0)
+    }
+
+    fn index_definition(&self, oid: u32, column: i32) -> Option<String> {
+        system::index_definition(&self.state, oid, column)
+    }
+
+    fn constraint_definition(&self, oid: u32) -> Option<String> {
+        system::constraint_definition(&self.state, oid)
+    }
+
+    fn create_statement(&self, schema: Option<&str>, name: &str) -> Option<String> {
+        match self.find(schema, name)? {
+            Found::User(entry) => Some(crate::catalog::create_statement(&entry.def)),
+            Found::System(_) => None,
+        }
+    }
+
+    fn role_oid(&self, name: &str) -> Option<u32> {
+        system::role_oid(&self.session.user, name)
+    }
+
+    fn role_name(&self, oid: u32) -> Option<String> {
+        system::role_name(&self.session.user, oid)
+    }
+
+    fn database_name(&self) -> String {
+        self.session.database_name.clone()
+    }
+}

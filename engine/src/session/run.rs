@@ -1,0 +1,299 @@
+//! From text to an outcome: binding, binding again when the catalogue moved, and the one place that says which statement is whose.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use weir_sql::plan::{OutputColumn, Plan};
+use weir_sql::statement::{Bound, Statement};
+use weir_sql::{Type, Value};
+use weir_storage::Snapshot;
+
+use super::{BoundUnder, Outcome, Parsed, Prepared, Session, SessionInfo, View};
+use crate::cancel::Cancel;
+use crate::catalog::CatalogState;
+use crate::database::load_catalog;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{QueryContext, QueryMemory};
+use crate::functions::{Context, registry};
+use crate::statement;
+use crate::statement::relations::SnapshotRelations;
+
+/// Microseconds since the epoch.
+pub(crate) fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
+}
+
+/// What one statement runs in.
+pub(crate) struct Running {
+    pub(crate) view: Arc<View>,
+    pub(crate) functions: Arc<Context>,
+    pub(crate) cancel: Cancel,
+    pub(crate) params: Vec<Value>,
+}
+
+impl Session {
+    /// Binds a statement. `param_types` are the types that the client declared, `None` for those it left open; there may be fewer than the
+    /// statement has.
+    pub fn prepare(&self, parsed: &Parsed, param_types: &[Option<Type>]) -> Result<Prepared> {
+        let view = self.view()?;
+        let bound = Arc::new(self.bind(&view, parsed, param_types)?);
+        let prepared = Prepared {
+            parsed: parsed.clone(),
+            declared: param_types.to_vec(),
+            columns: self.columns_of(&bound)?.into(),
+            bound,
+            bound_under: self.bound_under(&view),
+        };
+        self.refuse_if_failed(&prepared)?;
+        Ok(prepared)
+    }
+
+    fn bind(&self, view: &View, parsed: &Parsed, param_types: &[Option<Type>]) -> Result<Bound> {
+        let mut bound = weir_sql::bind::bind(&parsed.syntax, view, registry(), param_types)?;
+        optimise(&mut bound.statement);
+        Ok(bound)
+    }
+
+    /// The columns of the result, which for EXECUTE and FETCH the session knows alone.
+    fn columns_of(&self, bound: &Bound) -> Result<Vec<OutputColumn>> {
+        match &bound.statement {
+            Statement::Execute { name, .. } => match self.prepared.get(name) {
+                Some(text) => Ok(self.prepare(&text.parsed, &text.types)?.columns.to_vec()),
+                None => Ok(Vec::new()),
+            },
+            Statement::Fetch { name, skip: false, .. } => {
+                Ok(self.cursors.get(name).map(|cursor| cursor.columns().to_vec()).unwrap_or_default())
+            }
+            _ => Ok(bound.columns.clone()),
+        }
+    }
+
+    fn bound_under(&self, view: &View) -> BoundUnder {
+        BoundUnder {
+            catalog: view.state.version,
+            ddl: self.transaction.as_ref().map_or(0, |t| t.pending.ddl),
+            search_path: self.settings.raw("search_path"),
+        }
+    }
+
+    /// Runs a statement with its parameters' values, which are of the types that [`Prepared::parameters`] says.
+    ///
+    /// An error inside a transaction block has failed the block when this returns. Rows, CopyIn and CopyOut that are read later may fail
+    /// later: then the caller tells with [`Session::fail_transaction`].
+    pub fn run(&mut self, prepared: &Prepared, params: &[Value]) -> Result<Outcome> {
+        let timeout = self.settings.milliseconds("statement_timeout");
+        let deadline = (timeout > 0).then(|| Instant::now() + Duration::from_millis(timeout));
+        let cancel = Cancel::with_deadline(deadline);
+        {
+            let mut live = self.live.lock();
+            live.running = Some(cancel.clone());
+            live.activity.query_started = Some(now_micros());
+            live.activity.query = prepared.parsed.text().to_string();
+            live.activity.active = true;
+            live.activity.application = self.settings.raw("application_name").unwrap_or_default();
+        }
+        let outcome = self.run_cancellable(prepared, params, &cancel);
+        let streams = matches!(outcome, Ok(Outcome::Rows(_) | Outcome::CopyIn(_) | Outcome::CopyOut(_)));
+        let mut live = self.live.lock();
+        live.activity.active = false;
+        if !streams {
+            live.running = None;
+        }
+        drop(live);
+        outcome
+    }
+
+    fn run_cancellable(&mut self, prepared: &Prepared, params: &[Value], cancel: &Cancel) -> Result<Outcome> {
+        let result = self.refuse_if_failed(prepared).and_then(|()| {
+            self.ensure_transaction();
+            self.run_bound(prepared, params, cancel)
+        });
+        match result {
+            Ok(outcome) => {
+                self.statement_done(&outcome)?;
+                Ok(outcome)
+            }
+            Err(error) => {
+                self.statement_failed();
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn run_bound(&mut self, prepared: &Prepared, params: &[Value], cancel: &Cancel) -> Result<Outcome> {
+        cancel.check()?;
+        let view = Arc::new(self.view()?);
+        let bound = if self.bound_under(&view) == prepared.bound_under {
+            prepared.bound.clone()
+        } else {
+            let bound = self.bind(&view, &prepared.parsed, &prepared.declared)?;
+            let types = |columns: &[OutputColumn]| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>();
+            let same = bound.parameters == prepared.bound.parameters;
+            if !same || types(&self.columns_of(&bound)?) != types(&prepared.columns) {
+                let kind = ErrorKind::Sql(weir_sql::ErrorKind::Unsupported);
+                return Err(Error::new(kind, "cached plan must not change result type"));
+            }
+            Arc::new(bound)
+        };
+        if params.len() != bound.parameters.len() {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                format!(
+                    "bind message supplies {} parameters, but prepared statement \"\" requires {}",
+                    params.len(),
+                    bound.parameters.len()
+                ),
+            ));
+        }
+        let running =
+            Running { functions: self.functions_context(&view), view, cancel: cancel.clone(), params: params.to_vec() };
+        statement::run(self, &running, &bound, prepared)
+    }
+
+    /// The catalogue and data as the next statement sees them: the newest snapshot under the transaction's own changes.
+    pub(crate) fn view(&self) -> Result<View> {
+        let base = self.database.store()?.snapshot();
+        let pending = self.transaction.as_ref().map(|t| &t.pending).filter(|p| !p.is_empty());
+        let (snapshot, state) = match pending {
+            None => {
+                let state = self.database.catalog(&base)?;
+                (base, state)
+            }
+            Some(pending) => {
+                let over = pending.over(&base)?;
+                let state = if pending.ddl == 0 {
+                    self.database.catalog(&base)?
+                } else {
+                    self.own_catalog(base.catalog_version(), pending.ddl, &over)?
+                };
+                (over, state)
+            }
+        };
+        let own_views = pending.map(|p| p.views.clone()).unwrap_or_default();
+        Ok(View::new(state, snapshot, self.info(), self.database.clone(), own_views))
+    }
+
+    /// The catalogue with this transaction's own definitions. Its version is the committed one's that it stands on.
+    fn own_catalog(&self, version: u64, ddl: u64, over: &Snapshot) -> Result<Arc<CatalogState>> {
+        let mut cached = self.own_catalog.lock();
+        if let Some((v, d, state)) = &*cached
+            && (*v, *d) == (version, ddl)
+        {
+            return Ok(state.clone());
+        }
+        let mut state = load_catalog(over)?;
+        state.version = version;
+        let state = Arc::new(state);
+        *cached = Some((version, ddl, state.clone()));
+        Ok(state)
+    }
+
+    /// Who asks, as it is now.
+    fn info(&self) -> Arc<SessionInfo> {
+        Arc::new(SessionInfo {
+            id: self.id,
+            user: self.user.clone(),
+            database_name: self.database_name.clone(),
+            settings: self.settings.clone(),
+            prepared: self.prepared.iter().map(|(name, p)| (name.clone(), p.text.clone())).collect(),
+            cursors: self
+                .cursors
+                .iter()
+                .map(|(name, c)| (name.clone(), c.text().to_string(), c.is_holdable()))
+                .collect(),
+        })
+    }
+
+    pub(crate) fn functions_context(&self, view: &Arc<View>) -> Arc<Context> {
+        let now = now_micros();
+        Arc::new(Context {
+            now: self.transaction.as_ref().map_or(now, |t| t.started),
+            statement_start: now,
+            time_zone: self.settings.time_zone(),
+            settings: self.settings.clone(),
+            catalog: view.clone(),
+        })
+    }
+
+    /// What the executor needs for a query of this statement.
+    pub(crate) fn query_context(&self, running: &Running) -> Arc<QueryContext> {
+        let options = self.database.options();
+        Arc::new(QueryContext {
+            functions: running.functions.clone(),
+            relations: Arc::new(SnapshotRelations::new(running.view.clone(), running.functions.now)),
+            parameters: running.params.clone(),
+            pool: self.database.pool().clone(),
+            batch_rows: options.batch_rows,
+            memory: QueryMemory::new(self.database.broker(), options.query_memory_limit),
+            cancel: running.cancel.clone(),
+        })
+    }
+
+    /// Runs all statements of a text, as one implicit transaction unless it says otherwise, and reads their rows to the end.
+    /// The rows affected by the last.
+    pub fn execute(&mut self, sql: &str) -> Result<u64> {
+        let mut affected = 0;
+        self.run_text(sql, &mut |outcome| {
+            affected = match outcome {
+                Outcome::Rows(rows) => {
+                    let mut n = 0;
+                    while let Some(batch) = rows.next()? {
+                        n += batch.num_rows() as u64;
+                    }
+                    n
+                }
+                Outcome::Command { tag } => tag.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0),
+                _ => 0,
+            };
+            Ok(())
+        })?;
+        Ok(affected)
+    }
+
+    /// Runs all statements of a text and shows each outcome.
+    pub(crate) fn run_text(&mut self, sql: &str, each: &mut dyn FnMut(&mut Outcome) -> Result<()>) -> Result<()> {
+        let statements = self.parse(sql)?;
+        let several = statements.len() > 1;
+        if several {
+            self.begin_implicit();
+        }
+        let mut result = Ok(());
+        for parsed in &statements {
+            result = self.run_one(parsed, each);
+            if result.is_err() {
+                break;
+            }
+        }
+        if several {
+            let ended = self.end_implicit(result.is_err());
+            result = result.and(ended);
+        }
+        result
+    }
+
+    fn run_one(&mut self, parsed: &Parsed, each: &mut dyn FnMut(&mut Outcome) -> Result<()>) -> Result<()> {
+        let prepared = self.prepare(parsed, &[]).inspect_err(|_| self.fail_transaction())?;
+        let mut outcome = self.run(&prepared, &[])?;
+        each(&mut outcome).inspect_err(|_| self.fail_transaction())
+    }
+}
+
+/// Applies the optimiser's rules to every plan of a statement.
+fn optimise(statement: &mut Statement) {
+    let plan = match statement {
+        Statement::Query(plan) | Statement::ShowQuery(plan) | Statement::DeclareCursor { plan, .. } => plan,
+        Statement::Insert(insert) => &mut insert.source,
+        Statement::Copy(copy) => match &mut copy.target {
+            weir_sql::statement::CopyTarget::To(plan) => plan,
+            weir_sql::statement::CopyTarget::From { .. } => return,
+        },
+        Statement::CreateTable(create) => match &mut create.source {
+            Some(plan) => plan,
+            None => return,
+        },
+        Statement::Explain { statement, .. } => return optimise(statement),
+        _ => return,
+    };
+    let taken = std::mem::replace(plan, Plan::Values { rows: Vec::new(), columns: Vec::new() });
+    *plan = weir_sql::rules::optimise(taken, registry());
+}

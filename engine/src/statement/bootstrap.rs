@@ -1,0 +1,51 @@
+//! What a database has from its first opening on: `weir.dead_letters`. Also takes back what a crash left half done.
+
+use weir_storage::{Change, Commit, TableId};
+
+use super::define::{add_definitions, blank, set_relation};
+use super::table::storage_def;
+use crate::catalog::state::RELATION_PREFIX;
+use crate::catalog::{ColumnDef, Entry, Kind, RelationDef};
+use crate::database::Database;
+use crate::error::Result;
+use crate::ingest::{DEAD_LETTERS, dead_letter_columns};
+use crate::transaction::Pending;
+
+/// Makes what is not there, and drops views that were never filled to the end.
+pub(crate) fn first_open(database: &Database) -> Result<()> {
+    let snapshot = database.store()?.snapshot();
+    let state = database.catalog(&snapshot)?;
+    let mut changes = Vec::new();
+    for entry in state.entries().filter(|e| e.def.building) {
+        changes.push(Change::DropTable { id: TableId(entry.def.oid) });
+        changes.push(Change::Set { key: format!("{RELATION_PREFIX}{}", entry.def.oid), value: None });
+    }
+    if state.find("weir", DEAD_LETTERS).is_none() {
+        let columns = dead_letter_columns()
+            .into_iter()
+            .map(|(name, ty, nullable)| ColumnDef {
+                name: name.into(),
+                ty,
+                nullable,
+                default: None,
+                codec: None,
+                scale: None,
+                comment: None,
+            })
+            .collect();
+        let def = RelationDef {
+            comment: Some("Records of streams that could not be decoded, with the reason.".into()),
+            ..blank(database.new_oid(), "weir".into(), DEAD_LETTERS, Kind::Table, columns)
+        };
+        let entry = Entry::new(def.clone());
+        changes.push(Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) });
+        changes.push(set_relation(&def)?);
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut pending = Pending::default();
+    add_definitions(&mut pending, state.version, database.next_oid(), changes);
+    database.store()?.commit(Commit { changes: pending.changes(), expect_catalog: None })?;
+    Ok(())
+}

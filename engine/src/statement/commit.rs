@@ -1,0 +1,144 @@
+//! COMMIT: all pending changes in one commit of storage, tried again when the catalogue moved meanwhile.
+
+use std::sync::Arc;
+
+use weir_storage::{Change, Commit, Committed, TableId};
+
+use super::names::sql_error;
+use crate::cancel::Cancel;
+use crate::catalog::state::{NEXT_OID, RELATION_PREFIX};
+use crate::catalog::{CatalogState, Kind, RelationDef};
+use crate::database::Database;
+use crate::error::{Error, ErrorKind, Result};
+use crate::transaction::{Item, Pending};
+use crate::views::maintain;
+
+/// Commits, then fills the views that the transaction made.
+pub(crate) fn commit(database: &Database, mut pending: Pending) -> Result<()> {
+    let committed = commit_only(database, &mut pending)?;
+    for (nth, view) in pending.views.iter().enumerate() {
+        let snapshot = if nth == 0 { committed.snapshot.clone() } else { database.store()?.snapshot() };
+        crate::views::fill(database, *view, &snapshot)?;
+    }
+    Ok(())
+}
+
+/// Commits pending changes; they may be changed on the way, when deltas are computed again.
+pub(crate) fn commit_only(database: &Database, pending: &mut Pending) -> Result<Committed> {
+    let store = database.store()?;
+    loop {
+        let commit = Commit { changes: pending.joined()?, expect_catalog: pending.catalog };
+        match store.commit(commit) {
+            Ok(committed) => return Ok(committed),
+            Err(weir_storage::Error::CatalogChanged) => {
+                let snapshot = store.snapshot();
+                let state = database.catalog(&snapshot)?;
+                rebase(database, pending, &state)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Makes pending changes fit a newer catalogue, or says why they do not.
+pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<CatalogState>) -> Result<()> {
+    let created: Vec<u32> = pending
+        .items
+        .iter()
+        .filter_map(|item| match item.change() {
+            Change::CreateTable { id, .. } => Some(id.0),
+            _ => None,
+        })
+        .collect();
+    let mut items = Vec::new();
+    for item in std::mem::take(&mut pending.items) {
+        let Item::Own(change) = item else { continue };
+        let deltas = match &change {
+            Change::Append { table, rows, .. } if !created.contains(&table.0) => {
+                check_rows(state, *table, Some(rows.num_columns()))?;
+                let mut deltas = maintain::deltas(database, state, table.0, &Cancel::default())?;
+                deltas.add(rows)?;
+                deltas.finish()?
+            }
+            Change::AddParts { table, .. } if !created.contains(&table.0) => {
+                check_rows(state, *table, None)?;
+                if state.fed_by(table.0).next().is_some() {
+                    // Their rows are in files by now, and a view may have come that has not seen them.
+                    return Err(conflict(state, *table));
+                }
+                Vec::new()
+            }
+            Change::Truncate { table } => {
+                check_rows(state, *table, None)?;
+                state.fed_by(table.0).map(|view| Change::Truncate { table: TableId(view.def.oid) }).collect()
+            }
+            Change::Set { key, value } => {
+                check_definition(state, key, value.as_deref())?;
+                Vec::new()
+            }
+            Change::DropTable { id } if state.entry(id.0).is_none() && !created.contains(&id.0) => {
+                return Err(gone(*id));
+            }
+            _ => Vec::new(),
+        };
+        let change = match change {
+            Change::Set { key, .. } if key == NEXT_OID => {
+                Change::Set { key, value: Some(database.next_oid().to_string().into_bytes()) }
+            }
+            change => change,
+        };
+        items.push(Item::Own(change));
+        items.extend(deltas.into_iter().map(Item::Delta));
+    }
+    pending.items = items;
+    pending.catalog = Some(state.version);
+    Ok(())
+}
+
+fn check_rows(state: &CatalogState, table: TableId, columns: Option<usize>) -> Result<()> {
+    let entry = state.entry(table.0).ok_or_else(|| gone(table))?;
+    match columns {
+        Some(n) if n != entry.def.columns.len() => Err(conflict(state, table)),
+        _ => Ok(()),
+    }
+}
+
+fn gone(table: TableId) -> Error {
+    sql_error(weir_sql::ErrorKind::UndefinedTable, format!("relation with OID {table} does not exist"))
+        .with_detail("It was dropped while the transaction ran.")
+}
+
+fn conflict(state: &CatalogState, table: TableId) -> Error {
+    let name = state.entry(table.0).map_or_else(|| table.to_string(), |e| e.def.name.clone());
+    let message = format!("could not serialize access due to a concurrent definition on \"{name}\"");
+    Error::new(ErrorKind::SerializationFailure, message).with_hint("The transaction might succeed if retried.")
+}
+
+/// A definition of this transaction against the newer catalogue: its name must be free, and what it drops unneeded.
+fn check_definition(state: &CatalogState, key: &str, value: Option<&[u8]>) -> Result<()> {
+    let Some(oid) = key.strip_prefix(RELATION_PREFIX).and_then(|oid| oid.parse::<u32>().ok()) else {
+        return Ok(());
+    };
+    match value.map(serde_json::from_slice::<RelationDef>) {
+        Some(Ok(def)) => match state.find(&def.schema, &def.name) {
+            Some(other) if other.def.oid != oid => {
+                Err(sql_error(weir_sql::ErrorKind::DuplicateTable, format!("relation \"{}\" already exists", def.name)))
+            }
+            _ if def.kind == Kind::Materialized || def.kind == Kind::View => {
+                match def.depends.iter().find(|input| state.entry(**input).is_none() && **input < oid) {
+                    Some(_) => Err(conflict(state, TableId(oid))),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        },
+        Some(Err(_)) => Ok(()),
+        None => match state.dependents(oid).next() {
+            Some(other) => Err(Error::new(
+                ErrorKind::DependentObjects,
+                format!("cannot drop relation because {} depends on it", other.def.name),
+            )),
+            None => Ok(()),
+        },
+    }
+}

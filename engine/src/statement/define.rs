@@ -1,0 +1,321 @@
+//! CREATE TABLE, CREATE VIEW, CREATE SCHEMA, COMMENT: definitions go into the catalogue's keys, tables to storage as well.
+
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{IntervalMonthDayNanoType, Schema};
+use weir_sql::plan::OutputColumn;
+use weir_sql::statement::{self as ast, CreateTable, Layout, ObjectName};
+use weir_sql::{ErrorKind as SqlErrorKind, Type};
+use weir_storage::{Change, TableId};
+
+use super::insert::Writer;
+use super::names::{Named, already_exists, does_not_exist, look_up, sql_error, taken, target_schema, written};
+use super::query;
+use super::table::storage_def;
+use crate::catalog::state::{NEXT_OID, RELATION_PREFIX, SCHEMA_PREFIX};
+use crate::catalog::{ColumnDef, Entry, Kind, RelationDef, SchemaDef, TtlDef};
+use crate::error::{Error, Result};
+use crate::session::run::Running;
+use crate::session::{Outcome, Session, Severity, View};
+use crate::transaction::{Item, Pending};
+
+pub(crate) fn done(tag: &str) -> Result<Outcome> {
+    Ok(Outcome::Command { tag: tag.into() })
+}
+
+/// The change that keeps a relation's definition.
+pub(crate) fn set_relation(def: &RelationDef) -> Result<Change> {
+    let value = serde_json::to_vec(def).map_err(|e| Error::internal(format!("a definition is not JSON: {e}")))?;
+    Ok(Change::Set { key: format!("{RELATION_PREFIX}{}", def.oid), value: Some(value) })
+}
+
+/// Adds changes of the catalogue to a transaction.
+pub(crate) fn define(session: &mut Session, running: &Running, changes: Vec<Change>) -> Result<()> {
+    let version = running.view.state.version;
+    let next = session.database.next_oid();
+    let pending = &mut session.transaction()?.pending;
+    add_definitions(pending, version, next, changes);
+    Ok(())
+}
+
+/// The same without a session.
+pub(crate) fn add_definitions(pending: &mut Pending, version: u64, next_oid: u32, changes: Vec<Change>) {
+    pending.items.extend(changes.into_iter().map(Item::Own));
+    let next = Change::Set { key: NEXT_OID.into(), value: Some(next_oid.to_string().into_bytes()) };
+    pending.items.push(Item::Own(next));
+    pending.catalog.get_or_insert(version);
+    pending.ddl += 1;
+}
+
+/// CREATE TABLE and CREATE TABLE AS.
+pub(super) fn create_table(session: &mut Session, running: &Running, create: &CreateTable) -> Result<Outcome> {
+    let command = if create.source.is_some() { "CREATE TABLE AS" } else { "CREATE TABLE" };
+    session.writable(command)?;
+    let schema = target_schema(&running.view, &create.name)?;
+    if taken(&running.view, &schema, &create.name.name) {
+        if create.if_not_exists {
+            let message = format!("relation \"{}\" already exists, skipping", create.name.name);
+            session.notice(Severity::Notice, "42P07", message);
+            return done(command);
+        }
+        return Err(already_exists(&create.name.name));
+    }
+    let mut def = table_def(session.database.new_oid(), schema, &create.name.name, &create.columns, &create.layout)?;
+    def.options = create.options.clone();
+    def.comment = take_comment(&mut def.options);
+    def.watermark = create.watermark.as_ref().map(|(column, expr)| (*column, expr.sql.clone()));
+    def.primary_key = create.primary_key.clone();
+    if !def.primary_key.is_empty() {
+        for column in &def.primary_key {
+            def.columns[*column].nullable = false;
+        }
+        if def.order_by.is_empty() {
+            def.order_by = def.primary_key.clone();
+        }
+        session.notice(
+            Severity::Notice,
+            "00000",
+            format!("PRIMARY KEY of \"{}\" orders its rows but is not yet checked for duplicates", def.name),
+        );
+    }
+    let entry = Arc::new(Entry::new(def.clone()));
+    let table = Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) };
+    define(session, running, vec![table, set_relation(&def)?])?;
+    let Some(source) = &create.source else { return done("CREATE TABLE") };
+    let mut writer = Writer::new(&session.database, &running.view.state, &entry, &running.cancel)?;
+    let mut stream = query::stream(session, running, source)?;
+    while let Some(batch) = stream.next()? {
+        writer.push(&batch)?;
+    }
+    drop(stream);
+    let rows = writer.rows();
+    writer.finish(&mut session.transaction()?.pending)?;
+    done(&format!("SELECT {rows}"))
+}
+
+/// `COMMENT '…'` of ClickHouse's form comes among the options.
+fn take_comment(options: &mut Vec<(String, String)>) -> Option<String> {
+    let at = options.iter().position(|(key, _)| key == "comment")?;
+    Some(options.remove(at).1)
+}
+
+/// A table's definition.
+pub(crate) fn table_def(
+    oid: u32,
+    schema: String,
+    name: &str,
+    columns: &[ast::ColumnDef],
+    layout: &Layout,
+) -> Result<RelationDef> {
+    if let Some(column) = columns.iter().find(|c| contains_record(&c.ty)) {
+        let message = format!("column \"{}\" has pseudo-type {}", column.name, column.ty);
+        return Err(sql_error(SqlErrorKind::InvalidDefinition, message));
+    }
+    let columns = columns
+        .iter()
+        .map(|c| ColumnDef {
+            name: c.name.clone(),
+            ty: c.ty.clone(),
+            nullable: c.nullable,
+            default: c.default.as_ref().map(|d| d.sql.clone()),
+            codec: c.codec.clone(),
+            scale: c.scale,
+            comment: c.comment.clone(),
+        })
+        .collect();
+    Ok(RelationDef {
+        order_by: layout.order_by.clone(),
+        partition_by: layout.partition_by.as_ref().map(|p| p.sql.clone()),
+        ttl: layout.ttl.as_ref().map(ttl_def),
+        engine: layout.engine.clone(),
+        ..blank(oid, schema, name, Kind::Table, columns)
+    })
+}
+
+/// A definition with nothing but a name and columns.
+pub(crate) fn blank(oid: u32, schema: String, name: &str, kind: Kind, columns: Vec<ColumnDef>) -> RelationDef {
+    RelationDef {
+        oid,
+        schema,
+        name: name.to_string(),
+        kind,
+        columns,
+        primary_key: Vec::new(),
+        order_by: Vec::new(),
+        partition_by: None,
+        ttl: None,
+        engine: None,
+        options: Vec::new(),
+        watermark: None,
+        query: None,
+        search_path: Vec::new(),
+        depends: Vec::new(),
+        building: false,
+        comment: None,
+    }
+}
+
+fn contains_record(ty: &Type) -> bool {
+    match ty {
+        Type::Record(_) => true,
+        Type::Array(element) => contains_record(element),
+        _ => false,
+    }
+}
+
+/// A TTL's interval in months, days and microseconds.
+pub(crate) fn ttl_def(ttl: &ast::Ttl) -> TtlDef {
+    let interval = ttl.interval.array.as_primitive_opt::<IntervalMonthDayNanoType>().map(|a| a.value(0));
+    let (months, days, micros) = interval.map_or((0, 0, 0), |i| (i.months, i.days, i.nanoseconds / 1000));
+    TtlDef { column: ttl.column, months, days, micros, sql: ttl.sql.clone() }
+}
+
+/// The columns of a view as the catalogue keeps them.
+pub(crate) fn view_columns(columns: &[OutputColumn]) -> Vec<ColumnDef> {
+    columns
+        .iter()
+        .map(|c| ColumnDef {
+            name: c.name.clone(),
+            ty: c.ty.clone(),
+            nullable: true,
+            default: None,
+            codec: None,
+            scale: None,
+            comment: None,
+        })
+        .collect()
+}
+
+/// CREATE VIEW's parts.
+pub(super) struct CreateView<'a> {
+    pub(super) name: &'a ObjectName,
+    pub(super) or_replace: bool,
+    pub(super) if_not_exists: bool,
+    pub(super) query: &'a str,
+    pub(super) columns: &'a [OutputColumn],
+}
+
+/// CREATE VIEW.
+pub(super) fn create_view(session: &mut Session, running: &Running, create: &CreateView<'_>) -> Result<Outcome> {
+    session.writable("CREATE VIEW")?;
+    let view = &running.view;
+    let schema = target_schema(view, create.name)?;
+    let old = view.state.find(&schema, &create.name.name).cloned();
+    let oid = match &old {
+        Some(entry) if create.or_replace && entry.def.kind == Kind::View => {
+            replaceable(entry, create.columns)?;
+            entry.def.oid
+        }
+        Some(entry) if create.or_replace => {
+            let message = format!("\"{}\" is not a view", entry.def.name);
+            return Err(sql_error(SqlErrorKind::WrongObjectType, message));
+        }
+        Some(_) if create.if_not_exists => {
+            let message = format!("relation \"{}\" already exists, skipping", create.name.name);
+            session.notice(Severity::Notice, "42P07", message);
+            return done("CREATE VIEW");
+        }
+        Some(_) => return Err(already_exists(&create.name.name)),
+        None => session.database.new_oid(),
+    };
+    let def = RelationDef {
+        query: Some(create.query.to_string()),
+        search_path: view.path(),
+        depends: dependencies(view, create.query)?,
+        ..blank(oid, schema, &create.name.name, Kind::View, view_columns(create.columns))
+    };
+    if def.depends.contains(&oid) {
+        let message = format!("infinite recursion detected in rules for relation \"{}\"", def.name);
+        return Err(sql_error(SqlErrorKind::InvalidDefinition, message));
+    }
+    define(session, running, vec![set_relation(&def)?])?;
+    done("CREATE VIEW")
+}
+
+/// CREATE OR REPLACE VIEW may add columns at the end, and change no others.
+fn replaceable(old: &Entry, columns: &[OutputColumn]) -> Result<()> {
+    if columns.len() < old.def.columns.len() {
+        return Err(sql_error(SqlErrorKind::InvalidDefinition, "cannot drop columns from view"));
+    }
+    for (was, is) in old.def.columns.iter().zip(columns) {
+        if was.name != is.name {
+            let message = format!("cannot change name of view column \"{}\" to \"{}\"", was.name, is.name);
+            return Err(sql_error(SqlErrorKind::InvalidDefinition, message));
+        }
+        if was.ty != is.ty {
+            let message =
+                format!("cannot change data type of view column \"{}\" from {} to {}", was.name, was.ty, is.ty);
+            return Err(sql_error(SqlErrorKind::InvalidDefinition, message));
+        }
+    }
+    Ok(())
+}
+
+/// The users' relations that a query reads, those behind views among them.
+pub(crate) fn dependencies(view: &View, query: &str) -> Result<Vec<u32>> {
+    let fresh = view.with_path(view.path());
+    let parsed = weir_sql::parse::parse(query)?;
+    for statement in &parsed {
+        weir_sql::bind::bind(statement, &fresh, crate::functions::registry(), &[])?;
+    }
+    Ok(fresh.used())
+}
+
+/// CREATE SCHEMA.
+pub(super) fn create_schema(
+    session: &mut Session,
+    running: &Running,
+    name: &str,
+    if_not_exists: bool,
+) -> Result<Outcome> {
+    session.writable("CREATE SCHEMA")?;
+    if running.view.state.schema_oid(name).is_some() {
+        if if_not_exists {
+            session.notice(Severity::Notice, "42P06", format!("schema \"{name}\" already exists, skipping"));
+            return done("CREATE SCHEMA");
+        }
+        return Err(sql_error(SqlErrorKind::DuplicateObject, format!("schema \"{name}\" already exists")));
+    }
+    if name.starts_with("pg_") {
+        let message = format!("unacceptable schema name \"{name}\"");
+        let detail = "The prefix \"pg_\" is reserved for system schemas.";
+        return Err(sql_error(SqlErrorKind::InvalidDefinition, message).with_detail(detail));
+    }
+    let def = SchemaDef { oid: session.database.new_oid(), name: name.to_string() };
+    let value = serde_json::to_vec(&def).map_err(|e| Error::internal(format!("a definition is not JSON: {e}")))?;
+    let change = Change::Set { key: format!("{SCHEMA_PREFIX}{}", def.oid), value: Some(value) };
+    define(session, running, vec![change])?;
+    done("CREATE SCHEMA")
+}
+
+/// COMMENT ON TABLE, VIEW, COLUMN.
+pub(super) fn comment(
+    session: &mut Session,
+    running: &Running,
+    relation: &ObjectName,
+    column: Option<&str>,
+    comment: Option<&str>,
+) -> Result<Outcome> {
+    session.writable("COMMENT")?;
+    let Named::User(entry) = look_up(&running.view, relation) else {
+        return Err(does_not_exist(relation));
+    };
+    let mut def = entry.def.clone();
+    let comment = comment.filter(|text| !text.is_empty()).map(str::to_string);
+    match column {
+        None => def.comment = comment,
+        Some(column) => {
+            let found = def.columns.iter_mut().find(|c| c.name == column);
+            let message = format!("column \"{column}\" of relation \"{}\" does not exist", written(relation));
+            found.ok_or_else(|| sql_error(SqlErrorKind::UndefinedColumn, message))?.comment = comment;
+        }
+    }
+    define(session, running, vec![set_relation(&def)?])?;
+    done("COMMENT")
+}
+
+/// An Arrow schema under which every column may be NULL.
+pub(crate) fn nullable(schema: &Schema) -> Schema {
+    Schema::new(schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>())
+}

@@ -1,0 +1,216 @@
+//! DROP and TRUNCATE: what depends on what is dropped goes too, or forbids it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use weir_sql::ErrorKind as SqlErrorKind;
+use weir_sql::statement::{ObjectKind, ObjectName};
+use weir_storage::{Change, TableId};
+
+use super::define::{define, done};
+use super::names::{Named, does_not_exist, look_up, sql_error, written};
+use crate::catalog::state::{FIXED_SCHEMAS, RELATION_PREFIX, SCHEMA_PREFIX};
+use crate::catalog::{CatalogState, Entry, Kind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::run::Running;
+use crate::session::{Outcome, Session, Severity};
+use crate::transaction::Item;
+
+fn noun(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Table => "table",
+        ObjectKind::View => "view",
+        ObjectKind::MaterializedView => "materialized view",
+        ObjectKind::Schema => "schema",
+    }
+}
+
+/// DROP.
+pub(super) fn drop(
+    session: &mut Session,
+    running: &Running,
+    kind: ObjectKind,
+    names: &[ObjectName],
+    if_exists: bool,
+    cascade: bool,
+) -> Result<Outcome> {
+    let tag = format!("DROP {}", noun(kind).to_uppercase());
+    session.writable(&tag)?;
+    let state = &running.view.state;
+    let mut gone: BTreeSet<u32> = BTreeSet::new();
+    let mut changes = Vec::new();
+    for name in names {
+        if kind == ObjectKind::Schema {
+            drop_schema(session, state, &name.name, if_exists, cascade, &mut gone, &mut changes)?;
+            continue;
+        }
+        let entry = match look_up(&running.view, name) {
+            Named::User(entry) => entry,
+            Named::System => {
+                let message = format!("permission denied: \"{}\" is a system catalog", name.name);
+                return Err(sql_error(SqlErrorKind::WrongObjectType, message));
+            }
+            Named::Nothing if if_exists => {
+                let message = format!("{} \"{}\" does not exist, skipping", noun(kind), name.name);
+                session.notice(Severity::Notice, "00000", message);
+                continue;
+            }
+            Named::Nothing => {
+                let message = format!("{} \"{}\" does not exist", noun(kind), written(name));
+                return Err(sql_error(SqlErrorKind::UndefinedTable, message));
+            }
+        };
+        check_kind(&entry, kind)?;
+        drop_entry(session, state, &entry, cascade, &mut gone)?;
+    }
+    for oid in gone {
+        let Some(entry) = state.entry(oid) else { continue };
+        if entry.def.kind != Kind::View {
+            changes.push(Change::DropTable { id: TableId(oid) });
+        }
+        changes.push(Change::Set { key: format!("{RELATION_PREFIX}{oid}"), value: None });
+    }
+    if !changes.is_empty() {
+        define(session, running, changes)?;
+    }
+    done(&tag)
+}
+
+fn check_kind(entry: &Entry, kind: ObjectKind) -> Result<()> {
+    let right = match kind {
+        ObjectKind::Table => entry.def.kind == Kind::Table,
+        ObjectKind::View => entry.def.kind == Kind::View,
+        ObjectKind::MaterializedView => entry.def.kind == Kind::Materialized,
+        ObjectKind::Schema => false,
+    };
+    if right {
+        return Ok(());
+    }
+    let article = if kind == ObjectKind::Table || kind == ObjectKind::View || kind == ObjectKind::MaterializedView {
+        "a"
+    } else {
+        "an"
+    };
+    let message = format!("\"{}\" is not {article} {}", entry.def.name, noun(kind));
+    let remove = entry.def.kind.noun();
+    let hint = format!("Use DROP {} to remove a {remove}.", remove.to_uppercase());
+    Err(sql_error(SqlErrorKind::WrongObjectType, message).with_hint(hint))
+}
+
+/// Marks a relation and, with CASCADE, all that reads it.
+fn drop_entry(
+    session: &mut Session,
+    state: &CatalogState,
+    entry: &Entry,
+    cascade: bool,
+    gone: &mut BTreeSet<u32>,
+) -> Result<()> {
+    let dependents = dependents(state, entry.def.oid);
+    let others: Vec<&Arc<Entry>> = dependents.into_iter().filter(|d| !gone.contains(&d.def.oid)).collect();
+    if !others.is_empty() {
+        if !cascade {
+            return Err(depended_upon(entry, &others));
+        }
+        cascade_notice(session, &others);
+    }
+    gone.insert(entry.def.oid);
+    gone.extend(others.iter().map(|d| d.def.oid));
+    Ok(())
+}
+
+/// All relations that read this one, at any remove.
+fn dependents(state: &CatalogState, oid: u32) -> Vec<&Arc<Entry>> {
+    let mut found: Vec<&Arc<Entry>> = Vec::new();
+    let mut next = vec![oid];
+    while let Some(oid) = next.pop() {
+        for entry in state.dependents(oid) {
+            if !found.iter().any(|known| known.def.oid == entry.def.oid) {
+                found.push(entry);
+                next.push(entry.def.oid);
+            }
+        }
+    }
+    found
+}
+
+fn depended_upon(entry: &Entry, others: &[&Arc<Entry>]) -> Error {
+    let what = format!("{} {}", entry.def.kind.noun(), entry.def.name);
+    let lines: Vec<String> =
+        others.iter().map(|d| format!("{} {} depends on {what}", d.def.kind.noun(), d.def.name)).collect();
+    Error::new(ErrorKind::DependentObjects, format!("cannot drop {what} because other objects depend on it"))
+        .with_detail(lines.join("\n"))
+        .with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}
+
+fn cascade_notice(session: &mut Session, others: &[&Arc<Entry>]) {
+    let message = match others {
+        [one] => format!("drop cascades to {} {}", one.def.kind.noun(), one.def.name),
+        many => format!("drop cascades to {} other objects", many.len()),
+    };
+    session.notice(Severity::Notice, "00000", message);
+}
+
+fn drop_schema(
+    session: &mut Session,
+    state: &CatalogState,
+    name: &str,
+    if_exists: bool,
+    cascade: bool,
+    gone: &mut BTreeSet<u32>,
+    changes: &mut Vec<Change>,
+) -> Result<()> {
+    let Some(oid) = state.schema_oid(name) else {
+        if if_exists {
+            session.notice(Severity::Notice, "00000", format!("schema \"{name}\" does not exist, skipping"));
+            return Ok(());
+        }
+        return Err(sql_error(SqlErrorKind::UndefinedSchema, format!("schema \"{name}\" does not exist")));
+    };
+    if FIXED_SCHEMAS.iter().any(|(fixed, _)| *fixed == name) {
+        let message = format!("cannot drop schema {name} because it is required by the database system");
+        return Err(Error::new(ErrorKind::DependentObjects, message));
+    }
+    let inside: Vec<&Arc<Entry>> = state.entries().filter(|e| e.def.schema == name).collect();
+    if !inside.is_empty() {
+        if !cascade {
+            let lines: Vec<String> = inside
+                .iter()
+                .map(|e| format!("{} {} depends on schema {name}", e.def.kind.noun(), e.qualified()))
+                .collect();
+            let message = format!("cannot drop schema {name} because other objects depend on it");
+            return Err(Error::new(ErrorKind::DependentObjects, message)
+                .with_detail(lines.join("\n"))
+                .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        cascade_notice(session, &inside);
+    }
+    for entry in inside {
+        gone.insert(entry.def.oid);
+        gone.extend(dependents(state, entry.def.oid).iter().map(|d| d.def.oid));
+    }
+    changes.push(Change::Set { key: format!("{SCHEMA_PREFIX}{oid}"), value: None });
+    Ok(())
+}
+
+/// TRUNCATE: the views that the table feeds are emptied with it.
+pub(super) fn truncate(session: &mut Session, running: &Running, names: &[ObjectName]) -> Result<Outcome> {
+    session.writable("TRUNCATE TABLE")?;
+    let state = &running.view.state;
+    let mut items = Vec::new();
+    for name in names {
+        let Named::User(entry) = look_up(&running.view, name) else { return Err(does_not_exist(name)) };
+        if entry.def.kind != Kind::Table {
+            let message = format!("\"{}\" is not a table", entry.def.name);
+            return Err(sql_error(SqlErrorKind::WrongObjectType, message));
+        }
+        items.push(Item::Own(Change::Truncate { table: TableId(entry.def.oid) }));
+        for view in state.fed_by(entry.def.oid) {
+            items.push(Item::Delta(Change::Truncate { table: TableId(view.def.oid) }));
+        }
+    }
+    let version = state.version;
+    let pending = &mut session.transaction()?.pending;
+    pending.items.extend(items);
+    pending.catalog.get_or_insert(version);
+    done("TRUNCATE TABLE")
+}

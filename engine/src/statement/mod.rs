@@ -1,0 +1,78 @@
+//! Statements, carried out: one file a kind.
+//!
+//! Everything here adds to the open transaction's pending changes ([`crate::transaction::Pending`]); only [`commit`] writes.
+
+pub(crate) mod bootstrap;
+pub(crate) mod commit;
+pub(crate) mod cursor;
+pub(crate) mod define;
+mod drop;
+pub(crate) mod insert;
+pub(crate) mod names;
+mod prepared;
+pub(crate) mod query;
+pub(crate) mod relations;
+mod setting;
+pub(crate) mod table;
+
+use weir_sql::statement::{Bound, Statement};
+
+use crate::error::Result;
+use crate::exec::ExplainOptions;
+use crate::session::run::Running;
+use crate::session::{Outcome, Prepared, Session};
+
+/// Runs a bound statement.
+pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepared: &Prepared) -> Result<Outcome> {
+    let done = |tag: &str| Ok(Outcome::Command { tag: tag.into() });
+    match &bound.statement {
+        Statement::Empty => Ok(Outcome::Empty),
+        Statement::Query(plan) => query::rows(session, running, plan, &bound.columns, "SELECT"),
+        Statement::ShowQuery(plan) => query::rows(session, running, plan, &bound.columns, "SELECT"),
+        Statement::Insert(insert) => insert::insert(session, running, insert),
+        Statement::CreateTable(create) => define::create_table(session, running, create),
+        Statement::CreateView { name, or_replace, if_not_exists, query, columns } => {
+            let create =
+                define::CreateView { name, or_replace: *or_replace, if_not_exists: *if_not_exists, query, columns };
+            define::create_view(session, running, &create)
+        }
+        Statement::CreateMaterializedView(create) => crate::views::create(session, running, create),
+        Statement::CreateSchema { name, if_not_exists } => {
+            define::create_schema(session, running, name, *if_not_exists)
+        }
+        Statement::Drop { kind, names, if_exists, cascade } => {
+            drop::drop(session, running, *kind, names, *if_exists, *cascade)
+        }
+        Statement::Truncate { names } => drop::truncate(session, running, names),
+        Statement::Copy(copy) => crate::copy::copy(session, running, copy),
+        Statement::Explain { statement, analyze, verbose, json } => {
+            let options = ExplainOptions { analyze: *analyze, verbose: *verbose, json: *json, ..Default::default() };
+            query::explain(session, running, statement, &bound.columns, &options)
+        }
+        Statement::Show { name } => setting::show(session, name, &bound.columns),
+        Statement::Set { name, value, local } => setting::set(session, name, value.as_deref(), *local),
+        Statement::ResetAll => {
+            session.settings.reset_all();
+            done("RESET")
+        }
+        Statement::Begin { read_only } => Ok(session.begin(*read_only)),
+        Statement::Commit => session.commit_block(),
+        Statement::Rollback => Ok(session.roll_back_block()),
+        Statement::Savepoint(name) => session.savepoint(name),
+        Statement::Release(name) => session.release(name),
+        Statement::RollbackTo(name) => session.roll_back_to(name),
+        Statement::Prepare { name, parameters, query } => prepared::prepare(session, name, parameters, query),
+        Statement::Execute { name, args } => prepared::execute(session, running, name, args),
+        Statement::Deallocate(name) => prepared::deallocate(session, name.as_deref()),
+        Statement::Discard => prepared::discard_all(session),
+        Statement::DeclareCursor { name, plan, hold } => {
+            cursor::declare(session, running, name, plan, *hold, prepared.parsed().text())
+        }
+        Statement::Fetch { name, count, skip } => cursor::fetch(session, name, *count, *skip),
+        Statement::CloseCursor(name) => cursor::close(session, name.as_deref()),
+        Statement::Comment { relation, column, comment } => {
+            define::comment(session, running, relation, column.as_deref(), comment.as_deref())
+        }
+        Statement::NoOp { tag } => done(tag),
+    }
+}

@@ -1,0 +1,61 @@
+//! Queries: SELECT and its kin, and EXPLAIN.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
+use arrow::datatypes::Schema;
+use weir_sql::plan::{OutputColumn, Plan};
+use weir_sql::statement::Statement;
+
+use crate::error::{Error, Result};
+use crate::exec::{self, ExplainOptions};
+use crate::session::run::Running;
+use crate::session::{Outcome, Rows, Session};
+
+/// Runs a query; its rows come as they are read.
+pub(crate) fn rows(
+    session: &mut Session,
+    running: &Running,
+    plan: &Plan,
+    columns: &[OutputColumn],
+    verb: &str,
+) -> Result<Outcome> {
+    let stream = stream(session, running, plan)?;
+    Ok(Outcome::Rows(Rows::of_stream(columns.to_vec(), stream, verb)))
+}
+
+/// The rows of a plan.
+pub(crate) fn stream(session: &Session, running: &Running, plan: &Plan) -> Result<exec::RowStream> {
+    exec::run(plan, &session.query_context(running))
+}
+
+/// EXPLAIN: of a query, or of the query that an INSERT or a definition runs.
+pub(crate) fn explain(
+    session: &mut Session,
+    running: &Running,
+    statement: &Statement,
+    columns: &[OutputColumn],
+    options: &ExplainOptions,
+) -> Result<Outcome> {
+    let plan = match statement {
+        Statement::Query(plan) | Statement::ShowQuery(plan) => plan,
+        Statement::Insert(insert) => &insert.source,
+        Statement::CreateMaterializedView(create) => &create.plan,
+        Statement::CreateTable(create) if create.source.is_some() => create.source.as_ref().expect("just seen"),
+        Statement::Copy(copy) => match &copy.target {
+            weir_sql::statement::CopyTarget::To(plan) => plan,
+            weir_sql::statement::CopyTarget::From { .. } => return Err(not_explained()),
+        },
+        _ => return Err(not_explained()),
+    };
+    let lines = exec::explain(plan, &session.query_context(running), options)?;
+    let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(lines));
+    let schema = Schema::new(columns.iter().map(|c| c.ty.field(&c.name, true)).collect::<Vec<_>>());
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![texts])?;
+    Ok(Outcome::Rows(Rows::of_batches(columns.to_vec(), vec![batch], "EXPLAIN")))
+}
+
+fn not_explained() -> Error {
+    let kind = crate::ErrorKind::Sql(weir_sql::ErrorKind::Unsupported);
+    Error::new(kind, "EXPLAIN of this statement is not supported")
+}

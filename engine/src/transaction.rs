@@ -1,0 +1,123 @@
+//! A transaction: changes that are not committed yet, and what they were computed against.
+//!
+//! READ COMMITTED: each statement reads the newest snapshot, overlaid with the transaction's own changes. Nothing is written before COMMIT,
+//! except bulk rows, whose parts no one names until then. At COMMIT all changes go to storage as one commit.
+//!
+//! Rows that feed views come with their deltas, computed against one catalogue version; the commit insists on that version, so that a
+//! view made meanwhile cannot miss them. If it has moved, the deltas are computed again from the rows (`views::maintain`) and the
+//! commit is tried again. Changes of the catalogue itself are checked against the newer one by name and oid.
+
+use weir_storage::{Change, Snapshot, TableId};
+
+use crate::error::Result;
+
+/// Something a transaction will do.
+#[derive(Debug, Clone)]
+pub(crate) enum Item {
+    /// A change that stands by itself.
+    Own(Change),
+    /// What a view makes of rows before it; thrown away and computed again when the catalogue moves.
+    Delta(Change),
+}
+
+impl Item {
+    pub(crate) fn change(&self) -> &Change {
+        match self {
+            Item::Own(change) | Item::Delta(change) => change,
+        }
+    }
+}
+
+/// Changes that are not committed yet.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pending {
+    pub(crate) items: Vec<Item>,
+    /// The storage's catalogue version that deltas and definitions were computed against.
+    pub(crate) catalog: Option<u64>,
+    /// Counts changes of the catalogue, so that plans are bound again after each.
+    pub(crate) ddl: u64,
+    /// Views that are to be filled after the commit.
+    pub(crate) views: Vec<u32>,
+}
+
+impl Pending {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// A snapshot with these changes on top.
+    pub(crate) fn over(&self, base: &Snapshot) -> Result<Snapshot> {
+        if self.items.is_empty() {
+            return Ok(base.clone());
+        }
+        Ok(base.with_changes(&self.changes())?)
+    }
+
+    /// The changes in order, small appends to one table joined.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        self.items.iter().map(|item| item.change().clone()).collect()
+    }
+
+    /// The changes in order, with rows for the same table and partition joined to one batch where nothing stands between them.
+    pub(crate) fn joined(&self) -> Result<Vec<Change>> {
+        let mut groups: Vec<(TableId, String, Vec<arrow::array::RecordBatch>)> = Vec::new();
+        let mut changes = Vec::new();
+        for item in &self.items {
+            match item.change() {
+                Change::Append { table, partition, rows } => {
+                    match groups.iter_mut().find(|(t, p, _)| t == table && p == partition) {
+                        Some((_, _, batches)) => batches.push(rows.clone()),
+                        None => groups.push((*table, partition.clone(), vec![rows.clone()])),
+                    }
+                }
+                other => {
+                    flush(&mut groups, &mut changes)?;
+                    changes.push(other.clone());
+                }
+            }
+        }
+        flush(&mut groups, &mut changes)?;
+        Ok(changes)
+    }
+}
+
+fn flush(groups: &mut Vec<(TableId, String, Vec<arrow::array::RecordBatch>)>, changes: &mut Vec<Change>) -> Result<()> {
+    for (table, partition, batches) in groups.drain(..) {
+        let rows = match batches.as_slice() {
+            [one] => one.clone(),
+            many => arrow::compute::concat_batches(many[0].schema_ref(), many)?,
+        };
+        changes.push(Change::Append { table, partition, rows });
+    }
+    Ok(())
+}
+
+/// A SAVEPOINT: where to go back to.
+#[derive(Debug, Clone)]
+pub(crate) struct Savepoint {
+    pub(crate) name: String,
+    pub(crate) pending: Pending,
+    /// Depth of the saved settings.
+    pub(crate) settings: usize,
+}
+
+/// An open transaction.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    /// BEGIN was said: it goes on until COMMIT or ROLLBACK.
+    pub(crate) explicit: bool,
+    /// An error happened: only ROLLBACK helps.
+    pub(crate) failed: bool,
+    /// No writes.
+    pub(crate) read_only: bool,
+    /// `now()`.
+    pub(crate) started: i64,
+    pub(crate) pending: Pending,
+    pub(crate) savepoints: Vec<Savepoint>,
+}
+
+impl Transaction {
+    pub(crate) fn new(explicit: bool, read_only: bool, started: i64) -> Transaction {
+        Transaction { explicit, failed: false, read_only, started, pending: Pending::default(), savepoints: Vec::new() }
+    }
+}

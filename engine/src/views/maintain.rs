@@ -1,0 +1,94 @@
+//! What rows mean for the views on their table: partial states, for the same commit.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use weir_storage::{Change, TableId};
+
+use super::create::own_partition;
+use super::plan_of;
+use crate::cancel::Cancel;
+use crate::catalog::{CatalogState, Entry};
+use crate::database::Database;
+use crate::error::Result;
+use crate::exec::batch::Batch;
+use crate::exec::{QueryContext, ViewPlan};
+use crate::statement::table::{Split, bind_over, detached_context, output_columns};
+
+/// Rows are aggregated when there are this many bytes of them, so that a long statement holds states rather than rows.
+const BYTES_AT_ONCE: usize = 32 << 20;
+
+/// Collects the rows of a statement, and gives what they bring to each view on their table.
+pub(crate) struct Deltas {
+    views: Vec<Feed>,
+    waiting: Vec<RecordBatch>,
+    waiting_bytes: usize,
+    changes: Vec<Change>,
+}
+
+/// One view that is fed.
+pub(super) struct Feed {
+    table: TableId,
+    plan: Arc<ViewPlan>,
+    split: Split,
+    context: Arc<QueryContext>,
+}
+
+impl Feed {
+    pub(super) fn new(database: &Database, state: &CatalogState, view: &Entry, cancel: &Cancel) -> Result<Feed> {
+        let plan = plan_of(state, view)?;
+        let own = plan.key_of_column();
+        let columns = output_columns(&view.relation);
+        let partition_by = match &view.def.partition_by {
+            Some(sql) => Some(own_partition(&bind_over(sql, &columns)?, &own)?),
+            None => None,
+        };
+        let context = Arc::new(detached_context(database, cancel));
+        Ok(Feed { table: TableId(view.def.oid), plan, split: Split::new(partition_by, context.clone()), context })
+    }
+
+    /// The states that rows bring, by partition.
+    pub(super) fn states(&self, rows: Vec<RecordBatch>) -> Result<Vec<(String, RecordBatch)>> {
+        self.split.split(&self.plan.partial(rows, &self.context)?)
+    }
+}
+
+/// For rows of this table, as a catalogue of this version sees its views.
+pub(crate) fn deltas(database: &Database, state: &Arc<CatalogState>, table: u32, cancel: &Cancel) -> Result<Deltas> {
+    let views = state.fed_by(table).map(|view| Feed::new(database, state, view, cancel)).collect::<Result<_>>()?;
+    Ok(Deltas { views, waiting: Vec::new(), waiting_bytes: 0, changes: Vec::new() })
+}
+
+impl Deltas {
+    /// Takes rows, which have all of the table's columns.
+    pub(crate) fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        if self.views.is_empty() || rows.num_rows() == 0 {
+            return Ok(());
+        }
+        self.waiting_bytes += Batch::from_record(rows).bytes();
+        self.waiting.push(rows.clone());
+        if self.waiting_bytes > BYTES_AT_ONCE { self.aggregate() } else { Ok(()) }
+    }
+
+    fn aggregate(&mut self) -> Result<()> {
+        let rows = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for view in &self.views {
+            for (partition, rows) in view.states(rows.clone())? {
+                if rows.num_rows() > 0 {
+                    self.changes.push(Change::Append { table: view.table, partition, rows });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The changes to the views' own tables.
+    pub(crate) fn finish(&mut self) -> Result<Vec<Change>> {
+        self.aggregate()?;
+        Ok(std::mem::take(&mut self.changes))
+    }
+}
