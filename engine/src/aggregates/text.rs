@@ -11,6 +11,7 @@ use weir_sql::catalog::{Functions, Param, Returns};
 use super::states::{each_row, flatten};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, Order, function};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::cast::cast_array;
 use crate::functions::{Context, Datum, Implementation, Kernel, Types, registry};
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
@@ -220,17 +221,8 @@ impl Accumulator for Json {
         let texts: StringViewArray = texts.into_iter().map(|t| t.map(|t| t + end)).collect();
         if self.object && self.returns == Type::Jsonb {
             // Into jsonb's normal form.
-            let datum = Datum::Array(Arc::new(texts));
-            return crate::exec::casting::cast(
-                &self.context,
-                &datum,
-                n_groups,
-                &Type::Text,
-                &Type::Jsonb,
-                true,
-                false,
-            )?
-            .into_array(n_groups);
+            let texts: ArrayRef = Arc::new(texts);
+            return cast_array(&self.context, &texts, &Type::Text, &Type::Jsonb, true);
         }
         Ok(Arc::new(texts))
     }

@@ -8,7 +8,6 @@
 //! ([`memory`]); every morsel and every long loop asks whether the query was cancelled.
 
 pub mod batch;
-pub(crate) mod casting;
 pub mod context;
 pub mod explain;
 mod expression;

@@ -5,6 +5,7 @@
 //! their symbol. A kernel sees whole columns: it is called once a batch, never once a value, and must give the same rows however
 //! they are batched.
 
+mod arithmetic;
 mod catalog;
 pub mod compare;
 mod declare;
@@ -12,6 +13,7 @@ mod detached;
 mod encode;
 mod families;
 mod like;
+mod moments;
 pub mod quote;
 mod regex;
 mod regex_clickhouse;

@@ -1,5 +1,6 @@
 //! Code over whole columns that functions, operators and formats share: comparison, casts, and the arithmetic of numeric.
 
+pub mod cast;
 pub mod compare;
 pub mod datetime;
 pub(crate) mod json_order;

@@ -136,13 +136,7 @@ fn cast(
     if input.ty == expr.ty {
         return Ok(datum);
     }
-    let scalar = matches!(datum, Datum::Scalar(_));
-    let rows = if scalar { 1 } else { batch.rows };
-    let result = crate::exec::casting::cast(&context.functions, &datum, rows, &input.ty, &expr.ty, explicit, lenient)?;
-    Ok(match result {
-        Datum::Array(array) if scalar => Datum::Scalar(Value { ty: expr.ty.clone(), array }),
-        other => other,
-    })
+    crate::kernels::cast::cast(&context.functions, &datum, &input.ty, &expr.ty, explicit, lenient)
 }
 
 /// IS NULL: of a record also where all its fields are NULL.
