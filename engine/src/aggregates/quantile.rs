@@ -17,6 +17,7 @@ use super::states::{Collected, by_group, lists, rows_that_count};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::keys;
+use crate::kernels::compare::compare_floats;
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
     let state = |args: &[Type], _: &Type| vec![Type::Array(Box::new(args[0].clone()))];
@@ -114,6 +115,32 @@ struct Quantile {
 }
 
 impl Quantile {
+    /// Quantiles of floats: no sort, but a selection a fraction.
+    fn floats(&mut self, n_groups: usize) -> Result<ArrayRef> {
+        let (columns, groups) = self.values.take(&[self.ty.to_arrow()])?;
+        let values = columns[0].as_primitive::<Float64Type>().values();
+        let (order, lengths) = by_group(&groups, n_groups);
+        let mut sorted: Vec<f64> = order.values().iter().map(|&row| values[row as usize]).collect();
+        let mut left = sorted.as_mut_slice();
+        let (mut all, mut counts) = (Vec::with_capacity(n_groups), Vec::with_capacity(n_groups));
+        for &n in &lengths {
+            let (group, rest) = left.split_at_mut(n);
+            left = rest;
+            if self.what == What::Between {
+                all.extend(select(group, &self.fractions[..1], self.descending));
+                continue;
+            }
+            let fractions = if n > 0 { self.fractions.as_slice() } else { &[] };
+            all.extend(select(group, fractions, self.descending));
+            counts.push(fractions.len());
+        }
+        let all: ArrayRef = Arc::new(Float64Array::from(all));
+        match self.what {
+            What::Between => Ok(all),
+            _ => lists(Type::Float8.element_field(), all, &counts, true),
+        }
+    }
+
     /// Values sorted by group and value, and where each group's begin.
     fn sorted(&mut self, n_groups: usize) -> Result<(ArrayRef, Vec<usize>)> {
         let (mut columns, groups) = self.values.take(&[self.ty.to_arrow()])?;
@@ -134,6 +161,22 @@ impl Quantile {
         }
         Ok((take(&values, &UInt32Array::from(order), None)?, starts))
     }
+}
+
+/// Values at fractions of one group's floats, which are partly sorted by it: one selection a fraction.
+fn select(values: &mut [f64], fractions: &[Option<f64>], descending: bool) -> Vec<Option<f64>> {
+    let compare = |a: &f64, b: &f64| {
+        let order = compare_floats(*a, *b);
+        if descending { order.reverse() } else { order }
+    };
+    let at = |fraction: &Option<f64>| {
+        let (low, high, part) = between((*fraction)?, 0, values.len())?;
+        let (_, value, above) = values.select_nth_unstable_by(low, compare);
+        let value = *value;
+        let next = if high == low { None } else { above.iter().copied().min_by(compare) };
+        Some(mix(value, next.unwrap_or(value), part))
+    };
+    fractions.iter().map(at).collect()
 }
 
 impl Accumulator for Quantile {
@@ -159,6 +202,9 @@ impl Accumulator for Quantile {
     }
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
+        if self.ty == Type::Float8 && matches!(self.what, What::Between | What::Several) {
+            return self.floats(n_groups);
+        }
         let (values, starts) = self.sorted(n_groups)?;
         let groups = || starts.windows(2).map(|w| (w[0], w[1] - w[0]));
         let first = self.fractions[0];
@@ -175,7 +221,7 @@ impl Accumulator for Quantile {
                 });
                 take(&values, &places.collect::<Int64Array>(), None)?
             }
-            What::Between if self.ty == Type::Interval => {
+            What::Between => {
                 let values = values.as_primitive::<IntervalMonthDayNanoType>();
                 let result = groups().map(|(start, n)| {
                     let (low, high, part) = between(first?, start, n)?;
@@ -183,27 +229,7 @@ impl Accumulator for Quantile {
                 });
                 Arc::new(result.collect::<IntervalMonthDayNanoArray>())
             }
-            What::Between => {
-                let values = values.as_primitive::<Float64Type>().values();
-                let result = groups().map(|(start, n)| {
-                    let (low, high, part) = between(first?, start, n)?;
-                    Some(mix(values[low], values[high], part))
-                });
-                Arc::new(result.collect::<Float64Array>())
-            }
-            What::Several => {
-                let values = values.as_primitive::<Float64Type>().values();
-                let (mut all, mut lengths) = (Vec::new(), Vec::new());
-                for (start, n) in groups() {
-                    let before = all.len();
-                    all.extend(self.fractions.iter().filter(|_| n > 0).map(|fraction| {
-                        let (low, high, part) = between((*fraction)?, start, n)?;
-                        Some(mix(values[low], values[high], part))
-                    }));
-                    lengths.push(all.len() - before);
-                }
-                lists(Type::Float8.element_field(), Arc::new(Float64Array::from(all)), &lengths, true)?
-            }
+            What::Several => return Err(Error::internal("quantiles are of floats")),
         })
     }
 

@@ -11,8 +11,8 @@ use weir_sql::catalog::{Functions, Param, Returns};
 use super::states::{each_row, flatten};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, Order, function};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::cast::cast_array;
 use crate::functions::{Context, Datum, Implementation, Kernel, Types, registry};
+use crate::kernels::cast::cast_array;
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
     let state = |args: &[Type], _: &Type| args.iter().map(|ty| Type::Array(Box::new(ty.clone()))).collect();

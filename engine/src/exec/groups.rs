@@ -65,7 +65,7 @@ impl GroupTable {
         }
     }
 
-    /// Puts each row's group number into `groups`; new keys become new groups.
+    /// Puts each row's group number into `groups`; new keys become new groups, numbered in the order of their first rows.
     pub(crate) fn intern(&mut self, columns: &[ArrayRef], rows: usize, groups: &mut Vec<u32>) -> Result<()> {
         groups.clear();
         groups.resize(rows, 0);
@@ -478,6 +478,14 @@ impl TextTable {
 
     /// Groups of the rows that are not NULL; the others' are not touched.
     fn intern_valid(&mut self, texts: &StringViewArray, groups: &mut [u32]) {
+        self.intern_rows(texts, groups, false);
+    }
+
+    fn intern(&mut self, texts: &StringViewArray, groups: &mut [u32]) {
+        self.intern_rows(texts, groups, true);
+    }
+
+    fn intern_rows(&mut self, texts: &StringViewArray, groups: &mut [u32], null_too: bool) {
         let views = texts.views();
         let nulls = texts.nulls().filter(|n| n.null_count() > 0);
         let mut last: Option<(u128, u32)> = None;
@@ -486,6 +494,9 @@ impl TextTable {
                 self.reserve(RUN + 1);
             }
             if nulls.is_some_and(|n| n.is_null(row)) {
+                if null_too {
+                    groups[row] = self.null();
+                }
                 continue;
             }
             let view = views[row];
@@ -511,16 +522,13 @@ impl TextTable {
         }
     }
 
-    fn intern(&mut self, texts: &StringViewArray, groups: &mut [u32]) {
-        self.intern_valid(texts, groups);
-        if let Some(nulls) = texts.nulls().filter(|n| n.null_count() > 0) {
-            let group = *self.null_group.get_or_insert_with(|| {
-                self.views.push(0);
-                self.hashes.push(0);
-                self.views.len() as u32 - 1
-            });
-            (!nulls.inner()).set_indices().for_each(|row| groups[row] = group);
-        }
+    /// The group of NULL.
+    fn null(&mut self) -> u32 {
+        *self.null_group.get_or_insert_with(|| {
+            self.views.push(0);
+            self.hashes.push(0);
+            self.views.len() as u32 - 1
+        })
     }
 
     fn lookup_valid(&self, texts: &StringViewArray, groups: &mut [u32]) {
@@ -688,4 +696,99 @@ pub(crate) fn hash_rows(types: &[Type], columns: &[ArrayRef], rows: usize) -> Re
         }
     }
     Ok(hashes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{BooleanArray, Decimal128Array, Int16Array, Int64Array};
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    /// Columns of each type, all drawn from a few values and NULL.
+    fn column(ty: &Type, picks: &[u8]) -> ArrayRef {
+        let pick = |i: usize| (picks[i] % 5 != 4).then_some(picks[i] % 5);
+        let rows = 0..picks.len();
+        let text =
+            |v: u8| ["", "a", "exactly 12 b", "longer than twelve bytes", "longer than twelve byteS"][v as usize];
+        match ty {
+            Type::Bool => Arc::new(rows.map(|i| pick(i).map(|v| v > 1)).collect::<BooleanArray>()),
+            Type::Int2 => Arc::new(rows.map(|i| pick(i).map(|v| i16::from(v) - 2)).collect::<Int16Array>()),
+            Type::Int8 => Arc::new(rows.map(|i| pick(i).map(|v| i64::from(v) << 60)).collect::<Int64Array>()),
+            Type::Text => Arc::new(rows.map(|i| pick(i).map(text)).collect::<StringViewArray>()),
+            Type::Numeric(Some(_)) => {
+                let values: Decimal128Array = rows.map(|i| pick(i).map(|v| i128::from(v) - 2)).collect();
+                Arc::new(values.with_precision_and_scale(38, 2).expect("it fits"))
+            }
+            other => panic!("no column of {other}"),
+        }
+    }
+
+    fn row(columns: &[ArrayRef], row: usize) -> Vec<Option<String>> {
+        let text = |c: &ArrayRef| arrow::util::display::array_value_to_string(c, row).expect("it has a text");
+        columns.iter().map(|c| c.is_valid(row).then(|| text(c))).collect()
+    }
+
+    fn check(types: &[Type], batches: &[Vec<Vec<u8>>]) {
+        let mut table = GroupTable::new(types).expect("a table");
+        let mut model: HashMap<Vec<Option<String>>, u32> = HashMap::new();
+        let mut groups = Vec::new();
+        for picks in batches {
+            let columns: Vec<ArrayRef> = types.iter().zip(picks).map(|(ty, p)| column(ty, p)).collect();
+            let rows = picks[0].len();
+            table.lookup(&columns, rows, &mut groups).expect("it looks up");
+            for (i, &group) in groups.iter().enumerate() {
+                assert_eq!(group, model.get(&row(&columns, i)).copied().unwrap_or(ABSENT), "{types:?}");
+            }
+            table.intern(&columns, rows, &mut groups).expect("it interns");
+            for (i, &group) in groups.iter().enumerate() {
+                let next = model.len() as u32;
+                assert_eq!(group, *model.entry(row(&columns, i)).or_insert(next), "{types:?}");
+            }
+            assert_eq!(table.len(), model.len());
+        }
+        let keys = table.keys().expect("keys");
+        for (key, group) in &model {
+            assert_eq!(&row(&keys, *group as usize), key, "{types:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn every_form_of_table_agrees_with_a_map(
+            batches in prop::collection::vec(prop::collection::vec(prop::collection::vec(any::<u8>(), 20), 4), 1..4),
+        ) {
+            let decimal = Type::Numeric(Some((38, 2)));
+            for types in [
+                vec![Type::Bool],
+                vec![Type::Int8],
+                vec![Type::Text],
+                vec![decimal.clone()],
+                vec![Type::Int2, Type::Bool],
+                vec![Type::Text, Type::Int2],
+                vec![Type::Int8, Type::Text],
+                vec![Type::Text, Type::Text, Type::Bool],
+                vec![decimal, Type::Bool],
+                vec![Type::Int8, Type::Text, Type::Int8, Type::Text],
+            ] {
+                check(&types, &batches);
+            }
+        }
+    }
+
+    #[test]
+    fn tables_grow() {
+        let ids = Int64Array::from_iter_values((0..20_000).map(|i| i % 7_000));
+        let texts: StringViewArray = ids.values().iter().map(|i| Some(format!("the text of {i}"))).collect();
+        let mut groups = Vec::new();
+        for (types, column) in
+            [(vec![Type::Int8], Arc::new(ids.clone()) as ArrayRef), (vec![Type::Text], Arc::new(texts))]
+        {
+            let mut table = GroupTable::new(&types).expect("a table");
+            table.intern(&[column], 20_000, &mut groups).expect("it interns");
+            assert_eq!(table.len(), 7_000);
+            assert!(groups.iter().zip(ids.values()).all(|(&group, &id)| i64::from(group) == id));
+        }
+    }
 }

@@ -447,7 +447,7 @@ impl Operator for States {
 
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         self.reader.prepare(context);
-        let scan = self.snapshot.scan(self.table, &self.hints).map_err(operators::storage_error)?;
+        let scan = self.snapshot.scan(self.table, &self.hints)?;
         operators::note_pruning(&scan, metrics);
         let source = operators::stored(scan, self.reader.clone(), context.clone());
         let Some(grouping) = &self.grouping else { return Ok(source) };

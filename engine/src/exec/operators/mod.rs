@@ -30,7 +30,7 @@ use crate::exec::operator::Node;
 
 pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
 pub(crate) use prune::hints;
-pub(crate) use scan::{Reader, conjuncts, note_pruning, storage_error, stored};
+pub(crate) use scan::{Reader, conjuncts, note_pruning, stored};
 
 /// LIMITs up to this many rows over a sort keep only as many; larger ones sort all.
 const TOP_N_MAX: usize = 100_000;

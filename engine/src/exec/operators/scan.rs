@@ -12,7 +12,7 @@ use weir_sql::plan::{self, Expr, ExprKind};
 use weir_storage::{Prune, Snapshot, TableId};
 
 use super::prune;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::{QueryContext, RelationRows};
 use crate::exec::explain;
@@ -168,7 +168,7 @@ impl Operator for Scan {
         let (reader, own) = (self.reader.clone(), context.clone());
         match &self.rows {
             Rows::Stored(snapshot, table) => {
-                let scan = snapshot.scan(*table, &self.hints).map_err(storage_error)?;
+                let scan = snapshot.scan(*table, &self.hints)?;
                 note_pruning(&scan, metrics);
                 Ok(stored(scan, reader, own))
             }
@@ -214,9 +214,8 @@ impl Operator for Scan {
 /// A stored table's granules.
 pub(crate) fn stored(scan: weir_storage::Scan, reader: Arc<Reader>, context: Arc<QueryContext>) -> Arc<dyn Source> {
     Arc::new(Numbered::new(scan.len(), move |i, emit| {
-        let read = |columns: &[usize], selection: Option<&[u32]>| {
-            Ok(scan.read(i, columns, selection).map_err(storage_error)?.columns().to_vec())
-        };
+        let read =
+            |columns: &[usize], selection: Option<&[u32]>| Ok(scan.read(i, columns, selection)?.columns().to_vec());
         reader.granule(scan.rows(i), read, &context, emit)
     }))
 }
@@ -229,18 +228,4 @@ pub(crate) fn note_pruning(scan: &weir_storage::Scan, metrics: &Metrics) {
     metrics.note("Granules Pruned by Key", stats.granules_pruned_by_key.to_string());
     metrics.note("Granules Pruned by Zone", stats.granules_pruned_by_zone.to_string());
     metrics.note("Parts Pruned", format!("{} of {}", stats.parts_pruned, stats.parts_total));
-}
-
-/// Storage's error as the engine's.
-pub(crate) fn storage_error(e: weir_storage::Error) -> Error {
-    use weir_storage::Error as E;
-    let kind = match &e {
-        E::Corrupt { .. } => ErrorKind::DataCorrupted,
-        E::Full { .. } => ErrorKind::DiskFull,
-        E::Io { .. } => ErrorKind::Io,
-        E::Locked { .. } => ErrorKind::Locked,
-        E::Closed => ErrorKind::Shutdown,
-        _ => ErrorKind::Internal,
-    };
-    Error::new(kind, e.to_string())
 }

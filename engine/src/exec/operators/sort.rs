@@ -1,6 +1,6 @@
 //! ORDER BY: all rows in memory, sorted in parallel by their keys' row bytes.
 //!
-//! Keys are normalised and encoded so that bytes compare as SQL does; the first eight bytes stand in the entry itself, so that most comparisons
+//! Keys are normalised and encoded so that bytes compare as SQL does; the first sixteen bytes stand in the entry itself, so that most comparisons
 //! touch nothing else. Equal keys keep the order of the input: the answer is always the same. Rows are gathered morsel by morsel when they
 //! are read.
 
@@ -66,18 +66,22 @@ impl Sort {
 /// A row among all batches.
 #[derive(Clone, Copy)]
 struct Entry {
-    prefix: u64,
+    prefix: [u64; 2],
     batch: u32,
     row: u32,
 }
 
-/// The first eight bytes, as a number that compares like them.
-fn prefix(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let n = key.len().min(8);
+/// The first bytes, as numbers that compare like them.
+fn prefix(key: &[u8]) -> [u64; 2] {
+    let mut bytes = [0; PREFIX];
+    let n = key.len().min(PREFIX);
     bytes[..n].copy_from_slice(&key[..n]);
-    u64::from_be_bytes(bytes)
+    let bytes = u128::from_be_bytes(bytes);
+    [(bytes >> 64) as u64, bytes as u64]
 }
+
+/// Bytes of a key that stand in the entry.
+const PREFIX: usize = 16;
 
 impl Operator for Sort {
     fn describe(&self) -> Description {
@@ -117,11 +121,15 @@ impl Operator for Sort {
                 row: row as u32,
             }));
         }
+        // Keys of one short length are in the entries as a whole.
+        let mut lengths = batches.iter().flat_map(|(_, b, rows)| (0..b.rows).map(|row| rows.row(row).as_ref().len()));
+        let length = lengths.next().unwrap_or(0);
+        let whole = length <= PREFIX && lengths.all(|n| n == length);
         let key = |e: &Entry| batches[e.batch as usize].2.row(e.row as usize);
         let compare = |a: &Entry, b: &Entry| -> Ordering {
             a.prefix
                 .cmp(&b.prefix)
-                .then_with(|| key(a).cmp(&key(b)))
+                .then_with(|| if whole { Ordering::Equal } else { key(a).cmp(&key(b)) })
                 .then_with(|| (a.batch, a.row).cmp(&(b.batch, b.row)))
         };
         context.cancel.check()?;
