@@ -251,6 +251,35 @@ where
     }
 }
 
+/// What unwinds a sort that was cancelled.
+struct Stopped;
+
+/// Sorts on all threads, by a total order. A cancel ends it: the comparison looks now and then, and unwinds.
+pub(crate) fn sort<T: Copy + Send>(
+    context: &QueryContext,
+    items: &mut [T],
+    compare: impl Fn(&T, &T) -> std::cmp::Ordering + Sync,
+) -> Result<()> {
+    use rayon::slice::ParallelSliceMut;
+    thread_local! {
+        static COMPARED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+    let compare = |a: &T, b: &T| {
+        let n = COMPARED.get().wrapping_add(1);
+        COMPARED.set(n);
+        if n & 0xFFFF == 0 && context.cancel.is_cancelled() {
+            std::panic::resume_unwind(Box::new(Stopped));
+        }
+        compare(a, b)
+    };
+    let sorted = catch_unwind(AssertUnwindSafe(|| match alone(context) {
+        true => items.sort_unstable_by(compare),
+        false => context.pool.install(|| items.par_sort_unstable_by(compare)),
+    }));
+    context.cancel.check()?;
+    sorted.map_err(|_| Error::internal("a bug in query execution: a sort failed"))
+}
+
 /// Runs `work(i)` for each `i` below `count` on all threads; results in order.
 pub(crate) fn parallel<T, W>(context: &QueryContext, count: usize, work: W) -> Result<Vec<T>>
 where

@@ -23,7 +23,7 @@ use crate::exec::expression::Expression;
 use crate::exec::groups::{GroupTable, hash_rows};
 use crate::exec::keys;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Batches, Numbered, Source, drain, parallel};
+use crate::exec::pipeline::{Batches, Numbered, Source, drain, parallel, sort};
 use crate::functions::{Context, Implementation, registry};
 
 /// Up to this many groups of all threads are merged by one thread.
@@ -176,7 +176,7 @@ fn in_order(batches: Vec<Batch>, first: Vec<Vec<u64>>, context: &Arc<QueryContex
     for (piece, first) in first.iter().enumerate() {
         order.extend(first.iter().enumerate().map(|(row, &at)| (at, piece as u32, row as u32)));
     }
-    order.sort_unstable();
+    sort(context, &mut order, Ord::cmp)?;
     let columns = batches.first().map_or(0, |b| b.columns.len());
     Ok(Arc::new(Numbered::new(order.len().div_ceil(size), move |i, emit| {
         let places: Vec<(usize, usize)> = order[i * size..((i + 1) * size).min(order.len())]

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use arrow::compute::{SortOptions, interleave};
 use arrow::row::{RowConverter, Rows};
-use rayon::slice::ParallelSliceMut;
 use weir_sql::Type;
 use weir_sql::plan::SortKey;
 
@@ -20,7 +19,7 @@ use crate::exec::explain;
 use crate::exec::expression::{Expression, arrays};
 use crate::exec::keys;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Numbered, Source, alone, drain};
+use crate::exec::pipeline::{Numbered, Source, drain, sort};
 
 pub(crate) struct Sort {
     input: Node,
@@ -132,12 +131,7 @@ impl Operator for Sort {
                 .then_with(|| if whole { Ordering::Equal } else { key(a).cmp(&key(b)) })
                 .then_with(|| (a.batch, a.row).cmp(&(b.batch, b.row)))
         };
-        context.cancel.check()?;
-        if alone(context) {
-            entries.sort_unstable_by(compare);
-        } else {
-            context.pool.install(|| entries.par_sort_unstable_by(compare));
-        }
+        sort(context, &mut entries, compare)?;
         let batches: Vec<Batch> = batches.into_iter().map(|(_, batch, _)| batch).collect();
         let (size, columns) = (context.batch_rows.max(1), self.input.columns.len());
         Ok(Arc::new(Numbered::new(entries.len().div_ceil(size), move |i, emit| {

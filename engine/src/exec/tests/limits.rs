@@ -25,12 +25,7 @@ fn a_query_over_its_memory_fails_politely_and_gives_it_back() {
 #[test]
 fn a_cancelled_query_ends_soon() {
     let world = numbers();
-    let endless = "SELECT count(*) FROM numbers a, numbers b, numbers c, numbers d WHERE a.id = b.id + c.id";
-    let endless = if endless_binds(&world, endless) {
-        endless
-    } else {
-        "SELECT count(*) FROM numbers a, numbers b, numbers c, numbers d WHERE a.id > b.id"
-    };
+    let endless = "SELECT count(*) FROM numbers a, numbers b, numbers c, numbers d WHERE a.id = b.id + c.id + d.id + 1";
     for threads in [1, 3] {
         let context = world.context(threads, 8192);
         let cancel = context.cancel.clone();
@@ -49,10 +44,6 @@ fn a_cancelled_query_ends_soon() {
     }
 }
 
-fn endless_binds(world: &World, sql: &str) -> bool {
-    weir_sql::parse::parse(sql).is_ok_and(|parsed| weir_sql::bind::bind(&parsed[0], world, registry(), &[]).is_ok())
-}
-
 #[test]
 fn a_stream_that_is_dropped_reads_no_further() {
     let world = numbers();
@@ -67,8 +58,16 @@ fn a_stream_that_is_dropped_reads_no_further() {
 #[test]
 fn errors_are_raised_only_by_rows_that_reach_them() {
     let world = numbers();
-    let error = world.error("SELECT (third || 'x')::int4 FROM numbers WHERE id < 2");
-    assert!(error.message.contains("invalid input syntax") || !error.message.is_empty());
+    let error = world.error("SELECT third::int4 FROM numbers WHERE id < 2");
+    assert_eq!(error.message, "invalid input syntax for type integer: \"zero\"");
+    let error = world.error("SELECT 1 / (id - 5) FROM numbers");
+    assert_eq!(error.kind, ErrorKind::DivisionByZero);
+    assert_eq!(world.rows("SELECT count(*) FROM numbers WHERE id <> 5 AND 1 / (id - 5) >= 0"), ["998"]);
+    assert_eq!(
+        world.rows("SELECT CASE WHEN id = 5 THEN 0 ELSE 6 / (id - 5) END FROM numbers WHERE id > 3 AND id < 7"),
+        ["-6", "0", "6"]
+    );
+    assert_eq!(world.rows("SELECT sum(6 / (id - 5)) FILTER (WHERE id <> 5) FROM numbers WHERE id < 12"), ["1"]);
     assert_eq!(
         world.rows("SELECT count(*) FROM numbers WHERE third IS NULL AND coalesce(third, '7')::int4 = 7"),
         ["333"]
