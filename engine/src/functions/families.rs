@@ -11,6 +11,8 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::encode::functions,
         super::like::functions,
         super::regex::functions,
+        super::datetime::functions,
+        super::datetime_trunc::functions,
         super::system::functions,
         super::catalog::functions,
     ];

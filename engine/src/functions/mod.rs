@@ -8,11 +8,14 @@
 mod arithmetic;
 mod catalog;
 pub mod compare;
+mod datetime;
+mod datetime_trunc;
 mod declare;
 mod detached;
 mod encode;
 mod families;
 mod like;
+mod math;
 mod moments;
 pub mod quote;
 mod regex;

@@ -6,6 +6,7 @@
 use arrow::array::{BinaryViewArray, StringViewArray};
 use arrow::datatypes::{Int32Type, Int64Type};
 use weir_sql::Type;
+use weir_sql::catalog::Param;
 
 use super::declare::{BYTEA, INT4, INT8, STRING, TEXT, function, strict};
 use super::rows::{
@@ -33,6 +34,8 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                         Ok(true)
                     })
                 }),
+                strict([TEXT, Param::Any], Type::Text, concatenate),
+                strict([Param::Any, TEXT], Type::Text, concatenate),
                 strict([BYTEA, BYTEA], Type::Bytea, |_, a, n, ty| {
                     let (left, right) = (column::<BinaryViewArray>(a, 0)?, column::<BinaryViewArray>(a, 1)?);
                     bytes_rows(a, n, ty, |row, out| {
@@ -470,3 +473,18 @@ fn chr(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum
 
 /// The texts of an argument, for kernels elsewhere that look at the array itself.
 pub(crate) type Texts = StringViewArray;
+
+/// A text and a value of any other type, as its text.
+fn concatenate(context: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Result<Datum> {
+    let texts: Vec<Datum> = args
+        .iter()
+        .zip(types.args)
+        .map(|(arg, from)| crate::kernels::cast::cast(context, arg, from, &Type::Text, false, false))
+        .collect::<Result<_>>()?;
+    let (left, right) = (text(&texts, 0)?, text(&texts, 1)?);
+    text_rows(&texts, rows, types, |row, out| {
+        out.push_str(left.at(row));
+        out.push_str(right.at(row));
+        Ok(true)
+    })
+}
