@@ -52,13 +52,18 @@ impl Ordered {
     fn order(&self, columns: &[ArrayRef], groups: &[u32]) -> Result<Vec<u32>> {
         let positions = columns[columns.len() - 1].as_primitive::<Int64Type>().values().clone();
         let mut order: Vec<u32> = (0..groups.len() as u32).collect();
-        if self.keys.is_empty() {
+        if self.keys.is_empty() && !self.distinct {
             order.sort_unstable_by_key(|&row| (groups[row as usize], positions[row as usize]));
             return Ok(order);
         }
-        let types: Vec<Type> = self.keys.iter().map(|(ty, _)| ty.clone()).collect();
-        let options: Vec<SortOptions> = self.keys.iter().map(|(_, options)| *options).collect();
-        let sorted = keys::normalize_all(&types, &columns[self.args.len()..self.args.len() + types.len()])?;
+        // DISTINCT without ORDER BY sorts by the arguments, as Postgres does.
+        let by_args = SortOptions { descending: false, nulls_first: false };
+        let (from, keys): (usize, Vec<(Type, SortOptions)>) = match self.keys.is_empty() {
+            true => (0, self.args.iter().map(|ty| (ty.clone(), by_args)).collect()),
+            false => (self.args.len(), self.keys.clone()),
+        };
+        let (types, options): (Vec<Type>, Vec<SortOptions>) = keys.into_iter().unzip();
+        let sorted = keys::normalize_all(&types, &columns[from..from + types.len()])?;
         let rows = keys::row_converter(&types, &options)?.convert_columns(&sorted)?;
         order.sort_unstable_by(|&a, &b| {
             let (a, b) = (a as usize, b as usize);

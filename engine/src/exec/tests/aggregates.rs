@@ -105,7 +105,7 @@ fn order_inside_a_call_and_order_of_the_input() {
         world.rows("SELECT string_agg(third, ',' ORDER BY id DESC) FROM numbers WHERE id < 5"),
         ["one,zero,one,zero"]
     );
-    assert_eq!(world.rows("SELECT string_agg(DISTINCT third, '-') FROM numbers"), ["zero-one"]);
+    assert_eq!(world.rows("SELECT string_agg(DISTINCT third, '-') FROM numbers"), ["one-zero"]);
     assert_eq!(
         world.rows("SELECT any_value(third), anyLast(id), argMax(id, n), argMin(id, n) FROM numbers WHERE id > 1"),
         ["zero|999|9|10"]
