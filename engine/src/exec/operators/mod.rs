@@ -20,7 +20,7 @@ mod values;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use weir_sql::plan::{JoinKind, Plan};
+use weir_sql::plan::{Expr, ExprKind, JoinKind, Plan};
 use weir_sql::walk;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -77,7 +77,14 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
             Node::new(filter::Filter::new(input(from)?, predicate, context)?, columns)
         }
         Plan::Project { input: from, exprs, .. } => {
-            Node::new(project::Project::new(input(from)?, exprs, context)?, columns)
+            let mut node = input(from)?;
+            let same = |(i, e): (usize, &Expr)| e.kind == ExprKind::Column(i);
+            if exprs.len() == node.columns.len() && exprs.iter().enumerate().all(same) {
+                // Nothing is computed: only names change.
+                node.columns = columns.to_vec();
+                return Ok(node);
+            }
+            Node::new(project::Project::new(node, exprs, context)?, columns)
         }
         Plan::ProjectSet { input: from, calls, .. } => {
             Node::new(project_set::ProjectSet::new(input(from)?, calls, columns, context)?, columns)
