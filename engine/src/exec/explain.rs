@@ -173,7 +173,10 @@ pub(crate) fn expression(expr: &Expr, names: &[String]) -> String {
         }
         ExprKind::Literal(value) => match value.as_str() {
             Some(_) => format!("{value}::{}", value.ty),
-            None => format!("'{value}'::{}", value.ty),
+            None => {
+                let text = crate::format::text_at(&value.ty, &value.array, 0, &Default::default());
+                format!("'{}'::{}", text.unwrap_or_default(), value.ty)
+            }
         },
         ExprKind::Parameter(i) => format!("${}", i + 1),
         ExprKind::Call { name, args, .. } => {

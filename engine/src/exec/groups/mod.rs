@@ -1,0 +1,266 @@
+//! Group tables: keys to dense group numbers.
+//!
+//! One algorithm with three ways to hold a key. Columns of fixed width are *packed* into one 64- or 128-bit word; a text column
+//! of a packed key is first interned by a table of its own, so that its part of the word is 32 bits; a single text is hashed as what it is;
+//! whatever does not fit (long keys, arrays, numerics) goes through Arrow's row encoding. Hash tables are open addressing with linear
+//! probing at a load of at most a half, and hold the key (or its hash) beside the group number, so that a hit touches one line.
+//!
+//! Keys are normalised ([`keys::normalize`](super::keys)) and NULL equals NULL; a join leaves NULL rows out itself. Hashes are the same in
+//! every run: the order of results does not change from one to the next.
+
+mod packed;
+mod rows;
+mod text;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
+use weir_sql::Type;
+
+use packed::Packed;
+use rows::RowTable;
+use text::TextTable;
+
+use super::keys::{self, Word, fold};
+use crate::error::Result;
+
+/// Not a group: what a lookup gives for a key that is not there.
+pub(crate) const ABSENT: u32 = u32::MAX;
+
+/// Keys and their numbers.
+pub(crate) struct GroupTable {
+    types: Vec<Type>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// No keys: one group.
+    One(bool),
+    Narrow(Packed<u64>),
+    Wide(Packed<u128>),
+    Text(TextTable),
+    Rows(RowTable),
+}
+
+impl GroupTable {
+    /// An empty table for keys of these types.
+    pub(crate) fn new(types: &[Type]) -> Result<GroupTable> {
+        let kind = if types.is_empty() {
+            Kind::One(false)
+        } else if types.len() == 1 && is_view_text(&types[0]) {
+            Kind::Text(TextTable::default())
+        } else {
+            match packed::Layout::of(types) {
+                Some((layout, bits)) if bits <= 64 => Kind::Narrow(Packed::new(layout)),
+                Some((layout, _)) => Kind::Wide(Packed::new(layout)),
+                None => Kind::Rows(RowTable::new(types)?),
+            }
+        };
+        Ok(GroupTable { types: types.to_vec(), kind })
+    }
+
+    /// How many groups there are.
+    pub(crate) fn len(&self) -> usize {
+        match &self.kind {
+            Kind::One(there) => usize::from(*there),
+            Kind::Narrow(table) => table.len(),
+            Kind::Wide(table) => table.len(),
+            Kind::Text(table) => table.len(),
+            Kind::Rows(table) => table.len(),
+        }
+    }
+
+    /// Puts each row's group number into `groups`; new keys become new groups, numbered in the order of their first rows.
+    pub(crate) fn intern(&mut self, columns: &[ArrayRef], rows: usize, groups: &mut Vec<u32>) -> Result<()> {
+        groups.clear();
+        groups.resize(rows, 0);
+        match &mut self.kind {
+            Kind::One(there) => *there |= rows > 0,
+            Kind::Narrow(table) => table.intern(columns, groups)?,
+            Kind::Wide(table) => table.intern(columns, groups)?,
+            Kind::Text(table) => table.intern(columns[0].as_string_view(), groups),
+            Kind::Rows(table) => table.intern(columns, groups)?,
+        }
+        Ok(())
+    }
+
+    /// Makes the one group of a table without keys, which is there even over no rows.
+    pub(crate) fn ensure_one(&mut self) {
+        if let Kind::One(there) = &mut self.kind {
+            *there = true;
+        }
+    }
+
+    /// Puts each row's group number into `groups`, [`ABSENT`] where the key is not there.
+    pub(crate) fn lookup(&self, columns: &[ArrayRef], rows: usize, groups: &mut Vec<u32>) -> Result<()> {
+        groups.clear();
+        groups.resize(rows, 0);
+        match &self.kind {
+            Kind::One(there) => groups.fill(if *there { 0 } else { ABSENT }),
+            Kind::Narrow(table) => table.lookup(columns, groups)?,
+            Kind::Wide(table) => table.lookup(columns, groups)?,
+            Kind::Text(table) => table.lookup(columns[0].as_string_view(), groups),
+            Kind::Rows(table) => table.lookup(columns, groups)?,
+        }
+        Ok(())
+    }
+
+    /// The (normalised) keys of all groups.
+    pub(crate) fn keys(&self) -> Result<Vec<ArrayRef>> {
+        match &self.kind {
+            Kind::One(_) => Ok(Vec::new()),
+            Kind::Narrow(table) => table.keys(&self.types),
+            Kind::Wide(table) => table.keys(&self.types),
+            Kind::Text(table) => Ok(vec![Arc::new(table.texts())]),
+            Kind::Rows(table) => table.keys(),
+        }
+    }
+
+    /// Bytes it holds.
+    pub(crate) fn memory(&self) -> usize {
+        match &self.kind {
+            Kind::One(_) => 0,
+            Kind::Narrow(table) => table.memory(),
+            Kind::Wide(table) => table.memory(),
+            Kind::Text(table) => table.memory(),
+            Kind::Rows(table) => table.memory(),
+        }
+    }
+}
+
+fn is_view_text(ty: &Type) -> bool {
+    ty.to_arrow() == DataType::Utf8View
+}
+
+/// New keys are made room for in runs of this many rows, so that a table of few groups stays small.
+const RUN: usize = 1024;
+
+fn hash_bytes(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
+}
+
+/// 32 bits of a hash.
+fn fold_hash(hash: u64) -> u32 {
+    (hash >> 32) as u32 ^ hash as u32
+}
+
+/// A hash of each row's (normalised) key, the same for equal keys whatever table they come from.
+pub(crate) fn hash_rows(types: &[Type], columns: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
+    let mut hashes = vec![0_u64; rows];
+    for (ty, column) in types.iter().zip(columns) {
+        if keys::width(ty).is_some() {
+            let mut words = vec![0_u128; rows];
+            keys::pack(column, 0, &mut words)?;
+            hashes.iter_mut().zip(&words).for_each(|(h, w)| *h = fold(*h ^ w.hash(), 0x9E37_79B9_7F4A_7C15));
+        } else if is_view_text(ty) {
+            let texts = column.as_string_view();
+            for (row, hash) in hashes.iter_mut().enumerate() {
+                let own = if texts.is_valid(row) { hash_bytes(texts.value(row).as_bytes()) } else { 0 };
+                *hash = fold(*hash ^ own, 0x9E37_79B9_7F4A_7C15);
+            }
+        } else {
+            let converter = keys::row_converter(std::slice::from_ref(ty), &[Default::default()])?;
+            let encoded = converter.convert_columns(std::slice::from_ref(column))?;
+            for (row, hash) in hashes.iter_mut().enumerate() {
+                *hash = fold(*hash ^ hash_bytes(encoded.row(row).as_ref()), 0x9E37_79B9_7F4A_7C15);
+            }
+        }
+    }
+    Ok(hashes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{BooleanArray, Decimal128Array, Int16Array, Int64Array, StringViewArray};
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    /// Columns of each type, all drawn from a few values and NULL.
+    fn column(ty: &Type, picks: &[u8]) -> ArrayRef {
+        let pick = |i: usize| (picks[i] % 5 != 4).then_some(picks[i] % 5);
+        let rows = 0..picks.len();
+        let text =
+            |v: u8| ["", "a", "exactly 12 b", "longer than twelve bytes", "longer than twelve byteS"][v as usize];
+        match ty {
+            Type::Bool => Arc::new(rows.map(|i| pick(i).map(|v| v > 1)).collect::<BooleanArray>()),
+            Type::Int2 => Arc::new(rows.map(|i| pick(i).map(|v| i16::from(v) - 2)).collect::<Int16Array>()),
+            Type::Int8 => Arc::new(rows.map(|i| pick(i).map(|v| i64::from(v) << 60)).collect::<Int64Array>()),
+            Type::Text => Arc::new(rows.map(|i| pick(i).map(text)).collect::<StringViewArray>()),
+            Type::Numeric(Some(_)) => {
+                let values: Decimal128Array = rows.map(|i| pick(i).map(|v| i128::from(v) - 2)).collect();
+                Arc::new(values.with_precision_and_scale(38, 2).expect("it fits"))
+            }
+            other => panic!("no column of {other}"),
+        }
+    }
+
+    fn row(columns: &[ArrayRef], row: usize) -> Vec<Option<String>> {
+        let text = |c: &ArrayRef| arrow::util::display::array_value_to_string(c, row).expect("it has a text");
+        columns.iter().map(|c| c.is_valid(row).then(|| text(c))).collect()
+    }
+
+    fn check(types: &[Type], batches: &[Vec<Vec<u8>>]) {
+        let mut table = GroupTable::new(types).expect("a table");
+        let mut model: HashMap<Vec<Option<String>>, u32> = HashMap::new();
+        let mut groups = Vec::new();
+        for picks in batches {
+            let columns: Vec<ArrayRef> = types.iter().zip(picks).map(|(ty, p)| column(ty, p)).collect();
+            let rows = picks[0].len();
+            table.lookup(&columns, rows, &mut groups).expect("it looks up");
+            for (i, &group) in groups.iter().enumerate() {
+                assert_eq!(group, model.get(&row(&columns, i)).copied().unwrap_or(ABSENT), "{types:?}");
+            }
+            table.intern(&columns, rows, &mut groups).expect("it interns");
+            for (i, &group) in groups.iter().enumerate() {
+                let next = model.len() as u32;
+                assert_eq!(group, *model.entry(row(&columns, i)).or_insert(next), "{types:?}");
+            }
+            assert_eq!(table.len(), model.len());
+        }
+        let keys = table.keys().expect("keys");
+        for (key, group) in &model {
+            assert_eq!(&row(&keys, *group as usize), key, "{types:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn every_form_of_table_agrees_with_a_map(
+            batches in prop::collection::vec(prop::collection::vec(prop::collection::vec(any::<u8>(), 20), 4), 1..4),
+        ) {
+            let decimal = Type::Numeric(Some((38, 2)));
+            for types in [
+                vec![Type::Bool],
+                vec![Type::Int8],
+                vec![Type::Text],
+                vec![decimal.clone()],
+                vec![Type::Int2, Type::Bool],
+                vec![Type::Text, Type::Int2],
+                vec![Type::Int8, Type::Text],
+                vec![Type::Text, Type::Text, Type::Bool],
+                vec![decimal, Type::Bool],
+                vec![Type::Int8, Type::Text, Type::Int8, Type::Text],
+            ] {
+                check(&types, &batches);
+            }
+        }
+    }
+
+    #[test]
+    fn tables_grow() {
+        let ids = Int64Array::from_iter_values((0..20_000).map(|i| i % 7_000));
+        let texts: StringViewArray = ids.values().iter().map(|i| Some(format!("the text of {i}"))).collect();
+        let mut groups = Vec::new();
+        for (types, column) in
+            [(vec![Type::Int8], Arc::new(ids.clone()) as ArrayRef), (vec![Type::Text], Arc::new(texts))]
+        {
+            let mut table = GroupTable::new(&types).expect("a table");
+            table.intern(&[column], 20_000, &mut groups).expect("it interns");
+            assert_eq!(table.len(), 7_000);
+            assert!(groups.iter().zip(ids.values()).all(|(&group, &id)| i64::from(group) == id));
+        }
+    }
+}

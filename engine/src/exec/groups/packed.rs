@@ -1,0 +1,270 @@
+//! Keys of fixed width, packed into one machine word; texts among them are numbers that a table of their own gave.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::NullBuffer;
+use weir_sql::Type;
+
+use super::text::TextTable;
+use super::{ABSENT, RUN, is_view_text};
+use crate::error::Result;
+use crate::exec::keys::{self, Word};
+
+/// Where a key column's bits are in the packed word.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    columns: Vec<Place>,
+    /// The one column's NULL is a group of its own, because its values take all bits.
+    null_apart: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    shift: u32,
+    bits: u32,
+    /// The bit that says NULL, where there is room for one.
+    null: u32,
+    text: bool,
+}
+
+impl Layout {
+    /// The layout and its bits; `None` if the key does not fit 128.
+    pub(super) fn of(types: &[Type]) -> Option<(Layout, u32)> {
+        if let [ty] = types
+            && let Some(bits) = keys::width(ty)
+        {
+            let place = Place { shift: 0, bits, null: 0, text: false };
+            return Some((Layout { columns: vec![place], null_apart: true }, bits));
+        }
+        let (mut columns, mut at) = (Vec::new(), types.len() as u32);
+        for (i, ty) in types.iter().enumerate() {
+            let text = is_view_text(ty);
+            let bits = if text { 32 } else { keys::width(ty)? };
+            columns.push(Place { shift: at, bits, null: i as u32, text });
+            at += bits;
+        }
+        (at <= 128).then_some((Layout { columns, null_apart: false }, at))
+    }
+}
+
+/// A table over words.
+struct WordTable<W> {
+    slots: Vec<(W, u32)>,
+    words: Vec<W>,
+    /// The group of NULL, where that is apart: its word stands for nothing and is not in the slots.
+    null_group: Option<u32>,
+}
+
+impl<W: Word> WordTable<W> {
+    fn new() -> WordTable<W> {
+        WordTable { slots: Vec::new(), words: Vec::new(), null_group: None }
+    }
+
+    fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    fn reserve(&mut self, more: usize) {
+        let need = (self.words.len() + more) * 2;
+        if need <= self.slots.len() {
+            return;
+        }
+        let size = need.next_power_of_two().max(64);
+        let mask = size - 1;
+        let mut slots = vec![(W::default(), ABSENT); size];
+        for (group, &word) in self.words.iter().enumerate() {
+            if self.null_group == Some(group as u32) {
+                continue;
+            }
+            let mut at = word.hash() as usize & mask;
+            while slots[at].1 != ABSENT {
+                at = (at + 1) & mask;
+            }
+            slots[at] = (word, group as u32);
+        }
+        self.slots = slots;
+    }
+
+    #[inline]
+    fn find(&self, word: W) -> u32 {
+        if self.slots.is_empty() {
+            return ABSENT;
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = word.hash() as usize & mask;
+        loop {
+            let (there, group) = self.slots[at];
+            if group == ABSENT || there == word {
+                return group;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// There must be room: see [`WordTable::reserve`].
+    #[inline]
+    fn insert(&mut self, word: W) -> u32 {
+        let mask = self.slots.len() - 1;
+        let mut at = word.hash() as usize & mask;
+        loop {
+            let (there, group) = self.slots[at];
+            if group == ABSENT {
+                let new = self.words.len() as u32;
+                self.slots[at] = (word, new);
+                self.words.push(word);
+                return new;
+            }
+            if there == word {
+                return group;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// The group of NULL.
+    fn null(&mut self) -> u32 {
+        *self.null_group.get_or_insert_with(|| {
+            self.words.push(W::default());
+            self.words.len() as u32 - 1
+        })
+    }
+
+    fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<(W, u32)>() + self.words.capacity() * size_of::<W>()
+    }
+}
+
+pub(super) struct Packed<W> {
+    layout: Layout,
+    table: WordTable<W>,
+    texts: Vec<Option<TextTable>>,
+    scratch: Vec<W>,
+}
+
+impl<W: Word> Packed<W> {
+    pub(super) fn new(layout: Layout) -> Packed<W> {
+        let texts = layout.columns.iter().map(|c| c.text.then(TextTable::default)).collect();
+        Packed { layout, table: WordTable::new(), texts, scratch: Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn intern(&mut self, columns: &[ArrayRef], groups: &mut [u32]) -> Result<()> {
+        let mut words = std::mem::take(&mut self.scratch);
+        words.clear();
+        words.resize(groups.len(), W::default());
+        for ((place, column), texts) in self.layout.columns.iter().zip(columns).zip(&mut self.texts) {
+            match texts {
+                None => keys::pack(column, place.shift, &mut words)?,
+                Some(texts) => {
+                    texts.intern_valid(column.as_string_view(), groups);
+                    add_groups(column, place.shift, groups, &mut words);
+                }
+            }
+            if !self.layout.null_apart {
+                add_nulls(column, place.null, &mut words);
+            }
+        }
+        let apart = columns[0].nulls().filter(|n| self.layout.null_apart && n.null_count() > 0);
+        for (words, (groups, start)) in words.chunks(RUN).zip(groups.chunks_mut(RUN).zip((0..).step_by(RUN))) {
+            self.table.reserve(words.len() + 1);
+            match apart {
+                None => {
+                    for (group, &word) in groups.iter_mut().zip(words) {
+                        *group = self.table.insert(word);
+                    }
+                }
+                Some(nulls) => {
+                    for (i, (group, &word)) in groups.iter_mut().zip(words).enumerate() {
+                        *group = if nulls.is_valid(start + i) { self.table.insert(word) } else { self.table.null() };
+                    }
+                }
+            }
+        }
+        self.scratch = words;
+        Ok(())
+    }
+
+    pub(super) fn lookup(&self, columns: &[ArrayRef], groups: &mut [u32]) -> Result<()> {
+        let mut words = vec![W::default(); groups.len()];
+        let mut missing = vec![false; if self.texts.iter().any(Option::is_some) { groups.len() } else { 0 }];
+        for ((place, column), texts) in self.layout.columns.iter().zip(columns).zip(&self.texts) {
+            match texts {
+                None => keys::pack(column, place.shift, &mut words)?,
+                Some(texts) => {
+                    texts.lookup_valid(column.as_string_view(), groups);
+                    for (row, &group) in groups.iter().enumerate() {
+                        missing[row] |= group == ABSENT && column.is_valid(row);
+                    }
+                    add_groups(column, place.shift, groups, &mut words);
+                }
+            }
+            if !self.layout.null_apart {
+                add_nulls(column, place.null, &mut words);
+            }
+        }
+        for (group, &word) in groups.iter_mut().zip(&words) {
+            *group = self.table.find(word);
+        }
+        for (row, _) in missing.iter().enumerate().filter(|(_, missing)| **missing) {
+            groups[row] = ABSENT;
+        }
+        if self.layout.null_apart
+            && let Some(nulls) = columns[0].nulls().filter(|n| n.null_count() > 0)
+        {
+            for row in (!nulls.inner()).set_indices() {
+                groups[row] = self.table.null_group.unwrap_or(ABSENT);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn keys(&self, types: &[Type]) -> Result<Vec<ArrayRef>> {
+        let words = &self.table.words;
+        let rows = words.len();
+        let mut columns = Vec::with_capacity(types.len());
+        for ((place, ty), texts) in self.layout.columns.iter().zip(types).zip(&self.texts) {
+            let mask = if place.bits == 128 { u128::MAX } else { (1_u128 << place.bits) - 1 };
+            let value = |row: usize| (words[row].wide() >> place.shift) & mask;
+            let null = |row: usize| match self.layout.null_apart {
+                true => self.table.null_group == Some(row as u32),
+                false => (words[row].wide() >> place.null) & 1 == 1,
+            };
+            columns.push(match texts {
+                None => keys::unpack(&keys::normal_type(ty), rows, value, null)?,
+                Some(texts) => {
+                    let views = (0..rows).map(|row| if null(row) { 0 } else { texts.views[value(row) as usize] });
+                    let nulls = NullBuffer::from_iter((0..rows).map(|row| !null(row)));
+                    Arc::new(texts.column(views.collect(), Some(nulls)))
+                }
+            });
+        }
+        Ok(columns)
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        let texts: usize = self.texts.iter().flatten().map(TextTable::memory).sum();
+        self.table.memory() + texts + self.scratch.capacity() * size_of::<W>()
+    }
+}
+
+/// Adds interned texts' numbers to words; NULLs add nothing.
+fn add_groups<W: Word>(column: &ArrayRef, shift: u32, groups: &[u32], words: &mut [W]) {
+    for (row, (word, &group)) in words.iter_mut().zip(groups).enumerate() {
+        if column.is_valid(row) {
+            *word = word.with(W::of_u64(u64::from(group)).up(shift));
+        }
+    }
+}
+
+/// Sets the NULL bit of words.
+fn add_nulls<W: Word>(column: &ArrayRef, bit: u32, words: &mut [W]) {
+    if let Some(nulls) = column.nulls().filter(|n| n.null_count() > 0) {
+        for row in (!nulls.inner()).set_indices() {
+            words[row] = words[row].with(W::of_u64(1).up(bit));
+        }
+    }
+}

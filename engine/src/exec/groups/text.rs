@@ -1,0 +1,190 @@
+//! Texts as keys: hashed as they are, short ones by their views alone.
+
+use arrow::array::{Array, StringViewArray};
+use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+
+use super::{ABSENT, RUN, fold_hash, hash_bytes};
+use crate::exec::keys::Word;
+
+/// Texts: views into chunks of the table's own bytes.
+#[derive(Default)]
+pub(super) struct TextTable {
+    slots: Vec<(u32, u32)>,
+    pub(super) views: Vec<u128>,
+    hashes: Vec<u32>,
+    full: Vec<Buffer>,
+    chunk: Vec<u8>,
+    bytes: usize,
+    null_group: Option<u32>,
+}
+
+const CHUNK: usize = 1 << 20;
+
+#[inline]
+fn view_hash(view: u128, bytes: impl FnOnce() -> u64) -> u32 {
+    let hash = if view as u32 <= 12 { view.hash() } else { bytes() };
+    fold_hash(hash)
+}
+
+impl TextTable {
+    pub(super) fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    fn reserve(&mut self, more: usize) {
+        let need = (self.views.len() + more) * 2;
+        if need <= self.slots.len() {
+            return;
+        }
+        let size = need.next_power_of_two().max(64);
+        let mask = size - 1;
+        let mut slots = vec![(0, ABSENT); size];
+        for (group, &hash) in self.hashes.iter().enumerate() {
+            if self.null_group == Some(group as u32) {
+                continue;
+            }
+            let mut at = hash as usize & mask;
+            while slots[at].1 != ABSENT {
+                at = (at + 1) & mask;
+            }
+            slots[at] = (hash, group as u32);
+        }
+        self.slots = slots;
+    }
+
+    /// The bytes of a view that is not inline.
+    fn bytes_of(&self, view: u128) -> &[u8] {
+        let (buffer, offset, len) = ((view >> 64) as u32 as usize, (view >> 96) as usize, view as u32 as usize);
+        let bytes: &[u8] = self.full.get(buffer).map_or(&self.chunk, |b| b.as_slice());
+        &bytes[offset..offset + len]
+    }
+
+    #[inline]
+    fn same(&self, group: u32, view: u128, bytes: &[u8]) -> bool {
+        let own = self.views[group as usize];
+        if own as u64 != view as u64 {
+            return false; // length and first four bytes
+        }
+        if view as u32 <= 12 { own == view } else { self.bytes_of(own) == bytes }
+    }
+
+    #[inline]
+    fn find(&self, hash: u32, view: u128, bytes: &[u8]) -> (usize, u32) {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let (tag, group) = self.slots[at];
+            if group == ABSENT || (tag == hash && self.same(group, view, bytes)) {
+                return (at, group);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn store(&mut self, view: u128, bytes: &[u8]) -> u128 {
+        if view as u32 <= 12 {
+            return view;
+        }
+        if self.chunk.len() + bytes.len() > CHUNK && !self.chunk.is_empty() {
+            self.full.push(Buffer::from_vec(std::mem::take(&mut self.chunk)));
+        }
+        let offset = self.chunk.len() as u128;
+        self.chunk.extend_from_slice(bytes);
+        self.bytes += bytes.len();
+        (view as u64 as u128) | ((self.full.len() as u128) << 64) | (offset << 96)
+    }
+
+    /// Groups of the rows that are not NULL; the others' are not touched.
+    pub(super) fn intern_valid(&mut self, texts: &StringViewArray, groups: &mut [u32]) {
+        self.intern_rows(texts, groups, false);
+    }
+
+    pub(super) fn intern(&mut self, texts: &StringViewArray, groups: &mut [u32]) {
+        self.intern_rows(texts, groups, true);
+    }
+
+    fn intern_rows(&mut self, texts: &StringViewArray, groups: &mut [u32], null_too: bool) {
+        let views = texts.views();
+        let nulls = texts.nulls().filter(|n| n.null_count() > 0);
+        let mut last: Option<(u128, u32)> = None;
+        for row in 0..texts.len() {
+            if row % RUN == 0 {
+                self.reserve(RUN + 1);
+            }
+            if nulls.is_some_and(|n| n.is_null(row)) {
+                if null_too {
+                    groups[row] = self.null();
+                }
+                continue;
+            }
+            let view = views[row];
+            // Equal views are equal texts; sorted data comes in runs.
+            if let Some((seen, group)) = last
+                && seen == view
+            {
+                groups[row] = group;
+                continue;
+            }
+            let bytes = if view as u32 > 12 { texts.value(row).as_bytes() } else { &[] };
+            let hash = view_hash(view, || hash_bytes(bytes));
+            let (at, mut group) = self.find(hash, view, bytes);
+            if group == ABSENT {
+                group = self.views.len() as u32;
+                self.slots[at] = (hash, group);
+                let own = self.store(view, bytes);
+                self.views.push(own);
+                self.hashes.push(hash);
+            }
+            groups[row] = group;
+            last = Some((view, group));
+        }
+    }
+
+    /// The group of NULL.
+    fn null(&mut self) -> u32 {
+        *self.null_group.get_or_insert_with(|| {
+            self.views.push(0);
+            self.hashes.push(0);
+            self.views.len() as u32 - 1
+        })
+    }
+
+    pub(super) fn lookup_valid(&self, texts: &StringViewArray, groups: &mut [u32]) {
+        let views = texts.views();
+        for row in 0..texts.len() {
+            if self.slots.is_empty() || texts.is_null(row) {
+                groups[row] = ABSENT;
+                continue;
+            }
+            let view = views[row];
+            let bytes = if view as u32 > 12 { texts.value(row).as_bytes() } else { &[] };
+            groups[row] = self.find(view_hash(view, || hash_bytes(bytes)), view, bytes).1;
+        }
+    }
+
+    pub(super) fn lookup(&self, texts: &StringViewArray, groups: &mut [u32]) {
+        self.lookup_valid(texts, groups);
+        if let (Some(group), Some(nulls)) = (self.null_group, texts.nulls()) {
+            (!nulls.inner()).set_indices().for_each(|row| groups[row] = group);
+        }
+    }
+
+    pub(super) fn column(&self, views: Vec<u128>, nulls: Option<NullBuffer>) -> StringViewArray {
+        let mut buffers = self.full.clone();
+        buffers.push(Buffer::from_slice_ref(&self.chunk));
+        let nulls = nulls.filter(|n| n.null_count() > 0);
+        // SAFETY: every view is inline or was made by `store`, which points it into one of these buffers at bytes of a valid
+        // `str`; this skips a UTF-8 check of all keys.
+        unsafe { StringViewArray::new_unchecked(ScalarBuffer::from(views), buffers.into(), nulls) }
+    }
+
+    pub(super) fn texts(&self) -> StringViewArray {
+        let nulls =
+            self.null_group.map(|group| NullBuffer::from_iter((0..self.views.len()).map(|i| i as u32 != group)));
+        self.column(self.views.clone(), nulls)
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.slots.capacity() * 8 + self.views.capacity() * 20 + self.bytes
+    }
+}
