@@ -23,7 +23,10 @@ pub(crate) fn write(ty: &Type, oid: u32, catalog: &dyn CatalogLookup, out: &mut 
                 format!("{}.{}", quote_identifier(&schema), quote_identifier(&name))
             }
         }),
-        Type::Regtype => Type::from_oid(oid).map(|ty| ty.to_string()),
+        Type::Regtype => Type::from_oid(oid).map(|ty| match ty {
+            Type::Bpchar(None) => "character".to_string(),
+            ty => ty.to_string(),
+        }),
         Type::Regproc => catalog.function_name(oid),
         Type::Regnamespace => catalog.namespace_name(oid).map(|name| quote_identifier(&name)),
         Type::Regrole if oid == BOOTSTRAP_ROLE => Some(quote_identifier(&catalog.current_user())),

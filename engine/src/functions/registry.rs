@@ -77,8 +77,13 @@ pub struct FunctionRow {
 }
 
 /// Each family's declarations. A new family is added here.
-const SCALAR_FAMILIES: &[fn() -> Vec<ScalarFunction>] =
-    &[super::compare::functions, super::arithmetic::functions, super::moments::functions, super::families::functions];
+const SCALAR_FAMILIES: &[fn() -> Vec<ScalarFunction>] = &[
+    super::compare::functions,
+    super::arithmetic::functions,
+    super::moments::functions,
+    super::math::functions,
+    super::families::functions,
+];
 
 /// Each family's declarations of functions that give rows.
 const TABLE_FAMILIES: &[fn() -> Vec<TableFunction>] = &[super::table::functions];

@@ -230,6 +230,15 @@ fn choose(signatures: &[Signature], args: &[Expr], operator: bool) -> std::resul
     if candidates.len() > 1 {
         by_known_type(signatures, args, &mut candidates);
     }
+    if candidates.len() > 1 {
+        // An unknown literal rather goes to a parameter with a type of its own than to one that takes anything.
+        let typed = |(index, _): &(usize, Vec<Fit>)| {
+            let own = |i: &usize| matches!(param(&signatures[*index], *i), Some(Param::Exact(_)));
+            (0..args.len()).filter(|i| args[*i].ty == Type::Unknown).filter(own).count()
+        };
+        let best = candidates.iter().map(typed).max().unwrap_or(0);
+        candidates.retain(|candidate| typed(candidate) == best);
+    }
     let polymorphic = |(_, fits): &(usize, Vec<Fit>)| fits.contains(&Fit::Polymorphic);
     match candidates.as_slice() {
         [] => Ok(None),
