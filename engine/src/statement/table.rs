@@ -5,11 +5,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, Date32Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array,
+};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use weir_sql::catalog::{Catalog, Relation, RelationKind};
-use weir_sql::plan::{Expr, OutputColumn, Plan, Scan};
+use weir_sql::plan::{Expr, ExprKind, OutputColumn, Plan, Scan};
 use weir_sql::{Type, Value};
 use weir_storage::{Durability, TableDef};
 
@@ -20,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{self, QueryContext, QueryMemory, Substituted};
 use crate::format::{FormatSettings, text_at};
 use crate::functions::{Context, registry};
+use crate::kernels::datetime::{MICROS_PER_DAY, civil_from_days, days_from_civil, days_in_month, split_micros};
 
 /// What storage has to know of a relation with these columns.
 pub(crate) fn storage_def(def: &RelationDef, schema: SchemaRef) -> TableDef {
@@ -228,8 +231,7 @@ impl Target {
     }
 }
 
-/// The condition under which a row's TTL is not over at `now`: `column > cutoff`, where the cutoff is the last moment that plus the
-/// interval is not after `now`.
+/// The condition under which a row's TTL is not over at `now`: the column plus the interval is after `now`.
 pub(crate) fn ttl_filter(entry: &Entry, now: i64) -> Result<Option<Expr>> {
     let Some(ttl) = &entry.def.ttl else { return Ok(None) };
     if entry.def.kind == Kind::View
@@ -238,74 +240,134 @@ pub(crate) fn ttl_filter(entry: &Entry, now: i64) -> Result<Option<Expr>> {
         return Ok(None);
     }
     let ty = entry.relation.columns[ttl.column].ty.clone();
-    let cutoff = cutoff(now, ttl.months, ttl.days, ttl.micros);
-    let value = match ty {
-        Type::Date => {
-            // Expired once midnight of the date plus the interval is past.
-            let days = cutoff.div_euclid(86_400_000_000) as i32;
-            Value::new(Type::Date, Arc::new(arrow::array::Date32Array::from(vec![days])))
-        }
-        Type::Timestamp => {
-            Value::new(Type::Timestamp, Arc::new(arrow::array::TimestampMicrosecondArray::from(vec![cutoff])))
-        }
-        _ => Value::new(
-            Type::Timestamptz,
-            Arc::new(arrow::array::TimestampMicrosecondArray::from(vec![cutoff]).with_timezone("UTC")),
-        ),
-    };
-    let column = Expr::column(ttl.column, ty);
+    let expired = Expired::at(now, ttl.months, ttl.days, ttl.micros);
+    let column = Expr::column(ttl.column, ty.clone());
     let mut binder = weir_sql::bind::Binder::new(&NoRelations, registry(), &[]);
-    let alive = binder.operator(">", vec![column.clone(), Expr::literal(value)])?;
+    let mut compare = |operator: &str, micros: i64| {
+        binder.operator(operator, vec![column.clone(), Expr::literal(moment(&ty, micros))])
+    };
+    let alive = match ty {
+        Type::Date => compare(">", expired.last_day.saturating_mul(MICROS_PER_DAY))?,
+        _ => {
+            let mut parts = vec![compare(">", expired.cutoff())?];
+            for (from, to) in expired.after_cutoff() {
+                parts.push(Expr::new(ExprKind::Or(vec![compare("<", from)?, compare(">", to)?]), Type::Bool));
+            }
+            if parts.len() == 1 { parts.remove(0) } else { Expr::new(ExprKind::And(parts), Type::Bool) }
+        }
+    };
     // A row without a time does not expire.
-    let missing = Expr::new(weir_sql::plan::ExprKind::IsNull(Box::new(column)), Type::Bool);
     if entry.relation.columns[ttl.column].nullable {
-        return Ok(Some(Expr::new(weir_sql::plan::ExprKind::Or(vec![alive, missing]), Type::Bool)));
+        let missing = Expr::new(ExprKind::IsNull(Box::new(column)), Type::Bool);
+        return Ok(Some(Expr::new(ExprKind::Or(vec![alive, missing]), Type::Bool)));
     }
     Ok(Some(alive))
 }
 
-/// The greatest `t` with `t + months + days + micros <= now`, in UTC.
-fn cutoff(now: i64, months: i32, days: i32, micros: i64) -> i64 {
-    let rest = i64::from(days).saturating_mul(86_400_000_000).saturating_add(micros);
-    let now = now.saturating_sub(rest);
-    if months == 0 {
-        return now;
+/// A moment as a constant of a TTL column's type.
+fn moment(ty: &Type, micros: i64) -> Value {
+    let moments = TimestampMicrosecondArray::from(vec![micros]);
+    match ty {
+        Type::Date => {
+            let days = micros.div_euclid(MICROS_PER_DAY).clamp(i32::MIN.into(), i32::MAX.into());
+            Value::new(Type::Date, Arc::new(Date32Array::from(vec![days as i32])))
+        }
+        Type::Timestamp => Value::new(Type::Timestamp, Arc::new(moments)),
+        _ => Value::new(Type::Timestamptz, Arc::new(moments.with_timezone("UTC"))),
     }
-    // t + months never decreases as t grows, and is within a few days of t plus as many average months.
-    let later = |t: i64| add_months(t, months) <= now;
-    let guess = add_months(now, -months);
-    let (mut low, mut high) = (guess - 5 * 86_400_000_000, guess + 5 * 86_400_000_000);
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if later(middle) { low = middle } else { high = middle }
-    }
-    low
 }
 
-/// Adds months as Postgres does: the day is cut to the month's last.
-fn add_months(micros: i64, months: i32) -> i64 {
-    let day = micros.div_euclid(86_400_000_000);
-    let time = micros.rem_euclid(86_400_000_000);
-    let epoch = jiff::civil::date(1970, 1, 1);
-    let added = epoch
-        .checked_add(jiff::Span::new().days(day.clamp(-3_000_000, 2_900_000)))
-        .and_then(|date| date.checked_add(jiff::Span::new().months(months)))
-        .and_then(|date| date.since(epoch));
-    added.map_or(micros, |span| i64::from(span.get_days()) * 86_400_000_000 + time)
+/// Which moments `t` are expired: `t + months + days + micros <= now`, in UTC.
+///
+/// Adding months keeps the time of day and cuts the day to the month's last, so several days (30 and 31 March, plus a month) may land on
+/// the last one, each with its own times that are over: 31 March 00:00 expires before 30 March 23:00 does.
+#[derive(Debug, PartialEq, Eq)]
+struct Expired {
+    /// The first of the days that land on the last day, on which only a part is over; all of the days before it is over. It is the day after
+    /// `last_day` if none lands there.
+    first_day: i64,
+    /// The last day of which anything is over.
+    last_day: i64,
+    /// The time of day, in microseconds, up to which these days are over.
+    time: i64,
+}
+
+impl Expired {
+    fn at(now: i64, months: i32, days: i32, micros: i64) -> Expired {
+        let rest = i64::from(days).saturating_mul(MICROS_PER_DAY).saturating_add(micros);
+        let (day, time) = split_micros(now.saturating_sub(rest));
+        // The day of a month is within five days of where it lands.
+        let mut last_day = add_months(day, -i64::from(months)) + 5;
+        while add_months(last_day, months.into()) > day {
+            last_day -= 1;
+        }
+        let mut first_day = last_day + 1;
+        while add_months(first_day - 1, months.into()) == day {
+            first_day -= 1;
+        }
+        Expired { first_day, last_day, time }
+    }
+
+    /// The moment up to which all are expired.
+    fn cutoff(&self) -> i64 {
+        let midnight = self.first_day.saturating_mul(MICROS_PER_DAY);
+        if self.first_day > self.last_day { midnight.saturating_sub(1) } else { midnight.saturating_add(self.time) }
+    }
+
+    /// The other expired moments, as first and last of each stretch.
+    fn after_cutoff(&self) -> impl Iterator<Item = (i64, i64)> {
+        let days = self.first_day + 1..=self.last_day;
+        days.map(|day| {
+            (day.saturating_mul(MICROS_PER_DAY), day.saturating_mul(MICROS_PER_DAY).saturating_add(self.time))
+        })
+    }
+}
+
+/// A day moved by months as Postgres does: cut to the month's last.
+fn add_months(day: i64, months: i64) -> i64 {
+    let (year, month, of_month) = civil_from_days(day);
+    let total = year * 12 + i64::from(month) - 1 + months;
+    let (year, month) = (total.div_euclid(12), total.rem_euclid(12) + 1);
+    days_from_civil(year, month, of_month.min(days_in_month(year, month as u32)).into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const HOUR: i64 = MICROS_PER_DAY / 24;
+
     #[test]
-    fn a_cutoff_is_the_last_expired_moment() {
-        let day = 86_400_000_000i64;
-        assert_eq!(cutoff(100 * day, 0, 90, 0), 10 * day);
-        // 31 March: what is a month old by 30 April is expired then.
-        let april_30 = 120 - 1;
-        let last = cutoff(april_30 * day, 1, 0, 0);
-        assert!(add_months(last, 1) <= april_30 * day && add_months(last + 1, 1) > april_30 * day);
-        assert_eq!(last.div_euclid(day), 89);
+    fn a_ttl_of_days_has_one_cutoff() {
+        let expired = Expired::at(100 * MICROS_PER_DAY + 5, 0, 90, 0);
+        assert_eq!(expired.cutoff(), 10 * MICROS_PER_DAY + 5);
+        assert_eq!(expired.after_cutoff().count(), 0);
+    }
+
+    #[test]
+    fn expired_is_what_plus_the_interval_is_not_after_now() {
+        let check = |now: i64, months: i32, days: i32, micros: i64| {
+            let expired = Expired::at(now, months, days, micros);
+            let around = split_micros(now).0 - i64::from(months) * 30 - i64::from(days);
+            for hour in (around - 12) * 24..(around + 12) * 24 {
+                for t in [hour * HOUR, hour * HOUR + 1, hour * HOUR - 1] {
+                    let (day, time) = split_micros(t);
+                    let sum = add_months(day, months.into()) * MICROS_PER_DAY + time;
+                    let over = sum + i64::from(days) * MICROS_PER_DAY + micros <= now;
+                    let said = t <= expired.cutoff() || expired.after_cutoff().any(|(a, b)| (a..=b).contains(&t));
+                    assert_eq!(said, over, "{t} + {months} months {days} days {micros} at {now}: {expired:?}");
+                    if time == 0 {
+                        assert_eq!(day <= expired.last_day, over, "the date {day} at {now}: {expired:?}");
+                    }
+                }
+            }
+        };
+        for day in 0..400 {
+            let midnight = day * MICROS_PER_DAY;
+            check(midnight, 1, 0, 0);
+            check(midnight + 13 * HOUR, 1, 0, 0);
+            check(midnight + 13 * HOUR, 13, -3, HOUR);
+            check(midnight + 1, -2, 0, 0);
+        }
     }
 }
