@@ -28,6 +28,8 @@ pub enum ErrorKind {
     StringTooLong,
     /// Bytes that are not UTF-8, or a zero byte (22021).
     CharacterNotInRepertoire,
+    /// NULL where a function does not take it (22004).
+    NullNotAllowed,
     /// An argument that a function does not take (22023).
     InvalidParameter,
     /// A regular expression that is malformed (2201B).

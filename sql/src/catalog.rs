@@ -141,6 +141,8 @@ pub enum Param {
     Exact(Type),
     /// Any type at all, as it is (an unknown literal becomes text).
     Any,
+    /// Any type but arrays, as it is (an unknown literal becomes text).
+    AnyNonArray,
     /// Any type; all arguments marked so are cast to their common type.
     AnyElement,
     /// An array, whose element takes part in the common type of `AnyElement`.

@@ -399,7 +399,7 @@ impl Pairs {
             Pair::Count => None,
             Pair::CovarPop => Some(sxy / rows),
             Pair::CovarSamp => (n > 1).then(|| sxy / (rows - 1.0)),
-            Pair::Corr => (sxx != 0.0 && syy != 0.0).then(|| sxy / (sxx.sqrt() * syy.sqrt())),
+            Pair::Corr => (sxx != 0.0 && syy != 0.0).then(|| sxy / (sxx * syy).sqrt()),
             Pair::Sxx => Some(sxx),
             Pair::Syy => Some(syy),
             Pair::Sxy => Some(sxy),

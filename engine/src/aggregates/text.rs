@@ -11,6 +11,7 @@ use weir_sql::catalog::{Functions, Param, Returns};
 use super::states::{each_row, flatten};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, Order, function};
 use crate::error::{Error, ErrorKind, Result};
+use crate::functions::json::check_key;
 use crate::functions::{Context, Datum, Implementation, Kernel, Types, registry};
 use crate::kernels::cast::cast_array;
 
@@ -123,6 +124,9 @@ impl Accumulator for Join {
 
 /// json_agg and json_object_agg.
 fn json(call: &Call<'_>, object: bool) -> Result<Box<dyn Accumulator>> {
+    if object {
+        check_key(&call.args[0])?;
+    }
     let name = if *call.returns == Type::Jsonb { "to_jsonb" } else { "to_json" };
     let kernel = registry().overloads(name).iter().find_map(|s| match registry().implementation(s.id) {
         Implementation::Scalar(overload) => Some(overload.kernel),

@@ -1,7 +1,7 @@
 //! Values as keys: forms in which equality and order of bytes are Postgres's equality and order of values.
 //!
 //! [`normalize`] maps a column to one whose Arrow row encoding compares as SQL does: -0 is 0 and all NaNs are one, numerics of any
-//! scale and intervals are their length, char(n) has no trailing blanks. Group tables, joins, DISTINCT and sorts all stand on it.
+//! scale and intervals are their length, char(n) has no trailing blanks, jsonb is bytes in its order. Group tables, joins, DISTINCT and sorts all stand on it.
 //! [`pack`] turns columns of fixed width into bits of machine words, which is what most tables hash.
 
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use weir_sql::Type;
 use crate::error::{Error, Result};
 use crate::functions::Datum;
 use crate::kernels::compare::{Comparison, compare};
-use crate::kernels::numeric;
+use crate::kernels::{json_order, numeric};
 
 const DAY_MICROS: i128 = 86_400_000_000;
 
 /// Whether [`normalize`] changes values of this type, so that equal keys may look different.
 pub(crate) fn has_variants(ty: &Type) -> bool {
     match ty {
-        Type::Numeric(None) | Type::Interval | Type::Bpchar(_) => true,
+        Type::Numeric(None) | Type::Interval | Type::Bpchar(_) | Type::Jsonb => true,
         Type::Array(element) => has_variants(element),
         Type::Record(fields) => fields.iter().any(|(_, ty)| has_variants(ty)),
         _ => false,
@@ -40,6 +40,7 @@ pub(crate) fn has_variants(ty: &Type) -> bool {
 pub(crate) fn normal_type(ty: &Type) -> DataType {
     match ty {
         Type::Interval => DataType::Decimal128(38, 0),
+        Type::Jsonb => DataType::BinaryView,
         Type::Array(element) => {
             DataType::List(Arc::new(arrow::datatypes::Field::new("item", normal_type(element), true)))
         }
@@ -56,6 +57,7 @@ pub(crate) fn normalize(ty: &Type, array: &ArrayRef) -> Result<ArrayRef> {
         Type::Float4 => Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(normal_f32)),
         Type::Float8 => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(normal_f64)),
         Type::Numeric(None) => numeric::sort_key(array),
+        Type::Jsonb => json_order::sort_key(array),
         Type::Interval => {
             let spans = array.as_primitive::<IntervalMonthDayNanoType>().unary::<_, Decimal128Type>(|v| {
                 let days = i128::from(v.months) * 30 + i128::from(v.days);

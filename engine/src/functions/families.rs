@@ -13,6 +13,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::regex::functions,
         super::datetime::functions,
         super::datetime_trunc::functions,
+        super::json::functions,
         super::system::functions,
         super::catalog::functions,
     ];

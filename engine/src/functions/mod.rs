@@ -13,7 +13,10 @@ mod datetime_trunc;
 mod declare;
 mod detached;
 mod encode;
+#[cfg(test)]
+mod examples;
 mod families;
+pub(crate) mod json;
 mod like;
 mod math;
 mod moments;

@@ -191,7 +191,11 @@ impl Registry {
             self.implementations.push(implementation);
             self.volatilities.push(info.volatility);
             info.signatures.push(shape.describe());
-            for name in info.names {
+            for (i, name) in info.names.iter().enumerate() {
+                // Two spellings of one name are found as one.
+                if info.names[..i].iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                    continue;
+                }
                 self.by_name.entry(name.to_ascii_lowercase()).or_default().push(Signature {
                     id,
                     kind: info.kind,
@@ -333,6 +337,7 @@ fn describe_param(param: &Param) -> String {
     match param {
         Param::Exact(ty) => ty.to_string(),
         Param::Any => "any".into(),
+        Param::AnyNonArray => "anynonarray".into(),
         Param::AnyElement => "anyelement".into(),
         Param::AnyArray => "anyarray".into(),
         Param::AnyInteger => "any integer".into(),

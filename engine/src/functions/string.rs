@@ -34,8 +34,8 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                         Ok(true)
                     })
                 }),
-                strict([TEXT, Param::Any], Type::Text, concatenate),
-                strict([Param::Any, TEXT], Type::Text, concatenate),
+                strict([TEXT, Param::AnyNonArray], Type::Text, concatenate),
+                strict([Param::AnyNonArray, TEXT], Type::Text, concatenate),
                 strict([BYTEA, BYTEA], Type::Bytea, |_, a, n, ty| {
                     let (left, right) = (column::<BinaryViewArray>(a, 0)?, column::<BinaryViewArray>(a, 1)?);
                     bytes_rows(a, n, ty, |row, out| {

@@ -1,66 +1,138 @@
-//! The order of jsonb values: Object > Array > Boolean > Number > String > null, as Postgres's btree sorts them.
+//! The order of jsonb values, as Postgres's btree has it: object > array > boolean > number > string > null; arrays and objects with more
+//! parts are larger, then the first part that differs decides, in an object its key before its value. One exception is kept: an empty
+//! array, not inside anything, is smaller than all else.
+//!
+//! A value's key is bytes in that order:
+//!
+//! ```text
+//! 00                                   the empty array at the top
+//! 01                                   null
+//! 02, bytes, 00                        a string
+//! 03, the numeric's own sort key       a number
+//! 04, 05                               false, true
+//! 06, count (u32, big-endian), parts   an array
+//! 07, count, then key, 00, value …     an object
+//! ```
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use serde_json::Value;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewBuilder};
 
-use super::numeric::Numeric;
+use super::json::{Elements, Fields, Kind, kind, string, trimmed};
+use super::numeric::{Numeric, write_sort_key};
 
-/// Orders two jsonb texts; texts that are not JSON (which jsonb never holds) compare as bytes.
+/// The order of two jsonb texts.
 pub(crate) fn compare_text(a: &str, b: &str) -> Ordering {
     if a == b {
         return Ordering::Equal;
     }
-    match (serde_json::from_str(a), serde_json::from_str(b)) {
-        (Ok(a), Ok(b)) => compare(&a, &b),
-        _ => a.cmp(b),
+    let key = |text: &str| {
+        let mut bytes = Vec::with_capacity(text.len() + 8);
+        write_key(text, &mut bytes);
+        bytes
+    };
+    key(a).cmp(&key(b))
+}
+
+/// A column of jsonb as bytes in the order of the values; equal values have equal bytes. NULL stays NULL.
+pub(crate) fn sort_key(array: &ArrayRef) -> ArrayRef {
+    let texts = array.as_string_view();
+    let mut out = BinaryViewBuilder::with_capacity(texts.len());
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.clear();
+        out.append_option(text.map(|text| {
+            write_key(text, &mut bytes);
+            &bytes
+        }));
+    }
+    Arc::new(out.finish())
+}
+
+fn write_key(text: &str, out: &mut Vec<u8>) {
+    match kind(text) {
+        Kind::Array if Elements::of(text).next().is_none() => out.push(0),
+        _ => write_part(text, out),
     }
 }
 
-fn rank(v: &Value) -> u8 {
-    match v {
-        Value::Null => 0,
-        Value::String(_) => 1,
-        Value::Number(_) => 2,
-        Value::Bool(_) => 3,
-        Value::Array(_) => 4,
-        Value::Object(_) => 5,
-    }
+fn write_string(quoted: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(string(quoted).unwrap_or_default().as_bytes());
+    out.push(0);
 }
 
-fn compare(a: &Value, b: &Value) -> Ordering {
-    match (a, b) {
-        (Value::String(a), Value::String(b)) => a.cmp(b),
-        (Value::Number(a), Value::Number(b)) => {
-            match (a.to_string().parse::<Numeric>(), b.to_string().parse::<Numeric>()) {
-                (Ok(a), Ok(b)) => a.cmp(&b),
-                _ => Ordering::Equal,
+fn write_part(text: &str, out: &mut Vec<u8>) {
+    let text = trimmed(text);
+    match kind(text) {
+        Kind::Null => out.push(1),
+        Kind::String => {
+            out.push(2);
+            write_string(text, out);
+        }
+        Kind::Number => {
+            out.push(3);
+            write_sort_key(&text.parse().unwrap_or(Numeric::ZERO), out);
+        }
+        Kind::Boolean => out.push(if text == "true" { 5 } else { 4 }),
+        Kind::Array => {
+            out.push(6);
+            out.extend_from_slice(&(Elements::of(text).count() as u32).to_be_bytes());
+            Elements::of(text).for_each(|element| write_part(element, out));
+        }
+        Kind::Object => {
+            out.push(7);
+            out.extend_from_slice(&(Fields::of(text).count() as u32).to_be_bytes());
+            for (key, value) in Fields::of(text) {
+                write_string(key, out);
+                write_part(value, out);
             }
         }
-        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-        // Postgres sorts an empty array below everything else.
-        (Value::Array(a), Value::Array(b)) => a.len().cmp(&b.len()).then_with(|| compare_all(a.iter(), b.iter())),
-        (Value::Array(a), _) if a.is_empty() => Ordering::Less,
-        (_, Value::Array(b)) if b.is_empty() => Ordering::Greater,
-        (Value::Object(a), Value::Object(b)) => a.len().cmp(&b.len()).then_with(|| {
-            for ((k, v), (l, w)) in a.iter().zip(b.iter()) {
-                let order = (k.len(), k).cmp(&(l.len(), l)).then_with(|| compare(v, w));
-                if order != Ordering::Equal {
-                    return order;
-                }
-            }
-            Ordering::Equal
-        }),
-        _ => rank(a).cmp(&rank(b)),
     }
 }
 
-fn compare_all<'a>(a: impl Iterator<Item = &'a Value>, b: impl Iterator<Item = &'a Value>) -> Ordering {
-    for (x, y) in a.zip(b) {
-        let order = compare(x, y);
-        if order != Ordering::Equal {
-            return order;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As PostgreSQL 15 sorts them.
+    #[test]
+    fn values_are_in_postgres_order() {
+        let sorted = [
+            "[]",
+            "null",
+            r#""""#,
+            r#""a""#,
+            r#""b""#,
+            "-5",
+            "1",
+            "1000",
+            "false",
+            "true",
+            "[null]",
+            r#"["a"]"#,
+            "[1]",
+            "[true]",
+            "[[]]",
+            "[[1, 2]]",
+            "[{}]",
+            "[1, 2]",
+            "[[1], [2]]",
+            "{}",
+            r#"{"a": null}"#,
+            r#"{"a": "x"}"#,
+            r#"{"a": 1}"#,
+            r#"{"a": []}"#,
+            r#"{"a": {}}"#,
+            r#"{"aa": 1}"#,
+            r#"{"b": 1}"#,
+            r#"{"a": 1, "b": 2}"#,
+        ];
+        for (i, a) in sorted.iter().enumerate() {
+            for (j, b) in sorted.iter().enumerate() {
+                assert_eq!(compare_text(a, b), i.cmp(&j), "{a} and {b}");
+            }
         }
+        assert_eq!(compare_text("[1.0]", "[1]"), Ordering::Equal);
     }
-    Ordering::Equal
 }

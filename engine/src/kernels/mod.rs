@@ -3,5 +3,6 @@
 pub mod cast;
 pub mod compare;
 pub mod datetime;
+pub(crate) mod json;
 pub(crate) mod json_order;
 pub mod numeric;

@@ -164,6 +164,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::DatetimeOutOfRange => "22008",
         ErrorKind::StringTooLong => "22001",
         ErrorKind::CharacterNotInRepertoire => "22021",
+        ErrorKind::NullNotAllowed => "22004",
         ErrorKind::InvalidParameter => "22023",
         ErrorKind::InvalidRegularExpression => "2201B",
         ErrorKind::InvalidArgumentForPower => "2201F",

@@ -302,10 +302,29 @@ fn named(name: &str) -> Option<Type> {
 
 /// The type with this name, as a text has it: `to_regtype('int4[]')`, `'text'::regtype`.
 pub fn type_named(text: &str) -> Result<Type> {
+    type_of(&data_type_named(text)?)
+}
+
+/// As [`type_named`], and whether it, or what it is an array of, is written as Nullable.
+pub(crate) fn nullable_type_named(text: &str) -> Result<(Type, bool)> {
+    let data_type = data_type_named(text)?;
+    let mut inner = &data_type;
+    while let DataType::Array(
+        ArrayElemTypeDef::AngleBracket(element)
+        | ArrayElemTypeDef::SquareBracket(element, _)
+        | ArrayElemTypeDef::Parenthesis(element),
+    ) = inner
+    {
+        inner = element;
+    }
+    Ok((type_of(&data_type)?, is_nullable(inner)))
+}
+
+fn data_type_named(text: &str) -> Result<DataType> {
     let mut parser = Parser::new(&super::dialect::WeirDialect).try_with_sql(text).map_err(|_| undefined(text))?;
     let data_type = parser.parse_data_type().map_err(|_| undefined(text))?;
     match parser.peek_token_ref().token {
-        Token::EOF => type_of(&data_type),
+        Token::EOF => Ok(data_type),
         _ => Err(undefined(text)),
     }
 }

@@ -130,7 +130,7 @@ impl GroupTable {
 }
 
 fn is_view_text(ty: &Type) -> bool {
-    ty.to_arrow() == DataType::Utf8View
+    keys::normal_type(ty) == DataType::Utf8View
 }
 
 /// New keys are made room for in runs of this many rows, so that a table of few groups stays small.

@@ -1,25 +1,25 @@
 //! The elements and fields of json as rows.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringViewArray};
-use serde_json::Value as Json;
 use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::{TableCall, TableFunction, TableOverload, TableRows};
-use crate::format::json::normalize;
 use crate::functions::declare::{JSON_TEXT, JSONB};
+use crate::kernels::json::{Elements, Fields, Kind, as_text, kind, string};
 
 use super::ready;
 
 pub(super) fn functions() -> Vec<TableFunction> {
-    let one = |names: &'static [&'static str], doc, param: Param, returns: Type, open| TableFunction {
+    let one = |names: &'static [&'static str], doc, example, param: Param, returns: Type, open| TableFunction {
         names,
         family: "json",
         doc,
-        example: ("", ""),
+        example,
         overloads: vec![TableOverload {
             params: vec![param],
             optional: 0,
@@ -29,38 +29,73 @@ pub(super) fn functions() -> Vec<TableFunction> {
         }],
     };
     let pair = |value: Type| Type::Record(vec![("key".into(), Type::Text), ("value".into(), value)]);
+    let (json, jsonb) = (JSON_TEXT, JSONB);
     vec![
-        one(&["json_array_elements"], "The elements of a json array.", JSON_TEXT, Type::Json, elements),
-        one(&["jsonb_array_elements"], "The elements of a jsonb array.", JSONB, Type::Jsonb, elements),
-        one(&["json_array_elements_text"], "The elements of a json array as text.", JSON_TEXT, Type::Text, elements),
-        one(&["jsonb_array_elements_text"], "The elements of a jsonb array as text.", JSONB, Type::Text, elements),
-        one(&["json_object_keys"], "The keys of a json object.", JSON_TEXT, Type::Text, keys),
-        one(&["jsonb_object_keys"], "The keys of a jsonb object.", JSONB, Type::Text, keys),
-        one(&["json_each"], "The fields of a json object.", JSON_TEXT, pair(Type::Json), fields),
-        one(&["jsonb_each"], "The fields of a jsonb object.", JSONB, pair(Type::Jsonb), fields),
-        one(&["json_each_text"], "The fields of a json object as text.", JSON_TEXT, pair(Type::Text), fields),
-        one(&["jsonb_each_text"], "The fields of a jsonb object as text.", JSONB, pair(Type::Text), fields),
+        one(
+            &["json_array_elements"],
+            "The elements of a json array.",
+            ("json_array_elements('[1, [2, \"x\"]]')", "1, [2, \"x\"]"),
+            json.clone(),
+            Type::Json,
+            elements,
+        ),
+        one(
+            &["jsonb_array_elements"],
+            "The elements of a jsonb array.",
+            ("jsonb_array_elements('[1,[2,\"x\"]]')", "1, [2, \"x\"]"),
+            jsonb.clone(),
+            Type::Jsonb,
+            elements,
+        ),
+        one(
+            &["json_array_elements_text"],
+            "The elements of a json array as text.",
+            ("json_array_elements_text('[\"foo\", \"bar\"]')", "foo, bar"),
+            json.clone(),
+            Type::Text,
+            elements,
+        ),
+        one(
+            &["jsonb_array_elements_text"],
+            "The elements of a jsonb array as text.",
+            ("jsonb_array_elements_text('[\"foo\", \"bar\"]')", "foo, bar"),
+            jsonb.clone(),
+            Type::Text,
+            elements,
+        ),
+        one(
+            &["json_object_keys"],
+            "The keys of a json object.",
+            ("json_object_keys('{\"f1\": \"abc\", \"f2\": 1}')", "f1, f2"),
+            json.clone(),
+            Type::Text,
+            keys,
+        ),
+        one(
+            &["jsonb_object_keys"],
+            "The keys of a jsonb object.",
+            ("jsonb_object_keys('{\"f1\": \"abc\", \"f2\": 1}')", "f1, f2"),
+            jsonb.clone(),
+            Type::Text,
+            keys,
+        ),
+        one(&["json_each"], "The fields of a json object.", ("", ""), json.clone(), pair(Type::Json), fields),
+        one(&["jsonb_each"], "The fields of a jsonb object.", ("", ""), jsonb.clone(), pair(Type::Jsonb), fields),
+        one(&["json_each_text"], "The fields of a json object as text.", ("", ""), json, pair(Type::Text), fields),
+        one(&["jsonb_each_text"], "The fields of a jsonb object as text.", ("", ""), jsonb, pair(Type::Text), fields),
     ]
 }
 
-fn parsed(call: &TableCall<'_>) -> Result<Option<Json>> {
-    let Some(text) = call.args[0].as_str() else { return Ok(None) };
-    let invalid = |_| Error::new(ErrorKind::InvalidText, "invalid input syntax for type json");
-    serde_json::from_str(text).map(Some).map_err(invalid)
+/// A json value as the type of a column: text without quotes (NULL for null), json as it is written.
+fn shown<'a>(value: &'a str, ty: &Type) -> Result<Option<Cow<'a, str>>> {
+    match ty {
+        Type::Text => as_text(value),
+        _ => Ok(Some(Cow::Borrowed(value))),
+    }
 }
 
-/// A json value as the type of a column: text without quotes (NULL for null), jsonb in its normal form.
-fn shown(value: &Json, ty: &Type) -> Result<Option<String>> {
-    Ok(match (ty, value) {
-        (Type::Text, Json::Null) => None,
-        (Type::Text, Json::String(text)) => Some(text.clone()),
-        (Type::Jsonb, value) => Some(normalize(&value.to_string())?),
-        (_, value) => Some(value.to_string()),
-    })
-}
-
-fn column(values: Vec<Option<String>>) -> ArrayRef {
-    Arc::new(values.into_iter().collect::<StringViewArray>())
+fn column<'a>(values: impl Iterator<Item = Result<Option<Cow<'a, str>>>>) -> Result<ArrayRef> {
+    Ok(Arc::new(values.collect::<Result<StringViewArray>>()?))
 }
 
 fn wrong(message: &str) -> Error {
@@ -68,35 +103,50 @@ fn wrong(message: &str) -> Error {
 }
 
 fn elements(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
-    let items = match parsed(call)? {
-        None => Vec::new(),
-        Some(Json::Array(items)) => items,
-        Some(Json::Object(_)) => return Err(wrong("cannot extract elements from an object")),
-        Some(_) => return Err(wrong("cannot extract elements from a scalar")),
-    };
-    let values: Vec<_> = items.iter().map(|item| shown(item, &call.columns[0].ty)).collect::<Result<_>>()?;
+    let text = call.args[0].as_str().unwrap_or("[]");
+    let name = if call.columns[0].ty == Type::Text { "json_array_elements_text" } else { "json_array_elements" };
+    match (kind(text), &call.args[0].ty) {
+        (Kind::Array, _) => {}
+        (Kind::Object, Type::Json) => return Err(wrong(&format!("cannot call {name} on a non-array"))),
+        (_, Type::Json) => return Err(wrong(&format!("cannot call {name} on a scalar"))),
+        (Kind::Object, _) => return Err(wrong("cannot extract elements from an object")),
+        _ => return Err(wrong("cannot extract elements from a scalar")),
+    }
+    let values = column(Elements::of(text).map(|value| shown(value, &call.columns[0].ty)))?;
     let rows = values.len();
-    ready(call.columns, vec![column(values)], rows)
+    ready(call.columns, vec![values], rows)
 }
 
-fn object(call: &TableCall<'_>) -> Result<Vec<(String, Json)>> {
-    match parsed(call)? {
-        None => Ok(Vec::new()),
-        Some(Json::Object(fields)) => Ok(fields.into_iter().collect()),
-        Some(Json::Array(_)) => Err(wrong("cannot deconstruct an array as an object")),
-        Some(_) => Err(wrong("cannot deconstruct a scalar")),
-    }
+/// The text of the object in the argument; of one without fields for NULL. `name` is the function's without its prefix, for messages.
+fn object<'a>(call: &'a TableCall<'_>, name: &str) -> Result<&'a str> {
+    let text = call.args[0].as_str().unwrap_or("{}");
+    let what = match kind(text) {
+        Kind::Object => return Ok(text),
+        Kind::Array => "an array",
+        _ => "a scalar",
+    };
+    let json = call.args[0].ty == Type::Json;
+    Err(wrong(&match (name, json, what) {
+        ("object_keys", true, what) => format!("cannot call json_object_keys on {what}"),
+        ("object_keys", false, what) => format!("cannot call jsonb_object_keys on {what}"),
+        (_, true, "an array") => "cannot deconstruct an array as an object".into(),
+        (_, true, _) => "cannot deconstruct a scalar".into(),
+        _ => format!("cannot call jsonb_{name} on a non-object"),
+    }))
 }
 
 fn keys(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
-    let keys: Vec<_> = object(call)?.into_iter().map(|(key, _)| Some(key)).collect();
-    let rows = keys.len();
-    ready(call.columns, vec![column(keys)], rows)
+    let text = object(call, "object_keys")?;
+    let values = column(Fields::of(text).map(|(key, _)| string(key).map(Some)))?;
+    let rows = values.len();
+    ready(call.columns, vec![values], rows)
 }
 
 fn fields(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
-    let fields = object(call)?;
-    let values = fields.iter().map(|(_, value)| shown(value, &call.columns[1].ty)).collect::<Result<_>>()?;
-    let keys = fields.iter().map(|(key, _)| Some(key.clone())).collect();
-    ready(call.columns, vec![column(keys), column(values)], fields.len())
+    let ty = &call.columns[1].ty;
+    let text = object(call, if *ty == Type::Text { "each_text" } else { "each" })?;
+    let keys = column(Fields::of(text).map(|(key, _)| string(key).map(Some)))?;
+    let values = column(Fields::of(text).map(|(_, value)| shown(value, ty)))?;
+    let rows = keys.len();
+    ready(call.columns, vec![keys, values], rows)
 }

@@ -43,7 +43,8 @@ fn map_bytes(array: &dyn Array, mut write: impl FnMut(&Numeric, &mut Vec<u8>)) -
     Arc::new(builder.finish())
 }
 
-fn write_sort_key(value: &Numeric, out: &mut Vec<u8>) {
+/// Appends the bytes of [`sort_key`]; none are the start of another's.
+pub(crate) fn write_sort_key(value: &Numeric, out: &mut Vec<u8>) {
     match value {
         Numeric::NegInfinity => out.push(0),
         Numeric::Infinity => out.push(4),

@@ -1,10 +1,12 @@
-//! Calls that are forms of the language: they choose among their arguments, so that no strict function can stand for them.
+//! Calls that are forms of the language: they choose among their arguments, so that no strict function can stand for them, or the
+//! value of an argument decides the type of the result.
 
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::Binder;
 use super::call::CallName;
 use crate::error::{Error, ErrorKind, Result};
+use crate::parse::datatype::nullable_type_named;
 use crate::plan::{Expr, ExprKind};
 use crate::types::Type;
 use crate::value::Value;
@@ -12,7 +14,17 @@ use crate::value::Value;
 impl Binder<'_> {
     /// COALESCE, NULLIF, ROW, `if`, `multiIf`; `None` if the call is an ordinary one.
     pub(super) fn bind_form(&mut self, function: &ast::Function, name: &CallName) -> Result<Option<Expr>> {
-        let known = ["coalesce", "ifnull", "nullif", "row", "if", "multiif", "grouping"];
+        let known = [
+            "coalesce",
+            "ifnull",
+            "nullif",
+            "row",
+            "if",
+            "multiif",
+            "grouping",
+            "jsonextract",
+            "jsonextractkeysandvalues",
+        ];
         if name.qualified.is_some() || !known.contains(&name.folded.as_str()) || function.over.is_some() {
             return Ok(None);
         }
@@ -37,6 +49,7 @@ impl Binder<'_> {
             "row" => self.row(args).map(Some),
             "if" if args.len() == 3 => self.multi_if(args).map(Some),
             "multiif" if args.len() >= 3 && args.len() % 2 == 1 => self.multi_if(args).map(Some),
+            "jsonextract" | "jsonextractkeysandvalues" if args.len() >= 2 => self.json_extract(name, args).map(Some),
             "grouping" => Err(Error::new(ErrorKind::Unsupported, "GROUPING is not supported yet")),
             _ => Err(Error::new(ErrorKind::UndefinedFunction, format!("wrong number of arguments for {}", name.exact))),
         }
@@ -71,6 +84,24 @@ impl Binder<'_> {
         let args = args?;
         let fields = args.iter().enumerate().map(|(i, arg)| (format!("f{}", i + 1), arg.ty.clone())).collect();
         Ok(Expr::new(ExprKind::Row(args), Type::Record(fields)))
+    }
+
+    /// ClickHouse's `JSONExtract(json, path…, 'Type')`: the type's name becomes whether it is Nullable, and a NULL of it, from which the function
+    /// has the type of its result.
+    fn json_extract(&mut self, name: &CallName, mut args: Vec<Expr>) -> Result<Expr> {
+        let last = args.pop();
+        let text = match last.as_ref().map(|arg| &arg.kind) {
+            Some(ExprKind::Literal(value)) => value.as_str().map(str::to_string),
+            _ => None,
+        };
+        let Some(text) = text else {
+            let message = format!("the last argument of {} must be the name of a type, in quotes", name.exact);
+            return Err(Error::new(ErrorKind::InvalidParameter, message));
+        };
+        let (ty, nullable) = nullable_type_named(&text)?;
+        args.push(Expr::literal(Value::bool(nullable)));
+        args.push(Expr::literal(Value::null(ty)));
+        self.operator(&name.exact, args)
     }
 
     /// ClickHouse's `if` and `multiIf`: condition, value, condition, value, …, otherwise.

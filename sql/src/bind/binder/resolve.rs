@@ -83,7 +83,7 @@ impl Binder<'_> {
                 Param::Exact(ty) => target_of(&arg, ty),
                 Param::AnyElement => element.clone().unwrap_or(Type::Text),
                 Param::AnyArray => Type::Array(Box::new(element.clone().unwrap_or(Type::Text))),
-                Param::Any | Param::Lambda if arg.ty == Type::Unknown => Type::Text,
+                Param::Any | Param::AnyNonArray | Param::Lambda if arg.ty == Type::Unknown => Type::Text,
                 Param::AnyInteger if arg.ty == Type::Unknown => Type::Int4,
                 Param::AnyNumber if arg.ty == Type::Unknown => Type::Float8,
                 Param::AnyTimestamp if arg.ty == Type::Unknown => Type::Timestamptz,
@@ -161,6 +161,7 @@ fn fit(param: &Param, arg: &Expr) -> Option<Fit> {
             }
         }
         Param::Any | Param::AnyElement => Some(Fit::Polymorphic),
+        Param::AnyNonArray => (!matches!(ty, Type::Array(_))).then_some(Fit::Polymorphic),
         Param::AnyArray => matches!(ty, Type::Array(_)).then_some(Fit::Polymorphic),
         Param::AnyInteger => ty.is_integer().then_some(Fit::Exact),
         Param::AnyNumber => ty.is_number().then_some(Fit::Exact),
@@ -266,7 +267,7 @@ fn unknown_as(param: &Param) -> Type {
         Param::AnyInteger => Type::Int4,
         Param::AnyNumber => Type::Float8,
         Param::AnyTimestamp => Type::Timestamptz,
-        Param::Any | Param::AnyElement | Param::AnyArray | Param::Lambda => Type::Text,
+        Param::Any | Param::AnyNonArray | Param::AnyElement | Param::AnyArray | Param::Lambda => Type::Text,
     }
 }
 

@@ -175,7 +175,12 @@ impl Binder<'_> {
 
     fn subscript(&mut self, value: Expr, index: Expr) -> Result<Expr> {
         match &value.ty {
-            Type::Json | Type::Jsonb => self.operator("->", vec![value, index]),
+            // As `#>` with one step: text or number, whichever the value takes.
+            Type::Jsonb => {
+                let index = self.settle(index)?;
+                let index = self.coerce(index, &Type::Text, CoercionContext::Assignment)?;
+                self.operator("jsonb_extract_path", vec![value, index])
+            }
             Type::Array(_) => {
                 let index = self
                     .coerce(index, &Type::Int4, CoercionContext::Assignment)

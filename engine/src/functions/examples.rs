@@ -1,0 +1,49 @@
+//! Every example of SHOW FUNCTIONS gives the answer that it states.
+
+use weir_sql::catalog::FunctionKind;
+
+use super::registry;
+use crate::Database;
+use crate::format::{FormatSettings, text_at};
+
+/// The rows of a query as texts, columns and rows with commas between them.
+fn answer(db: &Database, sql: &str) -> Result<String, String> {
+    let result = db.query(sql).map_err(|error| error.to_string())?;
+    let settings = FormatSettings::default();
+    let mut rows = Vec::new();
+    for batch in &result.batches {
+        for row in 0..batch.num_rows() {
+            let shown = |(column, array)| {
+                let column: &weir_sql::plan::OutputColumn = column;
+                text_at(&column.ty, array, row, &settings).unwrap_or_else(|| "NULL".to_string())
+            };
+            let row: Vec<String> = result.columns.iter().zip(batch.columns()).map(shown).collect();
+            rows.push(row.join(", "));
+        }
+    }
+    Ok(rows.join(", "))
+}
+
+#[test]
+fn every_example_gives_its_answer() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let db = Database::open(dir.path()).expect("a database");
+    let mut wrong = Vec::new();
+    for function in registry().functions() {
+        let (example, stated) = function.example;
+        if example.is_empty() {
+            continue;
+        }
+        let sql = match function.kind {
+            FunctionKind::Aggregate => format!("SELECT {example} FROM (VALUES (1), (2), (3), (NULL)) AS t(x)"),
+            FunctionKind::Table => format!("SELECT * FROM {example}"),
+            _ => format!("SELECT {example}"),
+        };
+        let given = answer(&db, &sql);
+        if given.as_deref() != Ok(stated) {
+            wrong.push(format!("{sql}\n  states {stated}\n  gives  {given:?}"));
+        }
+    }
+    db.close().expect("it closes");
+    assert!(wrong.is_empty(), "{} examples are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}

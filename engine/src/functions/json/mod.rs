@@ -1,0 +1,22 @@
+//! Functions of json and jsonb: [`access`] takes values out, [`build`] makes them, [`edit`] changes them, [`clickhouse`] has ClickHouse's
+//! names for taking values out of any JSON text.
+
+mod access;
+mod build;
+mod clickhouse;
+mod edit;
+pub(crate) mod values;
+
+pub(crate) use build::check_key;
+
+use super::ScalarFunction;
+
+/// All of them.
+pub(crate) fn functions() -> Vec<ScalarFunction> {
+    let mut all = access::functions();
+    all.extend(build::functions());
+    all.extend(edit::functions());
+    all.extend(clickhouse::functions());
+    all.extend(clickhouse::simple());
+    all
+}
