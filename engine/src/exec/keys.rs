@@ -12,7 +12,7 @@ use arrow::array::{
 };
 use arrow::compute::SortOptions;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNanoType, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
@@ -41,14 +41,17 @@ pub(crate) fn normal_type(ty: &Type) -> DataType {
     match ty {
         Type::Interval => DataType::Decimal128(38, 0),
         Type::Jsonb => DataType::BinaryView,
-        Type::Array(element) => {
-            DataType::List(Arc::new(arrow::datatypes::Field::new("item", normal_type(element), true)))
-        }
-        Type::Record(fields) => DataType::Struct(
-            fields.iter().map(|(name, ty)| arrow::datatypes::Field::new(name, normal_type(ty), true)).collect(),
-        ),
+        Type::Array(element) => DataType::List(Arc::new(normal_field("item", element))),
+        Type::Record(fields) => DataType::Struct(fields.iter().map(|(name, ty)| normal_field(name, ty)).collect()),
         other => other.to_arrow(),
     }
+}
+
+/// The field of a normalised part of a value; it keeps its SQL type's name where the part is the value's own, so that keys which are read
+/// back out of a table are of the plan's type.
+fn normal_field(name: &str, ty: &Type) -> Field {
+    let normal = normal_type(ty);
+    if normal == ty.to_arrow() { ty.field(name, true) } else { Field::new(name, normal, true) }
 }
 
 /// The column in the form described above.
@@ -72,7 +75,7 @@ pub(crate) fn normalize(ty: &Type, array: &ArrayRef) -> Result<ArrayRef> {
         Type::Array(element) if has_variants(element) || matches!(**element, Type::Float4 | Type::Float8) => {
             let list = array.as_list::<i32>();
             let values = normalize(element, list.values())?;
-            let field = arrow::datatypes::Field::new("item", values.data_type().clone(), true);
+            let field = normal_field("item", element);
             Arc::new(ListArray::try_new(Arc::new(field), list.offsets().clone(), values, list.nulls().cloned())?)
         }
         Type::Record(fields) => {
