@@ -3,6 +3,7 @@
 use weir_sql::Type;
 
 use super::integer;
+use crate::catalog::system;
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::CatalogLookup;
 
@@ -23,10 +24,11 @@ pub(crate) fn write(ty: &Type, oid: u32, catalog: &dyn CatalogLookup, out: &mut 
                 format!("{}.{}", quote_identifier(&schema), quote_identifier(&name))
             }
         }),
-        Type::Regtype => Type::from_oid(oid).map(|ty| match ty {
-            Type::Bpchar(None) => "character".to_string(),
-            ty => ty.to_string(),
-        }),
+        Type::Regtype => match Type::from_oid(oid) {
+            Some(Type::Bpchar(None)) => Some("character".to_string()),
+            Some(ty) => Some(ty.to_string()),
+            None => system::type_name(oid),
+        },
         Type::Regproc => catalog.function_name(oid),
         Type::Regnamespace => catalog.namespace_name(oid).map(|name| quote_identifier(&name)),
         Type::Regrole if oid == BOOTSTRAP_ROLE => Some(quote_identifier(&catalog.current_user())),
@@ -98,13 +100,18 @@ fn type_oid(name: &str) -> Option<u32> {
                 16, 17, 18, 19, 20, 21, 23, 24, 25, 26, 114, 700, 701, 705, 1042, 1043, 1082, 1083, 1114, 1184, 1186,
                 1700, 2205, 2206, 2278, 2950, 3802, 4089, 4096, 2249,
             ];
-            OIDS.iter().filter_map(|&oid| Type::from_oid(oid)).find(|ty| ty.to_string() == other)?
+            match OIDS.iter().filter_map(|&oid| Type::from_oid(oid)).find(|ty| ty.to_string() == other) {
+                Some(ty) => ty,
+                // What no column is of but pg_type lists: pseudo-types, ranges, the arrays' own names (`_int4`).
+                None if array => return system::type_oid(&format!("_{base}")),
+                None => return system::type_oid(base),
+            }
         }
     };
     Some(if array { ty.array_oid() } else { ty.oid() })
 }
 
-/// `schema.name` or `name`, each folded to lower case unless quoted.
+/// `schema.name` or `name`, each folded to lower case unless quoted; blanks may stand around the point.
 fn split_name(text: &str) -> Option<(Option<String>, String)> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -127,15 +134,16 @@ fn split_name(text: &str) -> Option<(Option<String>, String)> {
             rest = &quoted[end..];
         } else {
             let end = rest.find('.').unwrap_or(rest.len());
-            part = rest[..end].to_lowercase();
+            part = rest[..end].trim_end().to_lowercase();
             rest = &rest[end..];
         }
+        rest = rest.trim_start();
         if part.is_empty() {
             return None;
         }
         parts.push(part);
         match rest.strip_prefix('.') {
-            Some(after) => rest = after,
+            Some(after) => rest = after.trim_start(),
             None if rest.is_empty() => break,
             None => return None,
         }

@@ -52,6 +52,8 @@ pub(super) struct TypeRow {
     pub(super) align: &'static str,
     pub(super) storage: &'static str,
     pub(super) collation: u32,
+    /// The element's oid, of a true array (not of oidvector and the like).
+    element: Option<u32>,
 }
 
 /// A type of Postgres by oid.
@@ -67,6 +69,9 @@ pub(super) fn type_row(oid: u32) -> Option<&'static TypeRow> {
                     align: fields[19],
                     storage: fields[20],
                     collation: fields[25].parse().ok()?,
+                    element: (fields[9] == "array_subscript_handler" && fields[20] != "p")
+                        .then(|| fields[10].parse().ok())
+                        .flatten(),
                 };
                 Some((fields[0].parse().ok()?, row))
             })
@@ -77,6 +82,22 @@ pub(super) fn type_row(oid: u32) -> Option<&'static TypeRow> {
 
 fn lines() -> impl Iterator<Item = Vec<&'static str>> {
     include_str!("data/pg_type.tsv").lines().map(|line| line.split('\t').collect())
+}
+
+/// The oid of a type by the name in pg_type (`int4`, `trigger`, `anyarray`).
+pub fn type_oid(name: &str) -> Option<u32> {
+    static INDEX: OnceLock<HashMap<&'static str, u32>> = OnceLock::new();
+    let index = INDEX.get_or_init(|| lines().filter_map(|fields| Some((fields[1], fields[0].parse().ok()?))).collect());
+    index.get(name).copied()
+}
+
+/// The name of a type as `format_type` spells it where SQL has no spelling of its own: the one in pg_type, with `[]` for a true array.
+pub fn type_name(oid: u32) -> Option<String> {
+    let row = type_row(oid)?;
+    match row.element.and_then(|element| type_row(element)) {
+        Some(element) => Some(format!("{}[]", element.name)),
+        None => Some(row.name.to_string()),
+    }
 }
 
 /// Postgres's functions that its types and access methods name: oid and name.

@@ -218,12 +218,8 @@ impl Candidate {
             return Ok(plain(other.ty));
         }
         if implicit(&other.ty, &self.ty) {
-            // Two that go either way (text and name, oid and regclass): the preferred one, or else the first.
-            return Ok(plain(if is_preferred(&other.ty) && implicit(&self.ty, &other.ty) {
-                other.ty
-            } else {
-                self.ty
-            }));
+            // Two that go either way (text and name, oid and regclass): the first, as in Postgres.
+            return Ok(plain(self.ty));
         }
         if implicit(&self.ty, &other.ty) {
             return Ok(plain(other.ty));
