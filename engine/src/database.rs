@@ -129,6 +129,21 @@ pub(crate) struct Activity {
     pub(crate) query_started: Option<i64>,
     pub(crate) query: String,
     pub(crate) active: bool,
+    /// Whether it is in a transaction block, and whether that has failed, as of its last statement's end.
+    pub(crate) in_transaction: bool,
+    pub(crate) failed: bool,
+}
+
+impl Activity {
+    /// What pg_stat_activity calls it.
+    pub(crate) fn state(&self) -> &'static str {
+        match (self.active, self.in_transaction, self.failed) {
+            (true, ..) => "active",
+            (false, false, _) => "idle",
+            (false, true, false) => "idle in transaction",
+            (false, true, true) => "idle in transaction (aborted)",
+        }
+    }
 }
 
 /// A database that is not kept open by this handle.

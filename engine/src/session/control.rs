@@ -76,6 +76,7 @@ impl Session {
 
     /// Ends a transaction of one statement whose work came after [`Session::run`]: COPY FROM STDIN.
     pub(crate) fn finish_statement(&mut self) -> Result<()> {
+        self.rest();
         let alone = self.transaction.as_ref().is_some_and(|t| !t.explicit) && !self.implicit;
         if alone { self.commit() } else { Ok(()) }
     }

@@ -1,13 +1,17 @@
 //! What running a statement gives: a command tag, rows, or one side of a COPY.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use parking_lot::Mutex;
 use weir_sql::Type;
 use weir_sql::plan::OutputColumn;
 use weir_sql::statement::CopyFormat;
 
 use super::Session;
+use crate::cancel::Cancel;
+use crate::database::Live;
 use crate::error::Result;
 use crate::exec::RowStream;
 
@@ -59,6 +63,25 @@ pub struct Rows {
     source: RowsSource,
     rows: u64,
     verb: String,
+    /// While it is there, pg_stat_activity shows the statement as running.
+    at_work: Option<AtWork>,
+}
+
+/// Marks a session's statement as done when its rows are, or when nobody wants them any more.
+pub(super) struct AtWork {
+    pub(super) live: Arc<Mutex<Live>>,
+    pub(super) cancel: Cancel,
+    /// When the statement started: a later one of the session is not this one's to end.
+    pub(super) started: Option<i64>,
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let activity = &mut self.live.lock().activity;
+        if activity.query_started == self.started {
+            activity.active = false;
+        }
+    }
 }
 
 /// Where rows come from.
@@ -76,12 +99,20 @@ impl std::fmt::Debug for Rows {
 impl Rows {
     /// Rows that are there already.
     pub(crate) fn of_batches(columns: Vec<OutputColumn>, batches: Vec<RecordBatch>, verb: &str) -> Rows {
-        Rows { columns, source: RowsSource::Batches(batches.into()), rows: 0, verb: verb.into() }
+        Rows { columns, source: RowsSource::Batches(batches.into()), rows: 0, verb: verb.into(), at_work: None }
     }
 
     /// Rows that a query computes.
     pub(crate) fn of_stream(columns: Vec<OutputColumn>, stream: RowStream, verb: &str) -> Rows {
-        Rows { columns, source: RowsSource::Stream(Box::new(stream)), rows: 0, verb: verb.into() }
+        Rows { columns, source: RowsSource::Stream(Box::new(stream)), rows: 0, verb: verb.into(), at_work: None }
+    }
+
+    pub(super) fn cancel(&self) -> Option<&Cancel> {
+        self.at_work.as_ref().map(|at_work| &at_work.cancel)
+    }
+
+    pub(super) fn set_at_work(&mut self, at_work: AtWork) {
+        self.at_work = Some(at_work);
     }
 
     /// What the rows look like.
@@ -103,7 +134,10 @@ impl Rows {
                     self.rows += batch.num_rows() as u64;
                     return Ok(Some(batch));
                 }
-                None => return Ok(None),
+                None => {
+                    self.at_work = None;
+                    return Ok(None);
+                }
             }
         }
     }

@@ -8,7 +8,8 @@ use weir_sql::statement::{Bound, Statement};
 use weir_sql::{Type, Value};
 use weir_storage::Snapshot;
 
-use super::{BoundUnder, Outcome, Parsed, Prepared, Session, SessionInfo, View};
+use super::outcome::AtWork;
+use super::{BoundUnder, Outcome, Parsed, Prepared, Rows, Session, SessionInfo, View};
 use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
 use crate::database::load_catalog;
@@ -81,9 +82,7 @@ impl Session {
     /// An error inside a transaction block has failed the block when this returns. Rows, CopyIn and CopyOut that are read later may fail
     /// later: then the caller tells with [`Session::fail_transaction`].
     pub fn run(&mut self, prepared: &Prepared, params: &[Value]) -> Result<Outcome> {
-        let timeout = self.settings.milliseconds("statement_timeout");
-        let deadline = (timeout > 0).then(|| Instant::now() + Duration::from_millis(timeout));
-        let cancel = Cancel::with_deadline(deadline);
+        let cancel = Cancel::with_deadline(self.deadline());
         {
             let mut live = self.live.lock();
             live.running = Some(cancel.clone());
@@ -92,15 +91,46 @@ impl Session {
             live.activity.active = true;
             live.activity.application = self.settings.raw("application_name").unwrap_or_default();
         }
-        let outcome = self.run_cancellable(prepared, params, &cancel);
-        let streams = matches!(outcome, Ok(Outcome::Rows(_) | Outcome::CopyIn(_) | Outcome::CopyOut(_)));
+        let started = self.live.lock().activity.query_started;
+        let mut outcome = self.run_cancellable(prepared, params, &cancel);
+        match &mut outcome {
+            Ok(Outcome::Rows(rows)) => {
+                rows.set_at_work(AtWork { live: self.live.clone(), cancel: cancel.clone(), started });
+            }
+            Ok(Outcome::CopyIn(_) | Outcome::CopyOut(_)) => {}
+            _ => self.rest(),
+        }
+        outcome
+    }
+
+    /// When a statement that starts now has to end.
+    fn deadline(&self) -> Option<Instant> {
+        let timeout = self.settings.milliseconds("statement_timeout");
+        (timeout > 0).then(|| Instant::now() + Duration::from_millis(timeout))
+    }
+
+    /// More of a statement's rows are about to be read, after [`Session::rest`]: a cancel and `statement_timeout` mean them again.
+    pub fn resume(&self, rows: &Rows) {
+        if let Some(cancel) = rows.cancel() {
+            self.run_again(cancel);
+        }
+    }
+
+    /// What `cancel` ends runs again.
+    pub(crate) fn run_again(&self, cancel: &Cancel) {
+        cancel.restart(self.deadline());
+        let mut live = self.live.lock();
+        live.running = Some(cancel.clone());
+        live.activity.active = true;
+    }
+
+    /// Nothing runs: a cancel from now on means no statement. For servers that wait for their client's next message, and after a COPY.
+    pub fn rest(&self) {
         let mut live = self.live.lock();
         live.activity.active = false;
-        if !streams {
-            live.running = None;
-        }
-        drop(live);
-        outcome
+        live.running = None;
+        live.activity.in_transaction = self.transaction.as_ref().is_some_and(|t| t.explicit);
+        live.activity.failed = self.transaction.as_ref().is_some_and(|t| t.failed);
     }
 
     fn run_cancellable(&mut self, prepared: &Prepared, params: &[Value], cancel: &Cancel) -> Result<Outcome> {

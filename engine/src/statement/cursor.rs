@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use weir_sql::plan::{OutputColumn, Plan};
 
 use super::query;
+use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::RowStream;
 use crate::session::run::Running;
@@ -16,6 +17,8 @@ pub(crate) struct Cursor {
     text: String,
     columns: Vec<OutputColumn>,
     stream: RowStream,
+    /// Ends the stream: a cancel of FETCH means it.
+    cancel: Cancel,
     /// Rows that were computed but not fetched.
     waiting: VecDeque<RecordBatch>,
     holdable: bool,
@@ -95,6 +98,7 @@ pub(super) fn declare(
         text: text.to_string(),
         columns: plan.columns().to_vec(),
         stream: query::stream(session, running, plan)?,
+        cancel: running.cancel.clone(),
         waiting: VecDeque::new(),
         holdable: hold,
         held: false,
@@ -109,6 +113,8 @@ fn unknown(name: &str) -> Error {
 
 /// FETCH and MOVE.
 pub(super) fn fetch(session: &mut Session, name: &str, count: Option<u64>, skip: bool) -> Result<Outcome> {
+    let cancel = session.cursors.get(name).ok_or_else(|| unknown(name))?.cancel.clone();
+    session.run_again(&cancel);
     let cursor = session.cursors.get_mut(name).ok_or_else(|| unknown(name))?;
     let batches = cursor.take(count)?;
     if skip {

@@ -138,6 +138,7 @@ impl<'a> Connection<'a> {
     /// Makes the settings the client asked for, then says who it talks to.
     fn welcome(&mut self, login: Login, secret: u32) -> Result<(), Stop> {
         self.session.set_user(&login.user);
+        self.session.set_database_name(&login.database);
         for (name, value) in &login.settings {
             if let Err(error) = self.session.set_parameter(name, value) {
                 // Drivers send settings of servers that came after PostgreSQL 15, and of poolers.
@@ -237,6 +238,7 @@ impl<'a> Connection<'a> {
     }
 
     fn ready(&mut self) -> io::Result<()> {
+        self.session.rest();
         self.send_notices();
         self.send_parameter_changes();
         let status = match self.session.transaction_status() {

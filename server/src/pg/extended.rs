@@ -172,7 +172,10 @@ impl Connection<'_> {
     fn run_portal(&mut self, name: &str, portal: &mut Portal, rows_max: usize) -> Result<(), Stop> {
         match std::mem::replace(&mut portal.state, State::Done) {
             State::Bound => self.start_portal(portal, rows_max),
-            State::Open { rows, rest } => self.send_portal_rows(portal, rows, rest, rows_max),
+            State::Open { rows, rest } => {
+                self.session.resume(&rows);
+                self.send_portal_rows(portal, rows, rest, rows_max)
+            }
             State::Exhausted => {
                 portal.state = State::Exhausted;
                 self.complete("SELECT 0".into());

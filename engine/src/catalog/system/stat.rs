@@ -13,6 +13,7 @@ pub(super) fn fill(name: &str) -> Option<Fill> {
 
 fn pg_stat_activity(context: &SystemContext, rows: &mut Rows<'_>) {
     for activity in context.database.activity() {
+        let state = activity.state();
         rows.push(&[
             ("datid", 5u32.into()),
             ("datname", activity.database.into()),
@@ -23,7 +24,7 @@ fn pg_stat_activity(context: &SystemContext, rows: &mut Rows<'_>) {
             ("backend_start", activity.started.into()),
             ("query_start", activity.query_started.into()),
             ("state_change", activity.query_started.into()),
-            ("state", if activity.active { "active" } else { "idle" }.into()),
+            ("state", state.into()),
             ("query", activity.query.into()),
             ("backend_type", "client backend".into()),
         ]);

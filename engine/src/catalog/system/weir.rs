@@ -231,11 +231,12 @@ fn settings(context: &SystemContext, rows: &mut Rows<'_>) {
 
 fn queries(context: &SystemContext, rows: &mut Rows<'_>) {
     for activity in context.database.activity() {
+        let state = activity.state();
         rows.push(&[
             ("session", activity.id.into()),
             ("user", activity.user.into()),
             ("application", activity.application.into()),
-            ("state", if activity.active { "active" } else { "idle" }.into()),
+            ("state", state.into()),
             ("started", activity.query_started.into()),
             ("query", activity.query.into()),
         ]);
