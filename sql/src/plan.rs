@@ -75,6 +75,19 @@ pub enum Plan {
         /// Input columns, then one for each call.
         columns: Vec<OutputColumn>,
     },
+    /// Window functions of one window; the input is sorted by `partition_by`, then `order_by`.
+    Window {
+        /// Input.
+        input: Box<Plan>,
+        /// Rows equal in these are numbered together.
+        partition_by: Vec<Expr>,
+        /// Rows equal in these are peers.
+        order_by: Vec<SortKey>,
+        /// The functions, by id and name.
+        calls: Vec<(FunctionId, String)>,
+        /// Input columns, then one for each call.
+        columns: Vec<OutputColumn>,
+    },
     /// One row a group: the keys, then the aggregates. No keys: one row, even over no rows.
     Aggregate {
         /// Input.
@@ -398,6 +411,7 @@ impl Plan {
             | Plan::TableFunction { columns, .. }
             | Plan::Project { columns, .. }
             | Plan::ProjectSet { columns, .. }
+            | Plan::Window { columns, .. }
             | Plan::Aggregate { columns, .. }
             | Plan::Join { columns, .. }
             | Plan::SetOperation { columns, .. }

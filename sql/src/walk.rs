@@ -90,6 +90,9 @@ pub fn expressions<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Expr)) {
         Plan::Filter { predicate, .. } => f(predicate),
         Plan::Project { exprs, .. } => exprs.iter().for_each(f),
         Plan::ProjectSet { calls, .. } => calls.iter().flat_map(|(_, args)| args).for_each(f),
+        Plan::Window { partition_by, order_by, .. } => {
+            partition_by.iter().chain(order_by.iter().map(|key| &key.expr)).for_each(f);
+        }
         Plan::Aggregate { keys, aggregates, .. } => {
             keys.iter().for_each(&mut *f);
             aggregates.iter().for_each(|call| aggregate_parts(call, f));
@@ -117,6 +120,9 @@ pub fn expressions_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Expr)) {
         Plan::Filter { predicate, .. } => f(predicate),
         Plan::Project { exprs, .. } => exprs.iter_mut().for_each(f),
         Plan::ProjectSet { calls, .. } => calls.iter_mut().flat_map(|(_, args)| args).for_each(f),
+        Plan::Window { partition_by, order_by, .. } => {
+            partition_by.iter_mut().chain(order_by.iter_mut().map(|key| &mut key.expr)).for_each(f);
+        }
         Plan::Aggregate { keys, aggregates, .. } => {
             keys.iter_mut().for_each(&mut *f);
             aggregates.iter_mut().for_each(|call| aggregate_parts_mut(call, f));
@@ -156,6 +162,7 @@ pub fn inputs<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Plan, bool)) {
         Plan::Filter { input, .. }
         | Plan::Project { input, .. }
         | Plan::ProjectSet { input, .. }
+        | Plan::Window { input, .. }
         | Plan::Aggregate { input, .. }
         | Plan::Sort { input, .. }
         | Plan::Limit { input, .. }
@@ -182,6 +189,7 @@ pub fn inputs_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Plan, bool)) {
         Plan::Filter { input, .. }
         | Plan::Project { input, .. }
         | Plan::ProjectSet { input, .. }
+        | Plan::Window { input, .. }
         | Plan::Aggregate { input, .. }
         | Plan::Sort { input, .. }
         | Plan::Limit { input, .. }

@@ -207,6 +207,7 @@ fn has_aggregate(plan: &Plan) -> Result<bool> {
         | Plan::Sort { input, .. }
         | Plan::Limit { input, .. }
         | Plan::Distinct { input, .. } => has_aggregate(input),
+        Plan::Window { .. } => Err(unsupported("a new row changes the window functions of others")),
         Plan::Join { .. } => Err(unsupported("joins in materialized views are not supported yet")),
         Plan::SetOperation { .. } => {
             Err(unsupported("UNION, INTERSECT and EXCEPT in materialized views are not supported yet"))

@@ -31,6 +31,7 @@ mod string_parts;
 pub mod system;
 mod table;
 mod text_list;
+pub mod window;
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use weir_sql::catalog::{FunctionId, FunctionKind, Functions, Param, Returns, Signature, Volatility};
 
+use super::window::Ranking;
 use super::{Overload, ScalarFunction};
 use crate::aggregates::{self, AggregateFunction, AggregateOverload};
 use crate::exec::context::{TableFunction, TableOverload};
@@ -34,6 +35,8 @@ pub enum Implementation {
     Aggregate(AggregateOverload),
     /// Rows.
     Table(TableOverload),
+    /// One value a row, from its place among others.
+    Window(Ranking),
 }
 
 /// A function as SHOW FUNCTIONS lists it.
@@ -105,6 +108,9 @@ pub fn registry() -> &'static Registry {
             for function in family() {
                 registry.add_table(function);
             }
+        }
+        for (info, shape, ranking) in super::window::functions() {
+            registry.add(info, std::iter::once((shape, Implementation::Window(ranking))));
         }
         registry
     })

@@ -36,6 +36,7 @@ mod select;
 mod special;
 mod subquery;
 mod table_function;
+mod window;
 
 use scope::{Clause, Frame, Scope};
 

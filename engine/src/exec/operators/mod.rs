@@ -16,6 +16,7 @@ mod sort;
 mod table_function;
 mod top_n;
 mod values;
+mod window;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -88,6 +89,9 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
         }
         Plan::ProjectSet { input: from, calls, .. } => {
             Node::new(project_set::ProjectSet::new(input(from)?, calls, columns, context)?, columns)
+        }
+        Plan::Window { input: from, partition_by, order_by, calls, .. } => {
+            Node::new(window::Window::new(input(from)?, partition_by, order_by, calls, context)?, columns)
         }
         Plan::Aggregate { input: from, keys, aggregates, .. } => {
             Node::new(aggregate::Aggregate::new(input(from)?, keys, aggregates, context)?, columns)

@@ -116,9 +116,8 @@ impl<'a> Binder<'a> {
             return Ok(bound);
         }
         let signatures = self.overloads(name);
-        if function.over.is_some() {
-            let message = format!("window functions are not supported yet: {}(…) OVER", name.shown);
-            return Err(Error::new(ErrorKind::Unsupported, message));
+        if let Some(over) = &function.over {
+            return self.bind_window(function, name, over);
         }
         match signatures.first().map(|signature| signature.kind) {
             Some(FunctionKind::Aggregate) => self.bind_aggregate(function, name, signatures),

@@ -227,7 +227,7 @@ impl Binder<'_> {
         });
         let frame = self.frames.pop();
         bound?;
-        if frame.is_some_and(|frame| !frame.aggregates.is_empty() || !frame.sets.is_empty()) {
+        if frame.is_some_and(|f| !f.aggregates.is_empty() || !f.sets.is_empty() || !f.windows.is_empty()) {
             let error = Error::new(ErrorKind::Unsupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause");
             return Err(error.with_detail("Only result column names can be used, not expressions or functions."));
         }

@@ -231,6 +231,9 @@ pub(super) const AGGREGATES: usize = 1 << 40;
 /// Placeholder columns from here on are set-returning functions of the query's SELECT list.
 pub(super) const SETS: usize = 1 << 41;
 
+/// Placeholder columns from here on are window functions of the query.
+pub(super) const WINDOWS: usize = 1 << 42;
+
 /// One level of the stack: a scope, and what binding expressions over it has gathered.
 pub(super) struct Frame {
     pub(super) scope: Scope,
@@ -245,6 +248,8 @@ pub(super) struct Frame {
     pub(super) aggregates: Vec<AggregateCall>,
     /// The query's set-returning functions, by placeholder.
     pub(super) sets: Vec<SetCall>,
+    /// The query's window functions, by placeholder.
+    pub(super) windows: Vec<super::window::WindowCall>,
     /// Columns used outside of aggregates, and where.
     pub(super) references: Vec<(usize, usize)>,
     /// Output names and what they stand for: what a name means that nothing else explains.
@@ -272,6 +277,7 @@ impl Frame {
             in_aggregate: false,
             aggregates: Vec::new(),
             sets: Vec::new(),
+            windows: Vec::new(),
             references: Vec::new(),
             aliases: Vec::new(),
             expanding: Vec::new(),

@@ -12,7 +12,8 @@ use super::expr::locate;
 use super::from::computed_column;
 use super::group::Grouping;
 use super::query::{Bounds, OrderItem, bare_name, order_items};
-use super::scope::{Clause, Found, Frame, SETS};
+use super::scope::{Clause, Found, Frame, SETS, WINDOWS};
+use super::window::{self, WindowCall};
 use super::{Binder, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::datatype::type_of;
@@ -99,6 +100,7 @@ impl Binder<'_> {
 
         let Some(frame) = self.frames.last_mut() else { return Ok(plan) };
         let (aggregates, mut sets) = (std::mem::take(&mut frame.aggregates), std::mem::take(&mut frame.sets));
+        let mut windows = std::mem::take(&mut frame.windows);
         if explicit || !aggregates.is_empty() || having.is_some() {
             let mut grouping = Grouping::new(frame, keys, aggregates);
             let targets = outputs
@@ -107,7 +109,8 @@ impl Binder<'_> {
                 .chain(having.iter_mut())
                 .chain(sort.iter_mut().map(|key| &mut key.expr))
                 .chain(distinct_on.iter_mut().flatten())
-                .chain(sets.iter_mut().flat_map(|call| &mut call.args));
+                .chain(sets.iter_mut().flat_map(|call| &mut call.args))
+                .chain(windows.iter_mut().flat_map(WindowCall::parts));
             for expr in targets {
                 grouping.rewrite(expr)?;
             }
@@ -116,12 +119,23 @@ impl Binder<'_> {
         if let Some(predicate) = having {
             plan = Plan::Filter { input: Box::new(plan), predicate };
         }
+        if !windows.is_empty() {
+            let targets = outputs
+                .iter_mut()
+                .map(|output| &mut output.expr)
+                .chain(sort.iter_mut().map(|key| &mut key.expr))
+                .chain(distinct_on.iter_mut().flatten())
+                .chain(sets.iter_mut().flat_map(|call| &mut call.args));
+            plan = window::over(plan, windows, targets);
+        }
         if !sets.is_empty() {
             let width = plan.columns().len();
             let mut columns = plan.columns().to_vec();
             columns.extend(sets.iter().map(|call| computed_column(&call.name, call.ty.clone())));
             let nested = sets.iter().flat_map(|call| &call.args).any(|arg| {
-                walk::any(arg, &mut |node, depth| depth == 0 && matches!(node.kind, ExprKind::Column(c) if c >= SETS))
+                walk::any(arg, &mut |node, depth| {
+                    depth == 0 && matches!(node.kind, ExprKind::Column(c) if (SETS..WINDOWS).contains(&c))
+                })
             });
             if nested {
                 return Err(Error::new(ErrorKind::Unsupported, "nested set-returning functions are not supported yet"));
