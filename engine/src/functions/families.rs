@@ -14,6 +14,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::datetime::functions,
         super::datetime_trunc::functions,
         super::json::functions,
+        super::array::functions,
         super::system::functions,
         super::catalog::functions,
     ];

@@ -6,6 +6,7 @@
 //! they are batched.
 
 mod arithmetic;
+mod array;
 mod catalog;
 pub mod compare;
 mod datetime;
