@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::def::{Change, TableId};
 use crate::error::{Error, Result};
 use crate::frame::{self, Kind};
-use crate::io::Io;
-use crate::log::{checkpoint_path, create_durable};
+use crate::io::{Io, IoFile};
+use crate::log::checkpoint_path;
 use crate::part::NewPart;
 use crate::record;
 use crate::state::{Op, State, TableState};
@@ -16,35 +16,61 @@ const FRAME_BYTES: usize = 16 << 20;
 
 /// Writes the state with which log `number` begins.
 pub(crate) fn write(io: &dyn Io, dir: &Path, number: u32, state: &State, next_part: u64) -> Result<()> {
-    let mut bytes = frame::file_header(Kind::Checkpoint, number);
-    let mut records: Vec<Vec<u8>> = Vec::new();
-    let mut cut = |records: &mut Vec<Vec<u8>>| {
-        let offset = bytes.len() as u64;
-        frame::write_frame(&mut bytes, offset, offset, state.version, records.iter().map(Vec::as_slice));
-        records.clear();
-    };
-    records.push(record::encode(&[Op::Checkpoint { version: state.version, next_part }])?);
-    let tables = state.tables.iter().map(|(id, table)| (*id, table));
-    let sets = state.keys.iter().map(|(key, value)| Change::Set { key: key.to_string(), value: Some(value.to_vec()) });
-    let mut size = 0;
-    for op in tables.flat_map(|(id, table)| table_ops(id, table)).chain(sets.map(Op::from)) {
-        let record = record::encode(&[op])?;
-        size += record.len();
-        records.push(record);
-        if size > FRAME_BYTES {
-            cut(&mut records);
-            size = 0;
-        }
-    }
-    records.push(record::encode(&[Op::End { catalog_version: state.catalog_version }])?);
-    cut(&mut records);
-
     let path = checkpoint_path(dir, number);
     let temporary = path.with_extension("checkpoint.tmp");
-    create_durable(io, &temporary, &bytes).inspect_err(|_| drop(io.remove(&temporary)))?;
-    io.rename(&temporary, &path).map_err(|error| Error::io("rename", &temporary, error))?;
+    let written = write_file(io, &temporary, number, state, next_part)
+        .and_then(|()| io.rename(&temporary, &path).map_err(|error| Error::io("rename", &temporary, error)));
+    written.inspect_err(|_| drop(io.remove(&temporary)))?;
     let parent = dir.join("log");
     io.sync_dir(&parent).map_err(|error| Error::io("sync", &parent, error))
+}
+
+/// A checkpoint file on its way: at most a frame of it is in memory.
+struct Writer<'a> {
+    path: &'a Path,
+    file: Box<dyn IoFile>,
+    length: u64,
+    version: u64,
+    records: Vec<Vec<u8>>,
+    size: usize,
+}
+
+impl Writer<'_> {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.length += bytes.len() as u64;
+        self.file.append(bytes).map_err(|error| Error::io("write", self.path, error))
+    }
+
+    fn push(&mut self, op: Op) -> Result<()> {
+        let record = record::encode(&[op])?;
+        self.size += record.len();
+        self.records.push(record);
+        if self.size > FRAME_BYTES { self.cut() } else { Ok(()) }
+    }
+
+    fn cut(&mut self) -> Result<()> {
+        let records = std::mem::take(&mut self.records);
+        self.size = 0;
+        let mut frame = Vec::new();
+        let records = records.iter().map(Vec::as_slice);
+        frame::write_frame(&mut frame, self.length, self.length, self.version, records);
+        self.append(&frame)
+    }
+}
+
+fn write_file(io: &dyn Io, path: &Path, number: u32, state: &State, next_part: u64) -> Result<()> {
+    let file = io.create(path).map_err(|error| Error::io("create", path, error))?;
+    let mut writer = Writer { path, file, length: 0, version: state.version, records: Vec::new(), size: 0 };
+    writer.append(&frame::file_header(Kind::Checkpoint, number))?;
+    writer.push(Op::Checkpoint { version: state.version, next_part })?;
+    let tables = state.tables.iter().map(|(id, table)| (*id, table));
+    let sets = state.keys.iter().map(|(key, value)| Change::Set { key: key.to_string(), value: Some(value.to_vec()) });
+    for op in tables.flat_map(|(id, table)| table_ops(id, table)).chain(sets.map(Op::from)) {
+        writer.push(op)?;
+    }
+    writer.push(Op::End { catalog_version: state.catalog_version })?;
+    writer.cut()?;
+    writer.file.sync().map_err(|error| Error::io("sync", path, error))
 }
 
 /// The operations that make one table.

@@ -68,9 +68,7 @@ impl Committer {
             let first = match self.next() {
                 Some(Request::Commit(pending)) => pending,
                 Some(Request::Rotate(reply)) => {
-                    let result = self.log.rotate().map(|number| (number, self.shared.state()));
-                    self.shared.set_log_bytes(self.log.len());
-                    let _ = reply.send(result);
+                    self.rotate(&reply);
                     continue;
                 }
                 Some(Request::Stop) | None => {
@@ -86,17 +84,23 @@ impl Committer {
             // What ended the gathering comes next.
             match after {
                 None => {}
-                Some(Request::Rotate(reply)) => {
-                    let result = self.log.rotate().map(|number| (number, self.shared.state()));
-                    self.shared.set_log_bytes(self.log.len());
-                    let _ = reply.send(result);
-                }
+                Some(Request::Rotate(reply)) => self.rotate(&reply),
                 Some(_) => {
                     let _ = self.log.sync();
                     return;
                 }
             }
         }
+    }
+
+    fn rotate(&mut self, reply: &Sender<Result<(u32, Arc<State>)>>) {
+        let old = self.log.len();
+        let result = self.log.rotate().map(|number| (number, self.shared.state()));
+        if result.is_ok() {
+            self.shared.log_ended(old);
+        }
+        self.shared.set_log_bytes(self.log.len());
+        let _ = reply.send(result);
     }
 
     /// Waits for a request; meanwhile syncs what is not.
@@ -166,8 +170,11 @@ impl Committer {
             commit.effects.named.iter().for_each(|part| part.set_garbage(false));
             commit.effects.dropped.iter().for_each(|part| part.set_garbage(true));
         }
-        self.shared.publish(state);
+        let parts_came = applied.iter().any(|commit| !commit.effects.named.is_empty());
         self.shared.set_log_bytes(self.log.len());
+        self.shared.publish(state.clone());
+        self.shared.after_commit(&before, &state, parts_came);
+        drop((before, state));
         for Applied { state, reply, .. } in applied {
             let snapshot = self.shared.snapshot_of(state);
             let _ = reply.send(Ok(Committed { version: snapshot.version(), snapshot }));

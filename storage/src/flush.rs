@@ -1,7 +1,8 @@
 //! Flush: the rows of a head become parts.
 //!
 //! 1. A commit *seals* the head: its rows so far are what this flush takes.
-//! 2. They are sorted and written as parts, one or more a partition, while commits go on and fill the head anew.
+//! 2. They are sorted, folded where the table asks for it, and written as parts, one a partition, while commits go on and fill
+//!    the head anew.
 //! 3. A commit drops the sealed rows and names the parts, at one version. If the table was truncated or dropped meanwhile, that
 //!    commit fails and the parts are garbage.
 //!
@@ -12,6 +13,7 @@ use arrow::array::RecordBatch;
 use crate::def::{TableDef, TableId};
 use crate::encoding::Effort;
 use crate::error::{Error, Result};
+use crate::fold::fold_all;
 use crate::part::{NewPart, Target, write_rows};
 use crate::state::{Op, conform};
 use crate::store::Shared;
@@ -19,6 +21,19 @@ use crate::store::Shared;
 impl Shared {
     /// Writes rows as parts that no commit names yet.
     pub(crate) fn write_parts(
+        &self,
+        table: TableId,
+        def: &TableDef,
+        partition: &str,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Vec<NewPart>> {
+        let parts = self.write_unsynced(table, def, partition, rows)?;
+        self.parts.sync()?;
+        Ok(parts)
+    }
+
+    /// The same; the names of the files are not durable yet.
+    fn write_unsynced(
         &self,
         table: TableId,
         def: &TableDef,
@@ -39,17 +54,19 @@ impl Shared {
             Some(table) => vec![table],
             None => self.state().tables.iter().map(|(id, _)| *id).collect(),
         };
-        for table in tables {
-            match self.flush_table(table) {
-                // It was dropped, or truncated, while we wrote: nothing is left to flush.
-                Err(Error::PartsChanged { .. } | Error::NoTable { .. }) => {}
-                other => other?,
-            }
-        }
-        Ok(())
+        tables.into_iter().try_for_each(|table| self.flush_table(table))
     }
 
-    fn flush_table(&self, id: TableId) -> Result<()> {
+    /// Flushes one head. The caller holds `flushing`.
+    pub(crate) fn flush_table(&self, id: TableId) -> Result<()> {
+        match self.try_flush(id) {
+            // It was dropped, or truncated, while we wrote: nothing is left to flush.
+            Err(Error::PartsChanged { .. } | Error::NoTable { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn try_flush(&self, id: TableId) -> Result<()> {
         if self.state().tables.get(&id).is_none_or(|table| table.head.rows == 0) {
             return Ok(());
         }
@@ -57,9 +74,13 @@ impl Shared {
         let Some(table) = sealed.snapshot.table(id) else { return Ok(()) };
         let Some(sealed_at) = table.head.sealed_at else { return Ok(()) };
         let mut parts = Vec::new();
-        for (partition, rows) in table.head.sealed() {
-            parts.extend(self.write_parts(id, table.def(), partition, rows)?);
+        for (partition, mut rows) in table.head.sealed() {
+            if let (Some(collapse), Some(_)) = (&self.options.collapse, &table.def().collapse) {
+                rows = vec![fold_all(collapse, table.def(), &rows)?];
+            }
+            parts.extend(self.write_unsynced(id, table.def(), partition, rows)?);
         }
+        self.parts.sync()?;
         self.submit(vec![Op::Flush { table: id, sealed_at, parts }], None).map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! All file access goes through [`Io`], so that a crash, a full disk and bit rot are test doubles ([`crate::SimIo`]).
+//! All file access goes through [`Io`], so that a crash, a full disk and bit rot are test doubles (storage/tests/support/disk.rs).
 //! [`DiskIo`] is the real one: files are appended to, fsynced, renamed into place, and read through a memory map.
 
 use std::fs::{self, File, OpenOptions, TryLockError};

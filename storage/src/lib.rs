@@ -7,21 +7,30 @@
 //!
 //! The way of a commit: [`Store::commit`] encodes its record ([`mod@record`]), the committer applies it to the newest state
 //! ([`mod@state`]), writes and fsyncs it with all others that wait ([`mod@log`], [`mod@frame`]), and publishes the new state.
+//!
+//! In the background ([`mod@maintain`]) heads are flushed ([`mod@flush`]), parts merged ([`mod@merge`]) and dropped when they have expired,
+//! and the log is cut by checkpoints ([`mod@checkpoint`]); what is due is decided by pure functions ([`mod@policy`]). [`check()`] verifies
+//! every byte of a directory.
 
 mod bytes;
+mod check;
 mod checkpoint;
 mod committer;
 mod def;
 mod encoding;
 mod error;
 mod flush;
+mod fold;
 mod frame;
 mod head;
 mod io;
 mod key;
 mod log;
+mod maintain;
 mod map;
+mod merge;
 mod part;
+mod policy;
 mod prune;
 mod record;
 mod recovery;
@@ -32,6 +41,7 @@ mod sort;
 mod state;
 mod store;
 
+pub use check::{Findings, check, check_with};
 pub use def::{
     Change, Collapse, Commit, Committed, Durability, PartId, Pressure, StoreOptions, TableDef, TableId, TtlDef,
 };

@@ -22,6 +22,12 @@ pub(crate) fn checkpoint_path(dir: &Path, number: u32) -> PathBuf {
     dir.join("log").join(format!("{number:08}.checkpoint"))
 }
 
+/// The number in the name of a log or checkpoint file.
+pub(crate) fn number_of(name: &str) -> Option<u32> {
+    let (number, suffix) = name.split_once('.')?;
+    number.parse().ok().filter(|_| matches!(suffix, "log" | "checkpoint"))
+}
+
 /// The log's writer.
 pub(crate) struct Log {
     io: Arc<dyn Io>,

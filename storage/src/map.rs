@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 const LEAF: usize = 64;
 
+/// Some entries, in order.
+type Leaf<K, V> = Arc<Vec<(K, V)>>;
+
 /// A persistent ordered map.
 #[derive(Debug)]
 pub(crate) struct Map<K, V> {
-    leaves: Arc<Vec<Arc<Vec<(K, V)>>>>,
+    leaves: Arc<Vec<Leaf<K, V>>>,
 }
 
 impl<K, V> Clone for Map<K, V> {

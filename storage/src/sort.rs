@@ -71,10 +71,24 @@ pub(crate) fn sort_order(keys: &[ArrayRef]) -> Result<Option<Vec<u32>>, ArrowErr
 
 /// The keys in Arrow's row format, which compares bytewise in the order of parts.
 pub(crate) fn key_rows(keys: &[ArrayRef]) -> Result<Rows, ArrowError> {
-    let options = SortOptions { descending: false, nulls_first: false };
-    let fields = keys.iter().map(|key| SortField::new_with_options(key.data_type().clone(), options)).collect();
-    let keys: Vec<ArrayRef> = keys.iter().map(one_zero).collect();
-    RowConverter::new(fields)?.convert_columns(&keys)
+    KeyRows::new(keys.iter().map(|key| key.data_type().clone()))?.rows(keys)
+}
+
+/// Makes keys comparable across batches.
+pub(crate) struct KeyRows(RowConverter);
+
+impl KeyRows {
+    /// For key columns of these types.
+    pub(crate) fn new(types: impl Iterator<Item = DataType>) -> Result<KeyRows, ArrowError> {
+        let options = SortOptions { descending: false, nulls_first: false };
+        let fields = types.map(|ty| SortField::new_with_options(ty, options)).collect();
+        Ok(KeyRows(RowConverter::new(fields)?))
+    }
+
+    /// The keys in Arrow's row format.
+    pub(crate) fn rows(&self, keys: &[ArrayRef]) -> Result<Rows, ArrowError> {
+        self.0.convert_columns(&keys.iter().map(one_zero).collect::<Vec<_>>())
+    }
 }
 
 /// Floats with one zero and one NaN, as the order of parts has them.

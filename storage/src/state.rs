@@ -128,7 +128,10 @@ impl State {
             Op::Change(change) => self.apply_change(change, effects),
             Op::Seal { table } | Op::SealedAt { table, .. } => {
                 let version = if let Op::SealedAt { version, .. } = op { *version } else { version };
-                self.update(*table, |table| Ok(table.head.seal(version)))
+                self.update(*table, |table| {
+                    table.head.seal(version);
+                    Ok(())
+                })
             }
             Op::Flush { table, sealed_at, parts } => self.update(*table, |table| {
                 if table.head.sealed_at != Some(*sealed_at) {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use arrow::array::RecordBatch;
@@ -12,8 +12,9 @@ use parking_lot::{Mutex, RwLock};
 use crate::committer::{Committer, Pending, Request};
 use crate::def::{Commit, Committed, PartId, Pressure, StoreOptions, TableDef, TableId};
 use crate::error::{Error, Result};
-use crate::io::LockError;
+use crate::io::{Io, LockError};
 use crate::log::Log;
+use crate::maintain::{self, Maintenance};
 use crate::part::{NewPart, PartDir};
 use crate::record;
 use crate::recovery;
@@ -33,8 +34,12 @@ pub(crate) struct Shared {
     pub(crate) parts: PartDir,
     pub(crate) next_part: AtomicU64,
     newest: RwLock<Arc<State>>,
+    /// Bytes of the newest log, and of those before it since the last checkpoint.
     log_bytes: AtomicU64,
-    requests: Sender<Request>,
+    log_bytes_before: AtomicU64,
+    pub(crate) requests: Sender<Request>,
+    pub(crate) maintenance: Maintenance,
+    stopping: AtomicBool,
     /// One flush at a time.
     pub(crate) flushing: Mutex<()>,
     /// Held until everything else is gone.
@@ -69,14 +74,36 @@ impl Shared {
         PartId(self.next_part.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The newest log's length.
     pub(crate) fn set_log_bytes(&self, bytes: u64) {
         self.log_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// A log of this length was followed by the next.
+    pub(crate) fn log_ended(&self, bytes: u64) {
+        self.log_bytes_before.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The newest log is the first after a checkpoint.
+    pub(crate) fn logs_forgotten(&self) {
+        self.log_bytes_before.store(0, Ordering::Relaxed);
+    }
+
+    /// Bytes of the log since the last checkpoint.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed) + self.log_bytes_before.load(Ordering::Relaxed)
+    }
+
+    /// Whether the store is closing: long work should end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 }
 
 struct Inner {
     shared: Arc<Shared>,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    /// The committer last: the others need it until they end.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Store {
@@ -91,7 +118,7 @@ impl Store {
         for dir in [dir.to_path_buf(), dir.join("log"), dir.join("parts")] {
             io.create_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
         }
-        let lock = lock(&options, dir, true)?;
+        let lock = lock_dir(&*io, dir, true)?;
         let recovered = recovery::recover(&io, dir)?;
         for file in &recovered.garbage {
             tracing::info!(file = %file.display(), "removing a file that nothing names");
@@ -111,14 +138,26 @@ impl Store {
             options,
             next_part: AtomicU64::new(recovered.next_part),
             newest: RwLock::new(Arc::new(recovered.state)),
-            log_bytes: AtomicU64::new(recovered.log_bytes),
+            log_bytes: AtomicU64::new(log.len()),
+            log_bytes_before: AtomicU64::new(recovered.log_bytes.saturating_sub(log.len())),
             requests,
+            maintenance: Maintenance::default(),
+            stopping: AtomicBool::new(false),
             flushing: Mutex::new(()),
             _lock: lock,
         });
         let committer = Committer { shared: shared.clone(), log, requests: receiver };
-        let committer = spawn("weir-commit", move || committer.run())?;
-        Ok(Store { inner: Arc::new(Inner { shared, committer: Mutex::new(Some(committer)) }) })
+        let inner = Inner { shared, threads: Mutex::default() };
+        inner.threads.lock().push(spawn("weir-commit", move || committer.run())?);
+        if inner.shared.options.background {
+            for (name, run) in
+                [("weir-flush", maintain::run_flushes as fn(&Arc<Shared>)), ("weir-merge", maintain::run_merges)]
+            {
+                let shared = inner.shared.clone();
+                inner.threads.lock().insert(0, spawn(name, move || run(&shared))?);
+            }
+        }
+        Ok(Store { inner: Arc::new(inner) })
     }
 
     /// The newest version.
@@ -130,6 +169,7 @@ impl Store {
     /// Makes changes durable and visible, together. Many threads may call this at once: one fsync serves all that wait. Returns
     /// when the changes are fsynced (unless all their tables opted out) and visible.
     pub fn commit(&self, commit: Commit) -> Result<Committed> {
+        self.inner.shared.make_room(&commit)?;
         let ops: Vec<Op> = commit.changes.into_iter().map(Op::Change).collect();
         self.inner.shared.submit(ops, commit.expect_catalog)
     }
@@ -151,6 +191,12 @@ impl Store {
         self.inner.shared.flush(table)
     }
 
+    /// Does, in this thread, all background work that is due: flushes heads that are full or old, drops expired parts, merges parts, and
+    /// writes a checkpoint when the log is long.
+    pub fn maintain(&self) -> Result<()> {
+        self.inner.shared.maintain()
+    }
+
     /// How full the heads are.
     pub fn pressure(&self) -> Pressure {
         let shared = &self.inner.shared;
@@ -166,10 +212,23 @@ impl Store {
 
 impl Inner {
     fn stop(&self) {
-        let Some(committer) = self.committer.lock().take() else { return };
-        let _ = self.shared.requests.send(Request::Stop);
-        if committer.join().is_err() {
-            tracing::error!("the committer panicked");
+        let threads = std::mem::take(&mut *self.threads.lock());
+        if threads.is_empty() {
+            return;
+        }
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.maintenance.wake_all();
+        let count = threads.len();
+        for (at, thread) in threads.into_iter().enumerate() {
+            if at + 1 == count {
+                // If the committer is gone already, there is nobody to stop.
+                let _ = self.shared.requests.send(Request::Stop);
+            }
+            // The last handle may have been held by a caller's code that a background thread was just running (a collapse): that
+            // thread ends by itself.
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
         }
     }
 }
@@ -180,9 +239,9 @@ impl Drop for Inner {
     }
 }
 
-pub(crate) fn lock(options: &StoreOptions, dir: &Path, write_pid: bool) -> Result<Box<dyn Send + Sync>> {
+pub(crate) fn lock_dir(io: &dyn Io, dir: &Path, write_pid: bool) -> Result<Box<dyn Send + Sync>> {
     let path = dir.join("LOCK");
-    options.io.lock(&path, write_pid).map_err(|error| match error {
+    io.lock(&path, write_pid).map_err(|error| match error {
         LockError::Held(pid) => Error::Locked { dir: dir.to_path_buf(), pid },
         LockError::Io(error) => Error::io("lock", &path, error),
     })

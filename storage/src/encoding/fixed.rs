@@ -135,7 +135,7 @@ impl Encoder {
             return Ok(Some(Encoding::PartDictionary));
         }
         self.give_up_shared();
-        if values.len() < DICTIONARY_ROWS_MIN || !sampled().is_some_and(|bits| bits + 2 < width) {
+        if values.len() < DICTIONARY_ROWS_MIN || sampled().is_none_or(|bits| bits + 2 >= width) {
             return Ok(None);
         }
         let mut dictionary = Dictionary::fixed();

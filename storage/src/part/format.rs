@@ -111,6 +111,12 @@ impl Footer {
         Ok((Footer::parse(&mut Reader::new(footer))?, hash))
     }
 
+    /// The length of a whole file's footer.
+    pub(crate) fn length(file: &[u8]) -> u64 {
+        let tail = file.len().checked_sub(TAIL).and_then(|at| file.get(at..at + 8));
+        tail.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+    }
+
     fn parse(reader: &mut Reader<'_>) -> Decoded<Footer> {
         let (id, table) = (PartId(reader.varint()?), TableId(reader.varint_u32()?));
         let partition = reader.str()?.into();

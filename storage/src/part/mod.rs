@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::def::{PartId, TableId};
+use crate::error::{Error, Result};
 use crate::io::Io;
+use format::Footer;
 
 pub use reader::ColumnInfo;
 use reader::Open;
@@ -34,6 +36,11 @@ impl PartDir {
 
     pub(crate) fn path(&self, id: PartId) -> PathBuf {
         self.dir.join(format!("{:016}.part", id.0))
+    }
+
+    /// Makes the names of new files durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.io.sync_dir(&self.dir).map_err(|error| Error::io("sync", &self.dir, error))
     }
 }
 
@@ -63,6 +70,14 @@ impl Part {
     pub(crate) fn new(dir: &PartDir, table: TableId, name: PartName, garbage: bool) -> Part {
         let path = dir.path(name.id);
         Part { name, table, path, io: dir.io.clone(), garbage: AtomicBool::new(garbage), open: OnceLock::new() }
+    }
+
+    /// The part that a whole file says it is; `None` when the file has no sound end.
+    pub(crate) fn of_file(dir: &PartDir, file: &[u8]) -> Option<Part> {
+        let (footer, footer_hash) = Footer::read(file).ok()?;
+        let Footer { id, partition, rows, .. } = footer;
+        let name = PartName { id, partition, rows, bytes: file.len() as u64, footer_hash };
+        Some(Part::new(dir, footer.table, name, false))
     }
 
     /// Its id.

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 pub(crate) struct Open {
     pub(crate) file: Buffer,
     pub(crate) footer: Footer,
+    footer_bytes: u64,
     columns: Vec<OpenColumn>,
     keys: OnceLock<Vec<ArrayRef>>,
 }
@@ -81,7 +82,8 @@ impl Part {
             let verified = || (0..words).map(|_| AtomicU64::new(0)).collect();
             let columns =
                 footer.columns.iter().map(|_| OpenColumn { verified: verified(), ..Default::default() }).collect();
-            Ok(Open { file, footer, columns, keys: OnceLock::new() })
+            let footer_bytes = Footer::length(&file);
+            Ok(Open { file, footer, footer_bytes, columns, keys: OnceLock::new() })
         })
     }
 
@@ -228,6 +230,7 @@ impl Part {
             ranges.push((section.offset, section.length));
             damage.extend(self.section(section).err());
         }
+        damage.extend(self.keys().err());
         if !damage.is_empty() {
             return damage;
         }
@@ -239,7 +242,11 @@ impl Part {
             }
             at += padded(length);
         }
-        Vec::new()
+        // The footer lies between the last section and the tail, which has its length.
+        match self.name.bytes.checked_sub(at + TAIL as u64) {
+            Some(length) if length == open.footer_bytes => Vec::new(),
+            _ => vec![Error::corrupt(self.path(), at, "bytes that belong to no section")],
+        }
     }
 
     /// The greatest value of a column over the whole part, when every granule knows it; `None` when one does not, or a value

@@ -178,7 +178,7 @@ impl PartWriter {
         self.drain()?;
         let mut out = Vec::new();
         let start = self.offset;
-        let mut section = |out: &mut Vec<u8>, from: usize| {
+        let section = |out: &mut Vec<u8>, from: usize| {
             let length = (out.len() - from) as u64;
             out.resize(out.len().next_multiple_of(8), 0);
             Section { offset: start + from as u64, length, hash: xxh3_64(&out[from..]) }
@@ -229,7 +229,7 @@ fn first_value(array: &ArrayRef) -> Result<ArrayRef> {
 }
 
 /// Writes rows, in any order, as one part with up to `threads` threads. `None` when there are no rows. Batches have the
-/// table's schema.
+/// table's schema. The directory is for the caller to sync.
 pub(crate) fn write_rows(
     target: Target<'_>,
     batches: &[RecordBatch],
@@ -288,7 +288,6 @@ pub(crate) fn write_rows(
     })?;
     granules.iter().for_each(|(from, to)| writer.count(to - from));
     let part = writer.finish()?;
-    target.dir.io.sync_dir(&target.dir.dir).map_err(|error| Error::io("sync", &target.dir.dir, error))?;
     Ok(Some(part))
 }
 

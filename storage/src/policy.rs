@@ -1,0 +1,271 @@
+//! What background work is due: pure functions from metadata, limits and a clock to a task. They touch no file and no lock.
+//!
+//! **Merge** is size-tiered over *neighbours*: of one partition's parts, oldest first, a run is worth merging when together it is at
+//! least [`RATIO`] times its largest part, so every row is rewritten once a tier, and order of arrival is kept. Of all such
+//! runs the one that rewrites the fewest bytes for each part it removes is taken. When a partition has many parts the ratio sinks,
+//! down to any two neighbours, which bounds their number whatever their sizes.
+//!
+//! **Flush** takes the largest head when all heads together, or its own rows, are over their limit; else one that is old, or that has
+//! been idle and is large enough to make a granule.
+//!
+//! **Expiry**: a part whose greatest TTL value, plus the interval, is past holds no row that may be seen.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::def::{TableId, TtlDef};
+
+/// A run is merged when it is this many times its largest part…
+const RATIO: f64 = 3.5;
+/// …in a partition of up to this many parts.
+const PARTS_CALM: usize = 24;
+/// From this many parts on, any two neighbours may be merged.
+const PARTS_MANY: usize = 96;
+/// What a part costs at least: parts below this are all of one tier.
+const PART_COST: u64 = 256 << 10;
+/// At most this many parts are merged at once.
+const FAN_IN_MAX: usize = 32;
+/// A head with rows older than this is flushed, however small.
+const AGE_MAX: Duration = Duration::from_secs(600);
+/// A head of at least a granule is flushed when nothing came for this long.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// A part, as far as merging needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PartMeta {
+    pub(crate) bytes: u64,
+    pub(crate) rows: u64,
+    /// A merge of it failed not long ago.
+    pub(crate) resting: bool,
+}
+
+/// What a merge may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MergeLimits {
+    /// Bytes of the parts together.
+    pub(crate) bytes_max: u64,
+    /// Bytes of one granule of each part together: what is in memory at once.
+    pub(crate) granule_bytes_max: u64,
+    pub(crate) granule_rows: u64,
+}
+
+/// The run of a partition's parts (oldest first) to merge next, and its score: bytes to rewrite for each part that goes.
+pub(crate) fn merge_task(parts: &[PartMeta], limits: &MergeLimits) -> Option<(Range<usize>, u64)> {
+    let many = parts.len().clamp(PARTS_CALM, PARTS_MANY) - PARTS_CALM;
+    let ratio = RATIO - (RATIO - 1.0) * many as f64 / (PARTS_MANY - PARTS_CALM) as f64;
+    let mut best: Option<(Range<usize>, u64)> = None;
+    for from in 0..parts.len() {
+        let (mut bytes, mut cost, mut largest, mut granules) = (0u64, 0u64, 0u64, 0u64);
+        for (to, part) in parts.iter().enumerate().skip(from).take(FAN_IN_MAX) {
+            bytes = bytes.saturating_add(part.bytes);
+            cost = cost.saturating_add(part.bytes.max(PART_COST));
+            largest = largest.max(part.bytes.max(PART_COST));
+            granules = granules.saturating_add(granule_bytes(part, limits.granule_rows));
+            if part.resting || bytes > limits.bytes_max || granules > limits.granule_bytes_max {
+                break;
+            }
+            let count = (to - from) as u64;
+            if count == 0 || (cost as f64) < ratio * largest as f64 {
+                continue;
+            }
+            let score = cost / count;
+            if best.as_ref().is_none_or(|(_, best)| score < *best) {
+                best = Some((from..to + 1, score));
+            }
+        }
+    }
+    best
+}
+
+/// About what a granule of the part takes.
+fn granule_bytes(part: &PartMeta, granule_rows: u64) -> u64 {
+    match part.rows > granule_rows {
+        true => (u128::from(part.bytes) * u128::from(granule_rows) / u128::from(part.rows)) as u64,
+        false => part.bytes,
+    }
+}
+
+/// A head that is not empty.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadMeta {
+    pub(crate) table: TableId,
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+    /// Since its first row came.
+    pub(crate) age: Duration,
+    /// Since its last row came.
+    pub(crate) idle: Duration,
+}
+
+/// When heads are flushed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadLimits {
+    pub(crate) rows_max: usize,
+    /// Of all heads together.
+    pub(crate) bytes_max: usize,
+    pub(crate) granule_rows: usize,
+}
+
+/// The head to flush next.
+pub(crate) fn flush_task(heads: &[HeadMeta], limits: &HeadLimits) -> Option<TableId> {
+    let total: usize = heads.iter().map(|head| head.bytes).sum();
+    let full = heads.iter().filter(|head| total >= limits.bytes_max || head.rows >= limits.rows_max);
+    let old = |head: &&HeadMeta| head.age >= AGE_MAX || (head.idle >= IDLE_MAX && head.rows >= limits.granule_rows);
+    let due = full.max_by_key(|head| head.bytes).or_else(|| heads.iter().filter(old).max_by_key(|head| head.age));
+    due.map(|head| head.table)
+}
+
+const DAY: i128 = 86_400_000_000;
+
+/// Whether rows whose TTL column is at most `greatest` (microseconds since 1970, in UTC) may all be dropped at `now`.
+pub(crate) fn is_expired(ttl: &TtlDef, greatest: i128, now: i64) -> bool {
+    let until = add_months(greatest, ttl.months) + i128::from(ttl.days) * DAY + i128::from(ttl.micros);
+    until <= now.into()
+}
+
+/// Adds calendar months as Postgres does: the day is cut to the month's last.
+fn add_months(micros: i128, months: i32) -> i128 {
+    if months == 0 {
+        return micros;
+    }
+    let (days, time) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
+    let (year, month, day) = civil_of(days);
+    let month = year * 12 + month + i128::from(months);
+    let (year, month) = (month.div_euclid(12), month.rem_euclid(12));
+    days_of(year, month, day.min(month_days(year, month))) * DAY + time
+}
+
+/// Days since 1970-01-01 of a date in the Gregorian calendar; months count from 0. (Hinnant, "chrono-compatible low-level date
+/// algorithms": years begin in March, so that the leap day is the last.)
+fn days_of(year: i128, month: i128, day: i128) -> i128 {
+    let year = if month < 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 10) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// The inverse of [`days_of`].
+fn civil_of(days: i128) -> (i128, i128, i128) {
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = (from_march + 2) % 12;
+    let year = year + era * 400;
+    (if month < 2 { year + 1 } else { year }, month, day)
+}
+
+fn month_days(year: i128, month: i128) -> i128 {
+    days_of(if month == 11 { year + 1 } else { year }, (month + 1) % 12, 1) - days_of(year, month, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(sizes: &[u64]) -> Vec<PartMeta> {
+        sizes.iter().map(|&bytes| PartMeta { bytes, rows: bytes / 10 + 1, resting: false }).collect()
+    }
+
+    const LIMITS: MergeLimits = MergeLimits { bytes_max: 4 << 30, granule_bytes_max: 256 << 20, granule_rows: 8192 };
+    const MIB: u64 = 1 << 20;
+
+    fn range(sizes: &[u64]) -> Option<Range<usize>> {
+        merge_task(&parts(sizes), &LIMITS).map(|(range, _)| range)
+    }
+
+    #[test]
+    fn neighbours_of_like_size_are_merged() {
+        assert_eq!(range(&[]), None);
+        assert_eq!(range(&[10 * MIB; 3]), None);
+        assert_eq!(range(&[10 * MIB; 4]), Some(0..4));
+        assert_eq!(range(&[400 * MIB, 10 * MIB, 10 * MIB, 10 * MIB, 10 * MIB]), Some(1..5));
+        // Tiny ones are of one tier whatever their size.
+        assert_eq!(range(&[100, 20_000, 3, 900]), Some(0..4));
+        // One large part is not rewritten for a few small ones.
+        assert_eq!(range(&[400 * MIB, MIB, MIB]), None);
+        // Too large together.
+        assert_eq!(range(&[2 << 30; 4]), None);
+    }
+
+    #[test]
+    fn a_part_that_rests_is_left_out() {
+        let mut parts = parts(&[MIB; 9]);
+        parts[4].resting = true;
+        assert_eq!(merge_task(&parts, &LIMITS).map(|(range, _)| range), Some(0..4));
+    }
+
+    #[test]
+    fn steady_flushes_keep_few_parts_and_rewrite_each_byte_a_few_times() {
+        let (mut sizes, mut rewritten, mut written, mut most) = (Vec::<u64>::new(), 0, 0, 0);
+        for flush in 0..10_000u64 {
+            let size = MIB + flush % 7 * 100_000;
+            written += size;
+            sizes.push(size);
+            while let Some(range) = range(&sizes) {
+                let sum: u64 = sizes[range.clone()].iter().sum();
+                rewritten += sum;
+                sizes.splice(range, [sum]);
+            }
+            most = most.max(sizes.len());
+        }
+        assert!(most <= 30, "{most} parts");
+        assert!(rewritten <= 8 * written, "rewritten {} times", rewritten / written);
+    }
+
+    #[test]
+    fn the_number_of_parts_is_bounded_whatever_their_sizes() {
+        let mut sizes: Vec<u64> = Vec::new();
+        let mut random = 7u64;
+        for _ in 0..3000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // From 1 byte to 64 MiB, every magnitude as often as another.
+            sizes.push(1 << (random >> 59).min(26));
+            while let Some(range) = range(&sizes) {
+                let sum = sizes[range.clone()].iter().sum();
+                sizes.splice(range, [sum]);
+            }
+            assert!(sizes.len() < PARTS_MANY, "{} parts", sizes.len());
+        }
+    }
+
+    #[test]
+    fn full_heads_go_first_then_old_ones() {
+        let head = |table, rows, bytes, age, idle| HeadMeta {
+            table: TableId(table),
+            rows,
+            bytes,
+            age: Duration::from_secs(age),
+            idle: Duration::from_secs(idle),
+        };
+        let limits = HeadLimits { rows_max: 100_000, bytes_max: 1000, granule_rows: 50 };
+        let due = |heads: &[HeadMeta]| flush_task(heads, &limits).map(|table| table.0);
+        assert_eq!(due(&[head(1, 10, 400, 5, 5), head(2, 10, 500, 5, 5)]), None);
+        assert_eq!(due(&[head(1, 10, 500, 5, 5), head(2, 10, 500, 5, 5), head(3, 1, 600, 0, 0)]), Some(3));
+        assert_eq!(due(&[head(1, 100_000, 1, 5, 5)]), Some(1));
+        assert_eq!(due(&[head(1, 1, 1, 599, 599), head(2, 1, 1, 600, 0)]), Some(2));
+        assert_eq!(due(&[head(1, 49, 1, 40, 31), head(2, 50, 1, 40, 31)]), Some(2));
+    }
+
+    #[test]
+    fn months_end_where_postgres_ends_them() {
+        let day = |year, month: i128, day| days_of(year, month - 1, day) * DAY;
+        assert_eq!(days_of(1970, 0, 1), 0);
+        assert_eq!(days_of(2000, 1, 29), 11_016);
+        for days in (-800_000..800_000).step_by(17) {
+            let (year, month, day) = civil_of(days);
+            assert_eq!(days_of(year, month, day), days);
+            assert!((0..12).contains(&month) && (1..=month_days(year, month)).contains(&day));
+        }
+        assert_eq!(add_months(day(2024, 1, 31) + 5, 1), day(2024, 2, 29) + 5);
+        assert_eq!(add_months(day(2023, 12, 31), 2), day(2024, 2, 29));
+        assert_eq!(add_months(day(2024, 3, 31), -1), day(2024, 2, 29));
+        assert_eq!(add_months(day(2024, 12, 1), 12), day(2025, 12, 1));
+        let ttl = TtlDef { column: 0, months: 1, days: 1, micros: 7 };
+        let end = (day(2024, 2, 29) + DAY + 7) as i64;
+        assert!(is_expired(&ttl, day(2024, 1, 31), end));
+        assert!(!is_expired(&ttl, day(2024, 1, 31), end - 1));
+    }
+}

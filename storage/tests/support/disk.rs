@@ -1,0 +1,258 @@
+//! A simulated disk behind the `Io` trait: what is written is lost in a crash unless it was fsynced, names are lost unless
+//! their directory was, and it can stop at every single operation or be full.
+//!
+//! A crash keeps, of what was not fsynced, what chance (a seed) decides: a file's tail whole, cut anywhere, or with sectors still
+//! zero; a rename or a new name done or not; a removal done or not.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::buffer::Buffer;
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use weir_storage::{Io, IoFile, LockError};
+
+const SECTOR: usize = 512;
+
+#[derive(Default)]
+struct Inode {
+    bytes: Vec<u8>,
+    /// How many of them are fsynced.
+    durable: usize,
+}
+
+type File = Arc<Mutex<Inode>>;
+
+#[derive(Default)]
+struct State {
+    names: BTreeMap<PathBuf, File>,
+    /// The names as the disk has them for sure.
+    durable_names: BTreeMap<PathBuf, File>,
+    /// Operations that change something, so far.
+    operations: u64,
+    /// From this operation on nothing works any more.
+    stop_at: Option<u64>,
+    /// Bytes that files may still grow by.
+    room: Option<u64>,
+}
+
+/// The disk. Clones are the same one.
+#[derive(Clone, Default)]
+pub(crate) struct Disk {
+    state: Arc<Mutex<State>>,
+    locked: Arc<AtomicBool>,
+}
+
+impl Disk {
+    /// Operations that change something, so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.state.lock().operations
+    }
+
+    /// Lets nothing work from this operation on.
+    pub(crate) fn stop_at(&self, operation: u64) {
+        self.state.lock().stop_at = Some(operation);
+    }
+
+    /// Files may grow by this many bytes more; `None` is without end.
+    pub(crate) fn set_room(&self, room: Option<u64>) {
+        self.state.lock().room = room;
+    }
+
+    /// The names of all files.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.state.lock().names.keys().cloned().collect()
+    }
+
+    /// Flips one bit of a file.
+    pub(crate) fn flip(&self, path: &Path, byte: usize, bit: u8) {
+        let file = self.state.lock().names[path].clone();
+        file.lock().bytes[byte] ^= 1 << bit;
+    }
+
+    /// A file's length.
+    pub(crate) fn len(&self, path: &Path) -> usize {
+        let file = self.state.lock().names[path].clone();
+        file.lock().bytes.len()
+    }
+
+    /// The disk after the power is back.
+    pub(crate) fn crashed(&self, seed: u64) -> Disk {
+        let mut random = StdRng::seed_from_u64(seed);
+        let state = self.state.lock();
+        let mut names = state.durable_names.clone();
+        // Changes of names that no sync of the directory made durable.
+        for path in state.names.keys().chain(state.durable_names.keys()) {
+            let (now, then) = (state.names.get(path), state.durable_names.get(path));
+            let same = match (now, then) {
+                (Some(now), Some(then)) => Arc::ptr_eq(now, then),
+                _ => false,
+            };
+            if !same && random.random() {
+                match now {
+                    Some(file) => drop(names.insert(path.clone(), file.clone())),
+                    None => drop(names.remove(path)),
+                }
+            }
+        }
+        let names: BTreeMap<PathBuf, File> = names
+            .into_iter()
+            .map(|(path, file)| (path, Arc::new(Mutex::new(torn(&file.lock(), &mut random)))))
+            .collect();
+        let state = State { durable_names: names.clone(), names, ..State::default() };
+        Disk { state: Arc::new(Mutex::new(state)), locked: Arc::default() }
+    }
+
+    /// Counts an operation; fails when the disk has stopped.
+    fn operate(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.operations += 1;
+        match state.stop_at {
+            Some(stop) if state.operations > stop => Err(io::Error::other("the disk has stopped")),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self, path: &Path) -> io::Result<File> {
+        self.state.lock().names.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// What a crash leaves of a file.
+fn torn(file: &Inode, random: &mut StdRng) -> Inode {
+    let mut bytes = file.bytes.clone();
+    if file.durable < bytes.len() {
+        match random.random_range(0..4) {
+            0 => bytes.truncate(file.durable),
+            1 => bytes.truncate(random.random_range(file.durable..=bytes.len())),
+            2 => {
+                for sector in (0..bytes.len()).step_by(SECTOR) {
+                    let end = bytes.len().min(sector + SECTOR);
+                    if end > file.durable && random.random() {
+                        bytes[sector.max(file.durable)..end].fill(0);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Inode { durable: bytes.len(), bytes }
+}
+
+struct Open {
+    disk: Disk,
+    file: File,
+}
+
+impl IoFile for Open {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let room = self.disk.state.lock().room;
+        let fits = room.map_or(bytes.len(), |room| bytes.len().min(room as usize));
+        if let Err(error) = self.disk.operate() {
+            // Stopped in the middle of the write.
+            self.file.lock().bytes.extend_from_slice(&bytes[..bytes.len() / 2]);
+            return Err(error);
+        }
+        self.file.lock().bytes.extend_from_slice(&bytes[..fits]);
+        if let Some(room) = &mut self.disk.state.lock().room {
+            *room -= fits as u64;
+        }
+        if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.operate()?;
+        let mut file = self.file.lock();
+        file.durable = file.bytes.len();
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.disk.operate()?;
+        let mut file = self.file.lock();
+        file.bytes.truncate(length as usize);
+        file.durable = file.durable.min(length as usize);
+        Ok(())
+    }
+}
+
+impl Io for Disk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn IoFile>> {
+        self.operate()?;
+        let file = File::default();
+        self.state.lock().names.insert(path.to_path_buf(), file.clone());
+        Ok(Box::new(Open { disk: self.clone(), file }))
+    }
+
+    fn append(&self, path: &Path, length: u64) -> io::Result<Box<dyn IoFile>> {
+        self.operate()?;
+        let file = self.file(path)?;
+        let mut inode = file.lock();
+        inode.bytes.truncate(length as usize);
+        inode.durable = inode.durable.min(length as usize);
+        drop(inode);
+        Ok(Box::new(Open { disk: self.clone(), file }))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Buffer> {
+        Ok(Buffer::from(self.file(path)?.lock().bytes.clone()))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operate()?;
+        let mut state = self.state.lock();
+        let file = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_path_buf(), file);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.operate()?;
+        let gone = self.state.lock().names.remove(path);
+        gone.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.state.lock();
+        let mut names: Vec<String> = state
+            .names
+            .keys()
+            .filter_map(|path| {
+                Some(path.strip_prefix(dir).ok()?.components().next()?.as_os_str().to_str()?.to_string())
+            })
+            .collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.operate()?;
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.durable_names.retain(|path, _| path.parent() != Some(dir));
+        let here = state.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        state.durable_names.extend(here.map(|(path, file)| (path.clone(), file.clone())));
+        Ok(())
+    }
+
+    fn lock(&self, _: &Path, _: bool) -> Result<Box<dyn Send + Sync>, LockError> {
+        struct Guard(Arc<AtomicBool>);
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Release);
+            }
+        }
+        match self.locked.swap(true, Ordering::Acquire) {
+            true => Err(LockError::Held(None)),
+            false => Ok(Box::new(Guard(self.locked.clone()))),
+        }
+    }
+}
