@@ -25,3 +25,5 @@ pub use ingest::{IngestBatch, IngestTarget, Pressure, SourceOffset, Subscription
 pub use session::{
     CancelHandle, CopyIn, CopyOut, Notice, Outcome, Parsed, Prepared, Rows, Session, Severity, TransactionStatus,
 };
+/// Verifies every checksum of a data directory that no process has open; what `weir check` calls.
+pub use weir_storage::{Findings, check};

@@ -1,5 +1,6 @@
 //! The command line: `weir serve`, `weir sql`, `weir demo`, `weir check`.
 
+mod check;
 mod demo;
 mod prompt;
 mod serve;
@@ -39,6 +40,8 @@ enum Command {
     Demo(Demo),
     /// Ask the database in a directory, without a server: a prompt on a terminal.
     Sql(Sql),
+    /// Verify every checksum in a data directory; exit 1 and name what is damaged.
+    Check(Check),
 }
 
 #[derive(Debug, clap::Args)]
@@ -105,6 +108,13 @@ struct Sql {
     format: Form,
 }
 
+#[derive(Debug, clap::Args)]
+struct Check {
+    /// The data directory.
+    #[arg(long, value_name = "DIR", default_value = "./weir-data")]
+    data: PathBuf,
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -115,6 +125,7 @@ pub fn main() -> ExitCode {
             demo.serve.config().map_err(|e| e.to_string()).and_then(|config| demo::run(&config, demo.rate))
         }
         Command::Sql(sql) => sql::run(&sql),
+        Command::Check(check) => check::run(&check.data),
     };
     match result {
         Ok(code) => code,
