@@ -342,13 +342,25 @@ pub enum CopyFormat {
     Json,
 }
 
+/// What the first line of text and CSV is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CopyHeader {
+    /// Data.
+    #[default]
+    No,
+    /// The columns' names: written out, and passed over when read.
+    Yes,
+    /// The columns' names, which must be those of the columns that are read.
+    Match,
+}
+
 /// Options of COPY.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CopyOptions {
     /// FORMAT
     pub format: CopyFormat,
     /// HEADER
-    pub header: bool,
+    pub header: CopyHeader,
     /// DELIMITER
     pub delimiter: u8,
     /// NULL
@@ -359,4 +371,8 @@ pub struct CopyOptions {
     pub escape: u8,
     /// FORCE_QUOTE (columns by name; `*` is all)
     pub force_quote: Vec<String>,
+    /// FORCE_NOT_NULL: an unquoted field that is the NULL string is that text.
+    pub force_not_null: Vec<String>,
+    /// FORCE_NULL: a quoted field that is the NULL string is NULL.
+    pub force_null: Vec<String>,
 }

@@ -6,18 +6,20 @@ use super::ast::{Ast, Copy, CopyTarget};
 use super::cursor::Cursor;
 use super::table::option_value;
 use crate::error::{Error, ErrorKind, Result};
-use crate::statement::{CopyFormat, CopyOptions};
+use crate::statement::{CopyFormat, CopyHeader, CopyOptions};
 
 /// Options as they are given; what is absent depends on the format.
 #[derive(Default)]
 struct Given {
     format: Option<CopyFormat>,
-    header: bool,
+    header: CopyHeader,
     delimiter: Option<String>,
     null: Option<String>,
     quote: Option<String>,
     escape: Option<String>,
     force_quote: Vec<String>,
+    force_not_null: Vec<String>,
+    force_null: Vec<String>,
     seen: Vec<String>,
 }
 
@@ -102,8 +104,19 @@ fn boolean(c: &mut Cursor<'_>) -> Result<bool> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "on" | "1" => Ok(true),
         "false" | "off" | "0" => Ok(false),
-        "match" => Err(Error::new(ErrorKind::Unsupported, "HEADER MATCH is not supported").at(at)),
         _ => Err(Error::new(ErrorKind::InvalidParameter, "a Boolean value is required").at(at)),
+    }
+}
+
+fn header(c: &mut Cursor<'_>) -> Result<CopyHeader> {
+    if c.words("MATCH") {
+        return Ok(CopyHeader::Match);
+    }
+    let at = c.position();
+    match boolean(c) {
+        Ok(true) => Ok(CopyHeader::Yes),
+        Ok(false) => Ok(CopyHeader::No),
+        Err(_) => Err(Error::new(ErrorKind::Syntax, "header requires a Boolean value or \"match\"").at(at)),
     }
 }
 
@@ -113,6 +126,14 @@ fn column_list(c: &mut Cursor<'_>) -> Result<Vec<String>> {
         return Ok(vec!["*".to_string()]);
     }
     Ok(c.names()?.into_iter().map(|name| name.name).collect())
+}
+
+/// The same as it was written before 9.0, without parentheses.
+fn bare_list(c: &mut Cursor<'_>) -> Result<Vec<String>> {
+    match *c.peek() {
+        Token::Mul => column_list(c),
+        _ => c.comma_separated(Cursor::ident),
+    }
 }
 
 fn option(c: &mut Cursor<'_>, given: &mut Given) -> Result<()> {
@@ -131,30 +152,28 @@ fn option(c: &mut Cursor<'_>, given: &mut Given) -> Result<()> {
         "freeze" => {
             boolean(c)?;
         }
-        "header" => given.header = boolean(c)?,
+        "header" => given.header = header(c)?,
         "delimiter" => given.delimiter = Some(c.string()?),
         "null" => given.null = Some(c.string()?),
         "quote" => given.quote = Some(c.string()?),
         "escape" => given.escape = Some(c.string()?),
         "encoding" => encoding(c)?,
         "force_quote" => given.force_quote = column_list(c)?,
-        "force_null" | "force_not_null" => {
-            return Err(Error::new(ErrorKind::Unsupported, format!("{} is not supported", name.to_uppercase())).at(at));
-        }
+        "force_null" => given.force_null = column_list(c)?,
+        "force_not_null" => given.force_not_null = column_list(c)?,
         _ => return Err(Error::new(ErrorKind::Syntax, format!("option \"{name}\" not recognized")).at(at)),
     }
     Ok(())
 }
 
 fn old_option(c: &mut Cursor<'_>, given: &mut Given) -> Result<()> {
-    let at = c.position();
     if c.words("BINARY") {
         given.format = Some(CopyFormat::Binary);
     } else if c.words("CSV") {
         given.format = Some(CopyFormat::Csv);
     } else if c.words("FREEZE") {
     } else if c.words("HEADER") {
-        given.header = true;
+        given.header = CopyHeader::Yes;
     } else if c.words("DELIMITER") {
         c.words("AS");
         given.delimiter = Some(c.string()?);
@@ -170,12 +189,11 @@ fn old_option(c: &mut Cursor<'_>, given: &mut Given) -> Result<()> {
     } else if c.words("ENCODING") {
         encoding(c)?;
     } else if c.words("FORCE QUOTE") {
-        given.force_quote = match *c.peek() {
-            Token::Mul => column_list(c)?,
-            _ => c.comma_separated(Cursor::ident)?,
-        };
-    } else if c.is_word("FORCE") {
-        return Err(Error::new(ErrorKind::Unsupported, "FORCE NULL and FORCE NOT NULL are not supported").at(at));
+        given.force_quote = bare_list(c)?;
+    } else if c.words("FORCE NOT NULL") {
+        given.force_not_null = bare_list(c)?;
+    } else if c.words("FORCE NULL") {
+        given.force_null = bare_list(c)?;
     } else {
         return Err(c.unexpected());
     }
@@ -205,7 +223,7 @@ fn complete(given: Given, to: bool, file: Option<&str>) -> Result<CopyOptions> {
             }
         }
     }
-    if given.header && matches!(format, CopyFormat::Binary | CopyFormat::Parquet | CopyFormat::Json) {
+    if given.header != CopyHeader::No && matches!(format, CopyFormat::Binary | CopyFormat::Parquet | CopyFormat::Json) {
         return refused("cannot specify HEADER in this COPY format");
     }
     if !csv && given.quote.is_some() {
@@ -219,6 +237,17 @@ fn complete(given: Given, to: bool, file: Option<&str>) -> Result<CopyOptions> {
     }
     if !given.force_quote.is_empty() && !to {
         return refused("COPY force quote only available using COPY TO");
+    }
+    for (name, list) in [("not null", &given.force_not_null), ("null", &given.force_null)] {
+        if !list.is_empty() && !csv {
+            return refused(&format!("COPY force {name} available only in CSV mode"));
+        }
+        if !list.is_empty() && to {
+            return refused(&format!("COPY force {name} only available using COPY FROM"));
+        }
+    }
+    if given.header == CopyHeader::Match && to {
+        return invalid("cannot use \"match\" with HEADER in COPY TO");
     }
     if file.is_none() && matches!(format, CopyFormat::Parquet | CopyFormat::Json) {
         return refused("COPY in this format needs a file");
@@ -250,15 +279,18 @@ fn complete(given: Given, to: bool, file: Option<&str>) -> Result<CopyOptions> {
     if null.as_bytes().contains(&delimiter) {
         return invalid("COPY delimiter must not appear in the NULL specification");
     }
-    Ok(CopyOptions { format, header: given.header, delimiter, null, quote, escape, force_quote: given.force_quote })
+    let Given { header, force_quote, force_not_null, force_null, .. } = given;
+    Ok(CopyOptions { format, header, delimiter, null, quote, escape, force_quote, force_not_null, force_null })
 }
 
-/// A file whose name says that it is Parquet or JSON is that; of others PostgreSQL's default holds.
+/// A file's name says what it holds, compressed or not; of names that say nothing PostgreSQL's default holds.
 fn format_of_file(file: Option<&str>) -> CopyFormat {
-    let extension = file.and_then(|file| file.rsplit_once('.')).map(|(_, extension)| extension.to_ascii_lowercase());
-    match extension.as_deref() {
+    let name = file.unwrap_or_default().to_ascii_lowercase();
+    let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("parquet") => CopyFormat::Parquet,
         Some("json" | "jsonl" | "ndjson") => CopyFormat::Json,
+        Some("csv") => CopyFormat::Csv,
         _ => CopyFormat::Text,
     }
 }
