@@ -5,7 +5,7 @@
 pub mod aggregates;
 pub mod cancel;
 pub mod catalog;
-mod copy;
+pub mod copy;
 pub mod database;
 pub mod error;
 pub mod exec;
@@ -19,11 +19,10 @@ mod statement;
 mod transaction;
 mod views;
 
+pub use copy::{CopyIn, CopyOut};
 pub use database::{Database, Options, QueryResult};
 pub use error::{Error, ErrorKind, Result};
 pub use ingest::{IngestBatch, IngestTarget, Pressure, SourceOffset, Subscription};
-pub use session::{
-    CancelHandle, CopyIn, CopyOut, Notice, Outcome, Parsed, Prepared, Rows, Session, Severity, TransactionStatus,
-};
+pub use session::{CancelHandle, Notice, Outcome, Parsed, Prepared, Rows, Session, Severity, TransactionStatus};
 /// Verifies every checksum of a data directory that no process has open; what `weir check` calls.
 pub use weir_storage::{Findings, check};

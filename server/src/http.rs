@@ -138,7 +138,7 @@ fn run(
             }
             Outcome::CopyOut(mut copy) => {
                 while let Some(bytes) = copy.next()? {
-                    out.write_all(&bytes)?;
+                    out.write_all(bytes)?;
                 }
             }
             Outcome::Empty | Outcome::Command { .. } | Outcome::CopyIn(_) => {}

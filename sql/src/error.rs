@@ -58,6 +58,12 @@ pub enum ErrorKind {
     WrongObjectType,
     /// Valid SQL that Weir does not do (0A000).
     Unsupported,
+    /// A file that a query reads is not there (58P01).
+    UndefinedFile,
+    /// A file that a query reads cannot be read (58030).
+    Io,
+    /// A file that a query reads is malformed (22P04).
+    BadFile,
 }
 
 /// A mistake in a statement, in Postgres's form.

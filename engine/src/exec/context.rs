@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use weir_sql::Value;
 use weir_sql::catalog::{Param, Relation, Returns};
 use weir_sql::plan::{Expr, OutputColumn};
-use weir_storage::{Snapshot, TableId};
+use weir_storage::{Prune, Snapshot, TableId};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
@@ -129,12 +129,25 @@ pub struct TableCall<'a> {
     pub named: &'a [(String, Value)],
     /// The columns that it shall put out, `ordinality` not among them.
     pub columns: &'a [OutputColumn],
+    /// What rows must fulfil to be of use, over `columns`: others may be left out, but need not be.
+    pub prune: &'a [Prune],
 }
+
+/// Work that gives rows: done by whichever thread takes it.
+pub type RowTask = Box<dyn FnOnce(&mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> + Send>;
 
 /// The rows of a table function, batch after batch; asked by one thread at a time.
 pub trait TableRows: Send {
     /// The next rows: columns as the call asked; `None` at the end.
     fn next(&mut self) -> Result<Option<RecordBatch>>;
+
+    /// The next rows as work that can be done beside other work, for functions whose rows cost more than to find where they are.
+    fn claim(&mut self) -> Result<Option<RowTask>> {
+        Ok(match self.next()? {
+            Some(batch) => Some(Box::new(move |emit| emit(batch))),
+            None => None,
+        })
+    }
 }
 
 /// One overload of a table function.

@@ -478,7 +478,7 @@ fn datetime_range(what: &str) -> Error {
     Error::new(ErrorKind::DatetimeOutOfRange, format!("{what} out of range"))
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str> {
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let from = e.valid_up_to();
         let wrong: Vec<String> =

@@ -27,6 +27,7 @@ use weir_sql::{Type, Value};
 
 pub use binary::BinaryEncoder;
 pub use builder::ColumnBuilder;
+pub(crate) use builder::{parse_bool, utf8};
 pub(crate) use float::parse_f64;
 pub use float::{write_f32, write_f64};
 pub use names::quote_identifier;

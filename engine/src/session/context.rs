@@ -155,10 +155,17 @@ impl Catalog for View {
         crate::files::columns(name, args, named_args).map_err(|e| weir_sql::Error {
             kind: match e.kind {
                 crate::ErrorKind::Sql(kind) => kind,
+                crate::ErrorKind::UndefinedFile => weir_sql::ErrorKind::UndefinedFile,
+                crate::ErrorKind::Io => weir_sql::ErrorKind::Io,
+                crate::ErrorKind::InvalidText => weir_sql::ErrorKind::InvalidText,
+                crate::ErrorKind::BadCopyFile | crate::ErrorKind::CharacterNotInRepertoire => {
+                    weir_sql::ErrorKind::BadFile
+                }
                 _ => weir_sql::ErrorKind::InvalidParameter,
             },
             message: e.message,
-            detail: e.detail,
+            // The place in the file: the binder's errors have no other room for it.
+            detail: e.detail.or(e.context),
             hint: e.hint,
             position: None,
         })

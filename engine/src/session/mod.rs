@@ -20,7 +20,7 @@ use weir_sql::plan::OutputColumn;
 use weir_sql::statement::{Bound, Statement};
 
 pub use context::{SessionInfo, View};
-pub use outcome::{CopyIn, CopyOut, Notice, Outcome, Rows, Severity};
+pub use outcome::{Notice, Outcome, Rows, Severity};
 pub(crate) use run::now_micros;
 
 use crate::catalog::CatalogState;

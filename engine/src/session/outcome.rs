@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
-use weir_sql::Type;
 use weir_sql::plan::OutputColumn;
-use weir_sql::statement::CopyFormat;
 
-use super::Session;
 use crate::cancel::Cancel;
+use crate::copy::{CopyIn, CopyOut};
 use crate::database::Live;
 use crate::error::Result;
 use crate::exec::RowStream;
@@ -154,81 +152,5 @@ impl Rows {
             "SELECT" | "FETCH" => format!("{} {rows}", self.verb),
             verb => verb.to_string(),
         }
-    }
-}
-
-/// The inward side of COPY … FROM STDIN. Nothing is visible before [`CopyIn::finish`]; dropping it leaves no trace.
-pub struct CopyIn {
-    format: CopyFormat,
-    columns: usize,
-}
-
-impl std::fmt::Debug for CopyIn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CopyIn").field("format", &self.format).field("columns", &self.columns).finish()
-    }
-}
-
-impl CopyIn {
-    /// The form of the data: text and CSV are format 0 in CopyInResponse, binary is 1.
-    pub fn format(&self) -> CopyFormat {
-        self.format
-    }
-
-    /// How many columns the data has.
-    pub fn column_count(&self) -> usize {
-        self.columns
-    }
-
-    /// Takes the next bytes, cut anywhere. An error ends the COPY (and fails the transaction block once it is given to
-    /// [`CopyIn::abort`]).
-    pub fn push(&mut self, _bytes: &[u8]) -> Result<()> {
-        Err(crate::Error::internal("COPY FROM STDIN is not built yet"))
-    }
-
-    /// The data has ended: writes the rows and gives the command tag, `COPY n`.
-    pub fn finish(self, _session: &mut Session) -> Result<String> {
-        Err(crate::Error::internal("COPY FROM STDIN is not built yet"))
-    }
-
-    /// The client gave up (CopyFail) or [`CopyIn::push`] failed: nothing is written, and the transaction block, if there is one, fails.
-    pub fn abort(self, session: &mut Session) {
-        session.fail_transaction();
-    }
-}
-
-/// The outward side of COPY … TO STDOUT.
-pub struct CopyOut {
-    format: CopyFormat,
-    types: Vec<Type>,
-    rows: u64,
-}
-
-impl std::fmt::Debug for CopyOut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CopyOut").field("format", &self.format).field("columns", &self.types.len()).finish()
-    }
-}
-
-impl CopyOut {
-    /// The form of the data.
-    pub fn format(&self) -> CopyFormat {
-        self.format
-    }
-
-    /// How many columns the data has.
-    pub fn column_count(&self) -> usize {
-        self.types.len()
-    }
-
-    /// The next bytes: whole rows. `None` at the end. Blocks until there are some.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    /// `COPY n`, for the rows taken so far.
-    pub fn tag(&self) -> String {
-        format!("COPY {}", self.rows)
     }
 }

@@ -49,7 +49,7 @@ impl Session {
         Ok(prepared)
     }
 
-    fn bind(&self, view: &View, parsed: &Parsed, param_types: &[Option<Type>]) -> Result<Bound> {
+    pub(crate) fn bind(&self, view: &View, parsed: &Parsed, param_types: &[Option<Type>]) -> Result<Bound> {
         let mut bound = weir_sql::bind::bind(&parsed.syntax, view, registry(), param_types)?;
         optimise(&mut bound.statement);
         Ok(bound)

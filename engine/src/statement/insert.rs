@@ -24,7 +24,7 @@ use crate::transaction::{Item, Pending};
 use crate::views::{Deltas, maintain};
 
 /// INSERT.
-pub(super) fn insert(session: &mut Session, running: &Running, insert: &Insert) -> Result<Outcome> {
+pub(crate) fn insert(session: &mut Session, running: &Running, insert: &Insert) -> Result<Outcome> {
     session.writable("INSERT")?;
     let entry = entry(running, insert.oid)?;
     let mut writer = Writer::new(&session.database, &running.view.state, &entry, &running.cancel)?;

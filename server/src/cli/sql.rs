@@ -91,7 +91,7 @@ fn show(session: &mut Session, outcome: Outcome, form: Form, out: &mut impl Writ
         }
         Outcome::CopyOut(mut copy) => {
             while let Some(bytes) = copy.next()? {
-                out.write_all(&bytes)?;
+                out.write_all(bytes)?;
             }
         }
     }

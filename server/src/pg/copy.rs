@@ -52,7 +52,7 @@ impl Connection<'_> {
         let (format, columns) = layout(copy.format(), copy.column_count());
         self.output.push(&CopyOutResponse::new(format, columns.len() as i16, columns));
         while let Some(bytes) = copy.next()? {
-            self.output.push_with(b'd', |body| body.put_slice(&bytes));
+            self.output.push_with(b'd', |body| body.put_slice(bytes));
             self.flush_if_full()?;
         }
         self.output.push(&CopyDone::new());

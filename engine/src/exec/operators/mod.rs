@@ -57,6 +57,9 @@ pub(crate) fn compile(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> 
 }
 
 fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
+    if let Some(narrow) = table_function::narrowed(plan) {
+        return compile_one(&narrow, context);
+    }
     let columns = plan.columns();
     let input = |plan: &Plan| compile(plan, context);
     Ok(match plan {
@@ -74,6 +77,17 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
                 walk::rename_columns(&mut predicate, &|column| scan.projection[column]);
                 scan.filters.push(predicate);
                 return scan::compile(&scan, context);
+            }
+            if let Plan::TableFunction { function, name, args, named_args, ordinality: false, columns } = &**from
+                && crate::files::kind_of(name).is_some()
+            {
+                let types: Vec<_> = columns.iter().map(|c| c.ty.clone()).collect();
+                let mut prune = Vec::new();
+                hints(predicate, &types, context, &mut prune);
+                let call =
+                    table_function::TableFunction::new(*function, name, args, named_args, false, columns, context)?;
+                let node = Node::new(call.with_prune(prune), columns);
+                return Ok(Node::new(filter::Filter::new(node, predicate, context)?, columns));
             }
             Node::new(filter::Filter::new(input(from)?, predicate, context)?, columns)
         }

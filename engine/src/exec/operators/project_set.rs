@@ -83,7 +83,8 @@ fn expand(calls: &[SetCall], batch: &Batch, context: &Arc<QueryContext>, emit: E
             let values: Vec<Value> =
                 call.args.iter().zip(args).map(|(e, a)| Value { ty: e.ty.clone(), array: a.slice(row, 1) }).collect();
             let columns = std::slice::from_ref(&call.column);
-            let mut rows = (call.overload.open)(&TableCall { context, args: &values, named: &[], columns })?;
+            let mut rows =
+                (call.overload.open)(&TableCall { context, args: &values, named: &[], columns, prune: &[] })?;
             let mut length = 0;
             while let Some(batch) = rows.next()? {
                 context.cancel.check()?;

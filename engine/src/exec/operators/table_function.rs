@@ -7,7 +7,9 @@ use arrow::array::Int64Array;
 use parking_lot::Mutex;
 use weir_sql::Value;
 use weir_sql::catalog::FunctionId;
-use weir_sql::plan::{Expr, OutputColumn};
+use weir_sql::plan::{Expr, OutputColumn, Plan};
+use weir_sql::walk;
+use weir_storage::Prune;
 
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
@@ -15,6 +17,7 @@ use crate::exec::context::{QueryContext, TableCall, TableOverload, TableRows};
 use crate::exec::expression::Expression;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::pipeline::{Source, Task};
+use crate::files;
 use crate::functions::{Implementation, registry};
 
 pub(crate) struct TableFunction {
@@ -24,6 +27,7 @@ pub(crate) struct TableFunction {
     named: Vec<(String, Value)>,
     ordinality: bool,
     columns: Vec<OutputColumn>,
+    prune: Vec<Prune>,
 }
 
 /// The table function behind an id.
@@ -51,7 +55,61 @@ impl TableFunction {
             named: named.to_vec(),
             ordinality,
             columns: columns[..columns.len() - usize::from(ordinality)].to_vec(),
+            prune: Vec::new(),
         })
+    }
+
+    /// Rows that do not fulfil these conditions are of no use.
+    pub(crate) fn with_prune(mut self, prune: Vec<Prune>) -> TableFunction {
+        self.prune = prune;
+        self
+    }
+}
+
+/// The plan with functions that read files asked only for the columns that are used: those of a projection or aggregate over a call, with
+/// filters, sorts and limits between them. `None` if all are used, or this is no such plan.
+pub(crate) fn narrowed(plan: &Plan) -> Option<Plan> {
+    let (Plan::Project { input, .. } | Plan::Aggregate { input, .. }) = plan else { return None };
+    let mut used = Vec::new();
+    walk::expressions(plan, &mut |expr| used.extend(walk::columns_read(expr)));
+    let mut at = &**input;
+    let width = loop {
+        match at {
+            Plan::Filter { input, .. } | Plan::Sort { input, .. } => {
+                walk::expressions(at, &mut |expr| used.extend(walk::columns_read(expr)));
+                at = input;
+            }
+            Plan::Limit { input, .. } => at = input,
+            Plan::TableFunction { name, columns, ordinality: false, .. } if files::kind_of(name).is_some() => {
+                break columns.len();
+            }
+            _ => return None,
+        }
+    };
+    used.sort_unstable();
+    used.dedup();
+    if used.len() == width {
+        return None;
+    }
+    let to = |column: usize| used.binary_search(&column).unwrap_or(0);
+    let mut narrow = plan.clone();
+    walk::expressions_mut(&mut narrow, &mut |expr| walk::rename_columns(expr, &to));
+    let (Plan::Project { input, .. } | Plan::Aggregate { input, .. }) = &mut narrow else { return None };
+    let mut at = &mut **input;
+    loop {
+        match at {
+            Plan::Filter { .. } | Plan::Sort { .. } => {
+                walk::expressions_mut(at, &mut |expr| walk::rename_columns(expr, &to));
+                let (Plan::Filter { input, .. } | Plan::Sort { input, .. }) = at else { return None };
+                at = input;
+            }
+            Plan::Limit { input, .. } => at = input,
+            Plan::TableFunction { columns, .. } => {
+                *columns = used.iter().map(|column| columns[*column].clone()).collect();
+                return Some(narrow);
+            }
+            _ => return None,
+        }
     }
 }
 
@@ -71,7 +129,7 @@ impl Operator for TableFunction {
             arg.prepare(context);
             args.push(Value { ty: arg.ty.clone(), array: arg.array(&one, context)? });
         }
-        let call = TableCall { context, args: &args, named: &self.named, columns: &self.columns };
+        let call = TableCall { context, args: &args, named: &self.named, columns: &self.columns, prune: &self.prune };
         let rows = (self.overload.open)(&call)?;
         Ok(Arc::new(Rows { rows: Mutex::new(Some(rows)), ordinality: self.ordinality.then(|| AtomicI64::new(1)) }))
     }
@@ -90,15 +148,23 @@ impl Source for Rows {
     fn claim(&self) -> Result<Option<Task>> {
         let mut rows = self.rows.lock();
         let Some(reader) = rows.as_mut() else { return Ok(None) };
+        let Some(next) = &self.ordinality else {
+            let Some(task) = reader.claim()? else {
+                *rows = None;
+                return Ok(None);
+            };
+            return Ok(Some(Box::new(move |emit| {
+                task(&mut |batch| if batch.num_rows() > 0 { emit(Batch::from_record(&batch)) } else { Ok(()) })
+            })));
+        };
+        // Rows are numbered in order, so that each batch has to be known before the next.
         let Some(batch) = reader.next()? else {
             *rows = None;
             return Ok(None);
         };
         let mut batch = Batch::from_record(&batch);
-        if let Some(next) = &self.ordinality {
-            let first = next.fetch_add(batch.rows as i64, Ordering::Relaxed);
-            batch.columns.push(Arc::new(Int64Array::from_iter_values(first..first + batch.rows as i64)));
-        }
+        let first = next.fetch_add(batch.rows as i64, Ordering::Relaxed);
+        batch.columns.push(Arc::new(Int64Array::from_iter_values(first..first + batch.rows as i64)));
         Ok(Some(Box::new(move |emit| if batch.rows > 0 { emit(batch) } else { Ok(()) })))
     }
 }

@@ -66,6 +66,9 @@ impl Binder<'_> {
     pub(super) fn bind_factor(&mut self, factor: &TableFactor) -> Result<Item> {
         match factor {
             TableFactor::Table { name, alias, args: None, sample: None, version: None, .. } => {
+                if let Some(item) = self.bind_file(name, alias.as_ref())? {
+                    return Ok(item);
+                }
                 let item = self.bind_table(name)?;
                 self.alias(item, alias.as_ref())
             }

@@ -34,6 +34,28 @@ impl Binder<'_> {
         self.table_function(&name, args, named, ordinality, alias).map_err(|error| at(error, &name.ident))
     }
 
+    /// `FROM 'file.parquet'`: the function that reads files of this ending; `None` if the name is not in single quotes.
+    pub(super) fn bind_file(&mut self, name: &ast::ObjectName, alias: Option<&TableAlias>) -> Result<Option<Item>> {
+        let [part] = name.0.as_slice() else { return Ok(None) };
+        let Some(ident) = part.as_ident().filter(|ident| ident.quote_style == Some('\'')) else { return Ok(None) };
+        let lower = ident.value.to_lowercase();
+        let plain = lower.strip_suffix(".gz").or_else(|| lower.strip_suffix(".zst")).unwrap_or(&lower);
+        let reader = match plain.rsplit_once('.').map(|(_, extension)| extension) {
+            Some("parquet") => "read_parquet",
+            Some("csv" | "tsv") => "read_csv",
+            Some("json" | "jsonl" | "ndjson") => "read_json",
+            _ => {
+                let message = format!("cannot tell the format of file \"{}\" from its name", ident.value);
+                return Err(at(Error::new(ErrorKind::UndefinedTable, message), ident)
+                    .with_hint("Use read_parquet, read_csv or read_json."));
+            }
+        };
+        let function = ast::ObjectName::from(vec![Ident { value: reader.into(), quote_style: None, span: ident.span }]);
+        let file = ast::Expr::Value(ast::Value::SingleQuotedString(ident.value.clone()).into());
+        let args = [FunctionArg::Unnamed(FunctionArgExpr::Expr(file))];
+        self.bind_table_function(&function, &args, false, alias).map(Some)
+    }
+
     pub(super) fn bind_unnest(
         &mut self,
         arrays: &[ast::Expr],
@@ -72,8 +94,11 @@ impl Binder<'_> {
                     right,
                 })) if name.folded.starts_with("read_") && matches!(left.as_ref(), ast::Expr::Identifier(_)) => {
                     let label = left.to_string().to_lowercase();
-                    let bound = self.bind_expr(right)?;
-                    named.push((label.clone(), option_value(&bound, &label)?));
+                    let value = match right.as_ref() {
+                        ast::Expr::Dictionary(fields) => Value::text(&dictionary_text(fields)),
+                        other => option_value(&self.bind_expr(other)?, &label)?,
+                    };
+                    named.push((label, value));
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => positional.push(self.bind_expr(expr)?),
                 other => {
@@ -106,6 +131,11 @@ impl Binder<'_> {
             }
             _ => None,
         };
+        if shaped.is_none() && matches!(&resolved.ty, Type::Record(fields) if fields.is_empty()) {
+            let message = format!("the arguments of function {} must be constants", name.shown);
+            return Err(Error::new(ErrorKind::InvalidParameter, message)
+                .with_detail("They decide what columns there are before the query runs."));
+        }
         if shaped.is_none()
             && let Some((label, _)) = named.first()
         {
@@ -190,6 +220,22 @@ impl Binder<'_> {
         scope.visible = super::scope::visible_columns(&scope.columns);
         Ok(Item { plan, scope })
     }
+}
+
+/// `{'a': 'BIGINT'}` as JSON.
+fn dictionary_text(fields: &[ast::DictionaryField]) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let field = |field: &ast::DictionaryField| {
+        let value = match field.value.as_ref() {
+            ast::Expr::Value(value) => match &value.value {
+                ast::Value::SingleQuotedString(text) => text.clone(),
+                other => other.to_string(),
+            },
+            other => other.to_string(),
+        };
+        format!("{}: {}", quoted(&field.key.value), quoted(&value))
+    };
+    format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
 }
 
 fn option_value(bound: &Expr, label: &str) -> Result<Value> {
