@@ -346,7 +346,7 @@ mod tests {
                 Ok(1)
             }
         }
-        let bytes = b"Q\0\0\0\x0eselect 1\0S\0\0\0\x04X\0\0\0\x04";
+        let bytes = b"Q\0\0\0\x0dselect 1\0S\0\0\0\x04X\0\0\0\x04";
         let mut stream = OneByte(bytes);
         let mut input = Input::default();
         let query = input.read_frame(&mut stream).unwrap();
