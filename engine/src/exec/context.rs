@@ -93,7 +93,7 @@ pub enum RelationRows {
     },
     /// What the rest of a view's plan reads.
     #[doc(hidden)]
-    States { snapshot: Snapshot, table: TableId, view: Arc<ViewPlan>, filters: Vec<Expr> },
+    States { snapshot: Snapshot, table: TableId, view: Arc<ViewPlan> },
 }
 
 /// Relations whose rows are given, by oid, and others' for the rest: what a view's plan runs over when one commit brings rows.

@@ -53,7 +53,8 @@ impl ViewPlan {
     pub fn new(plan: &Plan) -> Result<ViewPlan> {
         let mut rest = plan.clone();
         let (place, aggregated) = stored_place(&mut rest)?;
-        let stored = place.clone();
+        // What is stored keeps its columns: keys and states are the layout of the view's own table.
+        let stored = weir_sql::rules::optimise(place.clone(), registry());
         let columns = stored.columns().to_vec();
         *place = Plan::Scan(states_scan(&columns));
         let (stage, core) = match stored {
@@ -355,33 +356,19 @@ pub(crate) fn compile_view(
     view: &Arc<ViewPlan>,
     context: &Arc<QueryContext>,
 ) -> Result<Node> {
-    let origins = view.key_of_column();
-    let mut pushed = Vec::new();
-    for filter in operators::conjuncts(scan.filters.clone()) {
-        let columns = walk::columns_read(&filter);
-        if !columns.is_empty() && columns.iter().all(|&c| origins[c].is_some()) {
-            let mut filter = filter;
-            walk::rename_columns(&mut filter, &|c| origins[c].unwrap_or(c));
-            pushed.push(filter);
-        }
-    }
     let relations = OverStates {
-        rows: RelationRows::States { snapshot: snapshot.clone(), table, view: view.clone(), filters: pushed },
+        rows: RelationRows::States { snapshot: snapshot.clone(), table, view: view.clone() },
         others: context.relations.clone(),
     };
     let inner = Arc::new(context.with_relations(Arc::new(relations)));
     // The reading query's filters and projection, over the view's columns.
     let mut plan = view.rest.clone();
-    if !scan.filters.is_empty() {
-        let predicate = match scan.filters.as_slice() {
-            [one] => one.clone(),
-            several => Expr::new(ExprKind::And(several.to_vec()), Type::Bool),
-        };
+    if let Some(predicate) = walk::conjunction(scan.filters.clone()) {
         plan = Plan::Filter { input: Box::new(plan), predicate };
     }
     let exprs = scan.projection.iter().map(|&c| Expr::column(c, view.columns[c].ty.clone())).collect();
     let plan = Plan::Project { input: Box::new(plan), exprs, columns: scan.columns.clone() };
-    operators::compile(&plan, &inner)
+    operators::compile(&weir_sql::rules::optimise(plan, registry()), &inner)
 }
 
 /// [`STATES`], and all other relations.
@@ -400,31 +387,77 @@ impl Relations for OverStates {
     }
 }
 
-/// Compiles the scan of [`STATES`].
+/// Compiles the scan of [`STATES`]: conditions on keys are applied to the stored rows, those on aggregates to the finished ones; states of
+/// aggregates that nobody asks for are not read.
 pub(crate) fn compile_states(
     scan: &Scan,
     snapshot: Snapshot,
     table: TableId,
     view: &ViewPlan,
-    filters: Vec<Expr>,
     context: &Arc<QueryContext>,
 ) -> Result<Node> {
-    let stored = view.schema(context)?;
-    let types: Vec<Type> = stored
+    let types: Vec<Type> = view
+        .schema(context)?
         .fields()
         .iter()
         .map(|f| Type::from_field(f).ok_or_else(|| Error::internal("a state's column has no type")))
         .collect::<Result<_>>()?;
+    let all = scan.relation.columns.len();
+    let keys = view.key_columns().unwrap_or(all);
+    let (before, after): (Vec<Expr>, Vec<Expr>) = scan
+        .filters
+        .iter()
+        .cloned()
+        .flat_map(walk::conjuncts)
+        .partition(|filter| keys > 0 && walk::columns_read(filter).iter().all(|&column| column < keys));
     let mut hints = Vec::new();
-    filters.iter().for_each(|f| operators::hints(f, &types, context, &mut hints));
-    let all: Vec<usize> = (0..types.len()).collect();
-    let reader = Arc::new(operators::Reader::new(&filters, &all, types.len(), context)?);
-    let grouping = match &view.core {
-        Some(core) => Some(Arc::new(Grouping::new(&core.keys, &core.aggregates, context)?)),
-        None => None,
+    before.iter().for_each(|f| operators::hints(f, &types, context, &mut hints));
+
+    // The results that are wanted, and where each is among them.
+    let read_after: Vec<usize> = after.iter().flat_map(walk::columns_read).collect();
+    let wanted = |column: &usize| {
+        *column < view.key_columns().unwrap_or(0) || scan.projection.contains(column) || read_after.contains(column)
     };
+    let results: Vec<usize> = (0..all).filter(wanted).collect();
+    let place = |column: usize| results.binary_search(&column).unwrap_or(usize::MAX);
+    let (grouping, stored) = match &view.core {
+        None => (None, results.clone()),
+        Some(core) => {
+            let calls: Vec<AggregateCall> =
+                results.iter().filter(|&&r| r >= keys).map(|&r| core.aggregates[r - keys].clone()).collect();
+            let whole = Grouping::new(&core.keys, &core.aggregates, context)?;
+            let mut stored: Vec<usize> = (0..keys).collect();
+            let mut at = keys;
+            for (i, states) in whole.state_types().iter().enumerate() {
+                if results.contains(&(keys + i)) {
+                    stored.extend(at..at + states.len());
+                }
+                at += states.len();
+            }
+            (Some(Arc::new(Grouping::new(&core.keys, &calls, context)?)), stored)
+        }
+    };
+    let columns: Vec<OutputColumn> = results
+        .iter()
+        .map(|&column| {
+            let column = &scan.relation.columns[column];
+            OutputColumn { name: column.name.clone(), ty: column.ty.clone(), typmod: -1, origin: None }
+        })
+        .collect();
+    let reader = Arc::new(operators::Reader::new(&before, &stored, types.len(), context)?);
     let states = States { name: view.input.name.clone(), snapshot, table, hints, reader, grouping };
-    Ok(Node::new(states, &scan.columns))
+    let mut node = Node::new(states, &columns);
+    if let Some(mut predicate) = walk::conjunction(after) {
+        walk::rename_columns(&mut predicate, &place);
+        node = Node::new(operators::Filter::new(node, &predicate, context)?, &columns);
+    }
+    let places: Vec<usize> = scan.projection.iter().map(|&column| place(column)).collect();
+    if places.iter().copied().eq(0..results.len()) {
+        node.columns = scan.columns.clone();
+        return Ok(node);
+    }
+    let exprs: Vec<Expr> = places.iter().map(|&at| Expr::column(at, columns[at].ty.clone())).collect();
+    Ok(Node::new(operators::Project::new(node, &exprs, context)?, &scan.columns))
 }
 
 /// Reads states, merges them by key and finishes them.

@@ -1,21 +1,44 @@
 //! Optimiser rules over [`Plan`]: each its own file, each a function from plan to plan that gives the same rows and the same errors.
+//!
+//! [`optimise`] first moves conditions towards the scans (`push_filters`), then lets each operator read only the columns that something above
+//! it uses (`prune_columns`). Queries inside expressions are plans of their own and get the same. Constants are folded where a plan is
+//! compiled, since only there the clock and the parameters are known.
+
+mod prune_columns;
+mod push_filters;
 
 use crate::catalog::Functions;
 use crate::catalog::Volatility;
-use crate::plan::{Expr, ExprKind, Plan};
-use crate::value::Value;
+use crate::plan::{Expr, ExprKind, Plan, SubqueryKind};
 use crate::walk;
 
-/// Evaluates constant expressions: the engine's part in constant folding.
-pub trait Folder {
-    /// The value of an expression without columns, parameters and subqueries, whose functions are all immutable; `None` where it fails (it is then left
-    /// to fail when it is reached) or is better left alone.
-    fn fold(&self, expr: &Expr) -> Option<Value>;
+/// Applies all rules.
+pub fn optimise(plan: Plan, functions: &dyn Functions) -> Plan {
+    let every = vec![true; plan.columns().len()];
+    optimise_for(plan, &every, functions)
 }
 
-/// Applies all rules.
-pub fn optimise(plan: Plan, _functions: &dyn Functions) -> Plan {
+/// Applies all rules to a plan of whose columns only some are used. Columns that are not may be gone, all others stay in order.
+fn optimise_for(plan: Plan, used: &[bool], functions: &dyn Functions) -> Plan {
+    let mut plan = push_filters::push(plan, Vec::new(), functions);
+    prune_columns::prune(&mut plan, used, functions);
+    optimise_subqueries(&mut plan, functions);
     plan
+}
+
+fn optimise_subqueries(plan: &mut Plan, functions: &dyn Functions) {
+    walk::expressions_mut(plan, &mut |expr| optimise_subqueries_of(expr, functions));
+    walk::inputs_mut(plan, &mut |input, _| optimise_subqueries(input, functions));
+}
+
+fn optimise_subqueries_of(expr: &mut Expr, functions: &dyn Functions) {
+    walk::children_mut(expr, &mut |child| optimise_subqueries_of(child, functions));
+    if let ExprKind::Subquery(subquery) = &mut expr.kind {
+        let plan = std::mem::replace(&mut subquery.plan, Plan::Values { rows: Vec::new(), columns: Vec::new() });
+        // EXISTS only asks whether there is a row.
+        let used = vec![subquery.kind != SubqueryKind::Exists; plan.columns().len()];
+        subquery.plan = optimise_for(plan, &used, functions);
+    }
 }
 
 /// The volatility of a function by its id and the name it was called by; `Volatile` if it cannot be found.
@@ -30,4 +53,9 @@ pub(crate) fn is_volatile(expr: &Expr, functions: &dyn Functions) -> bool {
         ExprKind::Call { function, name, .. } => volatility(*function, name, functions) == Volatility::Volatile,
         _ => false,
     })
+}
+
+/// Whether there is a query inside an expression.
+fn has_subquery(expr: &Expr) -> bool {
+    walk::any(expr, &mut |node, _| matches!(node.kind, ExprKind::Subquery(_)))
 }

@@ -22,7 +22,6 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use weir_sql::plan::{Expr, ExprKind, JoinKind, Plan};
-use weir_sql::walk;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::QueryContext;
@@ -30,8 +29,10 @@ use crate::exec::expression::constant_of;
 use crate::exec::operator::Node;
 
 pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
+pub(crate) use filter::Filter;
+pub(crate) use project::Project;
 pub(crate) use prune::hints;
-pub(crate) use scan::{Reader, conjuncts, note_pruning, stored};
+pub(crate) use scan::{Reader, note_pruning, stored};
 
 /// LIMITs up to this many rows over a sort keep only as many; larger ones sort all.
 const TOP_N_MAX: usize = 100_000;
@@ -70,14 +71,6 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
             columns,
         ),
         Plan::Filter { input: from, predicate } => {
-            if let Plan::Scan(scan) = &**from {
-                // The scan filters better: it prunes, and reads other columns only for the rows that pass.
-                let mut scan = scan.clone();
-                let mut predicate = predicate.clone();
-                walk::rename_columns(&mut predicate, &|column| scan.projection[column]);
-                scan.filters.push(predicate);
-                return scan::compile(&scan, context);
-            }
             if let Plan::TableFunction { function, name, args, named_args, ordinality: false, columns } = &**from
                 && crate::files::kind_of(name).is_some()
             {

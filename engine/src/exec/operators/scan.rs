@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, NullArray, RecordBatch};
 use arrow::compute::filter;
-use weir_sql::Type;
-use weir_sql::plan::{self, Expr, ExprKind};
+use weir_sql::plan::{self, Expr};
+use weir_sql::{Type, walk};
 use weir_storage::{Prune, Snapshot, TableId};
 
 use super::prune;
@@ -29,15 +29,15 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
         RelationRows::View { snapshot, table, view } => {
             return partial::compile_view(scan, &snapshot, table, &view, context);
         }
-        RelationRows::States { snapshot, table, view, filters } => {
-            return partial::compile_states(scan, snapshot, table, &view, filters, context);
+        RelationRows::States { snapshot, table, view } => {
+            return partial::compile_states(scan, snapshot, table, &view, context);
         }
         RelationRows::Stored { snapshot, table, filters } => {
             (filters.into_iter().chain(scan.filters.iter().cloned()).collect(), Rows::Stored(snapshot, table))
         }
         RelationRows::Batches(batches) => (scan.filters.clone(), Rows::Batches(Arc::new(batches))),
     };
-    let filters: Vec<Expr> = conjuncts(filters);
+    let filters: Vec<Expr> = filters.into_iter().flat_map(walk::conjuncts).collect();
     let types: Vec<Type> = relation.columns.iter().map(|c| c.ty.clone()).collect();
     let mut hints = Vec::new();
     if let Rows::Stored(..) = stored {
@@ -52,18 +52,6 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
     let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), context)?;
     let scan_node = Scan { name, rows: stored, hints, reader: Arc::new(reader), text };
     Ok(Node::new(scan_node, &scan.columns))
-}
-
-/// The parts of ANDs.
-pub(crate) fn conjuncts(filters: Vec<Expr>) -> Vec<Expr> {
-    let mut list = Vec::new();
-    for filter in filters {
-        match filter.kind {
-            ExprKind::And(parts) => list.extend(conjuncts(parts)),
-            _ => list.push(filter),
-        }
-    }
-    list
 }
 
 enum Rows {

@@ -1,0 +1,133 @@
+//! Conditions move towards the scans, where they prune granules and leave less for everything above.
+//!
+//! A condition passes an operator when the rows that it lets through are the same on either side: through projections (each column is
+//! replaced by what it is computed from), sorts, DISTINCT, set operations, group keys of an aggregate, and the sides of a join that the join
+//! does not fill up with NULLs. At an inner join it may also become one of the join's equalities, which turns `FROM a, b WHERE a.x = b.x`
+//! into a hash join. It stops at a LIMIT, at a volatile function, and where moving it would run a query inside it twice. The order of
+//! conditions stays, so that one which guards another still does.
+
+use super::{has_subquery, is_volatile};
+use crate::bind::binder::join::split_condition;
+use crate::catalog::Functions;
+use crate::plan::{Expr, JoinKind, Plan};
+use crate::walk;
+
+/// The plan, with conditions over its columns applied as deep as they go.
+pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions) -> Plan {
+    match plan {
+        Plan::Filter { input, predicate } => {
+            let all = walk::conjuncts(predicate).into_iter().chain(conditions);
+            let (stay, go) = all.partition(|condition| is_volatile(condition, functions));
+            filter(push(*input, go, functions), stay)
+        }
+        Plan::Scan(mut scan) => {
+            for mut condition in conditions {
+                walk::rename_columns(&mut condition, &|column| scan.projection[column]);
+                scan.filters.push(condition);
+            }
+            Plan::Scan(scan)
+        }
+        Plan::Project { input, exprs, columns } => {
+            let moves = |column: usize| !is_volatile(&exprs[column], functions) && !has_subquery(&exprs[column]);
+            let (go, stay) = split(conditions, moves);
+            let go = substituted(go, &exprs);
+            let input = Box::new(push(*input, go, functions));
+            filter(Plan::Project { input, exprs, columns }, stay)
+        }
+        Plan::ProjectSet { input, calls, columns } => {
+            let width = input.columns().len();
+            let (go, stay) = split(conditions, |column| column < width);
+            let input = Box::new(push(*input, go, functions));
+            filter(Plan::ProjectSet { input, calls, columns }, stay)
+        }
+        Plan::Aggregate { input, keys, aggregates, columns } => {
+            let moves =
+                |column: usize| keys.get(column).is_some_and(|key| !is_volatile(key, functions) && !has_subquery(key));
+            // Without keys there is a row even over no rows.
+            let (go, stay) = split(conditions, moves);
+            let (go, mut constant): (Vec<_>, Vec<_>) =
+                go.into_iter().partition(|condition| !walk::columns_read(condition).is_empty());
+            constant.extend(stay);
+            let go = substituted(go, &keys);
+            let input = Box::new(push(*input, go, functions));
+            filter(Plan::Aggregate { input, keys, aggregates, columns }, constant)
+        }
+        Plan::Sort { input, keys } => Plan::Sort { input: Box::new(push(*input, conditions, functions)), keys },
+        Plan::Distinct { input, on: None } => {
+            Plan::Distinct { input: Box::new(push(*input, conditions, functions)), on: None }
+        }
+        Plan::SetOperation { kind, all, left, right, columns } => {
+            let (stay, go): (Vec<_>, Vec<_>) = conditions.into_iter().partition(has_subquery);
+            let left = Box::new(push(*left, go.clone(), functions));
+            let right = Box::new(push(*right, go, functions));
+            filter(Plan::SetOperation { kind, all, left, right, columns }, stay)
+        }
+        Plan::Join { .. } => join(plan, conditions, functions),
+        mut other => {
+            walk::inputs_mut(&mut other, &mut |input, _| {
+                let taken = std::mem::replace(input, Plan::Values { rows: Vec::new(), columns: Vec::new() });
+                *input = push(taken, Vec::new(), functions);
+            });
+            filter(other, conditions)
+        }
+    }
+}
+
+fn join(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions) -> Plan {
+    let Plan::Join { kind, left, right, mut on, filter: own, lateral, columns } = plan else { return plan };
+    let width = left.columns().len();
+    let own = own.map(walk::conjuncts).unwrap_or_default();
+    // What holds for the join's rows is, at an inner join, the same as what makes them.
+    let (made_by, above) = match kind {
+        JoinKind::Inner => (own.into_iter().chain(conditions).collect(), Vec::new()),
+        _ => (own, conditions),
+    };
+    let (to_left, made_by) = match kind {
+        // A left row that does not match is still there at a left or anti join.
+        JoinKind::Inner | JoinKind::Right | JoinKind::Semi => split(made_by, |column| column < width),
+        JoinKind::Left | JoinKind::Full | JoinKind::Anti => (Vec::new(), made_by),
+    };
+    let (to_right, made_by) = match kind {
+        // The right of a lateral join is at another depth, and is small: it is filtered as it is joined.
+        _ if lateral => (Vec::new(), made_by),
+        JoinKind::Right | JoinKind::Full => (Vec::new(), made_by),
+        _ => split(made_by, |column| column >= width),
+    };
+    let (above_left, above) = match kind {
+        JoinKind::Left | JoinKind::Semi | JoinKind::Anti => split(above, |column| column < width),
+        _ => (Vec::new(), above),
+    };
+    let (above_right, above) = match kind {
+        JoinKind::Right if !lateral => split(above, |column| column >= width),
+        _ => (Vec::new(), above),
+    };
+    let to_left = to_left.into_iter().chain(above_left).collect();
+    let mut to_right: Vec<Expr> = to_right.into_iter().chain(above_right).collect();
+    to_right.iter_mut().for_each(|condition| walk::rename_columns(condition, &|column| column - width));
+    let mut rest = walk::conjunction(made_by);
+    if let Some(condition) = rest.take_if(|_| !lateral) {
+        let (pairs, left_over) = split_condition(condition, width);
+        on.extend(pairs);
+        rest = left_over;
+    }
+    let left = Box::new(push(*left, to_left, functions));
+    let right = Box::new(push(*right, to_right, functions));
+    filter(Plan::Join { kind, left, right, on, filter: rest, lateral, columns }, above)
+}
+
+/// Conditions that read only columns for which `moves` holds, and the others.
+fn split(conditions: Vec<Expr>, moves: impl Fn(usize) -> bool) -> (Vec<Expr>, Vec<Expr>) {
+    conditions.into_iter().partition(|condition| walk::columns_read(condition).into_iter().all(&moves))
+}
+
+fn substituted(mut conditions: Vec<Expr>, with: &[Expr]) -> Vec<Expr> {
+    conditions.iter_mut().for_each(|condition| walk::substitute(condition, with));
+    conditions
+}
+
+fn filter(plan: Plan, conditions: Vec<Expr>) -> Plan {
+    match walk::conjunction(conditions) {
+        Some(predicate) => Plan::Filter { input: Box::new(plan), predicate },
+        None => plan,
+    }
+}
