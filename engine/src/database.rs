@@ -233,7 +233,9 @@ impl Database {
                 cancel.shut_down();
             }
         }
-        match self.inner.store.lock().take() {
+        // Not under the lock: closing waits for background work, which may be folding a view's states and ask for the store.
+        let store = self.inner.store.lock().take();
+        match store {
             Some(store) => Ok(store.close()?),
             None => Ok(()),
         }
