@@ -49,6 +49,11 @@ const SLOW_COMMIT: f64 = 0.001;
 /// No commit is held back longer than this before it may wait.
 const SLOW_MAX: f64 = 1.0;
 
+/// Commits of parts are held back when a partition has more parts than this…
+const PARTS_SLOW: usize = 200;
+/// …this long for each of the others.
+const SLOW_PART: Duration = Duration::from_millis(4);
+
 /// Wakes a thread.
 #[derive(Default)]
 pub(crate) struct Signal {
@@ -346,6 +351,9 @@ impl Shared {
             Change::Append { rows, .. } => rows.columns().iter().map(|column| raw_size(column)).sum(),
             _ => 0,
         };
+        if self.options.background {
+            self.wait_for_merges(commit);
+        }
         if !commit.changes.iter().any(|change| matches!(change, Change::Append { .. })) {
             return Ok(());
         }
@@ -376,6 +384,28 @@ impl Shared {
             self.maintenance.room.wait(Duration::from_millis(20));
         }
         Ok(())
+    }
+}
+
+impl Shared {
+    /// Holds back a commit of parts a little when its partitions have very many already: merges are behind.
+    fn wait_for_merges(&self, commit: &Commit) {
+        let state = self.state();
+        let crowd = |change: &Change| match change {
+            Change::AddParts { table, parts } => {
+                let there = state.tables.get(table).map_or(&[][..], |table| table.parts());
+                let in_partition = |partition: &str| there.iter().filter(|part| part.partition() == partition).count();
+                match there.len() > PARTS_SLOW {
+                    true => parts.iter().map(|part| in_partition(part.partition())).max().unwrap_or(0),
+                    false => 0,
+                }
+            }
+            _ => 0,
+        };
+        let parts = commit.changes.iter().map(crowd).max().unwrap_or(0);
+        if parts > PARTS_SLOW {
+            std::thread::sleep((SLOW_PART * (parts - PARTS_SLOW) as u32).min(Duration::from_secs_f64(SLOW_MAX)));
+        }
     }
 }
 
