@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, StructArray, UInt32Array, new_null_array};
 use arrow::compute::concat;
-use weir_sql::Value;
+use arrow::datatypes::DataType;
 use weir_sql::catalog::FunctionId;
 use weir_sql::plan::{Expr, OutputColumn};
+use weir_sql::{Type, Value};
 
 use super::table_function::overload;
 use crate::error::Result;
@@ -26,6 +27,29 @@ struct SetCall {
     overload: &'static TableOverload,
     args: Vec<Expression>,
     column: OutputColumn,
+    /// What the function gives: the column, or the fields of the record that the column is.
+    gives: Vec<OutputColumn>,
+}
+
+impl SetCall {
+    /// The column's values from what the function gave.
+    fn values(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        match self.column.ty.to_arrow() {
+            DataType::Struct(fields) => Ok(Arc::new(StructArray::try_new(fields, batch.columns().to_vec(), None)?)),
+            _ => Ok(batch.column(0).clone()),
+        }
+    }
+}
+
+/// The columns that a record's fields are, of a function in FROM.
+fn fields(column: &OutputColumn) -> Vec<OutputColumn> {
+    match &column.ty {
+        Type::Record(fields) => fields
+            .iter()
+            .map(|(name, ty)| OutputColumn { name: name.clone(), ty: ty.clone(), typmod: -1, origin: None })
+            .collect(),
+        _ => vec![column.clone()],
+    }
 }
 
 impl ProjectSet {
@@ -43,6 +67,7 @@ impl ProjectSet {
                 Ok(SetCall {
                     overload: overload(*function, &column.name)?,
                     args: Expression::list(args, context)?,
+                    gives: fields(column),
                     column: column.clone(),
                 })
             })
@@ -82,14 +107,14 @@ fn expand(calls: &[SetCall], batch: &Batch, context: &Arc<QueryContext>, emit: E
         for ((call, args), pieces) in calls.iter().zip(&args).zip(&mut pieces) {
             let values: Vec<Value> =
                 call.args.iter().zip(args).map(|(e, a)| Value { ty: e.ty.clone(), array: a.slice(row, 1) }).collect();
-            let columns = std::slice::from_ref(&call.column);
+            let columns = &call.gives;
             let mut rows =
                 (call.overload.open)(&TableCall { context, args: &values, named: &[], columns, prune: &[] })?;
             let mut length = 0;
             while let Some(batch) = rows.next()? {
                 context.cancel.check()?;
                 length += batch.num_rows();
-                pieces.push(batch.column(0).clone());
+                pieces.push(call.values(&batch)?);
             }
             lengths.push(length);
         }
