@@ -31,6 +31,8 @@ pub struct Proc {
     pub arguments: Vec<u32>,
     /// The type of its result, by oid.
     pub returns: u32,
+    /// One sentence.
+    pub doc: &'static str,
 }
 
 /// All our functions, a row for each name and overload. Operators are not functions to Postgres.
@@ -39,6 +41,8 @@ pub fn list() -> &'static [Proc] {
     LIST.get_or_init(|| {
         let registry = registry();
         let mut list = Vec::new();
+        let docs: HashMap<&str, &'static str> =
+            registry.functions().iter().flat_map(|f| f.names.iter().map(|name| (*name, f.doc))).collect();
         let mut names: Vec<&str> = registry.names();
         names.retain(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'));
         names.sort_unstable();
@@ -64,6 +68,7 @@ pub fn list() -> &'static [Proc] {
                         Returns::Element | Returns::Argument(_) | Returns::Computed(_) => 2283,
                         Returns::ArrayOfElement => 2277,
                     },
+                    doc: docs.get(name).copied().unwrap_or_default(),
                 });
             }
         }
@@ -93,11 +98,15 @@ pub fn oid(name: &str) -> Option<u32> {
     type_function_oid(name).or_else(|| index.get(name).copied())
 }
 
+/// One of our functions by its oid.
+pub fn by_oid(oid: u32) -> Option<&'static Proc> {
+    list().get(oid.checked_sub(FIRST_OID)? as usize)
+}
+
 /// The name of a function, for regproc.
 pub fn name(oid: u32) -> Option<String> {
     if let Some(name) = type_function_name(oid) {
         return Some(name.to_string());
     }
-    let index = oid.checked_sub(FIRST_OID)?;
-    list().get(index as usize).map(|function| function.name.clone())
+    by_oid(oid).map(|function| function.name.clone())
 }

@@ -8,10 +8,14 @@ use weir_sql::catalog::Param;
 use super::declare::{BOOL, INT4, OID, SYSTEM, TEXT, function, strict};
 use super::rows::{bool_rows, column, primitive, primitive_rows, text, text_rows, text_rows_with_nulls};
 use super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
+use crate::catalog::procs;
 use crate::error::{Error, ErrorKind, Result};
 
 const REGCLASS: Param = Param::Exact(Type::Regclass);
 const NAME: Param = Param::Exact(Type::Name);
+
+/// The oid of pg_class, as other catalogues name it.
+const PG_CLASS: u32 = 1259;
 
 pub(crate) fn functions() -> Vec<ScalarFunction> {
     let mut all = definitions();
@@ -131,14 +135,17 @@ fn descriptions() -> Vec<ScalarFunction> {
     vec![
         stable(
             &["obj_description"],
-            "The comment on an object; only relations have any.",
+            "The comment on an object: a relation's, or the sentence that says what a function does.",
             vec![
                 strict([OID, NAME], Type::Text, |ctx, args, rows, ty| {
                     let catalogs = text(args, 1)?;
                     let oids = primitive::<UInt32Type>(args, 0)?;
                     text_rows(args, rows, ty, |row, out| {
-                        let relation = catalogs.at(row) == "pg_class";
-                        Ok(relation && push(out, ctx.catalog.comment(oids.at(row), 0)))
+                        Ok(match catalogs.at(row) {
+                            "pg_class" => push(out, ctx.catalog.comment(oids.at(row), 0)),
+                            "pg_proc" => push(out, procs::by_oid(oids.at(row)).map(|f| f.doc.to_string())),
+                            _ => false,
+                        })
                     })
                 }),
                 strict([OID], Type::Text, |ctx, args, rows, ty| {
@@ -290,17 +297,45 @@ fn sizes() -> Vec<ScalarFunction> {
 }
 
 fn routines() -> Vec<ScalarFunction> {
-    vec![stable(
-        &[
-            "pg_get_function_result",
-            "pg_get_function_arguments",
-            "pg_get_function_identity_arguments",
-            "pg_get_functiondef",
-            "pg_get_function_sqlbody",
-        ],
-        "What SHOW FUNCTIONS says of a function's arguments and result; empty, as functions have several forms.",
-        vec![strict([OID], Type::Text, |_, args, rows, ty| text_rows(args, rows, ty, |_, _| Ok(true)))],
-    )]
+    vec![
+        stable(
+            &["pg_get_function_result"],
+            "The type of a function's result.",
+            vec![strict([OID], Type::Text, |_, args, rows, ty| {
+                by_oid(args, rows, ty, |oid| {
+                    let function = procs::by_oid(oid)?;
+                    let set = if function.set { "SETOF " } else { "" };
+                    Some(format!("{set}{}", type_name(function.returns, -1)))
+                })
+            })],
+        ),
+        stable(
+            &["pg_get_function_arguments", "pg_get_function_identity_arguments"],
+            "The types of a function's arguments.",
+            vec![strict([OID], Type::Text, |_, args, rows, ty| {
+                by_oid(args, rows, ty, |oid| {
+                    let types = procs::by_oid(oid)?.arguments.iter().map(|ty| type_name(*ty, -1));
+                    Some(types.collect::<Vec<_>>().join(", "))
+                })
+            })],
+        ),
+        stable(
+            &["pg_get_functiondef", "pg_get_function_sqlbody"],
+            "NULL: functions are built in.",
+            vec![strict([OID], Type::Text, nothing)],
+        ),
+        stable(
+            &["pg_describe_object"],
+            "What an object of the catalogue is, in words; only relations are described.",
+            vec![strict([OID, OID, INT4], Type::Text, |ctx, args, rows, ty| {
+                let (classes, oids) = (primitive::<UInt32Type>(args, 0)?, primitive::<UInt32Type>(args, 1)?);
+                text_rows(args, rows, ty, |row, out| {
+                    let relation = (classes.at(row) == PG_CLASS).then(|| ctx.catalog.relation_name(oids.at(row)));
+                    Ok(push(out, relation.flatten().map(|(schema, name, _)| format!("relation {schema}.{name}"))))
+                })
+            })],
+        ),
+    ]
 }
 
 /// NULL in every row.

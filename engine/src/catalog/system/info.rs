@@ -133,7 +133,7 @@ fn views(context: &SystemContext, rows: &mut Rows<'_>) {
             ("table_catalog", (&context.session.database_name).into()),
             ("table_schema", (&entry.def.schema).into()),
             ("table_name", (&entry.def.name).into()),
-            ("view_definition", entry.def.query.as_ref().into()),
+            ("view_definition", super::view_definition(&entry.def).into()),
             ("check_option", "NONE".into()),
             ("is_updatable", "NO".into()),
             ("is_insertable_into", "NO".into()),

@@ -23,6 +23,7 @@ use weir_storage::Snapshot;
 
 pub(crate) use class::{constraint_definition, index_definition, index_relation};
 pub(crate) use database::{role_name, role_oid};
+pub(crate) use relations::view_definition;
 pub use rows::{Cell, Rows};
 pub use types::{function_name as type_function_name, function_oid as type_function_oid, type_name, type_oid};
 

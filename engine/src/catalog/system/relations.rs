@@ -2,7 +2,7 @@
 
 use super::class::visible;
 use super::{Fill, Rows, SystemContext};
-use crate::catalog::definition::Kind;
+use crate::catalog::definition::{Kind, RelationDef};
 use crate::session::OWNER_NAME;
 
 pub(super) fn fill(name: &str) -> Option<Fill> {
@@ -14,6 +14,11 @@ pub(super) fn fill(name: &str) -> Option<Fill> {
         "pg_stat_user_tables" | "pg_stat_all_tables" => pg_stat_user_tables,
         _ => return None,
     })
+}
+
+/// A view's SELECT as `pg_get_viewdef` shows it: after a blank, up to a semicolon.
+pub(crate) fn view_definition(def: &RelationDef) -> Option<String> {
+    def.query.as_deref().map(|query| format!(" {};", query.trim().trim_end_matches(';')))
 }
 
 fn pg_tables(context: &SystemContext, rows: &mut Rows<'_>) {
@@ -50,7 +55,7 @@ fn pg_views(context: &SystemContext, rows: &mut Rows<'_>) {
             ("schemaname", (&entry.def.schema).into()),
             ("viewname", (&entry.def.name).into()),
             ("viewowner", OWNER_NAME.into()),
-            ("definition", entry.def.query.as_ref().into()),
+            ("definition", view_definition(&entry.def).into()),
         ]);
     }
 }
@@ -63,7 +68,7 @@ fn pg_matviews(context: &SystemContext, rows: &mut Rows<'_>) {
             ("matviewowner", OWNER_NAME.into()),
             ("hasindexes", false.into()),
             ("ispopulated", true.into()),
-            ("definition", entry.def.query.as_ref().into()),
+            ("definition", view_definition(&entry.def).into()),
         ]);
     }
 }
