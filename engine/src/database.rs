@@ -116,6 +116,18 @@ pub(crate) struct Live {
     pub(crate) activity: Activity,
     /// The running statement, if there is one.
     pub(crate) running: Option<Cancel>,
+    /// Ends the connection that the session belongs to.
+    pub(crate) terminate: Option<Terminate>,
+}
+
+/// What ends a session's connection.
+#[derive(Clone)]
+pub(crate) struct Terminate(pub(crate) Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Terminate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Terminate")
+    }
 }
 
 /// A row of pg_stat_activity.
@@ -292,6 +304,19 @@ impl Database {
     /// What the sessions do.
     pub(crate) fn activity(&self) -> Vec<Activity> {
         self.inner.sessions.lock().values().map(|live| live.lock().activity.clone()).collect()
+    }
+
+    /// `pg_cancel_backend` and `pg_terminate_backend`: whether there is such a session.
+    pub(crate) fn signal_session(&self, id: i32, terminate: bool) -> bool {
+        let Some(live) = self.inner.sessions.lock().get(&id).cloned() else { return false };
+        let live = live.lock();
+        if terminate && let Some(terminate) = &live.terminate {
+            (terminate.0)();
+        }
+        if let Some(running) = &live.running {
+            if terminate { running.shut_down() } else { running.cancel() }
+        }
+        true
     }
 
     pub(crate) fn forget_session(&self, id: i32) {

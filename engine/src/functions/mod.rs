@@ -125,6 +125,10 @@ pub trait CatalogLookup: std::fmt::Debug + Send + Sync {
     fn comment(&self, oid: u32, column: i32) -> Option<String>;
     /// The search path, in order.
     fn search_path(&self) -> Vec<String>;
+    /// Ends the running statement of the session with this number, or the session itself; whether there is one.
+    fn signal_session(&self, _pid: i32, _terminate: bool) -> bool {
+        false
+    }
     /// This connection's number (`pg_backend_pid()`).
     fn backend_pid(&self) -> i32;
     /// Bytes on disk of a relation.

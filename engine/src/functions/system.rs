@@ -8,7 +8,7 @@ use weir_sql::catalog::{Param, Returns};
 use weir_sql::{Type, Value};
 
 use super::declare::{BOOL, INT4, INT8, OID, SYSTEM, TEXT, function, strict};
-use super::rows::{column, primitive, primitive_rows, text, text_rows};
+use super::rows::{bool_rows, column, primitive, primitive_rows, text, text_rows};
 use super::text_list::list_rows;
 use super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
 use crate::error::{Error, ErrorKind, Result};
@@ -71,6 +71,22 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             vec![strict([], Type::Int4, |ctx, _, _, _| constant(Value::int4(ctx.catalog.backend_pid())))],
         )
         .stable(),
+        function(
+            &["pg_cancel_backend"],
+            SYSTEM,
+            "Cancels the running statement of the connection with this number; false if there is no such connection.",
+            ("", ""),
+            vec![strict([INT4], Type::Bool, |ctx, args, rows, ty| signal(ctx, args, rows, ty, false))],
+        )
+        .volatile(),
+        function(
+            &["pg_terminate_backend"],
+            SYSTEM,
+            "Ends the connection with this number; false if there is no such connection.",
+            ("", ""),
+            vec![strict([INT4, INT8], Type::Bool, |ctx, args, rows, ty| signal(ctx, args, rows, ty, true)).optional(1)],
+        )
+        .volatile(),
         function(
             &["pg_typeof"],
             SYSTEM,
@@ -231,6 +247,11 @@ fn constant(value: Value) -> Result<Datum> {
 
 fn name(text: Option<String>) -> Result<Datum> {
     constant(text.map_or_else(|| Value::null(Type::Name), |text| Value::of_text(Type::Name, &text)))
+}
+
+fn signal(ctx: &Context, args: &[Datum], rows: usize, ty: &Types<'_>, terminate: bool) -> Result<Datum> {
+    let pids = primitive::<Int32Type>(args, 0)?;
+    bool_rows(args, rows, ty, |row| Ok(Some(ctx.catalog.signal_session(pids.at(row), terminate))))
 }
 
 fn current_schemas(ctx: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {

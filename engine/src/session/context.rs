@@ -212,7 +212,11 @@ impl CatalogLookup for View {
     }
 
     fn view_definition(&self, oid: u32) -> Option<String> {
-        self.state.entry(oid)?.def.query.clone()
+        system::view_definition(&self.state.entry(oid)?.def)
+    }
+
+    fn signal_session(&self, pid: i32, terminate: bool) -> bool {
+        self.database.signal_session(pid, terminate)
     }
 
     fn comment(&self, oid: u32, column: i32) -> Option<String> {

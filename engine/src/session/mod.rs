@@ -24,7 +24,7 @@ pub use outcome::{Notice, Outcome, Rows, Severity};
 pub(crate) use run::now_micros;
 
 use crate::catalog::CatalogState;
-use crate::database::{Activity, Database, Live};
+use crate::database::{Activity, Database, Live, Terminate};
 use crate::error::Result;
 use crate::functions::Context;
 use crate::statement::cursor::Cursor;
@@ -234,6 +234,11 @@ impl Session {
     /// What other threads cancel this session's statement with.
     pub fn cancel_handle(&self) -> CancelHandle {
         CancelHandle { live: self.live.clone() }
+    }
+
+    /// What `pg_terminate_backend` does to the connection that this session belongs to, besides ending its statement.
+    pub fn on_terminate(&self, terminate: impl Fn() + Send + Sync + 'static) {
+        self.live.lock().terminate = Some(Terminate(Arc::new(terminate)));
     }
 
     /// This session's number: `pg_backend_pid()`, and the process id of BackendKeyData.

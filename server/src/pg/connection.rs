@@ -99,7 +99,7 @@ impl<'a> Connection<'a> {
         let goodbye = match self.converse(login, secret) {
             Ok(()) => return Ok(()),
             Err(Stop::Failure(failure)) => Failure { severity: Severity::Fatal, ..failure },
-            Err(Stop::Lost(_)) if self.shared.is_stopping() => {
+            Err(Stop::Lost(_)) if self.shared.is_stopping() || self.activity.is_terminated() => {
                 Failure::fatal("57P01", "terminating connection due to administrator command")
             }
             Err(Stop::Lost(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),

@@ -84,8 +84,10 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(e: Error) -> Failure {
+        // Whoever ends the session or the server ends the conversation as well.
+        let severity = if e.kind == ErrorKind::Shutdown { Severity::Fatal } else { Severity::Error };
         Failure {
-            severity: Severity::Error,
+            severity,
             code: sqlstate(e.kind),
             message: e.message,
             detail: e.detail,

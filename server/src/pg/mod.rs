@@ -184,6 +184,12 @@ impl Shared {
     fn enter(&self, session: &Session, socket: &TcpStream, activity: Arc<Activity>) -> Result<u32, Refusal> {
         let entry =
             Entry { secret: rand::random(), cancel: session.cancel_handle(), socket: socket.try_clone()?, activity };
+        // Like a shutdown, for one: it reads the end of its client's stream.
+        let (end, flag) = (socket.try_clone()?, Arc::clone(&entry.activity));
+        session.on_terminate(move || {
+            flag.terminate();
+            let _ = end.shutdown(Shutdown::Read);
+        });
         let mut sessions = self.sessions();
         if sessions.by_pid.len() >= self.connections_max {
             let failure = Failure::fatal("53300", "sorry, too many clients already")

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,23 +15,36 @@ use super::Shared;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Since when a session is at work: milliseconds of [`clock`], 0 when it waits for its client.
+/// Since when a session is at work: milliseconds of [`clock`], 0 when it waits for its client; and whether it shall end.
 #[derive(Default)]
-pub(crate) struct Activity(AtomicU64);
+pub(crate) struct Activity {
+    since: AtomicU64,
+    terminated: AtomicBool,
+}
 
 impl Activity {
     /// A message is being carried out.
     pub(crate) fn begin(&self) {
-        self.0.store(clock(), Ordering::Relaxed);
+        self.since.store(clock(), Ordering::Relaxed);
     }
 
     /// The session waits for its client.
     pub(crate) fn end(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.since.store(0, Ordering::Relaxed);
+    }
+
+    /// Someone wants the session to end (`pg_terminate_backend`).
+    pub(crate) fn terminate(&self) {
+        self.terminated.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether someone does.
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.terminated.load(Ordering::Relaxed)
     }
 
     fn is_long(&self) -> bool {
-        let since = self.0.load(Ordering::Relaxed);
+        let since = self.since.load(Ordering::Relaxed);
         since != 0 && clock() - since >= INTERVAL.as_millis() as u64
     }
 }
@@ -53,7 +66,7 @@ pub(crate) fn start(shared: &Arc<Shared>) {
                 continue; // Reading has been shut down from this end, which looks the same.
             }
             for entry in shared.sessions().by_pid.values() {
-                if entry.activity.is_long() && is_gone(&entry.socket) {
+                if entry.activity.is_long() && !entry.activity.is_terminated() && is_gone(&entry.socket) {
                     entry.cancel.cancel();
                 }
             }
