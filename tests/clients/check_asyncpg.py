@@ -32,6 +32,11 @@ COLUMNS = {
     "ia": ("bigint[]", [1, None, 3]),
     "fa": ("double precision[]", []),
     "ta": ("text[]", ["x", "a,b", None, ""]),
+    "na": ("numeric[]", [decimal.Decimal("1.50"), None]),
+    "za": ("timestamptz[]", [dt.datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)]),
+    "ua": ("uuid[]", [uuid.UUID(int=7), None]),
+    "n38": ("numeric(38,10)", decimal.Decimal("-9999999999999999999999999999.0123456789")),
+    "di": ("double precision", float("inf")),
 }
 
 
@@ -50,6 +55,14 @@ async def main():
     assert await conn.fetchval("SELECT $1::int + 1", 41) == 42
     assert await conn.fetchval("SELECT count(*) FROM asyncpg_types WHERE i4 = ANY($1::int[])", [-2147483648, 5]) == 1
 
+    # ClickHouse's unsigned types appear as the next larger signed one.
+    await conn.execute("CREATE TABLE asyncpg_unsigned (a UInt8, b UInt16, c UInt32, d UInt64) ENGINE = MergeTree ORDER BY a")
+    unsigned = (255, 65535, 4294967295, decimal.Decimal(18446744073709551615))
+    await conn.execute("INSERT INTO asyncpg_unsigned VALUES ($1, $2, $3, $4)", *unsigned)
+    assert tuple(await conn.fetchrow("SELECT * FROM asyncpg_unsigned")) == unsigned
+    nan = await conn.fetchval("SELECT $1::float8", float("nan"))
+    assert nan != nan
+
     await conn.execute("CREATE TABLE asyncpg_copy (a bigint, b text)")
     await conn.copy_records_to_table("asyncpg_copy", records=[(i, f"r{i}") for i in range(3000)])
     await conn.executemany("INSERT INTO asyncpg_copy VALUES ($1, $2)", [(i, None) for i in range(3000, 3050)])
@@ -67,6 +80,11 @@ async def main():
             raise AssertionError(f"{sql} passed")
         except asyncpg.PostgresError as e:
             assert e.sqlstate == state, (sql, e.sqlstate)
+
+    # Many at once, each over a connection of a pool that is reset between uses.
+    async with asyncpg.create_pool(os.environ["WEIR_URL"], min_size=2, max_size=20) as pool:
+        found = await asyncio.gather(*(pool.fetchval("SELECT $1::int * 2", i) for i in range(200)))
+        assert found == [2 * i for i in range(200)]
 
     try:
         await conn.fetchval("SELECT count(*) FROM generate_series(1, 100000000000) a", timeout=0.5)

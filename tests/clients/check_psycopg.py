@@ -34,6 +34,10 @@ COLUMNS = {
     "jb": ("jsonb", {"a": [1, None, "x"]}),
     "ia": ("integer[]", [1, None, 3]),
     "ta": ("text[]", ["x", "a b", None, ""]),
+    "na": ("numeric[]", [decimal.Decimal("1.50"), None]),
+    "za": ("timestamptz[]", [dt.datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)]),
+    "n38": ("numeric(38,10)", decimal.Decimal("-9999999999999999999999999999.0123456789")),
+    "di": ("double precision", float("-inf")),
 }
 
 conn.execute("DROP TABLE IF EXISTS psycopg_types")
@@ -56,6 +60,18 @@ for binary in (False, True):
                 assert list(row) == expected, (binary, key, list(zip(COLUMNS, row, expected)))
         row = cur.execute(f"SELECT {names} FROM psycopg_types WHERE k = 2").fetchone()
         assert all(v is None for v in row), row
+
+# ClickHouse's unsigned types appear as the next larger signed one.
+conn.execute("CREATE TABLE psycopg_unsigned (a UInt8, b UInt16, c UInt32, d UInt64) ENGINE = MergeTree ORDER BY a")
+unsigned = (255, 65535, 4294967295, decimal.Decimal(18446744073709551615))
+conn.execute("INSERT INTO psycopg_unsigned VALUES (%s, %s, %s, %s)", unsigned)
+for binary in (False, True):
+    with conn.cursor(binary=binary) as cur:
+        assert cur.execute("SELECT * FROM psycopg_unsigned").fetchone() == unsigned
+        assert [c.type_code for c in cur.description] == [21, 23, 20, 1700]
+        nan, inf, zero = cur.execute("SELECT 'NaN'::float8, '-inf'::real, '-0'::float8").fetchone()
+        assert nan != nan and inf == float("-inf") and str(zero) == "-0.0"
+        assert str(cur.execute("SELECT 'NaN'::numeric").fetchone()[0]) == "NaN"
 
 with conn.cursor() as cur:
     cur.execute("CREATE TABLE psycopg_copy (a integer, b text, c timestamptz)")
@@ -110,6 +126,32 @@ with psycopg.connect(os.environ["WEIR_DSN"]) as other:
         cur.execute("SELECT a FROM psycopg_copy ORDER BY a")
         assert sum(1 for _ in cur) == 10000
 
+# Status bytes, and a transaction that failed.
+Status = psycopg.pq.TransactionStatus
+with psycopg.connect(os.environ["WEIR_DSN"], autocommit=True) as other:
+    assert other.info.transaction_status == Status.IDLE
+    other.execute("BEGIN")
+    assert other.info.transaction_status == Status.INTRANS
+    for sql, state in (("SELECT 1/0", "22012"), ("SELECT 1", "25P02")):
+        try:
+            other.execute(sql)
+            raise AssertionError(f"{sql} passed")
+        except psycopg.Error as e:
+            assert e.sqlstate == state, (sql, e.sqlstate)
+        assert other.info.transaction_status == Status.INERROR
+    assert other.execute("COMMIT").statusmessage == "ROLLBACK"
+    assert other.info.transaction_status == Status.IDLE
+    names = ("server_version", "server_encoding", "client_encoding", "application_name", "is_superuser", "DateStyle")
+    names += ("session_authorization", "IntervalStyle", "TimeZone", "integer_datetimes", "standard_conforming_strings")
+    names += ("default_transaction_read_only", "in_hot_standby")
+    assert all(other.info.parameter_status(name) is not None for name in names)
+    assert other.info.server_version // 10000 == 15
+
+# Two results of one query text.
+with conn.cursor() as cur:
+    cur.execute("SELECT 1; SELECT 2, 3")
+    assert cur.fetchall() == [(1,)] and cur.nextset() and cur.fetchall() == [(2, 3)] and not cur.nextset()
+
 timer = threading.Timer(0.5, conn.cancel)
 timer.start()
 start = time.monotonic()
@@ -120,4 +162,17 @@ except psycopg.errors.QueryCanceled as e:
     assert e.sqlstate == "57014"
 assert time.monotonic() - start < 5
 assert conn.execute("SELECT 1").fetchone() == (1,)
+
+# Sessions are cancelled and ended by number too.
+with psycopg.connect(os.environ["WEIR_DSN"], autocommit=True) as other:
+    pid = other.info.backend_pid
+    for function, state in (("pg_cancel_backend", "57014"), ("pg_terminate_backend", "57P01")):
+        threading.Timer(0.3, lambda: conn.execute(f"SELECT {function}(%s)", [pid])).start()
+        try:
+            other.execute("SELECT count(*) FROM generate_series(1, 100000000000) a")
+            raise AssertionError("the query was not ended")
+        except psycopg.Error as e:
+            assert e.sqlstate == state, (function, e)
+    assert other.closed
+assert conn.execute("SELECT pg_cancel_backend(%s)", [pid]).fetchone() == (False,)
 print("psycopg: ok")

@@ -27,7 +27,9 @@ public class CheckPgjdbc {
         String url = "jdbc:postgresql://127.0.0.1:" + System.getenv("WEIR_PORT") + "/weir?user=weir&prepareThreshold=3";
         try (Connection c = DriverManager.getConnection(url)) {
             types(c);
+            unsigned(c);
             metadata(c);
+            transactions(c);
             fails(c, "SELECT 1/0", "22012");
             fails(c, "SELECT * FROM nowhere", "42P01");
             fails(c, "SELECT 'x'::int", "22P02");
@@ -103,6 +105,69 @@ public class CheckPgjdbc {
         }
     }
 
+    // ClickHouse's unsigned types appear as the next larger signed one.
+    static void unsigned(Connection c) throws SQLException {
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE jdbc_unsigned (a UInt8, b UInt16, c UInt32, d UInt64) ENGINE = MergeTree ORDER BY a");
+        }
+        try (PreparedStatement p = c.prepareStatement("INSERT INTO jdbc_unsigned VALUES (?,?,?,?)")) {
+            p.setInt(1, 255);
+            p.setInt(2, 65535);
+            p.setLong(3, 4294967295L);
+            p.setBigDecimal(4, new BigDecimal("18446744073709551615"));
+            equal(p.executeUpdate(), 1, "unsigned");
+        }
+        try (PreparedStatement p = c.prepareStatement("SELECT *, 'NaN'::float8 AS nan, '-inf'::real AS inf FROM jdbc_unsigned")) {
+            for (int i = 0; i < 6; i++) {
+                try (ResultSet r = p.executeQuery()) {
+                    check(r.next(), "a row");
+                    equal(r.getObject(1), 255, "UInt8");
+                    equal(r.getObject(2), 65535, "UInt16");
+                    equal(r.getObject(3), 4294967295L, "UInt32");
+                    equal(r.getObject(4), new BigDecimal("18446744073709551615"), "UInt64");
+                    check(Double.isNaN(r.getDouble(5)), "NaN");
+                    equal(r.getFloat(6), Float.NEGATIVE_INFINITY, "infinity");
+                }
+            }
+        }
+    }
+
+    static void transactions(Connection c) throws SQLException {
+        c.setAutoCommit(false);
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE jdbc_transactions (a int)");
+            s.execute("INSERT INTO jdbc_transactions VALUES (1)");
+            Savepoint point = c.setSavepoint();
+            s.execute("INSERT INTO jdbc_transactions VALUES (2)");
+            fails(c, "SELECT 1/0", "22012");
+            fails(c, "SELECT 1", "25P02");
+            c.rollback(point);
+            c.commit();
+            s.execute("INSERT INTO jdbc_transactions VALUES (4)");
+            c.rollback();
+            try (ResultSet r = s.executeQuery("SELECT sum(a) FROM jdbc_transactions")) {
+                check(r.next(), "a row");
+                equal(r.getLong(1), 1L, "what was committed");
+            }
+            c.commit();
+        }
+        c.setAutoCommit(true);
+        // autosave: a savepoint before each statement, rolled back to when it fails.
+        String url = "jdbc:postgresql://127.0.0.1:" + System.getenv("WEIR_PORT") + "/weir?user=weir&autosave=always";
+        try (Connection saved = DriverManager.getConnection(url)) {
+            saved.setAutoCommit(false);
+            try (Statement s = saved.createStatement()) {
+                s.execute("INSERT INTO jdbc_transactions VALUES (8)");
+                fails(saved, "SELECT nope", "42703");
+                saved.commit();
+                try (ResultSet r = s.executeQuery("SELECT sum(a) FROM jdbc_transactions")) {
+                    check(r.next(), "a row");
+                    equal(r.getLong(1), 9L, "what was saved");
+                }
+            }
+        }
+    }
+
     static void metadata(Connection c) throws SQLException {
         DatabaseMetaData m = c.getMetaData();
         List<String> found = new ArrayList<>();
@@ -114,6 +179,36 @@ public class CheckPgjdbc {
         try (ResultSet r = m.getTables(null, "public", "jdbc_types", new String[] {"TABLE"})) {
             check(r.next(), "jdbc_types is listed");
         }
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE jdbc_keyed (b int, a int, v text, PRIMARY KEY (a, b))");
+            s.execute("CREATE MATERIALIZED VIEW jdbc_view AS SELECT v, count(*) AS n FROM jdbc_keyed GROUP BY v");
+        }
+        List<String> keys = new ArrayList<>();
+        try (ResultSet r = m.getPrimaryKeys(null, "public", "jdbc_keyed")) {
+            while (r.next()) keys.add(r.getString("COLUMN_NAME") + r.getInt("KEY_SEQ"));
+        }
+        equal(keys, Arrays.asList("a1", "b2"), "primary key");
+        List<String> indexes = new ArrayList<>();
+        try (ResultSet r = m.getIndexInfo(null, "public", "jdbc_keyed", true, false)) {
+            while (r.next()) indexes.add(r.getString("INDEX_NAME") + " " + r.getString("COLUMN_NAME") + r.getInt("ORDINAL_POSITION"));
+        }
+        equal(indexes, Arrays.asList("jdbc_keyed_pkey a1", "jdbc_keyed_pkey b2"), "indexes");
+        try (ResultSet r = m.getTables(null, null, "jdbc_view", null)) {
+            check(r.next(), "jdbc_view is listed");
+            equal(r.getString("TABLE_TYPE"), "MATERIALIZED VIEW", "its type");
+        }
+        try (ResultSet r = m.getSchemas()) {
+            boolean listed = false;
+            while (r.next()) listed |= r.getString(1).equals("public");
+            check(listed, "the schema public");
+        }
+        try (ResultSet r = m.getTypeInfo()) {
+            check(r.next(), "types");
+        }
+        try (ResultSet r = m.getFunctions(null, null, "lower")) {
+            check(r.next(), "functions");
+        }
+        equal(m.getDatabaseMajorVersion(), 15, "version");
     }
 
     static void paging(Connection c) throws SQLException {

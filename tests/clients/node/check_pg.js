@@ -31,6 +31,8 @@ const columns = {
   jb: ['jsonb', { a: [1, null], b: 'x' }],
   ia: ['integer[]', [1, null, 3]],
   ta: ['text[]', ['x', 'a b', null, '']],
+  n38: ['numeric(38,10)', '-9999999999999999999999999999.0123456789'],
+  di: ['double precision', -Infinity],
 };
 
 async function main() {
@@ -48,6 +50,12 @@ async function main() {
   // node-postgres has binary parsers for these alone.
   const binary = { text: 'SELECT b, i2, i4, d, s FROM node_types', binary: true };
   assert.deepEqual((await client.query(binary)).rows[0], { b: true, i2: 7, i4: -2147483648, d: 0.1, s: 'hé\t\\' });
+  // ClickHouse's unsigned types appear as the next larger signed one.
+  await client.query('CREATE TABLE node_unsigned (a UInt8, b UInt16, c UInt32, d UInt64) ENGINE = MergeTree ORDER BY a');
+  await client.query('INSERT INTO node_unsigned VALUES ($1, $2, $3, $4)', [255, 65535, '4294967295', '18446744073709551615']);
+  const unsigned = (await client.query('SELECT * FROM node_unsigned')).rows[0];
+  assert.deepEqual(unsigned, { a: 255, b: 65535, c: '4294967295', d: '18446744073709551615' });
+  assert.ok(Number.isNaN((await client.query('SELECT $1::float8 AS v', [NaN])).rows[0].v));
   for (let i = 0; i < 3; i += 1) {
     const named = { name: 'by-key', text: 'SELECT s FROM node_types WHERE i4 = $1 AND v = $2', values: [-2147483648, 'abc'] };
     assert.equal((await client.query(named)).rows[0].s, 'hé\t\\');
@@ -59,6 +67,14 @@ async function main() {
   await assert.rejects(client.query('SELECT 1/0'), (e) => e.code === '22012');
   await assert.rejects(client.query('SELECT 1'), (e) => e.code === '25P02');
   await client.query('ROLLBACK');
+
+  await client.query('BEGIN');
+  await client.query('INSERT INTO node_unsigned VALUES (1, 1, 1, 1)');
+  await client.query('SAVEPOINT s');
+  await assert.rejects(client.query('SELECT nope'), (e) => e.code === '42703' && e.position === '8');
+  await client.query('ROLLBACK TO SAVEPOINT s');
+  await client.query('COMMIT');
+  assert.equal((await client.query('SELECT count(*)::int AS n FROM node_unsigned')).rows[0].n, 2);
 
   const pid = client.processID;
   const running = client.query('SELECT count(*) FROM generate_series(1, 100000000000) a');

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask ci | tidy | setup | kafka up | kafka down | clients`.
+//! The developer's commands: `cargo xtask ci | tidy | setup | kafka up | kafka down`.
 //!
 //! Everything a command needs beyond a Rust and a C toolchain it fetches itself from package registries, into `.tools` in the
 //! checkout; nothing outside the checkout is relied on but Debian packages that [`setup`] installs.

@@ -1,6 +1,7 @@
-//! Installs what the outside tests need on a new Debian machine: PostgreSQL, Java and Maven, drivers, and the peers' Python packages.
+//! Installs what the outside tests need on a new Debian machine: PostgreSQL, Java and Maven, Node, Go, drivers, and the peers' Python packages.
 //!
-//! Debian packages that are there already are left alone; Python and npm packages go to `.tools`, pinned.
+//! Debian packages that are there already are left alone; Python packages go to `.tools`, npm's beside their test, Go's into its module
+//! cache, all pinned.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 use crate::{Done, root, sh, tools_dir};
 
 /// Debian package, and a file that shows that it is there.
-const DEBIAN: [(&str, &str); 7] = [
+const DEBIAN: [(&str, &str); 8] = [
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     ("postgresql-client-15", "/usr/bin/psql"),
     ("libpostgresql-jdbc-java", "/usr/share/java/postgresql.jar"),
@@ -16,6 +17,7 @@ const DEBIAN: [(&str, &str); 7] = [
     ("maven", "/usr/bin/mvn"),
     ("nodejs", "/usr/bin/node"),
     ("npm", "/usr/bin/npm"),
+    ("golang-go", "/usr/bin/go"),
 ];
 
 pub(crate) fn run() -> Done {
@@ -32,7 +34,8 @@ pub(crate) fn run() -> Done {
             .env("DEBIAN_FRONTEND", "noninteractive"))?;
     }
     python()?;
-    node()
+    node()?;
+    go()
 }
 
 /// Whether a package's program is on the path although not where Debian puts it.
@@ -42,9 +45,11 @@ fn on_path(package: &str) -> bool {
         "npm" => "npm",
         "maven" => "mvn",
         "default-jdk-headless" => "javac",
+        "golang-go" => "go",
         _ => return false,
     };
-    Command::new(program).arg("--version").output().is_ok()
+    let version = if program == "go" { "version" } else { "--version" };
+    Command::new(program).arg(version).output().is_ok()
 }
 
 fn python() -> Done {
@@ -59,4 +64,8 @@ fn python() -> Done {
 fn node() -> Done {
     let dir = root().join("tests/clients/node");
     sh(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(dir))
+}
+
+fn go() -> Done {
+    sh(Command::new("go").args(["mod", "download"]).current_dir(root().join("tests/clients/go")))
 }
