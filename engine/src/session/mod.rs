@@ -236,6 +236,11 @@ impl Session {
         CancelHandle { live: self.live.clone() }
     }
 
+    /// The columns of a cursor's rows; `None` if there is no such cursor.
+    pub fn cursor_columns(&self, name: &str) -> Option<&[OutputColumn]> {
+        self.cursors.get(name).map(Cursor::columns)
+    }
+
     /// What `pg_terminate_backend` does to the connection that this session belongs to, besides ending its statement.
     pub fn on_terminate(&self, terminate: impl Fn() + Send + Sync + 'static) {
         self.live.lock().terminate = Some(Terminate(Arc::new(terminate)));

@@ -217,8 +217,9 @@ impl<'a> Connection<'a> {
         match simple {
             true => self.end_of_messages(),
             false => {
+                // At once: a client that sent Flush and no Sync waits for the error before it goes on.
                 self.skipping = true;
-                Ok(())
+                Ok(self.flush()?)
             }
         }
     }

@@ -150,6 +150,13 @@ impl Connection<'_> {
                 let formats = vec![Format::Text; statement.column_count()];
                 (statement, formats)
             }
+            // A cursor of DECLARE is a portal to Postgres: drivers ask what its rows will look like.
+            Target::Portal if !self.portals.contains_key(name) => {
+                let columns = self.session.cursor_columns(name).ok_or_else(|| no_portal(name))?.to_vec();
+                let formats = vec![Format::Text; columns.len()];
+                self.send_row_description(&columns, &formats);
+                return Ok(());
+            }
             Target::Portal => {
                 let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
                 (Arc::clone(&portal.statement), portal.formats.clone())
