@@ -26,6 +26,9 @@ const SAMPLE_BYTES: usize = 16 << 20;
 /// Lines by which the delimiter is chosen.
 const DIALECT_LINES: usize = 200;
 
+/// In place of a quote: this byte is in no text.
+const NO_QUOTE: u8 = 0;
+
 /// How a file is written.
 #[derive(Debug, Clone, Copy)]
 struct Dialect {
@@ -49,8 +52,7 @@ pub(super) fn columns(path: &Path, options: &Options) -> Result<Vec<(String, Typ
 }
 
 fn shape(path: &Path, options: &Options) -> Result<Shape> {
-    let lines = sample(path, options)?;
-    let dialect = dialect(path, &lines, options);
+    let (dialect, lines) = dialect(path, options)?;
     let mut rows = Vec::with_capacity(lines.len());
     for line in &lines {
         rows.push(fields(line, dialect));
@@ -101,9 +103,9 @@ fn shape(path: &Path, options: &Options) -> Result<Shape> {
 }
 
 /// The first lines, `skip` not among them.
-fn sample(path: &Path, options: &Options) -> Result<Vec<String>> {
+fn sample(path: &Path, options: &Options, quote: u8) -> Result<Vec<String>> {
     let mut file = source::open(path)?;
-    let mut lines = Lines::lenient(quoting(options, options.quote.unwrap_or(b'"')));
+    let mut lines = Lines::lenient(quoting(options, quote));
     let (mut found, mut skipped, mut read) = (Vec::new(), 0, 0);
     let mut buffer = vec![0; 64 << 10];
     while found.len() <= options.sample {
@@ -141,35 +143,47 @@ fn fields(line: &str, dialect: Dialect) -> Vec<(String, bool)> {
     });
     if split.is_err() {
         // A quote that is never closed: the reader will say so, with its line.
-        all.push((line.to_string(), true));
+        all = vec![(line.to_string(), true)];
     }
     all
 }
 
-/// The delimiter that cuts most lines into equally many fields, more of them if there is a choice.
-fn dialect(path: &Path, lines: &[String], options: &Options) -> Dialect {
-    let quoting = quoting(options, options.quote.unwrap_or(b'"'));
-    let with = |delimiter| Dialect { delimiter, quoting, header: false };
-    if let Some(delimiter) = options.delimiter {
-        return with(delimiter);
-    }
+/// How the file is written, and its first lines: the delimiter that cuts most lines into equally many fields, more of them if there is a
+/// choice. Quotes are taken for quotes unless the lines agree better without: files of tab-separated values have them as plain bytes.
+fn dialect(path: &Path, options: &Options) -> Result<(Dialect, Vec<String>)> {
     let name = path.to_string_lossy();
     let tabs = name.contains(".tsv") || name.contains(".tab");
-    let candidates: &[u8] = if tabs { b"\t,;|" } else { b",\t;|" };
-    let lines = &lines[..lines.len().min(DIALECT_LINES)];
-    let mut best = (0, 0, candidates[0]);
-    for &delimiter in candidates {
-        let widths: Vec<usize> = lines.iter().map(|line| fields(line, with(delimiter)).len()).collect();
-        let width = widths.iter().copied().max().unwrap_or(1);
-        if width < 2 {
-            continue;
+    let delimiters: Vec<u8> = match options.delimiter {
+        Some(delimiter) => vec![delimiter],
+        None if tabs => b"\t,;|".to_vec(),
+        None => b",\t;|".to_vec(),
+    };
+    let quotes = match options.quote {
+        Some(quote) => vec![quote],
+        None => vec![b'"', NO_QUOTE],
+    };
+    let mut best: Option<((f64, usize), Dialect, Vec<String>)> = None;
+    for quote in quotes {
+        let lines = sample(path, options, quote)?;
+        let quoting = quoting(options, quote);
+        let mut chosen = ((0.0, 0), Dialect { delimiter: delimiters[0], quoting, header: false });
+        for &delimiter in &delimiters {
+            let dialect = Dialect { delimiter, quoting, header: false };
+            let first = &lines[..lines.len().min(DIALECT_LINES)];
+            let widths: Vec<usize> = first.iter().map(|line| fields(line, dialect).len()).collect();
+            let width = widths.iter().copied().max().unwrap_or(1);
+            let agreeing = widths.iter().filter(|w| **w == width).count() as f64 / widths.len().max(1) as f64;
+            // One field a line agrees with anything.
+            if width > 1 && (agreeing, width) > chosen.0 {
+                chosen = ((agreeing, width), dialect);
+            }
         }
-        let agreeing = widths.iter().filter(|w| **w == width).count();
-        if (agreeing, width) > (best.0, best.1) {
-            best = (agreeing, width, delimiter);
+        // A line that takes more than one of the file's, if quotes are quotes, must be worth it.
+        if best.as_ref().is_none_or(|best| chosen.0.0 > best.0.0) {
+            best = Some((chosen.0, chosen.1, lines));
         }
     }
-    with(best.2)
+    best.map(|(_, dialect, lines)| (dialect, lines)).ok_or_else(|| Error::internal("there is a dialect to choose"))
 }
 
 /// An error of a line, with the place it was found at.

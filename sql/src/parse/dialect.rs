@@ -159,6 +159,11 @@ impl Dialect for WeirDialect {
         !matches!(keyword, Keyword::ANY | Keyword::ALL | Keyword::FINAL) && POSTGRES.is_table_alias(keyword, parser)
     }
 
+    // DuckDB's `columns = {'a': 'BIGINT'}` in functions that read files.
+    fn supports_dictionary_syntax(&self) -> bool {
+        true
+    }
+
     fn supports_string_literal_column_alias(&self, explicit: bool) -> bool {
         POSTGRES.supports_string_literal_column_alias(explicit)
     }

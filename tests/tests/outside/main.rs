@@ -1,6 +1,7 @@
 //! Tests that need the outside world: PostgreSQL, Kafka, drivers. `cargo xtask setup` installs it; one binary, run one test at a time.
 
 mod clients;
+mod copy;
 mod guide;
 mod scripts;
 mod soccer;
