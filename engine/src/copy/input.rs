@@ -156,10 +156,12 @@ impl Input {
             Source::Binary(tuples) => loop {
                 let taken = tuples.next(&mut rows.fields, at_end).map_err(|(error, column)| {
                     let place = format!("COPY {}, line {}", rows.relation, tuples.line());
-                    error.with_context(match column {
-                        Some(column) => format!("{place}, column {}", rows.fields[column].name),
-                        None => place,
-                    })
+                    match column {
+                        Some(column) => error.with_context(format!("{place}, column {}", rows.fields[column].name)),
+                        // Before the first row there is no place to name.
+                        None if tuples.line() == 0 => error,
+                        None => error.with_context(place),
+                    }
                 })?;
                 let Some((bytes, has_null)) = taken else { return Ok(()) };
                 let place = || format!("COPY {}, line {}", rows.relation, tuples.line());

@@ -249,7 +249,7 @@ impl Lines {
         }
     }
 
-    /// `\.` at `at`, in text: it must end its line as all lines end. At the very end of the data it is no marker, but data.
+    /// `\.` at `at`, in text: it must end its line, and as all lines end.
     fn marker(&mut self, at_end: bool) -> Result<Found> {
         let corrupt = |message: &str| Err(Error::new(ErrorKind::BadCopyFile, message));
         const STYLE: &str = "end-of-copy marker does not match previous newline style";
@@ -257,19 +257,17 @@ impl Lines {
         if self.end == LineEnd::Both {
             match self.buffer.get(next) {
                 None if !at_end => return Ok(Found::More),
-                None => return self.rest(),
                 Some(b'\r') => next += 1,
                 Some(b'\n') => return corrupt(STYLE),
-                Some(_) => return corrupt("end-of-copy marker corrupt"),
+                _ => return corrupt("end-of-copy marker corrupt"),
             }
         }
         match (self.buffer.get(next), self.end) {
             (None, _) if !at_end => Ok(Found::More),
-            (None, _) => self.rest(),
             (Some(b'\n'), LineEnd::Return) => corrupt(STYLE),
             (Some(b'\r'), LineEnd::Newline | LineEnd::Both) => corrupt(STYLE),
             (Some(b'\n' | b'\r'), _) => Ok(Found::Marker(self.at)),
-            (Some(_), _) => corrupt("end-of-copy marker corrupt"),
+            _ => corrupt("end-of-copy marker corrupt"),
         }
     }
 
@@ -292,11 +290,6 @@ impl Lines {
             (Some(b'\n' | b'\r'), _) => Ok(Some(Found::Marker(self.at))),
             _ => Ok(None),
         }
-    }
-
-    fn rest(&mut self) -> Result<Found> {
-        self.at = self.buffer.len();
-        Ok(Found::More)
     }
 }
 
