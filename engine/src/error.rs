@@ -20,6 +20,8 @@ pub enum ErrorKind {
     InvalidText,
     /// Bytes that are not a value of their type (22P03).
     InvalidBinary,
+    /// Bytes that end before their value does (08P01).
+    ProtocolViolation,
     /// A date or time that does not exist or is malformed (22007).
     InvalidDatetime,
     /// A date or time out of range (22008).

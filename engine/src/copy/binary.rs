@@ -84,7 +84,7 @@ impl Tuples {
             match usize::try_from(size) {
                 Ok(size) => {
                     let (value, after) = values.split_at(size);
-                    field.builder.append_binary(value).map_err(|e| (e, Some(at)))?;
+                    field.builder.append_binary(value).map_err(|e| (of_value(e), Some(at)))?;
                     values = after;
                 }
                 Err(_) => {
@@ -128,6 +128,14 @@ impl Tuples {
         self.at = 19 + extension;
         self.began = true;
         Ok(true)
+    }
+}
+
+/// COPY does not say of what type a value is not.
+fn of_value(error: Error) -> Error {
+    match error.message.starts_with("incorrect binary data format") {
+        true => Error { message: "incorrect binary data format".into(), ..error },
+        false => error,
     }
 }
 

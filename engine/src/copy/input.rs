@@ -297,13 +297,32 @@ impl Rows {
                 append(at, Raw::Csv(value, quoted))
             }),
         };
-        let count = split.map_err(|e| e.with_context(self.place(number, line)))?;
+        let count = match split {
+            Ok(count) => count,
+            Err(error) => return Err(self.first_error(line, csv, error).with_context(self.place(number, line))),
+        };
         if count < expected {
             let message = format!("missing data for column \"{}\"", self.fields[count].name);
             return Err(Error::new(ErrorKind::BadCopyFile, message).with_context(self.place(number, line)));
         }
         let context = (has_null || self.always_fails).then(|| self.place(number, line));
         self.end_row(line.len(), context)
+    }
+
+    /// What PostgreSQL says of a line with an error: it takes the whole line apart and counts its fields before it reads any of them.
+    fn first_error(&mut self, line: &str, csv: Option<Quoting>, error: Error) -> Error {
+        let delimiter = self.options.delimiter;
+        let fields = match csv {
+            None => lines::text_fields(line, delimiter, &self.options.null, &mut self.scratch, |_, _| Ok(())),
+            Some(quoting) => lines::csv_fields(line, delimiter, quoting, &mut self.scratch, |_, _, _| Ok(())),
+        };
+        match fields {
+            Err(malformed) => malformed,
+            Ok(count) if count > self.fields.len() => {
+                Error::new(ErrorKind::BadCopyFile, "extra data after last expected column")
+            }
+            Ok(_) => error,
+        }
     }
 
     /// A row is complete. `context` is given if it breaks a NOT NULL.

@@ -465,7 +465,10 @@ impl<'a> Reader<'a> {
 }
 
 fn fixed<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N]> {
-    bytes.try_into().map_err(|_| invalid_length(what))
+    bytes.try_into().map_err(|_| match bytes.len() < N {
+        true => Error::new(ErrorKind::ProtocolViolation, "insufficient data left in message"),
+        false => invalid_length(what),
+    })
 }
 
 fn unsigned<T: TryFrom<V>, V: std::fmt::Display + Copy>(value: V, ty: &Type) -> Result<T> {

@@ -165,6 +165,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::DivisionByZero => "22012",
         ErrorKind::InvalidText => "22P02",
         ErrorKind::InvalidBinary => "22P03",
+        ErrorKind::ProtocolViolation => "08P01",
         ErrorKind::InvalidDatetime => "22007",
         ErrorKind::DatetimeOutOfRange => "22008",
         ErrorKind::StringTooLong => "22001",

@@ -64,7 +64,8 @@ pub(super) fn prune(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -
             partition_by.iter_mut().for_each(|expr| rename(expr, &below));
             order_by.iter_mut().for_each(|key| rename(&mut key.expr, &below));
             keep(calls, &used[width..]);
-            let kept: Vec<bool> = below.iter().map(|place| *place != GONE).chain(used[width..].iter().copied()).collect();
+            let kept: Vec<bool> =
+                below.iter().map(|place| *place != GONE).chain(used[width..].iter().copied()).collect();
             keep(columns, &kept)
         }
         Plan::Aggregate { input, keys, aggregates, columns } => {
