@@ -52,6 +52,8 @@ pub enum ErrorKind {
     OutOfRange,
     /// A parameter of a statement out of range or malformed (22023).
     InvalidParameter,
+    /// An escape character or pattern that is malformed (22025).
+    InvalidEscape,
     /// A definition that contradicts itself (42P16 for tables, 42611 for columns).
     InvalidDefinition,
     /// The object is of the wrong kind for this (42809).

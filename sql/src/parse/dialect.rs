@@ -12,7 +12,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{ColumnOption, DataType, Expr};
+use sqlparser::ast::{BinaryOperator, ColumnOption, DataType, Expr};
 use sqlparser::dialect::{BindPlaceholderStyle, Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -254,8 +254,11 @@ impl Dialect for WeirDialect {
         }
     }
 
-    /// `f(parameters)(arguments)`.
+    /// `f(parameters)(arguments)`, and BETWEEN SYMMETRIC.
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if let Some(between) = parse_between_symmetric(parser, left) {
+            return Some(between);
+        }
         if parser.peek_token_ref().token != Token::LParen {
             return None;
         }
@@ -275,4 +278,41 @@ impl Dialect for WeirDialect {
     fn parse_data_type(&self, parser: &mut Parser) -> Option<Result<DataType, ParserError>> {
         datatype::parse(parser)
     }
+}
+
+/// `[NOT] BETWEEN SYMMETRIC a AND b`: between them in one order or the other.
+fn parse_between_symmetric(parser: &mut Parser, left: &Expr) -> Option<Result<Expr, ParserError>> {
+    let is = |token: &Token, word: &str| matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word));
+    let negated = is(&parser.peek_token_ref().token, "NOT");
+    let at = usize::from(negated);
+    let symmetric = is(&parser.peek_nth_token_ref(at + 1).token, "SYMMETRIC");
+    let asymmetric = is(&parser.peek_nth_token_ref(at + 1).token, "ASYMMETRIC");
+    if !is(&parser.peek_nth_token_ref(at).token, "BETWEEN") || !(symmetric || asymmetric) {
+        return None;
+    }
+    (0..at + 2).for_each(|_| {
+        parser.next_token();
+    });
+    let bounds = |parser: &mut Parser| {
+        let precedence = POSTGRES.prec_value(Precedence::Between);
+        let low = parser.parse_subexpr(precedence)?;
+        parser.expect_keyword_is(Keyword::AND)?;
+        Ok((low, parser.parse_subexpr(precedence)?))
+    };
+    Some(bounds(parser).map(|(low, high)| {
+        let between = |low: &Expr, high: &Expr, negated| Expr::Between {
+            expr: Box::new(left.clone()),
+            negated,
+            low: Box::new(low.clone()),
+            high: Box::new(high.clone()),
+        };
+        if asymmetric {
+            return between(&low, &high, negated);
+        }
+        Expr::Nested(Box::new(Expr::BinaryOp {
+            left: Box::new(between(&low, &high, negated)),
+            op: if negated { BinaryOperator::And } else { BinaryOperator::Or },
+            right: Box::new(between(&high, &low, negated)),
+        }))
+    }))
 }

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::names::fold;
 use crate::plan::{Expr, ExprKind, Subquery, SubqueryKind};
 use crate::types::Type;
+use crate::value::Value;
 use crate::walk;
 
 /// A function's name as it is looked up.
@@ -153,6 +154,16 @@ impl<'a> Binder<'a> {
         }
         let mut args = Vec::with_capacity(list.len());
         for arg in list {
+            if name.folded == "make_interval"
+                && let Some((index, expr)) = interval_part(arg)
+            {
+                // Its arguments all have a default, which is zero.
+                while args.len() <= index {
+                    args.push(Expr::literal(Value::int4(0)));
+                }
+                args[index] = self.bind_expr(expr)?;
+                continue;
+            }
             match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(self.bind_expr(expr)?),
                 FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => {
@@ -301,6 +312,20 @@ impl CallName {
 fn scalar(name: &str, resolved: Resolved) -> Expr {
     let kind = ExprKind::Call { function: resolved.signature.id, name: name.to_string(), args: resolved.args };
     Expr::new(kind, resolved.ty)
+}
+
+/// Which argument of make_interval a named argument is, and its value.
+fn interval_part(arg: &FunctionArg) -> Option<(usize, &ast::Expr)> {
+    let (label, expr) = match arg {
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => (name, expr),
+        FunctionArg::ExprNamed { name: ast::Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), .. } => {
+            (name, expr)
+        }
+        _ => return None,
+    };
+    let label = fold(label);
+    let parts = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    parts.iter().position(|part| *part == label).map(|index| (index, expr))
 }
 
 /// Real beside another kind of number is computed as double precision, as Postgres's mixed operators do.

@@ -50,7 +50,8 @@ impl Binder<'_> {
                 (kind, _) => cast(Expr::new(kind, expr.ty), target.clone(), context == CoercionContext::Explicit),
             });
         }
-        Err(Error::new(ErrorKind::CannotCoerce, format!("cannot cast type {} to {target}", expr.ty)))
+        let (from, to) = (unmodified(&expr.ty), unmodified(target));
+        Err(Error::new(ErrorKind::CannotCoerce, format!("cannot cast type {from} to {to}")))
     }
 
     /// A condition. `place` is the word of the message: `argument of WHERE must be type boolean, not type integer`.
@@ -110,6 +111,27 @@ impl Binder<'_> {
 /// The type that all of these have in common, by Postgres's `select_common_type`; text if all are unknown. Integer literals count as the
 /// smallest type they fit, where the others are unsigned or numeric. The error names the two types that do not go together.
 pub(super) fn common_type(exprs: &[&Expr]) -> std::result::Result<Type, (Type, Type)> {
+    let common = join_all(exprs)?;
+    // Each value keeps the digits that it has: only where all have the same scale may the type say it.
+    let scale = |ty: &Type| match ty {
+        Type::Numeric(modifiers) => modifiers.map(|(_, scale)| scale),
+        ty => ty.is_integer().then_some(0),
+    };
+    // A bare string may be any number, NaN too.
+    let bare =
+        |expr: &&Expr| expr.ty == Type::Unknown && !matches!(&expr.kind, ExprKind::Literal(value) if value.is_null());
+    if matches!(common, Type::Numeric(_)) && exprs.iter().any(bare) {
+        return Ok(Type::Numeric(None));
+    }
+    if let Type::Numeric(Some((_, common_scale))) = &common
+        && !exprs.iter().filter(|e| e.ty != Type::Unknown).all(|e| scale(&e.ty) == Some(*common_scale))
+    {
+        return Ok(Type::Numeric(None));
+    }
+    Ok(common)
+}
+
+fn join_all(exprs: &[&Expr]) -> std::result::Result<Type, (Type, Type)> {
     let mut known = exprs.iter().filter(|expr| expr.ty != Type::Unknown);
     let Some(first) = known.next() else { return Ok(Type::Text) };
     let mut common = Candidate::of(first);
@@ -119,9 +141,19 @@ pub(super) fn common_type(exprs: &[&Expr]) -> std::result::Result<Type, (Type, T
     Ok(common.ty)
 }
 
+/// A type as messages name it: without its modifiers.
+fn unmodified(ty: &Type) -> String {
+    match ty {
+        Type::Numeric(_) => "numeric".into(),
+        Type::Varchar(_) => "character varying".into(),
+        Type::Bpchar(_) => "character".into(),
+        ty => ty.to_string(),
+    }
+}
+
 /// [`common_type`] for a comparison: real against another number is compared as double precision.
 pub(super) fn comparison_type(exprs: &[&Expr]) -> std::result::Result<Type, (Type, Type)> {
-    let ty = common_type(exprs)?;
+    let ty = join_all(exprs)?;
     let mixed = exprs.iter().any(|expr| expr.ty.is_number() && expr.ty != Type::Float4);
     Ok(if ty == Type::Float4 && mixed { Type::Float8 } else { ty })
 }

@@ -50,7 +50,7 @@ impl Binder<'_> {
             }
             E::Interval(interval) => self.bind_interval(interval),
             E::IsNull(inner) => self.bind_is_null(inner),
-            E::IsNotNull(inner) => self.bind_is_null(inner).map(not),
+            E::IsNotNull(inner) => self.bind_is_not_null(inner),
             E::IsTrue(inner) => self.bind_is(inner, false, "IS TRUE"),
             E::IsNotTrue(inner) => self.bind_is(inner, false, "IS NOT TRUE").map(not),
             E::IsFalse(inner) => self.bind_is(inner, true, "IS FALSE").map(not),
@@ -185,6 +185,10 @@ impl Binder<'_> {
         {
             return number(&format!("-{digits}"));
         }
+        // The sign binds tighter than ^, which the parser does not know.
+        if let (UnaryOperator::Minus, Some(powers)) = (op, negated_base(inner)) {
+            return self.bind_expr(&powers);
+        }
         let bound = self.bind_expr(inner)?;
         match op {
             UnaryOperator::Not => self.coerce_condition(bound, "NOT").map(not),
@@ -193,6 +197,7 @@ impl Binder<'_> {
                 let bound = self.coerce(bound, &Type::Float8, CoercionContext::Implicit)?;
                 self.operator(if op == UnaryOperator::Minus { "-" } else { "+" }, vec![bound])
             }
+            UnaryOperator::Plus if bound.ty.is_number() => Ok(bound),
             UnaryOperator::Plus => self.operator("+", vec![bound]),
             UnaryOperator::Minus => self.operator("-", vec![bound]),
             UnaryOperator::BitwiseNot => self.operator("~", vec![bound]),
@@ -295,6 +300,20 @@ impl Binder<'_> {
         Ok(Expr::new(ExprKind::IsNull(Box::new(bound)), Type::Bool))
     }
 
+    /// A row is not null if none of its fields is, which is not the same as not being null.
+    fn bind_is_not_null(&mut self, inner: &ast::Expr) -> Result<Expr> {
+        let bound = self.bind_expr(inner)?;
+        let bound = self.settle(bound)?;
+        let present = |value| not(Expr::new(ExprKind::IsNull(Box::new(value)), Type::Bool));
+        match bound.kind {
+            ExprKind::Row(fields) if !fields.is_empty() => {
+                let fields: Result<Vec<Expr>> = fields.into_iter().map(|field| self.settle(field)).collect();
+                Ok(Expr::new(ExprKind::And(fields?.into_iter().map(present).collect()), Type::Bool))
+            }
+            kind => Ok(present(Expr::new(kind, bound.ty))),
+        }
+    }
+
     /// The condition with NULL taken as `null_as`.
     fn bind_is(&mut self, inner: &ast::Expr, null_as: bool, place: &str) -> Result<Expr> {
         let bound = self.bind_expr(inner)?;
@@ -356,4 +375,15 @@ pub(super) fn locate(error: Error, expr: &ast::Expr) -> Error {
         0 => error,
         column => error.at(column as usize),
     }
+}
+
+/// `a ^ b`, of which a sign before it belongs to `a`: with `-a` in its place.
+fn negated_base(expr: &ast::Expr) -> Option<ast::Expr> {
+    let ast::Expr::BinaryOp { left, op: op @ (BinaryOperator::PGExp | BinaryOperator::BitwiseXor), right } = expr
+    else {
+        return None;
+    };
+    let left =
+        negated_base(left).unwrap_or_else(|| ast::Expr::UnaryOp { op: UnaryOperator::Minus, expr: left.clone() });
+    Some(ast::Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: right.clone() })
 }

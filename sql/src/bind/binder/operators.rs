@@ -176,7 +176,7 @@ impl Binder<'_> {
         self.quantified(value, &symbol, array, all).map_err(|error| self.at_operator(error, op, left))
     }
 
-    fn quantified(&mut self, value: Expr, symbol: &str, array: Expr, all: bool) -> Result<Expr> {
+    pub(super) fn quantified(&mut self, value: Expr, symbol: &str, array: Expr, all: bool) -> Result<Expr> {
         let element = match &array.ty {
             Type::Array(element) => Expr::new(ExprKind::Column(0), (**element).clone()),
             Type::Unknown => Expr::literal(crate::value::Value::null(Type::Unknown)),

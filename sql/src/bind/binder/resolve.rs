@@ -50,7 +50,9 @@ impl Binder<'_> {
         what: &dyn Fn(&[Expr]) -> String,
     ) -> Result<Option<Resolved>> {
         let Some(index) = choose(signatures, &args, operator).map_err(|()| {
-            Error::new(ErrorKind::AmbiguousFunction, format!("{} is not unique", what(&args))).with_hint(if operator {
+            let what = what(&args);
+            let message = if operator { what } else { format!("{what} is not unique") };
+            Error::new(ErrorKind::AmbiguousFunction, message).with_hint(if operator {
                 "Could not choose a best candidate operator. You might need to add explicit type casts."
             } else {
                 "Could not choose a best candidate function. You might need to add explicit type casts."
@@ -77,9 +79,12 @@ impl Binder<'_> {
     fn adapt(&mut self, signature: &Signature, args: Vec<Expr>, comparison: bool) -> Result<(Vec<Expr>, Option<Type>)> {
         let params: Vec<Param> = (0..args.len()).filter_map(|index| param(signature, index).cloned()).collect();
         let element = element_type(&params, &args, comparison);
+        let makes_text = matches!(signature.returns, Returns::Exact(Type::Text));
         let mut adapted = Vec::with_capacity(args.len());
         for (arg, param) in args.into_iter().zip(&params) {
             let target = match param {
+                // Blanks at the end of character(n) are no part of a text made of it.
+                Param::Exact(Type::Text) if matches!(arg.ty, Type::Bpchar(_)) && makes_text => Type::Text,
                 Param::Exact(ty) => target_of(&arg, ty),
                 Param::AnyElement => element.clone().unwrap_or(Type::Text),
                 Param::AnyArray => Type::Array(Box::new(element.clone().unwrap_or(Type::Text))),
@@ -260,9 +265,11 @@ fn same_signature(signatures: &[Signature], several: &[(usize, Vec<Fit>)]) -> bo
         && several.iter().all(|(index, _)| signatures[*index].params.len() != signatures[several[0].0].params.len())
 }
 
-/// What a parameter would make of an unknown literal.
-fn unknown_as(param: &Param) -> Type {
+/// What a parameter would make of an unknown literal; `beside_array` if another argument is an array.
+fn unknown_as(param: &Param, beside_array: bool) -> Type {
     match param {
+        // A bare string is no array unless what it stands beside is one.
+        Param::AnyArray if !beside_array => Type::Array(Box::new(Type::Text)),
         Param::Exact(ty) => ty.clone(),
         Param::AnyInteger => Type::Int4,
         Param::AnyNumber => Type::Float8,
@@ -272,12 +279,14 @@ fn unknown_as(param: &Param) -> Type {
 }
 
 fn by_category(signatures: &[Signature], args: &[Expr], candidates: &mut Vec<(usize, Vec<Fit>)>) {
+    let beside_array = args.iter().any(|arg| matches!(arg.ty, Type::Array(_)));
+    let unknown_as = |param: &Param| unknown_as(param, beside_array);
     for (i, arg) in args.iter().enumerate() {
         if arg.ty != Type::Unknown || candidates.len() <= 1 {
             continue;
         }
         let types: Vec<Type> =
-            candidates.iter().filter_map(|(index, _)| param(&signatures[*index], i).map(unknown_as)).collect();
+            candidates.iter().filter_map(|(index, _)| param(&signatures[*index], i).map(&unknown_as)).collect();
         let wanted = if types.iter().any(|ty| category(ty) == Category::Text) {
             Category::Text
         } else if types.iter().all(|ty| category(ty) == category(&types[0])) {
@@ -285,7 +294,7 @@ fn by_category(signatures: &[Signature], args: &[Expr], candidates: &mut Vec<(us
         } else {
             continue;
         };
-        let at = |index: usize| param(&signatures[index], i).map_or(Type::Unknown, unknown_as);
+        let at = |index: usize| param(&signatures[index], i).map_or(Type::Unknown, &unknown_as);
         let fitting: Vec<_> = candidates.iter().filter(|(index, _)| category(&at(*index)) == wanted).cloned().collect();
         let preferred: Vec<_> = fitting.iter().filter(|(index, _)| is_preferred(&at(*index))).cloned().collect();
         *candidates = if preferred.is_empty() { fitting } else { preferred };

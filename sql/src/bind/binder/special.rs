@@ -21,6 +21,14 @@ impl Binder<'_> {
         negated: bool,
     ) -> Result<Expr> {
         let value = self.bind_expr(expr)?;
+        // LIKE ANY of an array, which a list of one item may be.
+        if any && let ast::Expr::Nested(inner) = pattern {
+            let bound = self.bind_expr(inner)?;
+            if matches!(bound.ty, Type::Array(_)) {
+                let symbol = if negated { format!("!{symbol}") } else { symbol.to_string() };
+                return self.quantified(value, &symbol, bound, false);
+            }
+        }
         if any {
             let patterns = match pattern {
                 ast::Expr::Tuple(items) => items.as_slice(),
@@ -223,7 +231,7 @@ fn usual_escape(pattern: &str, escape: &str) -> Result<String> {
     let escape = match (chars.next(), chars.next()) {
         (escape, None) => escape,
         _ => {
-            let error = Error::new(ErrorKind::InvalidParameter, "invalid escape string");
+            let error = Error::new(ErrorKind::InvalidEscape, "invalid escape string");
             return Err(error.with_hint("Escape string must be empty or one character."));
         }
     };
@@ -238,7 +246,7 @@ fn usual_escape(pattern: &str, escape: &str) -> Result<String> {
                 Some(next) => out.extend(['\\', next]),
                 None => {
                     return Err(Error::new(
-                        ErrorKind::InvalidParameter,
+                        ErrorKind::InvalidEscape,
                         "LIKE pattern must not end with escape character",
                     ));
                 }
