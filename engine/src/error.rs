@@ -40,6 +40,12 @@ pub enum ErrorKind {
     InvalidArgumentForPower,
     /// ln of zero or a negative number (2201E).
     InvalidArgumentForLogarithm,
+    /// Bounds or a count that width_bucket does not take (2201G).
+    InvalidArgumentForWidthBucket,
+    /// A negative LIMIT (2201W).
+    InvalidLimit,
+    /// A negative OFFSET (2201X).
+    InvalidOffset,
     /// An array subscript or dimension that is wrong (2202E).
     ArraySubscript,
     /// A substring of a negative length (22011).

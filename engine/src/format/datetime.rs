@@ -8,6 +8,7 @@ use crate::kernels::datetime::{
     offset_at, split_micros,
 };
 
+pub(crate) use super::datetime_parse::zone_abbreviation;
 pub use super::datetime_parse::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
 
 #[inline]

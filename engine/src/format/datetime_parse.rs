@@ -439,7 +439,7 @@ impl Fields {
                     return self.number_word(&word[at..], text, ty, ctx);
                 } else if word.contains('/') || word.len() > 3 && self.time.is_some() {
                     let zone = TimeZone::get(word).map_err(|_| {
-                        Error::new(ErrorKind::InvalidParameter, format!("time zone \"{word}\" not recognized"))
+                        Error::new(ErrorKind::InvalidParameter, format!("time zone \"{lower}\" not recognized"))
                     })?;
                     return self.set_zone(Zone::Named(zone)).ok_or_else(wrong);
                 } else {
@@ -638,6 +638,12 @@ fn is_weekday(word: &str) -> bool {
     const NAMES: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
     NAMES.iter().any(|name| *name == word || name[..3] == *word)
         || matches!(word, "tues" | "wednes" | "weds" | "thur" | "thurs")
+}
+
+/// The fixed zone of an abbreviation such as PST.
+pub(crate) fn zone_abbreviation(name: &str) -> Option<TimeZone> {
+    let offset = abbreviation(&name.to_ascii_lowercase())?;
+    jiff::tz::Offset::from_seconds(offset as i32).ok().map(TimeZone::fixed)
 }
 
 /// Zones by the abbreviations that Postgres's default set has and that name one offset, in seconds east.

@@ -2,24 +2,22 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray};
-use arrow::compute::cast as arrow_cast;
+use arrow::array::{Array, TimestampMicrosecondArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Float64Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    Date32Type, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
+    TimestampMicrosecondType,
 };
 use jiff::tz::TimeZone;
-use weir_sql::catalog::{Param, Returns};
 use weir_sql::{Type, Value};
 
-use super::declare::{DATE, DATETIME, FLOAT8, INT4, INT8, INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, function, strict};
+use super::declare::{DATE, DATETIME, FLOAT8, INT4, INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, function, strict};
 use super::rows::{bool_rows, invalid_parameter, primitive, primitive_rows, text};
-use super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
+use super::{Context, Datum, Kernel, ScalarFunction, Types};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cast::cast;
 use crate::kernels::datetime::{
-    DATE_INFINITY, DATE_NEG_INFINITY, MICROS_PER_DAY, MICROS_PER_SECOND, add_interval, civil_from_days,
-    days_from_civil, days_in_month, is_infinite, is_timestamp, local_to_utc, utc_to_local,
+    DATE_INFINITY, DATE_NEG_INFINITY, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil,
+    days_in_month, is_infinite, is_timestamp, local_to_utc, utc_to_local,
 };
 
 type Micros = TimestampMicrosecondType;
@@ -30,7 +28,6 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(makers());
     all.extend(zones());
     all.extend(spans());
-    all.extend(clickhouse());
     all
 }
 
@@ -78,14 +75,16 @@ fn clocks() -> Vec<ScalarFunction> {
     ]
 }
 
-fn field_range() -> Error {
-    Error::new(ErrorKind::DatetimeOutOfRange, "date field value out of range")
-}
-
 /// Days of a civil date, which must exist.
 fn date_of(year: i32, month: i32, day: i32) -> Result<i64> {
-    let year = if year < 0 { i64::from(year) + 1 } else { i64::from(year) };
-    let named = || format!("date field value out of range: {year}-{month:02}-{day:02}");
+    let (written, written_month) = (year, month);
+    // There is no year 0: it goes the way of a month that does not exist.
+    let (year, month) = match year {
+        0 => (0, 0),
+        year if year < 0 => (i64::from(year) + 1, month),
+        year => (i64::from(year), month),
+    };
+    let named = || format!("date field value out of range: {written}-{written_month:02}-{day:02}");
     let exists = (1..=12).contains(&month) && day >= 1 && day as u32 <= days_in_month(year, month as u32);
     match exists {
         true => Ok(days_from_civil(year, month.into(), day.into())),
@@ -97,7 +96,27 @@ fn time_of(hour: i32, minute: i32, second: f64) -> Result<i64> {
     let micros = (second * 1e6).round_ties_even();
     let fits = (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60e6).contains(&micros);
     let total = i64::from(hour) * 3600 * MICROS_PER_SECOND + i64::from(minute) * 60 * MICROS_PER_SECOND + micros as i64;
-    if fits && total <= MICROS_PER_DAY { Ok(total) } else { Err(field_range()) }
+    if fits && total <= MICROS_PER_DAY {
+        return Ok(total);
+    }
+    let message = format!("time field value out of range: {hour}:{minute:02}:{}", c_general(second));
+    Err(Error::new(ErrorKind::DatetimeOutOfRange, message))
+}
+
+/// printf's `%02g`: at most six significant digits.
+fn c_general(value: f64) -> String {
+    if value != 0.0 && !(1e-4..1e6).contains(&value.abs()) {
+        let text = format!("{value:.5e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let mantissa =
+            if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
+        let exponent: i32 = exponent.parse().unwrap_or(0);
+        return format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs());
+    }
+    let whole_digits = value.abs().max(1.0).log10() as usize + 1;
+    let text = format!("{value:.*}", 6_usize.saturating_sub(whole_digits));
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    if text.len() < 2 { format!("0{text}") } else { text.to_string() }
 }
 
 fn makers() -> Vec<ScalarFunction> {
@@ -147,7 +166,13 @@ fn makers() -> Vec<ScalarFunction> {
             DATETIME,
             "The same in the session's zone.",
             ("", ""),
-            vec![strict([INT4, INT4, INT4, INT4, INT4, FLOAT8], Type::Timestamptz, moment_of(true))],
+            vec![
+                strict([INT4, INT4, INT4, INT4, INT4, FLOAT8], Type::Timestamptz, moment_of(true)),
+                strict([INT4, INT4, INT4, INT4, INT4, FLOAT8, TEXT], Type::Timestamptz, |_, args, rows, ty| {
+                    let local = make_timestamp(&args[..6], rows, ty, None)?;
+                    in_zone(&[args[6].clone(), local], rows, ty, local_to_utc)
+                }),
+            ],
         )
         .stable(),
         function(
@@ -177,7 +202,10 @@ fn from_seconds(seconds: f64) -> Result<i64> {
         m if m == f64::NEG_INFINITY => Ok(i64::MIN),
         m if m.is_finite() && m.abs() < 9.2e18 && is_timestamp(m as i64) => Ok(m as i64),
         m if m.is_nan() => Err(Error::new(ErrorKind::DatetimeOutOfRange, "timestamp cannot be NaN")),
-        _ => Err(Error::new(ErrorKind::DatetimeOutOfRange, format!("timestamp out of range: \"{seconds}\""))),
+        _ => Err(Error::new(
+            ErrorKind::DatetimeOutOfRange,
+            format!("timestamp out of range: \"{}\"", c_general(seconds)),
+        )),
     }
 }
 
@@ -208,9 +236,20 @@ fn make_interval(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Re
     })
 }
 
+/// A zone by its offset alone (`+02`, `-03:30`), which POSIX counts to the west.
+fn posix_offset(name: &str) -> Option<TimeZone> {
+    let (hours, minutes) = name.split_once(':').unwrap_or((name, "0"));
+    let west = hours.strip_prefix('-').map_or(1, |_| -1);
+    let hours: i32 = hours.trim_start_matches(['+', '-']).parse().ok()?;
+    let minutes: i32 = minutes.parse().ok()?;
+    jiff::tz::Offset::from_seconds(-west * (hours * 3600 + minutes * 60)).ok().map(TimeZone::fixed)
+}
+
 /// The time zone of this name; 22023 if there is none.
 pub(super) fn zone_named(name: &str) -> Result<TimeZone> {
     crate::session::settings::time_zone(name)
+        .or_else(|| crate::format::datetime::zone_abbreviation(name))
+        .or_else(|| posix_offset(name))
         .ok_or_else(|| invalid_parameter(format!("time zone \"{name}\" not recognized")))
 }
 
@@ -231,6 +270,8 @@ fn zones() -> Vec<ScalarFunction> {
             vec![
                 strict([TEXT, TIMESTAMPTZ], Type::Timestamp, shift(true)),
                 strict([TEXT, TIMESTAMP], Type::Timestamptz, shift(false)),
+                strict([INTERVAL, TIMESTAMPTZ], Type::Timestamp, |_, args, rows, ty| by_offset(args, rows, ty, 1)),
+                strict([INTERVAL, TIMESTAMP], Type::Timestamptz, |_, args, rows, ty| by_offset(args, rows, ty, -1)),
             ],
         ),
         function(
@@ -257,6 +298,18 @@ fn zones() -> Vec<ScalarFunction> {
             ],
         ),
     ]
+}
+
+/// AT TIME ZONE with the zone's offset as an interval.
+fn by_offset(args: &[Datum], rows: usize, ty: &Type, sign: i64) -> Result<Datum> {
+    let (offsets, times) = (primitive::<Intervals>(args, 0)?, primitive::<Micros>(args, 1)?);
+    primitive_rows::<Micros>(args, rows, ty, |row| {
+        let (offset, at) = (offsets.at(row), times.at(row));
+        if offset.months != 0 || offset.days != 0 {
+            return Err(invalid_parameter("interval time zone must not include months or days"));
+        }
+        Ok(Some(if is_infinite(at) { at } else { at + sign * (offset.nanoseconds / 1000) }))
+    })
 }
 
 fn in_zone(args: &[Datum], rows: usize, ty: &Type, shift: fn(&TimeZone, i64) -> i64) -> Result<Datum> {
@@ -288,6 +341,12 @@ fn spans() -> Vec<ScalarFunction> {
                 strict([TIMESTAMP, TIMESTAMP], Type::Interval, |_, args, rows, ty| age(args, rows, ty, None)),
                 strict([TIMESTAMPTZ, TIMESTAMPTZ], Type::Interval, |ctx, args, rows, ty| {
                     age(args, rows, ty, Some(&ctx.time_zone))
+                }),
+                strict([TIMESTAMP], Type::Interval, |ctx, args, rows, ty| {
+                    age(&[today(ctx, &Type::Timestamp)?, args[0].clone()], rows, ty, None)
+                }),
+                strict([TIMESTAMPTZ], Type::Interval, |ctx, args, rows, ty| {
+                    age(&[today(ctx, &Type::Timestamptz)?, args[0].clone()], rows, ty, Some(&ctx.time_zone))
                 }),
             ],
         ),
@@ -341,6 +400,12 @@ fn justified(args: &[Datum], rows: usize, ty: &Type, hours: bool, days: bool) ->
     })
 }
 
+/// Midnight at the start of the day.
+fn today(context: &Context, ty: &Type) -> Result<Datum> {
+    let date = moment(context, context.now, &Type::Date)?;
+    cast(context, &date, &Type::Date, ty, true, false)
+}
+
 /// Postgres's timestamp_age: field by field, borrowing from the month of the earlier moment.
 fn age(args: &[Datum], rows: usize, ty: &Type, zone: Option<&TimeZone>) -> Result<Datum> {
     let (a, b) = (primitive::<Micros>(args, 0)?, primitive::<Micros>(args, 1)?);
@@ -366,146 +431,4 @@ fn age(args: &[Datum], rows: usize, ty: &Type, zone: Option<&TimeZone>) -> Resul
         let sign = if negative { -1 } else { 1 };
         Ok(Some(IntervalMonthDayNano::new((sign * months) as i32, (sign * days) as i32, sign * time * 1000)))
     })
-}
-
-/// ClickHouse's conversions and arithmetic.
-fn clickhouse() -> Vec<ScalarFunction> {
-    let to = |names: &'static [&'static str], doc, ty: Type, optional: usize| {
-        let kernel: Kernel = |ctx, args, rows, types| convert(ctx, args, rows, types);
-        let overload = Overload::new(vec![Param::Any, INT4], Returns::Exact(ty), kernel).optional(1.max(optional));
-        function(names, DATETIME, doc, ("", ""), vec![overload]).stable()
-    };
-    let mut all = vec![
-        to(&["toDate", "toDate32"], "The value as a date.", Type::Date, 1),
-        to(
-            &["toDateTime", "toDateTime64", "parseDateTimeBestEffort"],
-            "The value as a moment: text, a date, or seconds.",
-            Type::Timestamptz,
-            1,
-        ),
-        function(
-            &["toUnixTimestamp"],
-            DATETIME,
-            "Seconds since the epoch.",
-            ("toUnixTimestamp(timestamptz '1970-01-02 00:00+00')", "86400"),
-            { vec![strict([TIMESTAMPTZ], Type::Int8, |_, a, n, ty| seconds(a, n, ty, MICROS_PER_SECOND))] },
-        ),
-        function(&["toUnixTimestamp64Milli"], DATETIME, "Milliseconds since the epoch.", ("", ""), {
-            vec![strict([TIMESTAMPTZ], Type::Int8, |_, a, n, ty| seconds(a, n, ty, 1000))]
-        }),
-        function(&["toUnixTimestamp64Micro"], DATETIME, "Microseconds since the epoch.", ("", ""), {
-            vec![strict([TIMESTAMPTZ], Type::Int8, |_, a, n, ty| seconds(a, n, ty, 1))]
-        }),
-        function(&["fromUnixTimestamp"], DATETIME, "The moment so many seconds after the epoch.", ("", ""), {
-            vec![strict([INT8], Type::Timestamptz, |_, a, n, ty| from_epoch(a, n, ty, MICROS_PER_SECOND))]
-        }),
-        function(
-            &["fromUnixTimestamp64Milli"],
-            DATETIME,
-            "The moment so many milliseconds after the epoch.",
-            ("", ""),
-            { vec![strict([INT8], Type::Timestamptz, |_, a, n, ty| from_epoch(a, n, ty, 1000))] },
-        ),
-    ];
-    macro_rules! interval {
-        ($name:expr, $add:expr, $sub:expr, $months:expr, $days:expr, $micros:expr) => {
-            all.push(function(
-                &[$name],
-                DATETIME,
-                "So many of this unit as an interval.",
-                ("", ""),
-                vec![strict([INT8], Type::Interval, |_, args, rows, ty| {
-                    let counts = primitive::<Int64Type>(args, 0)?;
-                    primitive_rows::<Intervals>(args, rows, ty, |row| {
-                        unit(counts.at(row), ($months, $days, $micros)).map(Some)
-                    })
-                })],
-            ));
-            all.push(function(
-                &[$add],
-                DATETIME,
-                "The moment so many of this unit later.",
-                ("", ""),
-                vec![
-                    strict([TIMESTAMPTZ, INT8], Type::Timestamptz, |ctx, a, n, ty| {
-                        add_units(ctx, a, n, ty, ($months, $days, $micros))
-                    }),
-                    strict([TIMESTAMP, INT8], Type::Timestamp, |ctx, a, n, ty| {
-                        add_units(ctx, a, n, ty, ($months, $days, $micros))
-                    }),
-                ],
-            ));
-            all.push(function(
-                &[$sub],
-                DATETIME,
-                "The moment so many of this unit earlier.",
-                ("", ""),
-                vec![
-                    strict([TIMESTAMPTZ, INT8], Type::Timestamptz, |ctx, a, n, ty| {
-                        add_units(ctx, a, n, ty, (-$months, -$days, -$micros))
-                    }),
-                    strict([TIMESTAMP, INT8], Type::Timestamp, |ctx, a, n, ty| {
-                        add_units(ctx, a, n, ty, (-$months, -$days, -$micros))
-                    }),
-                ],
-            ));
-        };
-    }
-    interval!("toIntervalSecond", "addSeconds", "subtractSeconds", 0, 0, MICROS_PER_SECOND);
-    interval!("toIntervalMinute", "addMinutes", "subtractMinutes", 0, 0, 60 * MICROS_PER_SECOND);
-    interval!("toIntervalHour", "addHours", "subtractHours", 0, 0, 3600 * MICROS_PER_SECOND);
-    interval!("toIntervalDay", "addDays", "subtractDays", 0, 1, 0);
-    interval!("toIntervalWeek", "addWeeks", "subtractWeeks", 0, 7, 0);
-    interval!("toIntervalMonth", "addMonths", "subtractMonths", 1, 0, 0);
-    interval!("toIntervalQuarter", "addQuarters", "subtractQuarters", 3, 0, 0);
-    interval!("toIntervalYear", "addYears", "subtractYears", 12, 0, 0);
-    all
-}
-
-fn unit(count: i64, (months, days, micros): (i64, i64, i64)) -> Result<IntervalMonthDayNano> {
-    let range = || Error::new(ErrorKind::DatetimeOutOfRange, "interval out of range");
-    let part = |per: i64| count.checked_mul(per).and_then(|v| i32::try_from(v).ok()).ok_or_else(range);
-    let nanos = count.checked_mul(micros).and_then(|v| v.checked_mul(1000)).ok_or_else(range)?;
-    Ok(IntervalMonthDayNano::new(part(months)?, part(days)?, nanos))
-}
-
-fn add_units(ctx: &Context, args: &[Datum], rows: usize, ty: &Types<'_>, per: (i64, i64, i64)) -> Result<Datum> {
-    let (times, counts) = (primitive::<Micros>(args, 0)?, primitive::<Int64Type>(args, 1)?);
-    let zone = (*ty.result == Type::Timestamptz).then_some(&ctx.time_zone);
-    primitive_rows::<Micros>(args, rows, ty, |row| {
-        add_interval(times.at(row), unit(counts.at(row), per)?, zone).map(Some)
-    })
-}
-
-fn seconds(args: &[Datum], rows: usize, ty: &Type, per: i64) -> Result<Datum> {
-    let times = primitive::<Micros>(args, 0)?;
-    primitive_rows::<Int64Type>(args, rows, ty, |row| Ok(Some(times.at(row).div_euclid(per))))
-}
-
-fn from_epoch(args: &[Datum], rows: usize, ty: &Type, per: i64) -> Result<Datum> {
-    let counts = primitive::<Int64Type>(args, 0)?;
-    primitive_rows::<Micros>(args, rows, ty, |row| {
-        let at = counts.at(row).checked_mul(per).filter(|at| is_timestamp(*at));
-        at.map(Some).ok_or_else(|| Error::new(ErrorKind::DatetimeOutOfRange, "timestamp out of range"))
-    })
-}
-
-/// Text, dates and moments by their cast; numbers are seconds since the epoch (days, for a date below 65536).
-fn convert(ctx: &Context, args: &[Datum], _: usize, types: &Types<'_>) -> Result<Datum> {
-    let from = &types.args[0];
-    if !from.is_number() {
-        return cast(ctx, &args[0], from, types.result, true, false);
-    }
-    let seconds = cast(ctx, &args[0], from, &Type::Int8, true, false)?;
-    let array: ArrayRef = arrow_cast(seconds.array(), &DataType::Timestamp(TimeUnit::Second, None))?;
-    let array: ArrayRef = arrow_cast(&array, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
-    let moments = match &args[0] {
-        Datum::Array(_) => Datum::Array(array),
-        Datum::Scalar(_) => Datum::Scalar(Value::new(Type::Timestamptz, array)),
-    };
-    if *types.result == Type::Timestamptz {
-        Ok(moments)
-    } else {
-        cast(ctx, &moments, &Type::Timestamptz, types.result, true, false)
-    }
 }

@@ -8,6 +8,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::string::functions,
         super::string_parts::functions,
         super::quote::functions,
+        super::format::functions,
         super::encode::functions,
         super::like::functions,
         super::regex::functions,
@@ -15,6 +16,9 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::datetime_trunc::functions,
         super::json::functions,
         super::array::functions,
+        super::datetime_fields::functions,
+        super::datetime_clickhouse::functions,
+        super::template::functions,
         super::system::functions,
         super::catalog::functions,
     ];

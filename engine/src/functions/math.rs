@@ -94,7 +94,17 @@ fn rounding() -> Vec<ScalarFunction> {
             "-1, 0 or 1.",
             ("sign(-8.4)", "-1"),
             both(
-                |_, a, n, ty| float(a, n, ty, |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }),
+                |_, a, n, ty| {
+                    float(a, n, ty, |v| {
+                        if v == 0.0 {
+                            0.0
+                        } else if v.is_nan() {
+                            v
+                        } else {
+                            v.signum()
+                        }
+                    })
+                },
                 |_, a, n, _| {
                     exact(a, n, |v, _| if v.is_nan() { v.clone() } else { Numeric::finite(v.signum().into(), 0) })
                 },
@@ -222,16 +232,7 @@ fn floats() -> Vec<ScalarFunction> {
         one(&["ln"], "The natural logarithm.", ("ln(1)", "0"), of_one!(|v| logarithm(v, f64::ln))),
         one(&["log10"], "The logarithm to base 10.", ("log10(1000)", "3"), of_one!(|v| logarithm(v, f64::log10))),
         one(&["log2"], "The logarithm to base 2.", ("log2(8)", "3"), of_one!(|v| logarithm(v, f64::log2))),
-        one(&["log"], "The logarithm to base 10, or to the first argument as base.", ("log(100)", "2"), {
-            let mut all = of_one!(|v| logarithm(v, f64::log10));
-            all.extend(of_two(|_, args, rows, ty| {
-                two(args, rows, ty, |base, v| match logarithm(base, f64::ln)? {
-                    0.0 => Err(Error::new(ErrorKind::DivisionByZero, "division by zero")),
-                    base => Ok(logarithm(v, f64::ln)? / base),
-                })
-            }));
-            all
-        }),
+        one(&["log"], "The logarithm to base 10.", ("log(100)", "2"), of_one!(|v| logarithm(v, f64::log10))),
         one(
             &["power", "pow", "^"],
             "The first value to the power of the second.",
@@ -295,7 +296,7 @@ fn two(args: &[Datum], rows: usize, ty: &Type, body: fn(f64, f64) -> Result<f64>
 fn width_bucket(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
     let value = |i| primitive::<Float64Type>(args, i);
     let (operand, low, high, count) = (value(0)?, value(1)?, value(2)?, primitive::<Int32Type>(args, 3)?);
-    let wrong = |message: &str| Err(Error::new(ErrorKind::InvalidParameter, message));
+    let wrong = |message: &str| Err(Error::new(ErrorKind::InvalidArgumentForWidthBucket, message));
     primitive_rows::<Int32Type>(args, rows, ty, |row| {
         let (v, low, high, count) = (operand.at(row), low.at(row), high.at(row), count.at(row));
         if count <= 0 {

@@ -10,6 +10,8 @@ mod array;
 mod catalog;
 pub mod compare;
 mod datetime;
+mod datetime_clickhouse;
+mod datetime_fields;
 mod datetime_trunc;
 mod declare;
 mod detached;
@@ -17,9 +19,11 @@ mod encode;
 #[cfg(test)]
 mod examples;
 mod families;
+mod format;
 pub(crate) mod json;
 mod like;
 mod math;
+mod math_numeric;
 mod moments;
 pub mod quote;
 mod regex;
@@ -31,6 +35,7 @@ mod string;
 mod string_parts;
 pub mod system;
 mod table;
+mod template;
 mod text_list;
 pub mod window;
 

@@ -85,6 +85,7 @@ const SCALAR_FAMILIES: &[fn() -> Vec<ScalarFunction>] = &[
     super::arithmetic::functions,
     super::moments::functions,
     super::math::functions,
+    super::math_numeric::functions,
     super::families::functions,
 ];
 

@@ -330,6 +330,19 @@ pub(crate) fn bool_rows(
     })
 }
 
+/// As [`bool_rows`], for a kernel that is called on NULL arguments too.
+pub(crate) fn bool_rows_with_nulls(
+    args: &[Datum],
+    rows: usize,
+    ty: &Type,
+    mut body: impl FnMut(usize) -> Result<Option<bool>>,
+) -> Result<Datum> {
+    batch(args, rows, ty, |rows| {
+        let values: Vec<Option<bool>> = (0..rows).map(&mut body).collect::<Result<_>>()?;
+        Ok(Arc::new(BooleanArray::from(values)))
+    })
+}
+
 /// An argument that must not be refused but makes no sense: error 22023.
 pub(crate) fn invalid_parameter(message: impl Into<String>) -> Error {
     Error::new(crate::error::ErrorKind::InvalidParameter, message)

@@ -47,11 +47,18 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             ],
         ),
         function(
-            &["length", "char_length", "character_length", "lengthUTF8", "CHAR_LENGTH"],
+            &["length"],
             STRING,
             "How many characters the text has, or bytes the bytea.",
             ("length('größe')", "5"),
             vec![strict([TEXT], Type::Int4, length), strict([BYTEA], Type::Int4, bytea_length)],
+        ),
+        function(
+            &["char_length", "character_length", "lengthUTF8"],
+            STRING,
+            "How many characters the text has.",
+            ("char_length('größe')", "5"),
+            vec![strict([TEXT], Type::Int4, length)],
         ),
         function(
             &["octet_length"],
@@ -256,7 +263,12 @@ fn too_long() -> Error {
 
 fn length(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
     let texts = text(args, 0)?;
-    primitive_rows::<Int32Type>(args, rows, ty, |row| Ok(Some(char_count(texts.at(row)) as i32)))
+    // Blanks at the end of character(n) do not count.
+    let padded = matches!(ty.args.first(), Some(Type::Bpchar(_)));
+    primitive_rows::<Int32Type>(args, rows, ty, |row| {
+        let value = texts.at(row);
+        Ok(Some(char_count(if padded { value.trim_end_matches(' ') } else { value }) as i32))
+    })
 }
 
 /// How many characters a text has: bytes that do not continue one.

@@ -516,7 +516,8 @@ fn time_zone_name(value: &str) -> Option<String> {
     let hour_minute = value.strip_prefix(['+', '-']).and_then(|rest| rest.split_once(':'));
     if let Some((h, m)) = hour_minute {
         let minutes = h.parse::<i32>().ok()? * 60 + m.parse::<i32>().ok()?;
-        return Some(offset_name(if value.starts_with('-') { -minutes } else { minutes }));
+        // A text of this form is POSIX's, which counts to the west.
+        return Some(offset_name(if value.starts_with('-') { minutes } else { -minutes }));
     }
     match value.to_ascii_lowercase().as_str() {
         "default" | "local" => return Some("UTC".into()),

@@ -159,8 +159,10 @@ fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<Query
 fn rows(value: Option<i64>, what: &str) -> Result<Option<usize>> {
     value
         .map(|n| {
-            usize::try_from(n)
-                .map_err(|_| Error::new(ErrorKind::InvalidParameter, format!("{what} must not be negative")))
+            usize::try_from(n).map_err(|_| {
+                let kind = if what == "LIMIT" { ErrorKind::InvalidLimit } else { ErrorKind::InvalidOffset };
+                Error::new(kind, format!("{what} must not be negative"))
+            })
         })
         .transpose()
 }

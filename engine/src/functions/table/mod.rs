@@ -2,6 +2,7 @@
 
 mod array;
 mod json;
+mod matches;
 mod series;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -16,6 +17,7 @@ pub(crate) fn functions() -> Vec<TableFunction> {
     let mut all = series::functions();
     all.extend(array::functions());
     all.extend(json::functions());
+    all.extend(matches::functions());
     all.extend(crate::files::functions());
     all
 }

@@ -115,8 +115,9 @@ pub(crate) fn decimals(values: Vec<i128>, nulls: Option<NullBuffer>, precision: 
 }
 
 /// Postgres's message for a number that does not fit numeric(precision, scale).
-pub(crate) fn field_overflow(precision: u8, scale: i8) -> Error {
-    let digits = i32::from(precision) - i32::from(scale);
+pub(crate) fn field_overflow(precision: impl Into<i32>, scale: impl Into<i32>) -> Error {
+    let (precision, scale) = (precision.into(), scale.into());
+    let digits = precision - scale;
     Error::new(ErrorKind::NumericOutOfRange, "numeric field overflow").with_detail(format!(
         "A field with precision {precision}, scale {scale} must round to an absolute value less than {}{}.",
         if digits == 0 { "" } else { "10^" },
