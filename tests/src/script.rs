@@ -69,7 +69,8 @@ impl DB for Connection {
     }
 }
 
-fn shown(value: Option<&str>) -> String {
+/// A value as scripts write it.
+pub fn shown(value: Option<&str>) -> String {
     match value {
         None => "NULL".to_string(),
         Some("") => "(empty)".to_string(),
@@ -119,6 +120,7 @@ async fn connect(config: &str, engine: &'static str) -> Result<Connection, Scrip
     Connection::open(config, engine).map_err(ScriptError)
 }
 
-fn exactly(_: Normalizer, actual: &[Vec<String>], expected: &[String]) -> bool {
+/// Rows are compared as they are.
+pub fn exactly(_: Normalizer, actual: &[Vec<String>], expected: &[String]) -> bool {
     actual.iter().map(|row| row.join(" ")).eq(expected.iter().cloned())
 }
