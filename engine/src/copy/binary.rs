@@ -19,10 +19,10 @@ pub(crate) struct Tuples {
 }
 
 /// An error and the column it is in, if it is in one.
-type Wrong = (Error, Option<usize>);
+type Wrong = Box<(Error, Option<usize>)>;
 
 fn bad<T>(message: impl Into<String>) -> std::result::Result<T, Wrong> {
-    Err((Error::new(ErrorKind::BadCopyFile, message), None))
+    Err(Box::new((Error::new(ErrorKind::BadCopyFile, message), None)))
 }
 
 impl Tuples {
@@ -72,8 +72,12 @@ impl Tuples {
         if usize::try_from(count).ok() != Some(fields.len()) {
             return bad(format!("row field count is {count}, expected {}", fields.len()));
         }
-        let Some(length) = tuple_length(rest, fields.len())? else {
-            return if at_end { bad("unexpected EOF in COPY data") } else { Ok(None) };
+        let length = match tuple_length(rest, fields.len())? {
+            Tuple::Whole(length) => length,
+            Tuple::CutIn(_) if !at_end => return Ok(None),
+            Tuple::CutIn(field) => {
+                return Err(Box::new((Error::new(ErrorKind::BadCopyFile, "unexpected EOF in COPY data"), Some(field))));
+            }
         };
         let mut values = &rest[2..length];
         let mut has_null = false;
@@ -84,7 +88,7 @@ impl Tuples {
             match usize::try_from(size) {
                 Ok(size) => {
                     let (value, after) = values.split_at(size);
-                    field.builder.append_binary(value).map_err(|e| (of_value(e), Some(at)))?;
+                    field.builder.append_binary(value).map_err(|e| Box::new((of_value(e), Some(at))))?;
                     values = after;
                 }
                 Err(_) => {
@@ -139,22 +143,34 @@ fn of_value(error: Error) -> Error {
     }
 }
 
-/// How long a tuple is, if all of it is there.
-fn tuple_length(bytes: &[u8], fields: usize) -> std::result::Result<Option<usize>, Wrong> {
+/// How much of a tuple is there.
+enum Tuple {
+    /// All of it: so many bytes.
+    Whole(usize),
+    /// It ends inside this field.
+    CutIn(usize),
+}
+
+fn tuple_length(bytes: &[u8], fields: usize) -> std::result::Result<Tuple, Wrong> {
     let mut at = 2;
     for field in 0..fields {
-        let Some(size) = bytes.get(at..at + 4) else { return Ok(None) };
+        let Some(size) = bytes.get(at..at + 4) else { return Ok(Tuple::CutIn(field)) };
         let size = i32::from_be_bytes([size[0], size[1], size[2], size[3]]);
         at += 4;
         match size {
             -1 => {}
             size => match usize::try_from(size) {
                 Ok(size) => at += size,
-                Err(_) => return Err((Error::new(ErrorKind::BadCopyFile, "invalid field size"), Some(field))),
+                Err(_) => {
+                    return Err(Box::new((Error::new(ErrorKind::BadCopyFile, "invalid field size"), Some(field))));
+                }
             },
         }
+        if at > bytes.len() {
+            return Ok(Tuple::CutIn(field));
+        }
     }
-    Ok((bytes.len() >= at).then_some(at))
+    Ok(Tuple::Whole(at))
 }
 
 /// The header of binary data.
@@ -172,7 +188,7 @@ mod tests {
         let wrong = |bytes: &[u8], at_end| {
             let mut tuples = Tuples::default();
             tuples.push(bytes);
-            tuples.next(&mut [], at_end).map_err(|(e, _)| e.message)
+            tuples.next(&mut [], at_end).map_err(|wrong| wrong.0.message)
         };
         let mut header = Vec::new();
         write_header(&mut header);

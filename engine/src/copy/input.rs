@@ -154,7 +154,8 @@ impl Input {
             Source::Text(lines) => rows.take_lines(lines, None, at_end),
             Source::Csv(lines, quoting) => rows.take_lines(lines, Some(*quoting), at_end),
             Source::Binary(tuples) => loop {
-                let taken = tuples.next(&mut rows.fields, at_end).map_err(|(error, column)| {
+                let taken = tuples.next(&mut rows.fields, at_end).map_err(|wrong| {
+                    let (error, column) = *wrong;
                     let place = format!("COPY {}, line {}", rows.relation, tuples.line());
                     match column {
                         Some(column) => error.with_context(format!("{place}, column {}", rows.fields[column].name)),

@@ -90,7 +90,9 @@ pub(super) fn columns(path: &Path, options: &Options) -> Result<Vec<(String, Typ
         let count = file.read(&mut buffer).map_err(|e| file_error("read", path, &e))?;
         read += count;
         objects.push(&buffer[..count]);
-        while let Some((line, object)) = objects.next(count == 0).map_err(|(e, line)| place(e, path, line, None))? {
+        while let Some((line, object)) =
+            objects.next(count == 0).map_err(|wrong| place(wrong.0, path, wrong.1, None))?
+        {
             for field in to_object_iter(object) {
                 let (name, value) = field.map_err(|e| place(malformed(&e), path, line, None))?;
                 let shape = Shape::of(&value);
@@ -129,6 +131,12 @@ fn place(error: Error, path: &Path, line: u64, column: Option<&str>) -> Error {
         None => place,
     })
 }
+
+/// An error and the line it is in.
+type Wrong = Box<(Error, u64)>;
+
+/// The line that an object begins in, and the object.
+type Found<'a> = std::result::Result<Option<(u64, &'a [u8])>, Wrong>;
 
 /// Bytes into top-level objects.
 #[derive(Debug)]
@@ -173,16 +181,16 @@ impl Objects {
     }
 
     /// The next object and the line that it begins in; `None` if there is no whole one.
-    fn next(&mut self, at_end: bool) -> std::result::Result<Option<(u64, &[u8])>, (Error, u64)> {
+    fn next(&mut self, at_end: bool) -> Found<'_> {
         if self.depth == 0 && !self.find_start()? {
             return match at_end && self.array && !self.ended {
-                true => Err((self.wrong("The array does not end."), self.line)),
+                true => Err(Box::new((self.wrong("The array does not end."), self.line))),
                 false => Ok(None),
             };
         }
         if !self.find_end() {
             return match at_end {
-                true => Err((self.wrong("The object does not end."), self.first_line)),
+                true => Err(Box::new((self.wrong("The object does not end."), self.first_line))),
                 false => Ok(None),
             };
         }
@@ -195,7 +203,7 @@ impl Objects {
     }
 
     /// Passes over what stands between objects; whether one begins.
-    fn find_start(&mut self) -> std::result::Result<bool, (Error, u64)> {
+    fn find_start(&mut self) -> std::result::Result<bool, Wrong> {
         while let Some(&byte) = self.buffer.get(self.at) {
             match byte {
                 b'\n' => self.line += 1,
@@ -211,7 +219,7 @@ impl Objects {
                     self.first_line = self.line;
                     return Ok(true);
                 }
-                _ => return Err((self.wrong("An object is expected here."), self.line)),
+                _ => return Err(Box::new((self.wrong("An object is expected here."), self.line))),
             }
             self.at += 1;
         }
@@ -300,7 +308,7 @@ impl FileReader for Reader {
             self.at_end = count == 0;
             self.objects.push(&self.buffer[..count]);
             while let Some((line, object)) =
-                self.objects.next(self.at_end).map_err(|(e, line)| place(e, path, line, None))?
+                self.objects.next(self.at_end).map_err(|wrong| place(wrong.0, path, wrong.1, None))?
             {
                 run.bytes.extend_from_slice(object);
                 run.ends.push((run.bytes.len(), line));
@@ -428,7 +436,7 @@ mod tests {
         for (at, bytes) in pieces.iter().enumerate() {
             objects.push(bytes);
             let end = at + 1 == pieces.len();
-            while let Some((line, object)) = objects.next(end).map_err(|(e, _)| e.detail.unwrap_or_default())? {
+            while let Some((line, object)) = objects.next(end).map_err(|wrong| wrong.0.detail.unwrap_or_default())? {
                 found.push((line, String::from_utf8_lossy(object).into_owned()));
             }
         }
