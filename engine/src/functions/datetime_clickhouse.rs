@@ -5,15 +5,13 @@
 
 use std::fmt::Write;
 
-use arrow::array::ArrayRef;
-use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimeUnit,
+    Date32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
     TimestampMicrosecondType,
 };
 use jiff::tz::TimeZone;
+use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
-use weir_sql::{Type, Value};
 
 use super::datetime::zone_named;
 use super::datetime_fields::iso_week;
@@ -163,23 +161,26 @@ fn from_epoch(args: &[Datum], rows: usize, ty: &Type, per: i64) -> Result<Datum>
 }
 
 /// Text, dates and moments by their cast; numbers are seconds since the epoch (days, for a date below 65536).
-fn convert(ctx: &Context, args: &[Datum], _: usize, types: &Types<'_>) -> Result<Datum> {
+fn convert(ctx: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Result<Datum> {
     let from = &types.args[0];
     if !from.is_number() {
         return cast(ctx, &args[0], from, types.result, true, false);
     }
-    let seconds = cast(ctx, &args[0], from, &Type::Int8, true, false)?;
-    let array: ArrayRef = arrow_cast(seconds.array(), &DataType::Timestamp(TimeUnit::Second, None))?;
-    let array: ArrayRef = arrow_cast(&array, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
-    let moments = match &args[0] {
-        Datum::Array(_) => Datum::Array(array),
-        Datum::Scalar(_) => Datum::Scalar(Value::new(Type::Timestamptz, array)),
-    };
-    if *types.result == Type::Timestamptz {
-        Ok(moments)
-    } else {
-        cast(ctx, &moments, &Type::Timestamptz, types.result, true, false)
+    // A Date is a number of days, as ClickHouse has it, up to 65535.
+    const DAYS_MAX: i64 = 65_535;
+    let numbers = [cast(ctx, &args[0], from, &Type::Int8, true, false)?];
+    let values = primitive::<Int64Type>(&numbers, 0)?;
+    let range = || Error::new(ErrorKind::DatetimeOutOfRange, "timestamp out of range");
+    if *types.result == Type::Date {
+        return primitive_rows::<Date32Type>(&numbers, rows, types, |row| match values.at(row) {
+            days if (0..=DAYS_MAX).contains(&days) => Ok(Some(days as i32)),
+            seconds => {
+                let micros = seconds.checked_mul(MICROS_PER_SECOND).filter(|at| is_timestamp(*at)).ok_or_else(range)?;
+                Ok(Some(split_micros(utc_to_local(&ctx.time_zone, micros)).0 as i32))
+            }
+        });
     }
+    from_epoch(&numbers, rows, types, MICROS_PER_SECOND)
 }
 
 /// What ClickHouse has beside conversions and addX.

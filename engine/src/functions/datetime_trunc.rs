@@ -45,6 +45,9 @@ const fn fixed(length: i64) -> Unit {
 /// Weeks begin on a Monday; 1970-01-05 was one.
 const WEEK: Unit = Unit::Fixed { length: 7 * MICROS_PER_DAY, origin: 4 * MICROS_PER_DAY };
 
+/// Weeks that begin on a Sunday; 1970-01-04 was one.
+const SUNDAY_WEEK: Unit = Unit::Fixed { length: 7 * MICROS_PER_DAY, origin: 3 * MICROS_PER_DAY };
+
 impl Unit {
     fn named(name: &str) -> Option<Unit> {
         Some(match name.to_ascii_lowercase().as_str() {
@@ -348,7 +351,9 @@ fn starts() -> Vec<ScalarFunction> {
             );
         };
     }
-    date_start!(&["toStartOfWeek", "toMonday"], WEEK);
+    date_start!(&["toMonday"], WEEK);
+    // ClickHouse's weeks begin on a Sunday unless it is told otherwise.
+    date_start!(&["toStartOfWeek"], SUNDAY_WEEK);
     date_start!(&["toStartOfMonth"], Unit::Months(1));
     date_start!(&["toStartOfQuarter"], Unit::Months(3));
     date_start!(&["toStartOfYear"], Unit::Months(12));

@@ -19,6 +19,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::datetime_fields::functions,
         super::datetime_clickhouse::functions,
         super::template::functions,
+        super::url::functions,
         super::system::functions,
         super::catalog::functions,
     ];

@@ -37,6 +37,7 @@ pub mod system;
 mod table;
 mod template;
 mod text_list;
+mod url;
 pub mod window;
 
 use std::ops::Deref;
