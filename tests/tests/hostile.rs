@@ -123,18 +123,23 @@ impl Embedded {
 /// The rows of a text's last statement, or how many rows it changed.
 enum Answer {
     Rows(Vec<Vec<String>>),
-    Done,
+    Done(u64),
+}
+
+/// How many rows a command's tag says: the last word of `INSERT 0 3`.
+fn count_of(tag: &str) -> u64 {
+    tag.rsplit(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
 fn run_all(session: &mut Session, sql: &str) -> Result<Answer, Error> {
     let parsed = session.parse(sql)?;
-    let mut answer = Answer::Done;
+    let mut answer = Answer::Done(0);
     for statement in &parsed {
         let prepared = session.prepare(statement, &[])?;
         answer = match session.run(&prepared, &[])? {
             Outcome::Rows(mut rows) => {
                 let settings = FormatSettings::of(&session.function_context());
-                let mut texts = Vec::new();
+                let mut texts: Vec<Vec<String>> = Vec::new();
                 while let Some(batch) = rows.next()? {
                     for row in 0..batch.num_rows() {
                         let cells = rows.columns().iter().zip(batch.columns());
@@ -142,9 +147,12 @@ fn run_all(session: &mut Session, sql: &str) -> Result<Answer, Error> {
                         texts.push(cells.map(|text| script::shown(text.as_deref())).collect());
                     }
                 }
+                // Rows without columns leave no trace in a script.
+                texts.retain(|row| !row.is_empty());
                 Answer::Rows(texts)
             }
-            _ => Answer::Done,
+            Outcome::Command { tag } => Answer::Done(count_of(&tag)),
+            _ => Answer::Done(0),
         };
     }
     Ok(answer)
@@ -167,7 +175,7 @@ impl DB for Embedded {
                 let width = rows.first().map_or(1, Vec::len);
                 DBOutput::Rows { types: vec![DefaultColumnType::Text; width], rows }
             }
-            Answer::Done => DBOutput::StatementComplete(0),
+            Answer::Done(count) => DBOutput::StatementComplete(count),
         })
     }
 
