@@ -20,6 +20,8 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::datetime_clickhouse::functions,
         super::template::functions,
         super::url::functions,
+        super::convert::functions,
+        super::digest::functions,
         super::system::functions,
         super::catalog::functions,
     ];

@@ -15,19 +15,17 @@ use super::declare::{FLOAT8, INT4, INT8, NUMERIC, function, strict};
 use super::rows::{batch, bool_rows, is_valid, map_rows, nulls_of, primitive, primitive_rows};
 use super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::cast::{cast, float_range};
+use crate::kernels::cast::float_range;
 use crate::kernels::compare::{Comparison, compare};
 use crate::kernels::numeric::{self, Numeric, NumericBuilder, value_at};
 
 const MATH: &str = "mathematical";
 const BITS: &str = "bit";
-const CAST: &str = "conversion";
 
 pub(crate) fn functions() -> Vec<ScalarFunction> {
     let mut all = rounding();
     all.extend(floats());
     all.extend(integers());
-    all.extend(conversions());
     all.push(function(
         &["greatest"],
         MATH,
@@ -435,30 +433,6 @@ fn shift<T: ArrowPrimitiveType>(
 ) -> Result<Datum> {
     let (values, by) = (primitive::<T>(args, 0)?, primitive::<Int32Type>(args, 1)?);
     primitive_rows::<T>(args, rows, ty, |row| Ok(Some(body(values.at(row), by.at(row)))))
-}
-
-/// ClickHouse's names of casts.
-fn conversions() -> Vec<ScalarFunction> {
-    const TO: [(&[&str], Type); 11] = [
-        (&["toInt8", "toInt16"], Type::Int2),
-        (&["toInt32"], Type::Int4),
-        (&["toInt64"], Type::Int8),
-        (&["toUInt8"], Type::UInt8),
-        (&["toUInt16"], Type::UInt16),
-        (&["toUInt32"], Type::UInt32),
-        (&["toUInt64"], Type::UInt64),
-        (&["toFloat32"], Type::Float4),
-        (&["toFloat64"], Type::Float8),
-        (&["toString"], Type::Text),
-        (&["toUUID"], Type::Uuid),
-    ];
-    let kernel: Kernel = |context, args, _, types| cast(context, &args[0], &types.args[0], types.result, true, false);
-    TO.into_iter()
-        .map(|(names, ty)| {
-            let overload = Overload::new(vec![Param::Any], Returns::Exact(ty), kernel);
-            function(names, CAST, "The value as another type.", ("", ""), vec![overload])
-        })
-        .collect()
 }
 
 fn extreme(kernel: Kernel) -> Overload {

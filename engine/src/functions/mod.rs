@@ -9,12 +9,14 @@ mod arithmetic;
 mod array;
 mod catalog;
 pub mod compare;
+mod convert;
 mod datetime;
 mod datetime_clickhouse;
 mod datetime_fields;
 mod datetime_trunc;
 mod declare;
 mod detached;
+mod digest;
 mod encode;
 #[cfg(test)]
 mod examples;

@@ -5,27 +5,44 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::Binder;
 use super::call::CallName;
+use super::expr::negate_if;
+use super::literal::integer_value;
+use super::special::text_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::datatype::nullable_type_named;
 use crate::plan::{Expr, ExprKind};
 use crate::types::Type;
 use crate::value::Value;
 
+/// Their names, in lower case.
+const FORMS: [&str; 21] = [
+    "coalesce",
+    "ifnull",
+    "nullif",
+    "row",
+    "if",
+    "multiif",
+    "grouping",
+    "isnull",
+    "isnotnull",
+    "iszeroornull",
+    "and",
+    "or",
+    "xor",
+    "not",
+    "jsonextract",
+    "jsonextractkeysandvalues",
+    "todecimal32",
+    "todecimal64",
+    "todecimal128",
+    "accuratecast",
+    "accuratecastornull",
+];
+
 impl Binder<'_> {
     /// COALESCE, NULLIF, ROW, `if`, `multiIf`; `None` if the call is an ordinary one.
     pub(super) fn bind_form(&mut self, function: &ast::Function, name: &CallName) -> Result<Option<Expr>> {
-        let known = [
-            "coalesce",
-            "ifnull",
-            "nullif",
-            "row",
-            "if",
-            "multiif",
-            "grouping",
-            "jsonextract",
-            "jsonextractkeysandvalues",
-        ];
-        if name.qualified.is_some() || !known.contains(&name.folded.as_str()) || function.over.is_some() {
+        if name.qualified.is_some() || !FORMS.contains(&name.folded.as_str()) || function.over.is_some() {
             return Ok(None);
         }
         let mut args = Vec::new();
@@ -49,6 +66,47 @@ impl Binder<'_> {
             "row" => self.row(args).map(Some),
             "if" if args.len() == 3 => self.multi_if(args).map(Some),
             "multiif" if args.len() >= 3 && args.len() % 2 == 1 => self.multi_if(args).map(Some),
+            "isnull" | "isnotnull" if args.len() == 1 => {
+                let Some(arg) = args.pop() else { return Ok(None) };
+                let arg = self.settle(arg)?;
+                let is_null = Expr::new(ExprKind::IsNull(Box::new(arg)), Type::Bool);
+                Ok(Some(negate_if(is_null, name.folded == "isnotnull")))
+            }
+            "iszeroornull" if args.len() == 1 => {
+                let Some(arg) = args.pop() else { return Ok(None) };
+                let is_zero = self.operator("=", vec![arg, Expr::literal(Value::int4(0))])?;
+                let list = vec![is_zero, Expr::literal(Value::bool(true))];
+                Ok(Some(Expr::new(ExprKind::Coalesce(list), Type::Bool)))
+            }
+            "and" | "or" | "xor" if args.len() >= 2 => self.logic(&name.folded, args).map(Some),
+            "not" if args.len() == 1 => {
+                let Some(arg) = args.pop() else { return Ok(None) };
+                self.truth(arg, "NOT").map(|arg| Some(negate_if(arg, true)))
+            }
+            "todecimal32" | "todecimal64" | "todecimal128" if args.len() == 2 => {
+                let digits = match name.folded.as_str() {
+                    "todecimal32" => 9,
+                    "todecimal64" => 18,
+                    _ => 38,
+                };
+                let scale = args.pop().as_ref().and_then(integer_value);
+                let (Some(scale @ 0..=38), Some(arg)) = (scale, args.pop()) else {
+                    let message = format!("the second argument of {} must be a number of digits", name.exact);
+                    return Err(Error::new(ErrorKind::InvalidParameter, message));
+                };
+                let arg = self.settle(arg)?;
+                self.explicit_cast(arg, &Type::Numeric(Some((digits, scale as i8))), false).map(Some)
+            }
+            "accuratecast" | "accuratecastornull" if args.len() == 2 => {
+                let text = args.pop().and_then(|arg| text_of(&arg));
+                let (Some(text), Some(arg)) = (text, args.pop()) else {
+                    let message = format!("the last argument of {} must be the name of a type, in quotes", name.exact);
+                    return Err(Error::new(ErrorKind::InvalidParameter, message));
+                };
+                let (ty, _) = nullable_type_named(&text)?;
+                let arg = self.settle(arg)?;
+                self.explicit_cast(arg, &ty, name.folded == "accuratecastornull").map(Some)
+            }
             "jsonextract" | "jsonextractkeysandvalues" if args.len() >= 2 => self.json_extract(name, args).map(Some),
             "grouping" => Err(Error::new(ErrorKind::Unsupported, "GROUPING is not supported yet")),
             _ => Err(Error::new(ErrorKind::UndefinedFunction, format!("wrong number of arguments for {}", name.exact))),
@@ -86,15 +144,37 @@ impl Binder<'_> {
         Ok(Expr::new(ExprKind::Row(args), Type::Record(fields)))
     }
 
+    /// A condition of a logical function: numbers are true where they are not zero.
+    fn truth(&mut self, arg: Expr, place: &str) -> Result<Expr> {
+        if arg.ty.is_number() && arg.ty != Type::UInt8 {
+            return self.operator("<>", vec![arg, Expr::literal(Value::int4(0))]);
+        }
+        self.coerce_condition(arg, place)
+    }
+
+    /// ClickHouse's `and(…)`, `or(…)`, `xor(…)`.
+    fn logic(&mut self, word: &str, args: Vec<Expr>) -> Result<Expr> {
+        let place = word.to_uppercase();
+        let args: Result<Vec<Expr>> = args.into_iter().map(|arg| self.truth(arg, &place)).collect();
+        let mut args = args?;
+        Ok(match word {
+            "and" => Expr::new(ExprKind::And(args), Type::Bool),
+            "or" => Expr::new(ExprKind::Or(args), Type::Bool),
+            _ => {
+                let mut odd = args.remove(0);
+                for arg in args {
+                    odd = self.operator("<>", vec![odd, arg])?;
+                }
+                odd
+            }
+        })
+    }
+
     /// ClickHouse's `JSONExtract(json, path…, 'Type')`: the type's name becomes whether it is Nullable, and a NULL of it, from which the function
     /// has the type of its result.
     fn json_extract(&mut self, name: &CallName, mut args: Vec<Expr>) -> Result<Expr> {
         let last = args.pop();
-        let text = match last.as_ref().map(|arg| &arg.kind) {
-            Some(ExprKind::Literal(value)) => value.as_str().map(str::to_string),
-            _ => None,
-        };
-        let Some(text) = text else {
+        let Some(text) = last.as_ref().and_then(text_of) else {
             let message = format!("the last argument of {} must be the name of a type, in quotes", name.exact);
             return Err(Error::new(ErrorKind::InvalidParameter, message));
         };

@@ -4,10 +4,12 @@ use sqlparser::ast::{self, BinaryOperator, InTarget};
 
 use super::coerce::comparison_type;
 use super::expr::locate;
+use super::literal::integer_value;
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Expr, ExprKind};
 use crate::types::Type;
+use crate::value::Value;
 
 impl Binder<'_> {
     pub(super) fn bind_binary(&mut self, op: &BinaryOperator, left: &ast::Expr, right: &ast::Expr) -> Result<Expr> {
@@ -41,6 +43,10 @@ impl Binder<'_> {
             let right = self.coerce_condition(right, "XOR")?;
             return self.operator("<>", vec![left, right]);
         }
+        let (left, right) = match symbol.as_str() {
+            "=" | "<>" => as_conditions(left, right),
+            _ => (left, right),
+        };
         match (left.kind, right.kind) {
             (ExprKind::Row(a), ExprKind::Row(b)) => self.compare_rows(&symbol, a, b),
             (a, b) => self.operator(&symbol, vec![Expr::new(a, left.ty), Expr::new(b, right.ty)]),
@@ -176,10 +182,11 @@ impl Binder<'_> {
         self.quantified(value, &symbol, array, all).map_err(|error| self.at_operator(error, op, left))
     }
 
+    /// `value op ANY (array)`, or ALL.
     pub(super) fn quantified(&mut self, value: Expr, symbol: &str, array: Expr, all: bool) -> Result<Expr> {
         let element = match &array.ty {
             Type::Array(element) => Expr::new(ExprKind::Column(0), (**element).clone()),
-            Type::Unknown => Expr::literal(crate::value::Value::null(Type::Unknown)),
+            Type::Unknown => Expr::literal(Value::null(Type::Unknown)),
             _ => {
                 return Err(Error::new(ErrorKind::WrongObjectType, "op ANY/ALL (array) requires array on right side"));
             }
@@ -205,6 +212,17 @@ impl Binder<'_> {
         let kind = ExprKind::Quantified { left: Box::new(left), function, name, array: Box::new(array), all };
         Ok(Expr::new(kind, Type::Bool))
     }
+}
+
+/// `has(tags, 'a') = 1`: beside a condition, the integers 0 and 1 are the conditions that they are in ClickHouse.
+fn as_conditions(left: Expr, right: Expr) -> (Expr, Expr) {
+    let condition = |other: &Expr, expr: Expr| match integer_value(&expr) {
+        Some(value @ (0 | 1)) if other.ty == Type::Bool => Expr::literal(Value::bool(value == 1)),
+        _ => expr,
+    };
+    let left = condition(&right, left);
+    let right = condition(&left, right);
+    (left, right)
 }
 
 /// The name under which an operator's function is registered.

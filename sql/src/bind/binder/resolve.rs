@@ -205,7 +205,12 @@ fn choose(signatures: &[Signature], args: &[Expr], operator: bool) -> std::resul
         let params: Vec<Param> = (0..args.len()).filter_map(|i| param(signature, i).cloned()).collect();
         let polymorphic = params.iter().any(|param| matches!(param, Param::AnyElement | Param::AnyArray));
         let comparison = operator && matches!(signature.returns, Returns::Exact(Type::Bool));
-        if polymorphic && !args.is_empty() && element_type(&params, args, comparison).is_none() {
+        let element = if polymorphic { element_type(&params, args, comparison) } else { None };
+        // json has no order and no equality.
+        if comparison && element == Some(Type::Json) {
+            continue;
+        }
+        if polymorphic && !args.is_empty() && element.is_none() {
             // Arrays given as unknown literals alone decide nothing; anything else that has no common type does not fit.
             let undecided = params
                 .iter()

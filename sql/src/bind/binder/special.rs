@@ -218,7 +218,8 @@ impl Binder<'_> {
     }
 }
 
-fn text_of(expr: &Expr) -> Option<String> {
+/// The text of a literal.
+pub(super) fn text_of(expr: &Expr) -> Option<String> {
     match &expr.kind {
         ExprKind::Literal(value) => value.as_str().map(str::to_string),
         _ => None,

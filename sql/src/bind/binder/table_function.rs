@@ -148,6 +148,10 @@ impl Binder<'_> {
         let mut columns: Vec<OutputColumn> = match (shaped, &resolved.ty) {
             (Some(columns), _) => columns.into_iter().map(|(name, ty)| computed_column(&name, ty)).collect(),
             (None, Type::Record(fields)) => fields.iter().map(|(name, ty)| computed_column(name, ty.clone())).collect(),
+            // Postgres declares their result as `OUT value`.
+            (None, ty) if name.folded.starts_with("json") && name.folded.contains("_array_elements") => {
+                vec![computed_column("value", ty.clone())]
+            }
             (None, ty) => vec![computed_column(&alias_name, ty.clone())],
         };
         let plan = match resolved.signature.kind {
