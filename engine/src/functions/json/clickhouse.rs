@@ -366,7 +366,7 @@ fn type_name(value: &str) -> &'static str {
 /// The argument that says whether what is missing is NULL: the last but one of those that the binder makes of a type's name.
 fn is_nullable(args: &[Datum]) -> bool {
     let flag = args.len().checked_sub(2).and_then(|i| args[i].array().as_boolean_opt());
-    flag.is_some_and(|flag| flag.len() > 0 && flag.value(0))
+    flag.is_some_and(|flag| !flag.is_empty() && flag.value(0))
 }
 
 /// JSONExtract(json, path…, whether NULL may be, NULL of the type).
