@@ -252,7 +252,10 @@ pub(crate) fn write_rows(
     };
     let keys: Vec<ArrayRef> = target.def.order().into_iter().map(column).collect::<Result<_>>()?;
     let order = sort_order(&keys).map_err(|error| Error::invalid(error.to_string()))?.map(UInt32Array::from);
-    let granules = granule_bounds(batches, order.as_ref(), granule_rows);
+    let sizes: Vec<usize> = (0..target.def.schema.fields().len())
+        .map(|column| batches.iter().map(|batch| raw_size(batch.column(column))).sum())
+        .collect();
+    let granules = granule_bounds(batches, sizes.iter().sum(), order.as_ref(), granule_rows);
 
     let mut writer = PartWriter::create(target)?;
     for (at, key) in keys.iter().enumerate() {
@@ -263,12 +266,14 @@ pub(crate) fn write_rows(
         writer.keys[at] = granules.iter().map(first).collect::<Result<_>>()?;
     }
     let next = AtomicUsize::new(0);
-    let columns: Vec<Mutex<&mut ColumnWriter>> = writer.columns.iter_mut().map(Mutex::new).collect();
+    let mut columns: Vec<(usize, Mutex<&mut ColumnWriter>)> =
+        writer.columns.iter_mut().map(Mutex::new).enumerate().collect();
+    // The largest first, so that no thread begins with it when the others are done.
+    columns.sort_by_key(|&(at, _)| std::cmp::Reverse(sizes[at]));
     let work = || -> Result<()> {
         loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(writer) = columns.get(at) else { return Ok(()) };
-            let (array, mut writer) = (column(at)?, writer.lock());
+            let Some((at, writer)) = columns.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+            let (array, mut writer) = (column(*at)?, writer.lock());
             for &(from, to) in &granules {
                 let granule = match &order {
                     None => array.slice(from, to - from),
@@ -292,9 +297,13 @@ pub(crate) fn write_rows(
 }
 
 /// Where granules begin and end. They are cut shorter only where values are huge.
-fn granule_bounds(batches: &[RecordBatch], order: Option<&UInt32Array>, granule_rows: usize) -> Vec<(usize, usize)> {
+fn granule_bounds(
+    batches: &[RecordBatch],
+    bytes: usize,
+    order: Option<&UInt32Array>,
+    granule_rows: usize,
+) -> Vec<(usize, usize)> {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let bytes: usize = batches.iter().flat_map(|batch| batch.columns()).map(|column| raw_size(column)).sum();
     let uniform = |rows_max: usize| (0..rows).step_by(rows_max).map(|from| (from, rows.min(from + rows_max))).collect();
     if bytes <= GRANULE_BYTES_MAX {
         return uniform(granule_rows);
