@@ -1,0 +1,182 @@
+//! Storage: encoding and decoding by kind of column, a flush, a merge, and small commits from many threads.
+//!
+//! Encodings are measured through the public doors: a part of one column, written to and read from memory (`/dev/shm`). Only small
+//! commits go to the disk, since their fsync is what counts.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arrow::array::{
+    Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Field, Schema};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tempfile::TempDir;
+use weir_storage::{Change, Store, StoreOptions, TableDef, TableId};
+
+const T: TableId = TableId(1);
+/// Rows of a column; few in a test build, which only shows that all this still runs.
+const ROWS: usize = if cfg!(debug_assertions) { 1 << 13 } else { 1 << 18 };
+
+fn memory() -> TempDir {
+    let shm = Path::new("/dev/shm");
+    let dir = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
+    dir.expect("a temporary folder")
+}
+
+fn open(dir: &TempDir, options: StoreOptions) -> Store {
+    Store::open(dir.path(), options).expect("it opens")
+}
+
+fn quiet() -> StoreOptions {
+    StoreOptions { background: false, ..StoreOptions::default() }
+}
+
+/// Columns of a stream of events, by what they are like.
+fn columns(rows: usize) -> Vec<(&'static str, ArrayRef)> {
+    let mut random = StdRng::seed_from_u64(1);
+    let mut int =
+        |range: std::ops::Range<i64>| -> Vec<i64> { (0..rows).map(|_| random.random_range(range.clone())).collect() };
+    let (hashes, users, steps, kinds, cents) =
+        (int(i64::MIN..i64::MAX), int(0..50_000), int(0..2000), int(0..40), int(0..1_000_000));
+    let times = steps.iter().scan(1_700_000_000_000_000, |time, step| {
+        *time += step;
+        Some(*time)
+    });
+    let json = users.iter().zip(&kinds).zip(&cents).map(|((user, kind), cents)| {
+        format!(r#"{{"user": {user}, "kind": "kind {kind}", "amount": {cents}, "tags": ["a", "b{kind}"], "page": "/p/{user}"}}"#)
+    });
+    let decimal = Decimal128Array::from_iter_values(cents.iter().map(|&cents| i128::from(cents)));
+    vec![
+        ("int8 random", Arc::new(Int64Array::from(hashes.clone()))),
+        ("int8 small", Arc::new(Int64Array::from(users.clone()))),
+        ("timestamp rising", Arc::new(TimestampMicrosecondArray::from_iter_values(times))),
+        ("double random", Arc::new(Float64Array::from_iter_values(hashes.iter().map(|&hash| hash as f64 / 3e9)))),
+        ("double cents", Arc::new(Float64Array::from_iter_values(cents.iter().map(|&cents| cents as f64 / 100.0)))),
+        ("numeric", Arc::new(decimal.with_precision_and_scale(10, 2).expect("a decimal"))),
+        (
+            "text few",
+            Arc::new(StringViewArray::from_iter_values(kinds.iter().map(|kind| format!("event kind {kind}")))),
+        ),
+        ("text many", Arc::new(StringViewArray::from_iter_values(hashes.iter().map(|hash| format!("{hash:016x}"))))),
+        ("json", Arc::new(StringViewArray::from_iter_values(json))),
+    ]
+}
+
+fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
+    let field = |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), false);
+    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+    RecordBatch::try_new(schema, columns.iter().map(|(_, array)| array.clone()).collect()).expect("columns fit")
+}
+
+fn raw_bytes(array: &ArrayRef) -> u64 {
+    match array.as_any().downcast_ref::<StringViewArray>() {
+        Some(text) => (0..text.len()).map(|row| text.value_length(row)).sum(),
+        None => array.to_data().buffers().iter().map(|buffer| buffer.len() as u64).sum(),
+    }
+}
+
+trait Length {
+    fn value_length(&self, row: usize) -> u64;
+}
+
+impl Length for StringViewArray {
+    fn value_length(&self, row: usize) -> u64 {
+        u64::from(self.views()[row] as u32)
+    }
+}
+
+fn encodings(criterion: &mut Criterion) {
+    for (name, array) in columns(ROWS) {
+        let dir = memory();
+        let store = open(&dir, quiet());
+        let rows = batch(&[(name, array.clone())]);
+        let def = TableDef::new(name, rows.schema());
+        store.commit(vec![Change::CreateTable { id: T, def: def.clone() }].into()).expect("a table");
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10).throughput(Throughput::Bytes(raw_bytes(&array)));
+        group.bench_function("encode", |bencher| {
+            bencher.iter(|| store.write_parts(T, &def, "", vec![rows.clone()]).expect("a part"));
+        });
+        let parts = store.write_parts(T, &def, "", vec![rows.clone()]).expect("a part");
+        let bytes = parts[0].bytes();
+        let snapshot = store.commit(vec![Change::AddParts { table: T, parts }].into()).expect("a commit").snapshot;
+        let scan = snapshot.scan(T, &[]).expect("a scan");
+        println!("{name}: {:.2} bytes a row", bytes as f64 / ROWS as f64);
+        group.bench_function("decode", |bencher| {
+            bencher.iter(|| {
+                for granule in 0..scan.len() {
+                    black_box(scan.read(granule, &[0], None).expect("rows"));
+                }
+            });
+        });
+        group.finish();
+    }
+}
+
+fn parts(criterion: &mut Criterion) {
+    const PARTS: usize = 8;
+    let all = columns(ROWS);
+    let rows = batch(&all);
+    let def = TableDef { sort_key: vec![6, 2], ..TableDef::new("events", rows.schema()) };
+    let dir = memory();
+    let store = open(&dir, quiet());
+    store.commit(vec![Change::CreateTable { id: T, def: def.clone() }].into()).expect("a table");
+    let mut group = criterion.benchmark_group("part");
+    group.sample_size(10).throughput(Throughput::Elements(ROWS as u64));
+    group.bench_function("sort and write", |bencher| {
+        bencher.iter(|| store.write_parts(T, &def, "", vec![rows.clone()]).expect("a part"));
+    });
+    group.throughput(Throughput::Elements(ROWS as u64));
+    group.bench_function("merge 8", |bencher| {
+        bencher.iter_batched(
+            || {
+                store.commit(vec![Change::Truncate { table: T }].into()).expect("a commit");
+                for part in 0..PARTS {
+                    let (from, count) = (part * ROWS / PARTS, ROWS / PARTS);
+                    let parts = store.write_parts(T, &def, "", vec![rows.slice(from, count)]).expect("a part");
+                    store.commit(vec![Change::AddParts { table: T, parts }].into()).expect("a commit");
+                }
+            },
+            |()| store.maintain().expect("a merge"),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+fn commits(criterion: &mut Criterion) {
+    const THREADS: usize = 8;
+    const COMMITS: usize = 100;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let store = open(&dir, StoreOptions::default());
+    let row = |id: i64| batch(&[("id", Arc::new(Int64Array::from(vec![id])) as ArrayRef)]);
+    let def = TableDef::new("small", row(0).schema());
+    store.commit(vec![Change::CreateTable { id: T, def }].into()).expect("a table");
+    let next = AtomicI64::new(0);
+    let mut group = criterion.benchmark_group("commit");
+    group.sample_size(10).throughput(Throughput::Elements((THREADS * COMMITS) as u64));
+    group.bench_function("one row from 8 threads", |bencher| {
+        bencher.iter(|| {
+            std::thread::scope(|scope| {
+                for _ in 0..THREADS {
+                    scope.spawn(|| {
+                        for _ in 0..COMMITS {
+                            let rows = row(next.fetch_add(1, Ordering::Relaxed));
+                            let change = Change::Append { table: T, partition: String::new(), rows };
+                            store.commit(vec![change].into()).expect("a commit");
+                        }
+                    });
+                }
+            });
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, encodings, parts, commits);
+criterion_main!(benches);
