@@ -108,11 +108,11 @@ pub fn write_offset(seconds: i32, full: bool, out: &mut Vec<u8>) {
     out.push(if seconds < 0 { b'-' } else { b'+' });
     let seconds = seconds.unsigned_abs();
     write_two(seconds / 3600, out);
-    if full || seconds % 3600 != 0 {
+    if full || !seconds.is_multiple_of(3600) {
         out.push(b':');
         write_two(seconds / 60 % 60, out);
     }
-    if seconds % 60 != 0 {
+    if !seconds.is_multiple_of(60) {
         out.push(b':');
         write_two(seconds % 60, out);
     }

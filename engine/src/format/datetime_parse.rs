@@ -16,10 +16,10 @@ use crate::kernels::datetime::{
 
 /// Days since 1970 of a date.
 pub fn parse_date(text: &str, ctx: &Context) -> Result<i32> {
-    if let Some((days, rest)) = iso_date(text.as_bytes()) {
-        if rest.is_empty() {
-            return Ok(days as i32);
-        }
+    if let Some((days, rest)) = iso_date(text.as_bytes())
+        && rest.is_empty()
+    {
+        return Ok(days as i32);
     }
     match Fields::parse(text, "date", ctx)?.resolve(text, "date", ctx)? {
         Moment::Infinity => Ok(DATE_INFINITY),
@@ -32,10 +32,10 @@ pub fn parse_date(text: &str, ctx: &Context) -> Result<i32> {
 
 /// Microseconds of a time of day; 24:00:00 is one.
 pub fn parse_time(text: &str, ctx: &Context) -> Result<i64> {
-    if let Some((time, rest)) = iso_time(text.as_bytes()) {
-        if rest.is_empty() {
-            return Ok(time);
-        }
+    if let Some((time, rest)) = iso_time(text.as_bytes())
+        && rest.is_empty()
+    {
+        return Ok(time);
     }
     match Fields::parse(text, "time", ctx)?.resolve(text, "time", ctx)? {
         Moment::At { time: Some(time), .. } => Ok(time),
@@ -45,10 +45,10 @@ pub fn parse_time(text: &str, ctx: &Context) -> Result<i64> {
 
 /// Microseconds since 1970 of a timestamp without time zone; a zone in the text is ignored.
 pub fn parse_timestamp(text: &str, ctx: &Context) -> Result<i64> {
-    if let Some((days, time, rest)) = iso_timestamp(text.as_bytes()) {
-        if rest.is_empty() {
-            return at(days, time, "timestamp", text);
-        }
+    if let Some((days, time, rest)) = iso_timestamp(text.as_bytes())
+        && rest.is_empty()
+    {
+        return at(days, time, "timestamp", text);
     }
     match Fields::parse(text, "timestamp", ctx)?.resolve(text, "timestamp", ctx)? {
         Moment::Infinity => Ok(TIMESTAMP_INFINITY),
@@ -336,12 +336,14 @@ impl Fields {
         if word.bytes().all(|b| b.is_ascii_digit()) {
             return self.date_digits(word);
         }
-        if let Some((year, day)) = word.split_once('.') {
-            if year.len() == 4 && day.len() == 3 && day.bytes().all(|b| b.is_ascii_digit()) {
-                self.numbers.push((digits(year.as_bytes())?, 4));
-                self.day_of_year = Some(digits(day.as_bytes())?);
-                return Some(Ok(()));
-            }
+        if let Some((year, day)) = word.split_once('.')
+            && year.len() == 4
+            && day.len() == 3
+            && day.bytes().all(|b| b.is_ascii_digit())
+        {
+            self.numbers.push((digits(year.as_bytes())?, 4));
+            self.day_of_year = Some(digits(day.as_bytes())?);
+            return Some(Ok(()));
         }
         let separator = word.find(['-', '/', '.'])?;
         let separator = word[separator..].chars().next()?;
@@ -538,7 +540,7 @@ impl Fields {
         }
         if day < 1 || day > i64::from(days_in_month(year, month as u32)) {
             let error = field_out_of_range(text);
-            return Err(if day > 31 || day < 1 {
+            return Err(if !(1..=31).contains(&day) {
                 error.with_hint("Perhaps you need a different \"datestyle\" setting.")
             } else {
                 error

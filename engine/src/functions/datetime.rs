@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, TimestampMicrosecondArray};
+use arrow::array::TimestampMicrosecondArray;
 use arrow::datatypes::{
     Date32Type, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
     TimestampMicrosecondType,

@@ -48,14 +48,14 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             DATETIME,
             "Seconds since the epoch.",
             ("toUnixTimestamp(timestamptz '1970-01-02 00:00+00')", "86400"),
-            { vec![strict([TIMESTAMPTZ], Type::Int8, |_, a, n, ty| seconds(a, n, ty, MICROS_PER_SECOND))] },
+            vec![strict([TIMESTAMPTZ], Type::Int8, |_, a, n, ty| seconds(a, n, ty, MICROS_PER_SECOND))],
         ),
         function(
             &["fromUnixTimestamp64Micro"],
             DATETIME,
             "The moment so many microseconds after the epoch.",
             ("", ""),
-            { vec![strict([INT8], Type::Timestamptz, |_, a, n, ty| from_epoch(a, n, ty, 1))] },
+            vec![strict([INT8], Type::Timestamptz, |_, a, n, ty| from_epoch(a, n, ty, 1))],
         ),
         function(&["toUnixTimestamp64Milli"], DATETIME, "Milliseconds since the epoch.", ("", ""), {
             vec![strict([TIMESTAMPTZ], Type::Int8, |_, a, n, ty| seconds(a, n, ty, 1000))]
@@ -71,7 +71,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             DATETIME,
             "The moment so many milliseconds after the epoch.",
             ("", ""),
-            { vec![strict([INT8], Type::Timestamptz, |_, a, n, ty| from_epoch(a, n, ty, 1000))] },
+            vec![strict([INT8], Type::Timestamptz, |_, a, n, ty| from_epoch(a, n, ty, 1000))],
         ),
     ];
     all.extend(more());
@@ -383,7 +383,7 @@ fn write_by_letters(at: i64, zone: &TimeZone, template: &str, out: &mut String) 
                 let (sign, size) = (if offset < 0 { '-' } else { '+' }, offset.abs());
                 write!(out, "{sign}{:02}{:02}", size / 3600, size / 60 % 60)
             }
-            'n' => write!(out, "\n"),
+            'n' => writeln!(out),
             't' => write!(out, "\t"),
             '%' => write!(out, "%"),
             other => return Err(invalid_parameter(format!("%{other} is not a pattern of formatDateTime"))),

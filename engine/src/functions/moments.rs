@@ -48,12 +48,8 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             "An interval so many times.",
             ("interval '1 day' * 1.5", "1 day 12:00:00"),
             vec![
-                strict([INTERVAL, FLOAT8], Type::Interval, |_, args, rows, ty| {
-                    scaled(args, rows, ty, 0, 1, |factor| Ok(factor))
-                }),
-                strict([FLOAT8, INTERVAL], Type::Interval, |_, args, rows, ty| {
-                    scaled(args, rows, ty, 1, 0, |factor| Ok(factor))
-                }),
+                strict([INTERVAL, FLOAT8], Type::Interval, |_, args, rows, ty| scaled(args, rows, ty, 0, 1, Ok)),
+                strict([FLOAT8, INTERVAL], Type::Interval, |_, args, rows, ty| scaled(args, rows, ty, 1, 0, Ok)),
             ],
         ),
         function(

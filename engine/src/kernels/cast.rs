@@ -66,7 +66,7 @@ pub fn cast_array(context: &Context, array: &ArrayRef, from: &Type, to: &Type, e
     match (from, to) {
         (_, Type::Void) => Ok(Arc::new(StringViewArray::from(vec![Some(""); array.len()]))),
         (from, to) if from.is_text() => from_text(context, array, from, to, explicit),
-        (Type::Json, Type::Jsonb) => map_text(array, |text| normalize(text)),
+        (Type::Json, Type::Jsonb) => map_text(array, normalize),
         (Type::Jsonb, Type::Json) => Ok(array.clone()),
         (Type::Jsonb, to) if to.is_number() || *to == Type::Bool => from_jsonb(context, array, to),
         (from, to) if to.is_text() || matches!(to, Type::Json | Type::Jsonb) => {

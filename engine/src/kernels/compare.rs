@@ -415,10 +415,10 @@ pub fn comparator<'a>(ty: &Type, left: &'a dyn Array, right: &'a dyn Array) -> C
         Type::Time => native!(arrow::datatypes::Time64MicrosecondType),
         Type::Timestamp | Type::Timestamptz => native!(arrow::datatypes::TimestampMicrosecondType),
         Type::Numeric(_) => {
-            if let (Some(a), Some(b)) = (as_decimal(left), as_decimal(right)) {
-                if a.scale() == b.scale() {
-                    return Box::new(|i, j| a.value(i).cmp(&b.value(j)));
-                }
+            if let (Some(a), Some(b)) = (as_decimal(left), as_decimal(right))
+                && a.scale() == b.scale()
+            {
+                return Box::new(|i, j| a.value(i).cmp(&b.value(j)));
             }
             Box::new(|i, j| numeric::value_at(left, i).cmp(&numeric::value_at(right, j)))
         }

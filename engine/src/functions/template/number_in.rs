@@ -75,12 +75,11 @@ impl Reader<'_> {
                 self.digit(matches!(pattern, Pattern::Nine | Pattern::Zero));
                 self.skip();
             }
-            Pattern::Comma | Pattern::Group => {
+            Pattern::Comma | Pattern::Group
                 // Nothing was "inside a number" when reading, so with FM a separator in the template matches nothing.
-                if !self.template.fill && self.peek() == Some(',') {
+                if !self.template.fill && self.peek() == Some(',') => {
                     self.skip();
                 }
-            }
             Pattern::Currency => self.skip_other(1),
             Pattern::Ordinal { .. } => self.skip_other(2),
             Pattern::Minus | Pattern::Plus | Pattern::Sign => match self.peek() {

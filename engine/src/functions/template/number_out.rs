@@ -245,7 +245,7 @@ impl<'a> Writer<'a> {
         let mut locale_sign = template.locale_sign;
         let mut bracket = template.bracket;
         let sign_written = if template.plus || template.minus {
-            !(template.plus && !template.minus)
+            !template.plus || template.minus
         } else {
             if !shown.negative && template.fill {
                 bracket = false;

@@ -31,10 +31,10 @@ impl Numeric {
         use Numeric::{Infinity, NaN, NegInfinity, Small};
         match (self, other) {
             (Small(a, s), Small(b, t)) => {
-                if let Some((a, b, scale)) = aligned(*a, *s, *b, *t) {
-                    if let Some(sum) = a.checked_add(b) {
-                        return Ok(Small(sum, scale));
-                    }
+                if let Some((a, b, scale)) = aligned(*a, *s, *b, *t)
+                    && let Some(sum) = a.checked_add(b)
+                {
+                    return Ok(Small(sum, scale));
                 }
             }
             (NaN, _) | (_, NaN) | (Infinity, NegInfinity) | (NegInfinity, Infinity) => return Ok(NaN),
@@ -86,10 +86,10 @@ impl Numeric {
             });
         }
         let scale = u32::from(self.scale()) + u32::from(other.scale());
-        if let (Numeric::Small(a, _), Numeric::Small(b, _)) = (self, other) {
-            if let (Some(product), true) = (a.checked_mul(*b), scale <= u32::from(MAX_SCALE)) {
-                return Ok(Numeric::Small(product, scale as u16));
-            }
+        if let (Numeric::Small(a, _), Numeric::Small(b, _)) = (self, other)
+            && let (Some(product), true) = (a.checked_mul(*b), scale <= u32::from(MAX_SCALE))
+        {
+            return Ok(Numeric::Small(product, scale as u16));
         }
         let product = self.unscaled() * other.unscaled();
         if scale > u32::from(MAX_SCALE) {
@@ -115,10 +115,10 @@ impl Numeric {
         let scale = scale.clamp(0, i64::from(MAX_SCALE)) as u16;
         // a*10^-s / b*10^-t * 10^scale = a * 10^(scale+t-s) / b
         let shift = i64::from(scale) + i64::from(other.scale()) - i64::from(self.scale());
-        if let (Numeric::Small(a, _), Numeric::Small(b, _)) = (self, other) {
-            if let Some(quotient) = div_small(*a, *b, shift) {
-                return Ok(Numeric::Small(quotient, scale));
-            }
+        if let (Numeric::Small(a, _), Numeric::Small(b, _)) = (self, other)
+            && let Some(quotient) = div_small(*a, *b, shift)
+        {
+            return Ok(Numeric::Small(quotient, scale));
         }
         let (mut a, mut b) = (self.unscaled(), other.unscaled());
         if shift >= 0 {
@@ -176,10 +176,10 @@ impl Numeric {
         if !other.is_finite() {
             return Ok(self.clone());
         }
-        if let (Numeric::Small(a, s), Numeric::Small(b, t)) = (self, other) {
-            if let Some((a, b, scale)) = aligned(*a, *s, *b, *t) {
-                return Ok(Numeric::Small(a.wrapping_rem(b), scale));
-            }
+        if let (Numeric::Small(a, s), Numeric::Small(b, t)) = (self, other)
+            && let Some((a, b, scale)) = aligned(*a, *s, *b, *t)
+        {
+            return Ok(Numeric::Small(a.wrapping_rem(b), scale));
         }
         let scale = self.scale().max(other.scale());
         Ok(Numeric::finite(self.unscaled_at(scale) % other.unscaled_at(scale), scale))
