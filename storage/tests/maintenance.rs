@@ -7,8 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Int64Array, Int64Builder,
+    IntervalMonthDayNanoArray, ListBuilder, RecordBatch, StringViewArray, StructArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Int64Type, IntervalMonthDayNanoType, Schema, TimeUnit};
 use support::disk::Disk;
 use support::{T, append, create, granules, ids, schema, sorted};
 use weir_storage::{Change, Collapse, Commit, Error, Store, StoreOptions, TableDef, TtlDef, check};
@@ -157,6 +160,66 @@ fn a_merge_whose_parts_go_is_dropped() {
     }
     let files = std::fs::read_dir(dir.path().join("parts")).unwrap().count();
     assert_eq!(files, 0);
+}
+
+/// A row of every kind of type, NULL now and then, for each id.
+fn all_types(ids: &[i64]) -> RecordBatch {
+    let mut lists = ListBuilder::new(Int64Builder::new());
+    for &id in ids {
+        (0..id % 4).for_each(|item| lists.values().append_value(id + item));
+        lists.append(id % 5 != 0);
+    }
+    let some = |id: &i64| (id % 3 != 0).then_some(*id);
+    let texts = StringViewArray::from_iter(ids.iter().map(|id| some(id).map(|id| format!("a text that is long {id}"))));
+    let uuids = ids.iter().map(|id| some(id).map(|id| u128::from(id as u64).to_be_bytes()));
+    let uuids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(uuids, 16).unwrap();
+    let intervals = ids.iter().map(|&id| IntervalMonthDayNanoType::make_value(id as i32, 1, id));
+    let decimals = Decimal128Array::from_iter(ids.iter().map(|id| some(id).map(i128::from)));
+    let texts: ArrayRef = Arc::new(texts);
+    let field = Arc::new(Field::new("text", DataType::Utf8View, true));
+    let records = StructArray::from(vec![(field, texts.clone())]);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(Int64Array::from(ids.to_vec()))),
+        ("list", Arc::new(lists.finish())),
+        ("record", Arc::new(records)),
+        ("uuid", Arc::new(uuids)),
+        ("interval", Arc::new(IntervalMonthDayNanoArray::from_iter_values(intervals))),
+        ("decimal", Arc::new(decimals.with_precision_and_scale(20, 2).unwrap())),
+        ("bool", Arc::new(BooleanArray::from_iter(ids.iter().map(|id| some(id).map(|id| id % 2 == 0))))),
+        ("text", texts),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+}
+
+#[test]
+fn every_type_goes_through_a_merge() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), manual()).unwrap();
+    let schema = all_types(&[]).schema();
+    store.commit(create(TableDef { sort_key: vec![0], ..TableDef::new("t", schema) })).unwrap();
+    // Alternating rows, alternating runs of rows, and a part by itself.
+    let batches: [Vec<i64>; 5] = [
+        (0..500).step_by(2).collect(),
+        (0..500).skip(1).step_by(2).collect(),
+        (500..1000).filter(|id| id / 40 % 2 == 0).collect(),
+        (500..1000).filter(|id| id / 40 % 2 == 1).collect(),
+        (1000..1200).collect(),
+    ];
+    for ids in &batches {
+        let append = Change::Append { table: T, partition: String::new(), rows: all_types(ids) };
+        store.commit(vec![append].into()).unwrap();
+        store.flush(None).unwrap();
+    }
+    store.maintain().unwrap();
+    assert_eq!(parts(&store), 1);
+    let scan = store.snapshot().scan(T, &[]).unwrap();
+    let columns: Vec<usize> = (0..scan.def().schema.fields().len()).collect();
+    for granule in 0..scan.len() {
+        let from = granule as i64 * 100;
+        let expected = all_types(&(from..from + 100).collect::<Vec<_>>());
+        assert_eq!(scan.read(granule, &columns, None).unwrap().columns(), expected.columns());
+    }
+    assert_eq!(scan.len(), 12);
 }
 
 /// Adds up column 1 of rows with the same column 0.
