@@ -4,8 +4,9 @@
 //! Postgres does: an unused expression of a subquery is dropped, unless it is volatile.
 
 use super::is_volatile;
-use crate::catalog::Functions;
+use crate::catalog::{FunctionId, Functions, Returns};
 use crate::plan::{AggregateCall, Expr, ExprKind, JoinKind, OutputColumn, Plan, SetKind};
+use crate::types::Type;
 use crate::walk;
 
 /// The new place of each old column; [`GONE`] for those that are no more.
@@ -89,6 +90,11 @@ pub(super) fn prune(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -
             places
         }
         Plan::Join { .. } => join(plan, used, functions),
+        Plan::TableFunction { function, name, ordinality: false, columns, .. }
+            if names_its_columns(*function, name, functions) =>
+        {
+            keep(columns, used)
+        }
         Plan::SetOperation { kind: SetKind::Union, all: true, left, right, columns } => {
             for side in [left, right] {
                 let places = prune(side, used, functions);
@@ -109,6 +115,12 @@ pub(super) fn prune(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -
             (0..used.len()).collect()
         }
     }
+}
+
+/// Whether a table function is asked for columns by name, as those that read files are: their columns come from the catalogue.
+fn names_its_columns(function: FunctionId, name: &str, functions: &dyn Functions) -> bool {
+    let asked = |returns: &Returns| matches!(returns, Returns::Exact(Type::Record(fields)) if fields.is_empty());
+    functions.overloads(name).iter().any(|signature| signature.id == function && asked(&signature.returns))
 }
 
 fn join(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -> Places {

@@ -58,9 +58,6 @@ pub(crate) fn compile(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> 
 }
 
 fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
-    if let Some(narrow) = table_function::narrowed(plan) {
-        return compile_one(&narrow, context);
-    }
     let columns = plan.columns();
     let input = |plan: &Plan| compile(plan, context);
     Ok(match plan {

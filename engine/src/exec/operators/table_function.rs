@@ -7,8 +7,7 @@ use arrow::array::Int64Array;
 use parking_lot::Mutex;
 use weir_sql::Value;
 use weir_sql::catalog::FunctionId;
-use weir_sql::plan::{Expr, OutputColumn, Plan};
-use weir_sql::walk;
+use weir_sql::plan::{Expr, OutputColumn};
 use weir_storage::Prune;
 
 use crate::error::{Error, Result};
@@ -17,7 +16,6 @@ use crate::exec::context::{QueryContext, TableCall, TableOverload, TableRows};
 use crate::exec::expression::Expression;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::pipeline::{Source, Task};
-use crate::files;
 use crate::functions::{Implementation, registry};
 
 pub(crate) struct TableFunction {
@@ -63,53 +61,6 @@ impl TableFunction {
     pub(crate) fn with_prune(mut self, prune: Vec<Prune>) -> TableFunction {
         self.prune = prune;
         self
-    }
-}
-
-/// The plan with functions that read files asked only for the columns that are used: those of a projection or aggregate over a call, with
-/// filters, sorts and limits between them. `None` if all are used, or this is no such plan.
-pub(crate) fn narrowed(plan: &Plan) -> Option<Plan> {
-    let (Plan::Project { input, .. } | Plan::Aggregate { input, .. }) = plan else { return None };
-    let mut used = Vec::new();
-    walk::expressions(plan, &mut |expr| used.extend(walk::columns_read(expr)));
-    let mut at = &**input;
-    let width = loop {
-        match at {
-            Plan::Filter { input, .. } | Plan::Sort { input, .. } => {
-                walk::expressions(at, &mut |expr| used.extend(walk::columns_read(expr)));
-                at = input;
-            }
-            Plan::Limit { input, .. } => at = input,
-            Plan::TableFunction { name, columns, ordinality: false, .. } if files::kind_of(name).is_some() => {
-                break columns.len();
-            }
-            _ => return None,
-        }
-    };
-    used.sort_unstable();
-    used.dedup();
-    if used.len() == width {
-        return None;
-    }
-    let to = |column: usize| used.binary_search(&column).unwrap_or(0);
-    let mut narrow = plan.clone();
-    walk::expressions_mut(&mut narrow, &mut |expr| walk::rename_columns(expr, &to));
-    let (Plan::Project { input, .. } | Plan::Aggregate { input, .. }) = &mut narrow else { return None };
-    let mut at = &mut **input;
-    loop {
-        match at {
-            Plan::Filter { .. } | Plan::Sort { .. } => {
-                walk::expressions_mut(at, &mut |expr| walk::rename_columns(expr, &to));
-                let (Plan::Filter { input, .. } | Plan::Sort { input, .. }) = at else { return None };
-                at = input;
-            }
-            Plan::Limit { input, .. } => at = input,
-            Plan::TableFunction { columns, .. } => {
-                *columns = used.iter().map(|column| columns[*column].clone()).collect();
-                return Some(narrow);
-            }
-            _ => return None,
-        }
     }
 }
 
