@@ -14,8 +14,11 @@ pub struct Server {
     pg: String,
 }
 
-/// The `weir` binary of this build profile: next to the test binary's own folder.
+/// The `weir` binary: what `WEIR_BINARY` names, or that of this build profile, next to the test binary's own folder.
 pub fn weir_binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("WEIR_BINARY") {
+        return path.into();
+    }
     let test = std::env::current_exe().expect("a test has a path");
     let profile = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
     let binary = profile.join("weir");

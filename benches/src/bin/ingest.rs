@@ -4,6 +4,7 @@
 //!    same JSON lines from a file into a MergeTree table with the same sorting key, on the same machine, in turns.
 //! 2. Event-to-visible latency at 20,000 events a second: from the record's time to the commit that shows it, as `weir.kafka_status` has
 //!    it, and from the outside, by polling for the newest event.
+//! 3. One-row INSERTs from 8 connections, each acknowledged after its fsync: rows a second, and the parts they end in.
 //!
 //! The release build of the server must be there (`cargo build --release -p weir-server`).
 
@@ -20,9 +21,39 @@ const TOPIC: &str = "soccer";
 const ROUNDS: usize = 3;
 
 fn main() {
+    inserts();
     let broker = Broker::start("bench");
     drain(&broker);
     latency(&broker);
+}
+
+fn inserts() {
+    const CONNECTIONS: usize = 8;
+    const ROWS: usize = 10_000;
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(data.path());
+    server.connect().batch_execute("CREATE TABLE small (c integer, seq bigint, t text)").expect("the table is made");
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let server = &server;
+            scope.spawn(move || {
+                let mut client = server.connect();
+                let insert = client.prepare("INSERT INTO small VALUES ($1, $2, 'some text')").expect("it binds");
+                for seq in 0..ROWS / CONNECTIONS {
+                    client.execute(&insert, &[&(connection as i32), &(seq as i64)]).expect("inserts never fail");
+                }
+            });
+        }
+    });
+    let took = start.elapsed().as_secs_f64();
+    let mut client = server.connect();
+    assert_eq!(value(&mut client, "SELECT count(*) FROM small"), ROWS.to_string());
+    let parts = value(&mut client, "SELECT count(*) FROM weir.parts WHERE \"table\" = 'small'");
+    println!(
+        "inserts: {ROWS} one-row INSERTs from {CONNECTIONS} connections: {:.0} acknowledged a second (limit 1000), {parts} parts",
+        ROWS as f64 / took
+    );
 }
 
 fn drain(broker: &Broker) {
