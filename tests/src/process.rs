@@ -14,16 +14,17 @@ pub struct Server {
     pg: String,
 }
 
-/// The `weir` binary: what `WEIR_BINARY` names, or that of this build profile, next to the test binary's own folder.
+/// The `weir` binary: what `WEIR_BINARY` names, or that of this build profile.
 pub fn weir_binary() -> PathBuf {
     if let Some(path) = std::env::var_os("WEIR_BINARY") {
         return path.into();
     }
-    let test = std::env::current_exe().expect("a test has a path");
-    let profile = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
-    let binary = profile.join("weir");
-    assert!(binary.exists(), "{} is not built: run `cargo build --package weir-server` first", binary.display());
-    binary
+    // Tests are in target/PROFILE/deps, benchmarks in target/PROFILE.
+    let own = std::env::current_exe().expect("a test has a path");
+    let binary = own.ancestors().skip(1).take(2).map(|folder| folder.join("weir")).find(|binary| binary.exists());
+    binary.unwrap_or_else(|| {
+        panic!("weir is not built beside {}: run `cargo build --package weir-server` first", own.display())
+    })
 }
 
 impl Server {
