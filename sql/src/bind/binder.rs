@@ -11,7 +11,7 @@
 use sqlparser::ast;
 
 use crate::catalog::{Catalog, Functions};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Expr, OutputColumn};
 use crate::types::Type;
 
@@ -125,8 +125,14 @@ impl<'a> Binder<'a> {
         Ok(outputs?.into_iter().map(|output| (output.expr, output.column)).unzip())
     }
 
-    /// Types of all parameters; those that no context decided are text.
+    /// Types of all parameters; one that no context decided is an error (42P18).
     pub fn finish(self) -> Result<Vec<Type>> {
-        Ok(self.parameters.into_iter().map(|ty| ty.filter(|ty| *ty != Type::Unknown).unwrap_or(Type::Text)).collect())
+        let decided = |(index, ty): (usize, Option<Type>)| {
+            ty.filter(|ty| *ty != Type::Unknown).ok_or_else(|| {
+                let message = format!("could not determine data type of parameter ${}", index + 1);
+                Error::new(ErrorKind::IndeterminateType, message)
+            })
+        };
+        self.parameters.into_iter().enumerate().map(decided).collect()
     }
 }

@@ -23,7 +23,8 @@ impl Binder<'_> {
         {
             let decided = self.decide_parameter(index, target)?;
             let parameter = Expr::new(ExprKind::Parameter(index), decided);
-            return self.coerce(parameter, target, context);
+            // For an unsigned column the client sends the next larger signed type.
+            return self.coerce(parameter, target, context.max(CoercionContext::Assignment));
         }
         if let Some(literal) = convert(&expr, target) {
             // NULL and unknown go anywhere; a number only where its own type may go, or where nothing is lost.
