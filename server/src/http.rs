@@ -134,7 +134,7 @@ fn run(
         }
         match outcome {
             Outcome::Rows(rows) => {
-                drop(render::rows(rows, form, &FormatSettings::of(&session.function_context()), &mut out)?)
+                render::rows(rows, form, &FormatSettings::of(&session.function_context()), &mut out)?;
             }
             Outcome::CopyOut(mut copy) => {
                 while let Some(bytes) = copy.next()? {

@@ -226,10 +226,10 @@ impl<'a> Connection<'a> {
 
     /// Sync, or the end of a query text: commits what nobody began, and is ready. A commit that fails is reported here.
     fn end_of_messages(&mut self) -> Result<(), Stop> {
-        if std::mem::take(&mut self.implicit) {
-            if let Err(error) = self.session.end_implicit(false) {
-                self.output.push(&Failure::from(error).to_response());
-            }
+        if std::mem::take(&mut self.implicit)
+            && let Err(error) = self.session.end_implicit(false)
+        {
+            self.output.push(&Failure::from(error).to_response());
         }
         if self.session.transaction_status() == TransactionStatus::Idle {
             self.portals.clear();

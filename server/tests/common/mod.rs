@@ -1,5 +1,5 @@
 //! A server on ports of its own over an empty database, and a client that speaks the protocol message by message.
-#![allow(dead_code)] // Each test file uses its own part.
+#![allow(dead_code, unreachable_pub)] // Each test file uses its own part.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};

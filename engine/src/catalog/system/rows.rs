@@ -147,7 +147,7 @@ fn blank(column: &ColumnInfo) -> Cell {
 }
 
 /// An array of a type from cells; cells that do not fit are NULL.
-pub fn array(ty: &Type, cells: &[Cell]) -> ArrayRef {
+pub(super) fn array(ty: &Type, cells: &[Cell]) -> ArrayRef {
     let ints = || {
         cells.iter().map(|cell| match cell {
             Cell::Int(v) => Some(*v),

@@ -94,7 +94,7 @@ pub fn type_oid(name: &str) -> Option<u32> {
 /// The name of a type as `format_type` spells it where SQL has no spelling of its own: the one in pg_type, with `[]` for a true array.
 pub fn type_name(oid: u32) -> Option<String> {
     let row = type_row(oid)?;
-    match row.element.and_then(|element| type_row(element)) {
+    match row.element.and_then(type_row) {
         Some(element) => Some(format!("{}[]", element.name)),
         None => Some(row.name.to_string()),
     }

@@ -120,13 +120,8 @@ fn needed(from: &Type, to: &Type) -> Option<CoercionContext> {
 
         (_, to) if integer && to.is_oid() => Implicit,
         (from, T::Int4 | T::Int8) if from.is_oid() => Assignment,
-        (from, to) if from.is_oid() && to.is_oid() => {
-            if *from == T::Oid || *to == T::Oid {
-                Implicit
-            } else {
-                return None;
-            }
-        }
+        (from, to) if from.is_oid() && to.is_oid() && (*from == T::Oid || *to == T::Oid) => Implicit,
+        (from, to) if from.is_oid() && to.is_oid() => return None,
         (T::Text | T::Varchar(_), T::Regclass) => Implicit,
 
         (T::Varchar(_), T::Text | T::Bpchar(_)) | (T::Text, T::Varchar(_) | T::Bpchar(_)) => Implicit,
