@@ -10,6 +10,7 @@ use arrow::array::{
     TimestampMicrosecondBuilder,
 };
 use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
 use weir_engine::ingest::{IngestTarget, SourceOffset};
 
 use super::Shared;
@@ -47,8 +48,8 @@ impl RawBatch {
     }
 
     /// Takes the batch, and leaves an empty one with the next number.
-    pub(super) fn take(&mut self) -> RawBatch {
-        let next = RawBatch { number: self.number + 1, ..RawBatch::default() };
+    pub(super) fn take(&mut self, spare: &Spare) -> RawBatch {
+        let next = RawBatch { number: self.number + 1, ..spare.0.lock().pop().unwrap_or_default() };
         std::mem::replace(self, next)
     }
 
@@ -70,6 +71,25 @@ impl RawBatch {
             partition.times.extend(record.time);
         }
         progress
+    }
+}
+
+/// Buffers that wait to be filled again: tens of megabytes each, which the system would have to clear anew for every batch.
+#[derive(Clone, Default)]
+pub(crate) struct Spare(Arc<Mutex<Vec<RawBatch>>>);
+
+impl Spare {
+    /// As many as there may be between the stages.
+    const KEPT_MAX: usize = 8;
+
+    /// Keeps the buffers of a batch that is done with.
+    pub(super) fn put(&self, mut batch: RawBatch) {
+        batch.bytes.clear();
+        batch.records.clear();
+        let mut kept = self.0.lock();
+        if kept.len() < Spare::KEPT_MAX {
+            kept.push(batch);
+        }
     }
 }
 
@@ -101,16 +121,18 @@ pub(super) fn decode_all(
     raw: &Receiver<RawBatch>,
     decoded: &Sender<Result<DecodedBatch, String>>,
 ) {
+    let mut decoder = match JsonDecoder::new(target, shared.subscription.extra_column.as_deref()) {
+        Ok(decoder) => decoder,
+        Err(why) => return drop(decoded.send(Err(why))),
+    };
     for batch in raw {
-        let batch = decode(shared, target, batch);
-        if decoded.send(batch).is_err() {
+        if decoded.send(Ok(decode(shared, &mut decoder, batch))).is_err() {
             return;
         }
     }
 }
 
-fn decode(shared: &Shared, target: &IngestTarget, raw: RawBatch) -> Result<DecodedBatch, String> {
-    let mut decoder = JsonDecoder::new(target, shared.subscription.extra_column.as_deref())?;
+fn decode(shared: &Shared, decoder: &mut JsonDecoder, raw: RawBatch) -> DecodedBatch {
     let mut dead = DeadLetters::default();
     let mut progress = raw.progress();
     for record in &raw.records {
@@ -122,7 +144,7 @@ fn decode(shared: &Shared, target: &IngestTarget, raw: RawBatch) -> Result<Decod
         }
     }
     let rows = decoder.finish();
-    Ok(DecodedBatch { rows, dead_letters: dead.finish(shared), progress, raw })
+    DecodedBatch { rows, dead_letters: dead.finish(shared), progress, raw }
 }
 
 /// Rows of `weir.dead_letters` in the making.

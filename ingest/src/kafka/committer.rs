@@ -86,6 +86,7 @@ fn commit(
     let offsets = std::mem::take(&mut batch.progress).into_iter().map(|(p, progress)| (p, progress.next)).collect();
     // Monitoring alone reads it: when the reader is busy, the next one will do.
     let _ = published.try_send(offsets);
+    shared.spare.put(batch.raw);
     Ok(true)
 }
 

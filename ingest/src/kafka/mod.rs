@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) stop: Arc<AtomicBool>,
     /// Set by the committer when the table is not what the reader began with: the reader starts over.
     pub(crate) restart: Arc<AtomicBool>,
+    /// Buffers of batches that are committed, for the reader to fill again.
+    pub(crate) spare: batch::Spare,
 }
 
 impl Shared {
@@ -84,10 +86,11 @@ impl Source {
             board: board.clone(),
             stop: stop.clone(),
             restart: Arc::new(AtomicBool::new(false)),
+            spare: batch::Spare::default(),
         };
         board.begin(&subscription.name, &subscription.table, &subscription.topic);
         let thread = std::thread::Builder::new()
-            .name(format!("kafka-{}", subscription.name))
+            .name("kafka-read".to_string())
             .spawn(move || run(&shared))
             .expect("the system has a thread to spare");
         Source { subscription, stop, thread: Some(thread) }
@@ -129,16 +132,21 @@ fn run_once(shared: &Shared) -> Result<(), String> {
     let (raw_in, raw_out) = bounded(STAGE_DEPTH);
     let (decoded_in, decoded_out) = bounded(STAGE_DEPTH);
     let decoders = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let named = |name: &str| std::thread::Builder::new().name(format!("kafka-{name}"));
     std::thread::scope(|scope| {
         for _ in 0..decoders {
             let (raw_out, decoded_in, target) = (raw_out.clone(), decoded_in.clone(), target.clone());
-            scope.spawn(move || batch::decode_all(shared, &target, &raw_out, &decoded_in));
+            named("decode")
+                .spawn_scoped(scope, move || batch::decode_all(shared, &target, &raw_out, &decoded_in))
+                .map_err(|e| format!("cannot start a thread: {e}"))?;
         }
         drop((raw_out, decoded_in));
         let (published_in, published_out) = bounded(64);
         let (source, target) = (source.as_str(), target.as_ref());
         // The committer owns its ends: when it stops early, the stages before it see closed channels and stop as well.
-        let commits = scope.spawn(move || committer::commit_all(shared, source, target, &decoded_out, &published_in));
+        let commits = named("commit")
+            .spawn_scoped(scope, move || committer::commit_all(shared, source, target, &decoded_out, &published_in))
+            .map_err(|e| format!("cannot start a thread: {e}"))?;
         let read = reader::read_all(shared, source, raw_in, &published_out);
         // The reader has dropped its channel, so the stages behind it finish what they have and end.
         let committed = commits.join().unwrap_or_else(|_| Err("the committer panicked".to_string()));

@@ -21,6 +21,8 @@ use crate::subscription::{Start, Subscription};
 const TOPIC_REFRESH: Duration = Duration::from_secs(5);
 /// How long a question to the broker may take.
 const ASK: Duration = Duration::from_secs(5);
+/// Records that are taken between two looks at everything else.
+const BURST: usize = 256;
 /// The longest wait in one poll: bounds how late a stop is noticed.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -40,23 +42,39 @@ pub(super) fn read_all(
     let mut began = Instant::now();
     while !shared.ending() {
         reader.keep_house(published)?;
-        let wait = match batch.records() {
-            0 => POLL,
-            _ => shared.subscription.batch_interval.saturating_sub(began.elapsed()).min(POLL),
-        };
-        if reader.poll(&mut batch, wait)? && batch.records() == 1 {
-            began = Instant::now();
+        // The clock and the house are looked at once a burst, not once a record.
+        for _ in 0..BURST {
+            if reader.poll(&mut batch, Duration::ZERO)? {
+                if batch.records() == 1 {
+                    began = Instant::now();
+                }
+                if is_large(&shared.subscription, &batch) {
+                    break;
+                }
+                continue;
+            }
+            let wait = match batch.records() {
+                0 => POLL,
+                _ => shared.subscription.batch_interval.saturating_sub(began.elapsed()).min(POLL),
+            };
+            if reader.poll(&mut batch, wait)? && batch.records() == 1 {
+                began = Instant::now();
+            }
+            break;
         }
-        if is_full(&shared.subscription, &batch, began) && !reader.hand_over(&raw, batch.take()) {
+        if is_full(&shared.subscription, &batch, began) && !reader.hand_over(&raw, batch.take(&shared.spare)) {
             return Ok(());
         }
     }
     Ok(())
 }
 
+fn is_large(subscription: &Subscription, batch: &RawBatch) -> bool {
+    batch.records() >= subscription.batch_rows || batch.bytes() >= subscription.batch_bytes
+}
+
 fn is_full(subscription: &Subscription, batch: &RawBatch, began: Instant) -> bool {
-    batch.records() >= subscription.batch_rows
-        || batch.bytes() >= subscription.batch_bytes
+    is_large(subscription, batch)
         || (batch.records() > 0 && began.elapsed() >= subscription.batch_interval)
 }
 
