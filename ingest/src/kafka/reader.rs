@@ -99,7 +99,11 @@ impl<'a> Reader<'a> {
         config
             .set("group.id", format!("weir-{}", subscription.name))
             .set("client.id", "weir")
+            .set("queued.min.messages", "1000000")
             .set("queued.max.messages.kbytes", "65536")
+            // What waits in the client is bounded by the line above. A full queue is looked at again soon: librdkafka's second would
+            // starve the decoders, who empty it in a tenth of that.
+            .set("fetch.queue.backoff.ms", "10")
             .set("fetch.message.max.bytes", "4194304")
             .set("fetch.wait.max.ms", "50")
             .set("reconnect.backoff.max.ms", "1000");
