@@ -8,8 +8,8 @@ use crate::kernels::datetime::{
     offset_at, split_micros,
 };
 
-pub(crate) use super::datetime_parse::zone_abbreviation;
 pub use super::datetime_parse::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
+pub(crate) use super::datetime_words::zone_abbreviation;
 
 #[inline]
 fn write_two(v: u32, out: &mut Vec<u8>) {

@@ -247,7 +247,7 @@ fn posix_offset(name: &str) -> Option<TimeZone> {
 
 /// The time zone of this name; 22023 if there is none.
 pub(super) fn zone_named(name: &str) -> Result<TimeZone> {
-    crate::session::settings::time_zone(name)
+    crate::session::time_zone(name)
         .or_else(|| crate::format::datetime::zone_abbreviation(name))
         .or_else(|| posix_offset(name))
         .ok_or_else(|| invalid_parameter(format!("time zone \"{name}\" not recognized")))

@@ -9,6 +9,7 @@ mod context;
 mod control;
 mod outcome;
 pub(crate) mod run;
+mod setting_values;
 pub mod settings;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use weir_sql::statement::{Bound, Statement};
 pub use context::{SessionInfo, View};
 pub use outcome::{Notice, Outcome, Rows, Severity};
 pub(crate) use run::now_micros;
+pub use setting_values::time_zone;
 
 use crate::catalog::CatalogState;
 use crate::database::{Activity, Database, Live, Terminate};
