@@ -54,8 +54,6 @@ pub(crate) const INTERVAL: Param = Param::Exact(Type::Interval);
 pub(crate) const JSON_TEXT: Param = Param::Exact(Type::Json);
 /// A jsonb argument.
 pub(crate) const JSONB: Param = Param::Exact(Type::Jsonb);
-/// A uuid argument.
-pub(crate) const UUID: Param = Param::Exact(Type::Uuid);
 /// An oid argument.
 pub(crate) const OID: Param = Param::Exact(Type::Oid);
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::AsArray;
-use arrow::datatypes::{IntervalMonthDayNanoType, Schema};
+use arrow::datatypes::IntervalMonthDayNanoType;
 use weir_sql::plan::OutputColumn;
 use weir_sql::statement::{self as ast, CreateTable, Layout, ObjectName};
 use weir_sql::{ErrorKind as SqlErrorKind, Type};
@@ -313,9 +313,4 @@ pub(super) fn comment(
     }
     define(session, running, vec![set_relation(&def)?])?;
     done("COMMENT")
-}
-
-/// An Arrow schema under which every column may be NULL.
-pub(crate) fn nullable(schema: &Schema) -> Schema {
-    Schema::new(schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>())
 }

@@ -110,7 +110,7 @@ pub fn numeric_to_decimal(array: &BinaryViewArray, precision: u8, scale: i8) -> 
 }
 
 /// A Decimal128 column.
-pub(crate) fn decimals(values: Vec<i128>, nulls: Option<NullBuffer>, precision: u8, scale: i8) -> Result<ArrayRef> {
+fn decimals(values: Vec<i128>, nulls: Option<NullBuffer>, precision: u8, scale: i8) -> Result<ArrayRef> {
     Ok(Arc::new(Decimal128Array::new(values.into(), nulls).with_precision_and_scale(precision, scale)?))
 }
 

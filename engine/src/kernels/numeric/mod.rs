@@ -29,7 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use arith::{div_scale, factorial};
 pub(crate) use arith::{division_by_zero, round_div_i128};
 pub use column::{NumericBuilder, decimal_to_numeric, decode_at, from_values, numeric_to_decimal, value_at};
-pub(crate) use column::{decimals, field_overflow, of_decimal};
+pub(crate) use column::{field_overflow, of_decimal};
 pub(crate) use key::write_sort_key;
 pub use key::{normalize_key, sort_key};
 pub use text::write_decimal;
