@@ -1,7 +1,7 @@
 //! SQL scripts (sqllogictest) over the Postgres wire: the same runner for Weir and for a real PostgreSQL, which is the oracle.
 //!
 //! Values are compared as the text that the server sends, whole: no rounding, no case folding, no trimming. An empty text is
-//! shown as `(empty)`, NULL as `NULL`. Errors are compared by SQLSTATE where the script names one.
+//! shown as `(empty)`, NULL as `NULL`, a row without columns as `(no columns)`. Errors are compared by SQLSTATE where the script names one.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,9 @@ impl DB for Connection {
         for message in &messages {
             match message {
                 SimpleQueryMessage::RowDescription(columns) => width = Some(columns.len()),
-                SimpleQueryMessage::Row(row) => rows.push((0..row.len()).map(|i| shown(row.get(i))).collect()),
+                SimpleQueryMessage::Row(row) => {
+                    rows.push(shown_row((0..row.len()).map(|i| shown(row.get(i))).collect()))
+                }
                 SimpleQueryMessage::CommandComplete(n) => affected = *n,
                 _ => {}
             }
@@ -76,6 +78,11 @@ pub fn shown(value: Option<&str>) -> String {
         Some("") => "(empty)".to_string(),
         Some(text) => text.replace('\n', "\\n"),
     }
+}
+
+/// A row as scripts write it, since one without columns would be an empty line, which ends the rows.
+pub fn shown_row(cells: Vec<String>) -> Vec<String> {
+    if cells.is_empty() { vec!["(no columns)".to_string()] } else { cells }
 }
 
 /// All scripts below a folder, in order.

@@ -144,11 +144,9 @@ fn run_all(session: &mut Session, sql: &str) -> Result<Answer, Error> {
                     for row in 0..batch.num_rows() {
                         let cells = rows.columns().iter().zip(batch.columns());
                         let cells = cells.map(|(c, array)| text_at(&c.ty, array, row, &settings));
-                        texts.push(cells.map(|text| script::shown(text.as_deref())).collect());
+                        texts.push(script::shown_row(cells.map(|text| script::shown(text.as_deref())).collect()));
                     }
                 }
-                // Rows without columns leave no trace in a script.
-                texts.retain(|row| !row.is_empty());
                 Answer::Rows(texts)
             }
             Outcome::Command { tag } => Answer::Done(count_of(&tag)),
