@@ -48,7 +48,7 @@ pub(crate) fn copy(session: &mut Session, running: &Running, copy: &Copy) -> Res
         (CopyTarget::To(plan), None) => {
             let stream = query::stream(session, running, plan)?;
             let writer = RowWriter::new(stream.columns(), &copy.options, FormatSettings::of(&running.functions))?;
-            Ok(Outcome::CopyOut(CopyOut::new(copy.options.format, writer, stream)))
+            Ok(Outcome::CopyOut(Box::new(CopyOut::new(copy.options.format, writer, stream))))
         }
         (CopyTarget::To(plan), Some(file)) => {
             let rows = to_file(session, running, copy, plan, Path::new(file))?;

@@ -417,7 +417,7 @@ fn append_binary_array(items: &mut ColumnBuilder, bytes: &[u8]) -> Result<()> {
     if dimensions == 0 {
         return Ok(());
     }
-    if dimensions < 0 || dimensions > 1 {
+    if !(0..=1).contains(&dimensions) {
         let message = format!("invalid number of dimensions: {dimensions}");
         return Err(Error::new(ErrorKind::InvalidBinary, message));
     }

@@ -28,7 +28,7 @@ pub enum Outcome {
     /// COPY … FROM STDIN: push the data in.
     CopyIn(CopyIn),
     /// COPY … TO STDOUT: take the data out.
-    CopyOut(CopyOut),
+    CopyOut(Box<CopyOut>),
 }
 
 /// How grave a [`Notice`] is.

@@ -284,7 +284,7 @@ impl<'a> Connection<'a> {
                 self.complete(rows.tag());
             }
             Outcome::CopyIn(copy) => self.copy_in(copy)?,
-            Outcome::CopyOut(copy) => self.copy_out(copy)?,
+            Outcome::CopyOut(copy) => self.copy_out(*copy)?,
         }
         Ok(())
     }

@@ -211,7 +211,7 @@ impl Connection<'_> {
                 return self.send_portal_rows(portal, Box::new(rows), None, rows_max);
             }
             Outcome::CopyIn(copy) => self.copy_in(copy)?,
-            Outcome::CopyOut(copy) => self.copy_out(copy)?,
+            Outcome::CopyOut(copy) => self.copy_out(*copy)?,
         }
         Ok(())
     }
