@@ -25,6 +25,8 @@ struct Source {
     topic: String,
     state: String,
     error: Option<String>,
+    /// When an error was last written to the log.
+    logged: Option<Instant>,
     partitions: BTreeMap<i32, Partition>,
 }
 
@@ -67,6 +69,23 @@ impl Board {
 
     pub(crate) fn set_error(&self, source: &str, error: Option<String>) {
         self.source(source, |s| s.error = error);
+    }
+
+    /// An error that the client reports, perhaps thousands of times a second while its broker is away: the status has the newest, the log
+    /// one in a while.
+    pub(crate) fn report(&self, source: &str, error: String) {
+        let mut due = false;
+        self.source(source, |s| {
+            due = s.logged.is_none_or(|logged| logged.elapsed() >= WINDOW);
+            if due {
+                s.logged = Some(Instant::now());
+            }
+            s.error = Some(error.clone());
+        });
+        match due {
+            true => tracing::warn!(source, "{error}"),
+            false => tracing::debug!(source, "{error}"),
+        }
     }
 
     pub(crate) fn begin(&self, source: &str, table: &str, topic: &str) {

@@ -74,8 +74,7 @@ fn is_large(subscription: &Subscription, batch: &RawBatch) -> bool {
 }
 
 fn is_full(subscription: &Subscription, batch: &RawBatch, began: Instant) -> bool {
-    is_large(subscription, batch)
-        || (batch.records() > 0 && began.elapsed() >= subscription.batch_interval)
+    is_large(subscription, batch) || (batch.records() > 0 && began.elapsed() >= subscription.batch_interval)
 }
 
 struct Reader<'a> {
@@ -243,8 +242,7 @@ impl<'a> Reader<'a> {
 
     /// Most errors pass by themselves (the client reconnects); offsets that are gone stop their partition, visibly.
     fn failed(&mut self, error: &KafkaError) -> Result<(), String> {
-        tracing::warn!(source = %self.name(), "{error}");
-        self.shared.board.set_error(self.name(), Some(error.to_string()));
+        self.shared.board.report(self.name(), error.to_string());
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.stop_unreadable(),
             Some(RDKafkaErrorCode::Fatal) => Err(error.to_string()),
@@ -369,8 +367,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(source = %self.source, "{error}: {reason}");
-        self.board.set_error(&self.source, Some(format!("{error}: {reason}")));
+        self.board.report(&self.source, format!("{error}: {reason}"));
     }
 
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {

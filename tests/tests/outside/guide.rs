@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -18,22 +19,21 @@ fn snippet<'a>(guide: &'a str, from: &str) -> &'a str {
     &guide[start..start + end + 1]
 }
 
-/// Runs SQL by psql: rows as unaligned text.
+/// Runs SQL by psql, which reads it from standard input: rows as unaligned text.
 fn psql(config: &str, sql: &str) -> Vec<String> {
-    let output = Command::new("psql")
-        .args([
-            config,
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-            "--set",
-            "ON_ERROR_STOP=1",
-            "--command",
-            sql,
-        ])
-        .output()
-        .expect("psql runs");
+    let mut child = Command::new("psql")
+        .args([config, "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("psql starts");
+    let mut input = child.stdin.take().expect("stdin is piped");
+    // From a thread of its own: psql may print before it has read all.
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || input.write_all(sql.as_bytes()).expect("psql reads"));
+        child.wait_with_output().expect("psql ends")
+    });
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{sql}\n{complaint}");
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_string).collect()
