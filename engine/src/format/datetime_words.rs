@@ -107,6 +107,13 @@ impl Fields {
                 return self.clock_and_rest(time, text, ty, ctx);
             }
         }
+        // 2001-01-01+00: a date and a zone
+        if let Some(at) = word.find('+')
+            && word[..at].contains(['-', '/'])
+        {
+            self.date_word(&word[..at], text).ok_or_else(wrong)??;
+            return self.word(&word[at..], text, ty, ctx);
+        }
         if word.contains(':') {
             return self.clock_and_rest(word, text, ty, ctx);
         }
@@ -244,6 +251,9 @@ impl Fields {
                 } else if is_weekday(&lower) {
                 } else if let Some(offset) = abbreviation(&lower) {
                     return self.set_zone(Zone::Offset(offset)).ok_or_else(wrong);
+                } else if lower.split_once(['-', '/']).is_some_and(|(first, _)| month(first).is_some()) {
+                    // Jan-08-1999
+                    return self.date_word(word, text).ok_or_else(wrong)?;
                 } else if let Some(at) = lower.find(|c: char| c.is_ascii_digit()) {
                     // Jan8
                     let m = month(&lower[..at]).filter(|_| lower.is_char_boundary(at)).ok_or_else(wrong)?;
@@ -319,7 +329,7 @@ impl Fields {
             }
             (Some(month), [a, b]) => {
                 // 1999 Jan 8, 8 Jan 1999, Jan 8 1999
-                if a.1 >= 3 || a.0 > 31 { (*a, month, b.0) } else { (*b, month, a.0) }
+                if a.1 >= 3 { (*a, month, b.0) } else { (*b, month, a.0) }
             }
             (None, [a, b, c]) => {
                 if a.1 >= 3 {

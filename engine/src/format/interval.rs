@@ -308,7 +308,6 @@ fn unit(name: &str) -> Option<Unit> {
         "d" | "day" | "days" => Unit::Days(1),
         "w" | "week" | "weeks" => Unit::Days(7),
         "mon" | "mons" | "month" | "months" => Unit::Months(1),
-        "qtr" | "quarter" | "quarters" => Unit::Months(3),
         "y" | "yr" | "yrs" | "year" | "years" => Unit::Months(12),
         "dec" | "decs" | "decade" | "decades" => Unit::Months(120),
         "c" | "cent" | "century" | "centuries" => Unit::Months(1200),
@@ -322,6 +321,20 @@ fn parse_words(text: &str, sum: &mut Sum) -> Option<()> {
     let tokens = tokens(text);
     let mut at = 0;
     let mut any = false;
+    // Units that were given, of which each may be given once.
+    let mut seen: Vec<Unit> = Vec::new();
+    let mut once = |units: &[Unit]| {
+        let again = units.iter().any(|unit| seen.contains(unit));
+        seen.extend_from_slice(units);
+        (!again).then_some(())
+    };
+    const CLOCK: [Unit; 5] = [
+        Unit::Micros(MICROS_PER_HOUR),
+        Unit::Micros(MICROS_PER_MINUTE),
+        Unit::Micros(MICROS_PER_SECOND),
+        Unit::Micros(1000),
+        Unit::Micros(1),
+    ];
     while at < tokens.len() {
         let token = tokens[at];
         at += 1;
@@ -337,19 +350,28 @@ fn parse_words(text: &str, sum: &mut Sum) -> Option<()> {
         }
         any = true;
         if token.contains(':') {
+            once(&CLOCK)?;
             add_clock(token, sum)?;
         } else if token[1..].contains('-') {
+            once(&[Unit::Months(1)])?;
             add_year_month(token, sum)?;
         } else {
             let amount = Amount::parse(token)?;
             match tokens.get(at).and_then(|next| unit(next)) {
                 Some(unit) => {
                     at += 1;
+                    once(&[unit])?;
                     sum.add(amount, unit);
                 }
                 // Days before a clock; seconds alone.
-                None if tokens.get(at).is_some_and(|next| next.contains(':')) => sum.add(amount, Unit::Days(1)),
-                None if at == tokens.len() => sum.add(amount, Unit::Micros(MICROS_PER_SECOND)),
+                None if tokens.get(at).is_some_and(|next| next.contains(':')) => {
+                    once(&[Unit::Days(1)])?;
+                    sum.add(amount, Unit::Days(1));
+                }
+                None if at == tokens.len() => {
+                    once(&[Unit::Micros(MICROS_PER_SECOND)])?;
+                    sum.add(amount, Unit::Micros(MICROS_PER_SECOND));
+                }
                 None => return None,
             }
         }

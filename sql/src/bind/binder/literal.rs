@@ -253,16 +253,22 @@ fn interval_value(months: i32, days: i32, micros: i64) -> Option<Value> {
     Some(Value::new(Type::Interval, Arc::new(IntervalMonthDayNanoArray::from(vec![value]))))
 }
 
-/// Intervals written as whole counts of units (`1 day 2 hours`); other forms are the engine's to read.
+/// Intervals written as whole counts of units (`1 day 2 hours`); other forms are the engine's to read, and what is wrong is its to refuse.
 fn interval(text: &str) -> Option<Value> {
     let words: Vec<&str> = text.split_whitespace().collect();
     if words.is_empty() || !words.len().is_multiple_of(2) {
         return None;
     }
     let (mut months, mut days, mut micros) = (0_i32, 0_i32, 0_i64);
+    let mut seen = Vec::new();
     for pair in words.chunks(2) {
         let count: i64 = pair[0].parse().ok()?;
         let unit = interval_unit(pair[1])?;
+        // No unit may be there twice, and a text has no quarters.
+        if seen.contains(&unit) || unit == (3, 0, 0) {
+            return None;
+        }
+        seen.push(unit);
         months = months.checked_add(i32::try_from(i64::from(unit.0).checked_mul(count)?).ok()?)?;
         days = days.checked_add(i32::try_from(i64::from(unit.1).checked_mul(count)?).ok()?)?;
         micros = micros.checked_add(unit.2.checked_mul(count)?)?;
