@@ -58,6 +58,8 @@ pub struct IngestBatch {
     pub rows: Vec<RecordBatch>,
     /// Next offset by source and partition: kept under `source/NAME/PARTITION`.
     pub offsets: Vec<SourceOffset>,
+    /// A source and the id of the topic that its offsets are of: kept under `source/NAME/topic`.
+    pub topic: Option<(String, String)>,
     /// Records that could not be decoded, in the schema of `weir.dead_letters` (see [`Database::dead_letter_schema`]).
     pub dead_letters: Option<RecordBatch>,
     /// Whether the rows are many: written as parts that the commit names, rather than through the log.
@@ -109,6 +111,9 @@ pub type RelationRows = Arc<dyn Fn() -> RecordBatch + Send + Sync>;
 pub(crate) const DEAD_LETTERS: &str = "dead_letters";
 /// Where sources' offsets are kept.
 pub(crate) const SOURCE_PREFIX: &str = "source/";
+
+/// What stands in the place of the partition in the key of a topic's id.
+const TOPIC: &str = "topic";
 
 /// Source and partition of an offset's key.
 pub(crate) fn parse_source_key(key: &str) -> Option<(&str, i32)> {
@@ -170,6 +175,10 @@ impl Database {
                 let value = Some(offset.next.to_string().into_bytes());
                 pending.items.push(Item::Own(Change::Set { key, value }));
             }
+            if let Some((source, id)) = &batch.topic {
+                let (key, value) = (format!("{SOURCE_PREFIX}{source}/{TOPIC}"), Some(id.clone().into_bytes()));
+                pending.items.push(Item::Own(Change::Set { key, value }));
+            }
             // Against a newer catalogue everything is computed again, parts among it: a view may have come.
             match store.commit(Commit { changes: pending.joined()?, expect_catalog: Some(state.version) }) {
                 Ok(committed) => return Ok(committed.version),
@@ -189,6 +198,14 @@ impl Database {
             Some((partition, std::str::from_utf8(value).ok()?.parse().ok()?))
         };
         snapshot.scan_prefix(&prefix).filter_map(offset).collect()
+    }
+
+    /// The id of the topic that a source's offsets are of, if it was ever committed.
+    pub fn source_topic(&self, source: &str) -> Option<String> {
+        let snapshot = self.store().ok()?.snapshot();
+        let key = format!("{SOURCE_PREFIX}{source}/{TOPIC}");
+        let (_, id) = snapshot.scan_prefix(&key).find(|(found, _)| *found == key)?;
+        String::from_utf8(id.to_vec()).ok()
     }
 
     /// Tables that subscribe to a stream. Ask again when [`Database::catalog_version`] has moved.

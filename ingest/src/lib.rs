@@ -9,7 +9,7 @@ mod kafka;
 mod status;
 pub mod subscription;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -55,12 +55,14 @@ pub fn start(db: Database, subscriptions: Vec<Subscription>) -> Handle {
 fn supervise(db: &Database, configured: Vec<Subscription>, board: &Board, stop: &AtomicBool) {
     const LOOK: Duration = Duration::from_millis(50);
     let mut running: BTreeMap<String, Source> = BTreeMap::new();
+    let mut failed = BTreeSet::new();
     let mut seen = None;
     while !stop.load(Ordering::Relaxed) {
         let version = db.catalog_version();
         if seen != Some(version) {
             seen = Some(version);
-            let wanted = wanted(db, &configured, board);
+            let (wanted, wrong) = wanted(db, &configured, board);
+            failed.difference(&wrong).filter(|name| !wanted.contains_key(*name)).for_each(|name| board.remove(name));
             let gone: Vec<String> = running
                 .iter()
                 .filter(|(n, s)| wanted.get(*n) != Some(&s.subscription))
@@ -72,14 +74,20 @@ fn supervise(db: &Database, configured: Vec<Subscription>, board: &Board, stop: 
             for (name, subscription) in wanted {
                 running.entry(name).or_insert_with(|| Source::start(db, subscription, board));
             }
+            failed = wrong;
         }
         std::thread::sleep(LOOK);
     }
     running.into_values().for_each(|source| source.stop(board));
 }
 
-/// The subscriptions that should run, by name. A table whose options are wrong is shown with the reason.
-fn wanted(db: &Database, configured: &[Subscription], board: &Board) -> BTreeMap<String, Subscription> {
+/// The subscriptions that should run, by name, and the names of tables whose options are wrong, which are shown with the reason.
+fn wanted(
+    db: &Database,
+    configured: &[Subscription],
+    board: &Board,
+) -> (BTreeMap<String, Subscription>, BTreeSet<String>) {
+    let mut wrong = BTreeSet::new();
     let mut wanted: BTreeMap<_, _> = configured.iter().map(|s| (s.name.clone(), s.clone())).collect();
     for table in db.subscriptions() {
         match Subscription::of_table(&table) {
@@ -90,8 +98,9 @@ fn wanted(db: &Database, configured: &[Subscription], board: &Board) -> BTreeMap
                 board.begin(&table.table, &table.table, "");
                 board.set_state(&table.table, "failed");
                 board.set_error(&table.table, Some(why));
+                wrong.insert(table.table);
             }
         }
     }
-    wanted
+    (wanted, wrong)
 }

@@ -77,8 +77,15 @@ impl Subscription {
     /// A subscription from Flink's options. The error names the option that is wrong.
     pub fn from_options(name: &str, table: &str, options: &[(String, String)]) -> Result<Subscription, String> {
         let mut subscription = Subscription::new(name, "", "", table);
+        let mut since = None;
         for (key, value) in options {
-            subscription.set(key, value)?;
+            match key.as_str() {
+                "scan.startup.timestamp-millis" => since = Some(number(key, value)?),
+                _ => subscription.set(key, value)?,
+            }
+        }
+        if let (Start::Timestamp(millis), Some(since)) = (&mut subscription.start, since) {
+            *millis = since;
         }
         let required = [("topic", &subscription.topic), ("properties.bootstrap.servers", &subscription.brokers)];
         for (key, value) in required {
@@ -93,23 +100,18 @@ impl Subscription {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let number = || value.parse().map_err(|_| format!("option '{key}' is not a number: '{value}'"));
         match key {
             "connector" => {}
             "topic" => self.topic = value.to_string(),
             "properties.bootstrap.servers" => self.brokers = value.to_string(),
             "format" | "value.format" => self.format = format_of(value)?,
             "scan.startup.mode" => self.start = start_of(value)?,
-            "scan.startup.timestamp-millis" => {
-                let millis = value.parse().map_err(|_| format!("option '{key}' is not a number: '{value}'"))?;
-                self.start = Start::Timestamp(millis);
-            }
             "json.extra-column" => self.extra_column = Some(value.to_string()),
             // Flink's: records that do not decode never fail a stream here, they are dead letters.
             "json.ignore-parse-errors" | "json.fail-on-missing-field" => {}
-            "batch.rows" => self.batch_rows = number()?,
-            "batch.bytes" => self.batch_bytes = number()?,
-            "batch.interval-ms" => self.batch_interval = Duration::from_millis(number()? as u64),
+            "batch.rows" => self.batch_rows = number(key, value)?,
+            "batch.bytes" => self.batch_bytes = number(key, value)?,
+            "batch.interval-ms" => self.batch_interval = Duration::from_millis(number(key, value)?),
             // What is neither is an option of the table itself, such as its durability.
             _ => {
                 if let Some(property) = key.strip_prefix("properties.") {
@@ -119,6 +121,10 @@ impl Subscription {
         }
         Ok(())
     }
+}
+
+fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("option '{key}' is not a number: '{value}'"))
 }
 
 /// `json`, or an error that says what there is.

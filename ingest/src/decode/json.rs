@@ -144,6 +144,9 @@ fn syntax_reason(record: &[u8], error: &sonic_rs::Error) -> Reason {
     if let Err(e) = std::str::from_utf8(record) {
         return format!("the record is not UTF-8: invalid byte at offset {}", e.valid_up_to());
     }
+    if !record.trim_ascii_start().starts_with(b"{") && sonic_rs::from_slice::<LazyValue>(record).is_ok() {
+        return "malformed JSON: the record is not an object".to_string();
+    }
     let text = error.to_string();
     let what = text.lines().next().unwrap_or("malformed");
     format!("malformed JSON: {what}")

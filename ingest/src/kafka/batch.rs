@@ -33,17 +33,25 @@ struct Record {
     /// Milliseconds since the epoch, if the record has a time.
     time: Option<i64>,
     key: Option<Range<usize>>,
-    payload: Range<usize>,
+    /// None in a tombstone.
+    payload: Option<Range<usize>>,
 }
 
 impl RawBatch {
-    pub(super) fn push(&mut self, partition: i32, offset: i64, time: Option<i64>, key: Option<&[u8]>, payload: &[u8]) {
+    pub(super) fn push(
+        &mut self,
+        partition: i32,
+        offset: i64,
+        time: Option<i64>,
+        key: Option<&[u8]>,
+        payload: Option<&[u8]>,
+    ) {
         let mut keep = |bytes: &[u8]| {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(bytes);
             start..self.bytes.len()
         };
-        let (key, payload) = (key.map(&mut keep), keep(payload));
+        let (key, payload) = (key.map(&mut keep), payload.map(&mut keep));
         self.records.push(Record { partition, offset, time, key, payload });
     }
 
@@ -136,8 +144,12 @@ fn decode(shared: &Shared, decoder: &mut JsonDecoder, raw: RawBatch) -> DecodedB
     let mut dead = DeadLetters::default();
     let mut progress = raw.progress();
     for record in &raw.records {
-        let payload = &raw.bytes[record.payload.clone()];
-        if let Err(reason) = decoder.push(payload) {
+        let payload = record.payload.clone().map(|payload| &raw.bytes[payload]);
+        let outcome = match payload {
+            Some(payload) => decoder.push(payload),
+            None => Err("the record has no value: it is a tombstone".to_string()),
+        };
+        if let Err(reason) = outcome {
             let key = record.key.clone().map(|key| &raw.bytes[key]);
             dead.push(&shared.subscription.topic, record, key, payload, &reason);
             progress.entry(record.partition).or_default().dead_letters += 1;
@@ -160,12 +172,12 @@ struct DeadLetters {
 }
 
 impl DeadLetters {
-    fn push(&mut self, topic: &str, record: &Record, key: Option<&[u8]>, raw: &[u8], reason: &str) {
+    fn push(&mut self, topic: &str, record: &Record, key: Option<&[u8]>, raw: Option<&[u8]>, reason: &str) {
         self.topics.append_value(topic);
         self.partitions.append_value(record.partition);
         self.offsets.append_value(record.offset);
         self.keys.append_option(key);
-        self.raws.append_value(raw);
+        self.raws.append_option(raw);
         self.reasons.append_value(reason);
         self.times.push(record.time.map_or_else(now_micros, |millis| millis * 1000));
     }

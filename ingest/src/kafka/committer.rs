@@ -61,6 +61,7 @@ fn commit(
             table: target.table.clone(),
             rows,
             offsets: batch.offsets(source),
+            topic: None,
             dead_letters: batch.dead_letters.clone(),
             bulk: batch.rows.num_rows() >= BULK_ROWS,
         });
@@ -91,7 +92,7 @@ fn commit(
 }
 
 /// Whether the table still has the columns and defaults that the batch was decoded for.
-fn same_table(shared: &Shared, target: &IngestTarget) -> bool {
+pub(super) fn same_table(shared: &Shared, target: &IngestTarget) -> bool {
     shared.db.ingest_target(&target.table).is_ok_and(|now| {
         now.oid == target.oid
             && now.schema == target.schema

@@ -18,6 +18,7 @@
 mod batch;
 mod committer;
 mod reader;
+mod topic;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,7 +148,7 @@ fn run_once(shared: &Shared) -> Result<(), String> {
         let commits = named("commit")
             .spawn_scoped(scope, move || committer::commit_all(shared, source, target, &decoded_out, &published_in))
             .map_err(|e| format!("cannot start a thread: {e}"))?;
-        let read = reader::read_all(shared, source, raw_in, &published_out);
+        let read = reader::read_all(shared, source, target, raw_in, &published_out);
         // The reader has dropped its channel, so the stages behind it finish what they have and end.
         let committed = commits.join().unwrap_or_else(|_| Err("the committer panicked".to_string()));
         read.and(committed)

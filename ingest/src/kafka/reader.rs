@@ -1,6 +1,7 @@
 //! The reader: owns the consumer, assigns partitions from the manifest's offsets, cuts the stream into batches.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -10,10 +11,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::statistics::Statistics;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use weir_engine::ingest::SourceOffset;
+use weir_engine::ingest::{IngestBatch, IngestTarget, SourceOffset};
 
 use super::Shared;
 use super::batch::RawBatch;
+use super::committer::same_table;
+use super::topic::topic_id;
 use crate::status::Board;
 use crate::subscription::{Start, Subscription};
 
@@ -30,10 +33,11 @@ const POLL: Duration = Duration::from_millis(20);
 pub(super) fn read_all(
     shared: &Shared,
     source: &str,
+    target: &IngestTarget,
     raw: Sender<RawBatch>,
     published: &Receiver<Vec<(i32, i64)>>,
 ) -> Result<(), String> {
-    let mut reader = Reader::new(shared, source)?;
+    let mut reader = Reader::new(shared, source, target)?;
     if !reader.wait_for_topic()? {
         return Ok(());
     }
@@ -80,6 +84,15 @@ fn is_full(subscription: &Subscription, batch: &RawBatch, began: Instant) -> boo
 struct Reader<'a> {
     shared: &'a Shared,
     source: &'a str,
+    target: &'a IngestTarget,
+    /// The catalogue version at which the table was last seen to be the same.
+    catalog_version: u64,
+    /// The id of the topic that the offsets are of, where the broker has ids.
+    topic_id: Option<String>,
+    /// Why the topic is not the one that the offsets are of, if so: nothing of it is read.
+    strange: Option<String>,
+    /// Set by an error of the client: what it was about is looked at soon.
+    suspect: Option<Instant>,
     consumer: BaseConsumer<Context>,
     /// Partitions that are assigned.
     assigned: BTreeSet<i32>,
@@ -91,7 +104,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(shared: &'a Shared, source: &'a str) -> Result<Reader<'a>, String> {
+    fn new(shared: &'a Shared, source: &'a str, target: &'a IngestTarget) -> Result<Reader<'a>, String> {
         let subscription = &shared.subscription;
         let mut config = ClientConfig::new();
         // What a user may change, then the user's properties, then what exactly-once stands on.
@@ -120,6 +133,11 @@ impl<'a> Reader<'a> {
         Ok(Reader {
             shared,
             source,
+            target,
+            catalog_version: target.catalog_version,
+            topic_id: shared.db.source_topic(source),
+            strange: None,
+            suspect: None,
             consumer,
             assigned: BTreeSet::new(),
             next: BTreeMap::new(),
@@ -141,7 +159,11 @@ impl<'a> Reader<'a> {
         while !self.shared.ending() {
             match self.partitions() {
                 Ok(partitions) if !partitions.is_empty() => {
-                    self.assign(&partitions, self.shared.subscription.start)?;
+                    self.mind_the_topic()?;
+                    // Partitions that came while nobody read are as new as those that come later.
+                    let known = !self.shared.db.source_offsets(self.source).is_empty();
+                    let start = if known { Start::Earliest } else { self.shared.subscription.start };
+                    self.assign(&partitions, start)?;
                     self.shared.board.set_error(self.name(), None);
                     return Ok(true);
                 }
@@ -182,13 +204,13 @@ impl<'a> Reader<'a> {
                 (None, Start::Latest) => high,
                 (None, Start::Timestamp(millis)) => self.offset_at(partition, millis)?.unwrap_or(high),
             };
-            if !committed.contains_key(&partition) {
+            if !committed.contains_key(&partition) && self.strange.is_none() {
                 begun.push(SourceOffset { source: self.source.to_string(), partition, next });
             }
             self.next.insert(partition, next);
             self.shared.board.set_high(self.name(), partition, high);
             self.shared.board.set_next(self.name(), partition, next);
-            if let Some(why) = unreadable(next, low, high) {
+            if let Some(why) = self.strange.clone().or_else(|| unreadable(next, low, high)) {
                 tracing::error!(source = %self.name(), partition, "{why}");
                 self.shared.board.set_partition(self.name(), partition, Some(("paused", why)));
                 continue;
@@ -199,12 +221,58 @@ impl<'a> Reader<'a> {
         }
         if !begun.is_empty() {
             let table = self.shared.subscription.table.clone();
-            let batch = weir_engine::ingest::IngestBatch { table, offsets: begun, ..Default::default() };
+            let topic = self.topic_id.clone().map(|id| (self.source.to_string(), id));
+            let batch = IngestBatch { table, offsets: begun, topic, ..Default::default() };
             self.shared.db.ingest(batch).map_err(|e| e.message)?;
         }
         if list.count() > 0 {
             self.consumer.incremental_assign(&list).map_err(|e| e.to_string())?;
+            if self.paused {
+                self.consumer.pause(&list).map_err(|e| e.to_string())?;
+            }
         }
+        Ok(())
+    }
+
+    /// Asks for the topic's id. Another than that of the offsets stops all that is read.
+    fn mind_the_topic(&mut self) -> Result<(), String> {
+        if self.strange.is_some() {
+            return Ok(());
+        }
+        let id = match (topic_id(&self.consumer, self.topic(), ASK), &self.topic_id) {
+            (Ok(id), _) => id,
+            (Err(why), Some(_)) => return Err(format!("cannot ask for the topic's id: {why}")),
+            // A broker that has no such question has no answer to compare either.
+            (Err(why), None) => {
+                tracing::debug!(source = %self.name(), "no topic id: {why}");
+                None
+            }
+        };
+        match (&self.topic_id, id) {
+            (Some(before), Some(now)) if *before != now => {
+                let why = format!(
+                    "topic \"{}\" was deleted and made anew since it was last read: its events are not the ones that follow; {HINT}",
+                    self.topic()
+                );
+                self.strange = Some(why.clone());
+                for partition in self.assigned.clone() {
+                    self.stop_partition(partition, why.clone())?;
+                }
+            }
+            (None, Some(now)) => self.topic_id = Some(now),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Stops one partition, visibly.
+    fn stop_partition(&mut self, partition: i32, why: String) -> Result<(), String> {
+        tracing::error!(source = %self.name(), partition, "{why}");
+        self.assigned.remove(&partition);
+        let mut list = TopicPartitionList::new();
+        list.add_partition(self.topic(), partition);
+        self.consumer.incremental_unassign(&list).map_err(|e| e.to_string())?;
+        self.shared.board.set_partition(self.name(), partition, Some(("paused", why)));
         Ok(())
     }
 
@@ -227,8 +295,7 @@ impl<'a> Reader<'a> {
                 let (partition, offset) = (record.partition(), record.offset());
                 // A record of an assignment that has ended since may still be in the queue.
                 if self.assigned.contains(&partition) {
-                    let payload = record.payload().unwrap_or_default();
-                    batch.push(partition, offset, record.timestamp().to_millis(), record.key(), payload);
+                    batch.push(partition, offset, record.timestamp().to_millis(), record.key(), record.payload());
                     self.next.insert(partition, offset + 1);
                 }
                 Ok(true)
@@ -240,43 +307,85 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Most errors pass by themselves (the client reconnects); offsets that are gone stop their partition, visibly.
+    /// Most errors pass by themselves (the client reconnects). Those about the topic or an offset are looked into, by [`Reader::look_into`].
     fn failed(&mut self, error: &KafkaError) -> Result<(), String> {
         self.shared.board.report(self.name(), error.to_string());
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.stop_unreadable(),
             Some(RDKafkaErrorCode::Fatal) => Err(error.to_string()),
+            Some(
+                RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopicId,
+            ) => {
+                self.suspect.get_or_insert_with(Instant::now);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 
-    /// Unassigns the partitions whose next offset the broker does not have.
-    fn stop_unreadable(&mut self) -> Result<(), String> {
-        for partition in self.assigned.clone() {
-            let Ok((low, high)) = self.consumer.fetch_watermarks(self.topic(), partition, ASK) else { continue };
-            let next = self.next.get(&partition).copied().unwrap_or(low);
-            if let Some(why) = unreadable(next, low, high) {
-                tracing::error!(source = %self.name(), partition, "{why}");
-                self.assigned.remove(&partition);
-                let mut list = TopicPartitionList::new();
-                list.add_partition(self.topic(), partition);
-                self.consumer.incremental_unassign(&list).map_err(|e| e.to_string())?;
-                self.shared.board.set_partition(self.name(), partition, Some(("paused", why)));
+    /// After such an error the client reads a partition no further. The topic may be another, or offsets may be gone: those stop, visibly.
+    /// The rest begins again where it stood. Until the broker has answered all that, it is asked again.
+    fn look_into(&mut self) -> Result<(), String> {
+        const AGAIN: Duration = Duration::from_millis(500);
+        if self.suspect.is_none_or(|since| since > Instant::now()) {
+            return Ok(());
+        }
+        self.suspect = Some(Instant::now() + AGAIN);
+        if self.mind_the_topic().is_err() || !self.stop_unreadable()? {
+            return Ok(());
+        }
+        self.suspect = None;
+        let mut again = TopicPartitionList::new();
+        for partition in &self.assigned {
+            let next = Offset::Offset(self.next.get(partition).copied().unwrap_or(0));
+            again.add_partition_offset(self.topic(), *partition, next).map_err(|e| e.to_string())?;
+        }
+        if again.count() > 0 {
+            self.consumer.incremental_unassign(&self.list()?).map_err(|e| e.to_string())?;
+            self.consumer.incremental_assign(&again).map_err(|e| e.to_string())?;
+            if self.paused {
+                self.consumer.pause(&again).map_err(|e| e.to_string())?;
             }
         }
         Ok(())
     }
 
+    /// Stops the partitions whose next offset the broker does not have; false if it did not answer for all.
+    fn stop_unreadable(&mut self) -> Result<bool, String> {
+        let mut all = true;
+        for partition in self.assigned.clone() {
+            let Ok((low, high)) = self.consumer.fetch_watermarks(self.topic(), partition, ASK) else {
+                all = false;
+                continue;
+            };
+            let next = self.next.get(&partition).copied().unwrap_or(low);
+            if let Some(why) = unreadable(next, low, high) {
+                self.stop_partition(partition, why)?;
+            }
+        }
+        Ok(all)
+    }
+
     /// What is due now and then: back-pressure, new partitions, the group offset.
     fn keep_house(&mut self, published: &Receiver<Vec<(i32, i64)>>) -> Result<(), String> {
         self.mind_the_head()?;
+        self.mind_the_table();
+        self.look_into()?;
         if let Some(offsets) = published.try_iter().last() {
             self.publish(&offsets);
         }
         if self.refreshed.elapsed() >= TOPIC_REFRESH {
             self.refreshed = Instant::now();
+            if self.topic_id.is_some() && self.mind_the_topic().is_err() {
+                return Ok(());
+            }
             // A broker that is away now is asked again later.
             let Ok(partitions) = self.partitions() else { return Ok(()) };
+            self.watch_stopped();
             let new: Vec<i32> = partitions.into_iter().filter(|p| !self.next.contains_key(p)).collect();
             if !new.is_empty() {
                 tracing::info!(source = %self.name(), partitions = ?new, "new partitions");
@@ -284,6 +393,26 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The lag of partitions that are stopped goes on growing, and the client has no figures of what is not assigned.
+    fn watch_stopped(&self) {
+        for &partition in self.next.keys().filter(|p| !self.assigned.contains(p)) {
+            if let Ok((_, high)) = self.consumer.fetch_watermarks(self.topic(), partition, ASK) {
+                self.shared.board.set_high(self.name(), partition, high);
+            }
+        }
+    }
+
+    /// Starts over when the table is gone or another: without events the committer would not see it.
+    fn mind_the_table(&mut self) {
+        let version = self.shared.db.catalog_version();
+        if version != self.catalog_version {
+            self.catalog_version = version;
+            if !same_table(self.shared, self.target) {
+                self.shared.restart.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Pauses all partitions while the head is over its limit, and resumes them when it is well under it.
@@ -333,10 +462,12 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What can be done about a partition that is paused.
+const HINT: &str =
+    "to go on at another offset, drop the table and create it anew, or raise the topic's retention and restore it";
+
 /// Why a partition cannot be read from an offset on, if so.
 fn unreadable(next: i64, low: i64, high: i64) -> Option<String> {
-    const HINT: &str =
-        "to go on at another offset, drop the table and create it anew, or raise the topic's retention and restore it";
     if next < low {
         return Some(format!(
             "offset {next} is gone: the broker's oldest is {low}, so {} events were deleted before they were read; {HINT}",
