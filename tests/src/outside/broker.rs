@@ -1,13 +1,17 @@
 //! A real Kafka for one test, and producers to it.
 
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::duckdb::root;
 use super::oracle::free_port;
@@ -25,6 +29,37 @@ impl Broker {
         broker.xtask("down", &["--purge"]);
         broker.xtask("up", &[]);
         broker
+    }
+
+    /// The broker that all tests of this process share. It ends when the process does, however that ends.
+    pub fn shared() -> &'static Broker {
+        static SHARED: OnceLock<(Broker, Child)> = OnceLock::new();
+        let (broker, _) = SHARED.get_or_init(|| {
+            let broker = Broker::start("shared");
+            // A static is never dropped. The shell's input closes when this process is gone, and it stops the broker then.
+            let down =
+                "read -r _; exec \"$0\" run --quiet --package xtask -- kafka down --purge --name \"$1\" --port \"$2\"";
+            let warden = Command::new("sh")
+                .args(["-c", down, env!("CARGO"), &broker.name, &broker.port.to_string()])
+                .current_dir(root())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("a shell runs");
+            (broker, warden)
+        });
+        broker
+    }
+
+    /// Starts a broker that is away, on the data and port that it had.
+    pub fn up(&self) {
+        self.xtask("up", &[]);
+    }
+
+    /// Stops the broker; its topics are there again after [`Broker::up`].
+    pub fn down(&self) {
+        self.xtask("down", &[]);
     }
 
     /// A clean stop and a new start, on the same data and port.
@@ -46,13 +81,60 @@ impl Broker {
 
     /// Makes a topic.
     pub fn create_topic(&self, topic: &str, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
-        let made = futures::executor::block_on(admin.create_topics([&new], &options)).expect("the broker answers");
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "16777216");
+        let made = block_on(self.admin().create_topics([&new], &options())).expect("the broker answers");
         made.into_iter().for_each(|topic| {
             topic.expect("the topic is made");
         });
+    }
+
+    /// Adds partitions to a topic until it has `total`.
+    pub fn add_partitions(&self, topic: &str, total: usize) {
+        let new = NewPartitions::new(topic, total);
+        let made = block_on(self.admin().create_partitions([&new], &options())).expect("the broker answers");
+        made.into_iter().for_each(|topic| {
+            topic.expect("the partitions are made");
+        });
+    }
+
+    /// Deletes a topic, and makes it anew once it is gone.
+    pub fn recreate_topic(&self, topic: &str, partitions: i32) {
+        let gone = block_on(self.admin().delete_topics(&[topic], &options())).expect("the broker answers");
+        gone.into_iter().for_each(|topic| {
+            topic.expect("the topic is deleted");
+        });
+        self.create_topic(topic, partitions);
+    }
+
+    /// Deletes a partition's records before an offset, as retention does.
+    pub fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let list = offsets(topic, &[(partition, before)]);
+        let deleted = block_on(self.admin().delete_records(&list, &options())).expect("the broker answers");
+        deleted.elements().iter().for_each(|partition| partition.error().expect("the records are deleted"));
+    }
+
+    /// What a consumer group has committed; `None` for a partition without an offset.
+    pub fn group_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let list = offsets(topic, &[(partition, 0)]);
+        let committed = self.group(group).committed_offsets(list, Duration::from_secs(10)).expect("the broker answers");
+        match committed.elements().first().map(|partition| partition.offset()) {
+            Some(Offset::Offset(offset)) => Some(offset),
+            _ => None,
+        }
+    }
+
+    /// Moves a consumer group that has no members.
+    pub fn set_group_offset(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        let list = offsets(topic, &[(partition, offset)]);
+        self.group(group).commit(&list, CommitMode::Sync).expect("the group moves");
+    }
+
+    fn group(&self, group: &str) -> BaseConsumer {
+        self.config().set("group.id", group).create().expect("a consumer")
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.config().create().expect("an admin client")
     }
 
     /// A producer that batches.
@@ -60,6 +142,7 @@ impl Broker {
         self.config()
             .set("linger.ms", "20")
             .set("batch.size", "1000000")
+            .set("message.max.bytes", "16777216")
             .set("queue.buffering.max.messages", "200000")
             .create()
             .expect("a producer")
@@ -81,6 +164,18 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.xtask("down", &["--purge"]);
     }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)))
+}
+
+fn offsets(topic: &str, partitions: &[(i32, i64)]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for &(partition, offset) in partitions {
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset is not negative");
+    }
+    list
 }
 
 /// Sends one record, waiting while the producer's queue is full.

@@ -3,5 +3,6 @@
 mod clients;
 mod copy;
 mod guide;
+mod kafka;
 mod scripts;
 mod soccer;
