@@ -208,6 +208,8 @@ fn a_statement_ends_at_its_timeout_and_the_next_has_its_own() {
     client.read_until_ready();
     let answers = client.query(ENDLESS);
     assert_eq!(answers[answers.len() - 2..], ["E 57014", "Z I"]);
+    let answers = client.query("SELECT pg_sleep(60)");
+    assert_eq!(answers[answers.len() - 2..], ["E 57014", "Z I"]);
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(client.query("SELECT 1")[1], "D 1");
     client.query("SET statement_timeout = 0");

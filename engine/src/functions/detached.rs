@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{CatalogLookup, Context, Settings};
+use crate::cancel::Cancel;
 
 impl Context {
     /// A context that belongs to no session; `now()` is the epoch.
@@ -14,6 +15,7 @@ impl Context {
             time_zone: jiff::tz::TimeZone::UTC,
             settings: Arc::new(Nothing),
             catalog: Arc::new(Nothing),
+            cancel: Cancel::default(),
         }
     }
 }

@@ -52,6 +52,7 @@ use arrow::compute::take;
 use weir_sql::catalog::{Param, Returns, Volatility};
 use weir_sql::{Type, Value};
 
+use crate::cancel::Cancel;
 use crate::error::Result;
 
 /// An argument or result of a kernel: a column, or one value that stands for every row.
@@ -99,6 +100,8 @@ pub struct Context {
     pub settings: Arc<dyn Settings>,
     /// Answers about the catalogue that functions such as `pg_get_expr` and `format_type` or casts to regclass need.
     pub catalog: Arc<dyn CatalogLookup>,
+    /// What ends the statement early: asked by kernels that wait.
+    pub cancel: Cancel,
 }
 
 /// Session settings by name, for `current_setting` and for output.

@@ -1,13 +1,14 @@
 //! Questions about the session and the server: version, settings, who and where, what Postgres clients ask at start.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arrow::array::{BooleanArray, UInt32Array};
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use weir_sql::catalog::{Param, Returns};
 use weir_sql::{Type, Value};
 
-use super::declare::{BOOL, INT4, INT8, OID, SYSTEM, TEXT, function, strict};
+use super::declare::{BOOL, FLOAT8, INT4, INT8, OID, SYSTEM, TEXT, function, strict};
 use super::rows::{bool_rows, column, primitive, primitive_rows, text, text_rows};
 use super::text_list::list_rows;
 use super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
@@ -192,6 +193,14 @@ fn nothing() -> Vec<ScalarFunction> {
             vec![locks(vec![INT8]), locks(vec![INT4, INT4])],
         )
         .volatile(),
+        function(
+            &["pg_sleep"],
+            SYSTEM,
+            "Waits this many seconds, or until the statement is cancelled.",
+            ("pg_sleep(0)", ""),
+            vec![strict([FLOAT8], Type::Void, sleep)],
+        )
+        .volatile(),
         function(&["pg_advisory_unlock_all"], SYSTEM, "Does nothing.", ("", ""), vec![locks(vec![])]).volatile(),
         function(
             &["pg_advisory_unlock", "pg_try_advisory_lock", "pg_try_advisory_xact_lock"],
@@ -321,6 +330,21 @@ fn pretty(bytes: i64, out: &mut String) {
         size = (size + size.signum()) / 2;
     }
     out.push_str(&format!("{size} {}", UNITS[unit]));
+}
+
+/// Waits for every row, as Postgres does, in steps that a cancel is noticed between.
+fn sleep(ctx: &Context, args: &[Datum], rows: usize, ty: &Types) -> Result<Datum> {
+    const STEP: Duration = Duration::from_millis(10);
+    let seconds = primitive::<Float64Type>(args, 0)?;
+    text_rows(args, rows, ty.result, |row, _| {
+        let time = Duration::try_from_secs_f64(seconds.at(row).max(0.0)).unwrap_or(Duration::MAX);
+        let start = Instant::now();
+        while let Some(left) = time.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+            ctx.cancel.check()?;
+            std::thread::sleep(left.min(STEP));
+        }
+        Ok(true)
+    })
 }
 
 #[cfg(test)]

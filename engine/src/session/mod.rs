@@ -25,6 +25,7 @@ pub use outcome::{Notice, Outcome, Rows, Severity};
 pub(crate) use run::now_micros;
 pub use setting_values::time_zone;
 
+use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
 use crate::database::{Activity, Database, Live, Terminate};
 use crate::error::Result;
@@ -224,7 +225,7 @@ impl Session {
     /// What values are read and written with: the session's time zone, settings, and names of objects.
     pub fn function_context(&self) -> Context {
         match self.view() {
-            Ok(view) => Context::clone(&self.functions_context(&Arc::new(view))),
+            Ok(view) => Context::clone(&self.functions_context(&Arc::new(view), &Cancel::default())),
             Err(_) => Context::detached(),
         }
     }

@@ -175,8 +175,12 @@ impl Session {
                 ),
             ));
         }
-        let running =
-            Running { functions: self.functions_context(&view), view, cancel: cancel.clone(), params: params.to_vec() };
+        let running = Running {
+            functions: self.functions_context(&view, cancel),
+            view,
+            cancel: cancel.clone(),
+            params: params.to_vec(),
+        };
         statement::run(self, &running, &bound, prepared)
     }
 
@@ -234,7 +238,7 @@ impl Session {
         })
     }
 
-    pub(crate) fn functions_context(&self, view: &Arc<View>) -> Arc<Context> {
+    pub(crate) fn functions_context(&self, view: &Arc<View>, cancel: &Cancel) -> Arc<Context> {
         let now = now_micros();
         Arc::new(Context {
             now: self.transaction.as_ref().map_or(now, |t| t.started),
@@ -242,6 +246,7 @@ impl Session {
             time_zone: self.settings.time_zone(),
             settings: self.settings.clone(),
             catalog: view.clone(),
+            cancel: cancel.clone(),
         })
     }
 
