@@ -5,6 +5,7 @@
 mod fields;
 mod flow;
 mod offsets;
+mod pressure;
 mod subscriptions;
 
 use std::time::Duration;
