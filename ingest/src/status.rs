@@ -144,7 +144,7 @@ impl Partition {
 
     fn rate(&mut self) -> f64 {
         self.forget(Instant::now());
-        self.recent.iter().map(|(_, events)| *events as f64).sum::<f64>() / WINDOW.as_secs_f64()
+        self.recent.iter().map(|(_, events)| events).sum::<u64>() as f64 / WINDOW.as_secs_f64()
     }
 }
 

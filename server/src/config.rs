@@ -2,7 +2,7 @@
 //!
 //! Every key that is not known is an error that names the line, so that a misspelt setting is never silently without effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -89,6 +89,11 @@ fn json() -> String {
 }
 
 impl Kafka {
+    /// What its offsets are kept under.
+    pub fn name(&self) -> &str {
+        self.name.as_ref().unwrap_or(&self.table)
+    }
+
     /// The subscription in the `WITH (…)` form that `CREATE TABLE` has: keys as Flink names them.
     pub fn with_options(&self) -> Vec<(String, String)> {
         let mut all = vec![
@@ -194,7 +199,7 @@ impl Config {
         toml::from_str(text).map_err(|e| e.to_string().trim_end().to_string())
     }
 
-    /// Checks what concerns several settings at once: nobody listens to the world without a password.
+    /// Checks what concerns several settings at once: nobody listens to the world without a password, and no two subscriptions have one name.
     pub fn check(&self) -> Result<(), ConfigError> {
         for (name, addresses) in [("pg", self.pg_addresses()?), ("http", self.http_addresses()?)] {
             let open = addresses.iter().find(|a| !a.ip().to_canonical().is_loopback());
@@ -204,6 +209,13 @@ impl Config {
                      everything. Set `password` in weir.toml (and `[tls]`), or listen on 127.0.0.1"
                 )));
             }
+        }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.kafka.iter().map(Kafka::name).find(|name| !names.insert(*name)) {
+            // Offsets are kept by name: one would read on where the other is.
+            return Err(ConfigError::Invalid(format!(
+                "[[kafka]] \"{twice}\" is there twice: give each a `name` of its own"
+            )));
         }
         if self.max_connections == 0 {
             return Err(ConfigError::Invalid("max_connections must be at least 1".into()));
@@ -288,6 +300,18 @@ mod tests {
         config.password = Some("secret".into());
         config.check().unwrap();
         Config { pg: "[::1]:0".into(), ..Config::default() }.check().unwrap();
+    }
+
+    #[test]
+    fn no_two_subscriptions_have_one_name() {
+        let entry = "[[kafka]]\nbrokers = \"b\"\ntopic = \"t\"\ntable = \"events\"\n";
+        let mut config = Config::parse(&entry.repeat(2)).unwrap();
+        assert_eq!(
+            config.check().unwrap_err().to_string(),
+            "[[kafka]] \"events\" is there twice: give each a `name` of its own"
+        );
+        config.kafka[1].name = Some("others".into());
+        config.check().unwrap();
     }
 
     #[test]

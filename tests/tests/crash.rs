@@ -73,7 +73,7 @@ fn every_acknowledged_insert_survives_sigkill_once() {
 
 #[test]
 fn small_inserts_do_not_make_parts() {
-    const INSERTS: usize = 2_000;
+    const INSERTS: usize = 10_000;
     let data = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start(data.path());
     server.connect().batch_execute("CREATE TABLE small (c integer, seq bigint)").expect("the table is made");

@@ -30,7 +30,7 @@ pub(super) fn run(config: &Config) -> Result<ExitCode, String> {
 /// The topics that the configuration subscribes to; the error names the entry that is wrong.
 fn subscriptions(config: &Config) -> Result<Vec<Subscription>, String> {
     let subscription = |kafka: &Kafka| {
-        let name = kafka.name.as_ref().unwrap_or(&kafka.table);
+        let name = kafka.name();
         Subscription::from_options(name, &kafka.table, &kafka.with_options())
             .map_err(|e| format!("[[kafka]] \"{name}\": {e}"))
     };
