@@ -91,12 +91,8 @@ pub enum Statement {
     Explain {
         /// Of what.
         statement: Box<Statement>,
-        /// ANALYZE: run it and count.
-        analyze: bool,
-        /// VERBOSE.
-        verbose: bool,
-        /// FORMAT JSON rather than text.
-        json: bool,
+        /// What is shown.
+        options: ExplainOptions,
     },
     /// SHOW name; `all` for SHOW ALL.
     Show {
@@ -375,4 +371,27 @@ pub struct CopyOptions {
     pub force_not_null: Vec<String>,
     /// FORCE_NULL: a quoted field that is the NULL string is NULL.
     pub force_null: Vec<String>,
+}
+
+/// What EXPLAIN shows.
+#[derive(Debug, Clone, Copy)]
+pub struct ExplainOptions {
+    /// ANALYZE: run it and count.
+    pub analyze: bool,
+    /// VERBOSE: output columns of each operator.
+    pub verbose: bool,
+    /// COSTS.
+    pub costs: bool,
+    /// TIMING: times, with `analyze`.
+    pub timing: bool,
+    /// SUMMARY: the last lines, planning and execution time.
+    pub summary: bool,
+    /// FORMAT JSON rather than text.
+    pub json: bool,
+}
+
+impl Default for ExplainOptions {
+    fn default() -> ExplainOptions {
+        ExplainOptions { analyze: false, verbose: false, costs: true, timing: true, summary: true, json: false }
+    }
 }

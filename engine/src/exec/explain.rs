@@ -9,34 +9,12 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use weir_sql::plan::{Expr, ExprKind, OutputColumn, Plan, SortKey, SubqueryKind};
+use weir_sql::statement::ExplainOptions;
 
 use crate::error::Result;
 use crate::exec::context::QueryContext;
 use crate::exec::operator::Node;
 use crate::exec::{RowStream, operators};
-
-/// What EXPLAIN shows.
-#[derive(Debug, Clone, Copy)]
-pub struct ExplainOptions {
-    /// Run it.
-    pub analyze: bool,
-    /// Output columns of each operator.
-    pub verbose: bool,
-    /// The (made-up) costs.
-    pub costs: bool,
-    /// Times, with `analyze`.
-    pub timing: bool,
-    /// The last lines: planning and execution time.
-    pub summary: bool,
-    /// FORMAT JSON rather than text.
-    pub json: bool,
-}
-
-impl Default for ExplainOptions {
-    fn default() -> ExplainOptions {
-        ExplainOptions { analyze: false, verbose: false, costs: true, timing: true, summary: true, json: false }
-    }
-}
 
 /// The lines of EXPLAIN. With `analyze`, the plan is run.
 pub fn explain(plan: &Plan, context: &Arc<QueryContext>, options: &ExplainOptions) -> Result<Vec<String>> {

@@ -31,7 +31,7 @@ use weir_sql::plan::{Expr, OutputColumn, Plan};
 pub use context::{
     QueryContext, RelationRows, Relations, Substituted, TableCall, TableFunction, TableOverload, TableRows,
 };
-pub use explain::{ExplainOptions, explain};
+pub use explain::explain;
 pub use memory::{Broker, QueryMemory};
 pub use partial::ViewPlan;
 

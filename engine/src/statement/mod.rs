@@ -18,7 +18,6 @@ pub(crate) mod table;
 use weir_sql::statement::{Bound, Statement};
 
 use crate::error::Result;
-use crate::exec::ExplainOptions;
 use crate::session::run::Running;
 use crate::session::{Outcome, Prepared, Session};
 
@@ -45,9 +44,8 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
         }
         Statement::Truncate { names } => drop::truncate(session, running, names),
         Statement::Copy(copy) => crate::copy::copy(session, running, copy),
-        Statement::Explain { statement, analyze, verbose, json } => {
-            let options = ExplainOptions { analyze: *analyze, verbose: *verbose, json: *json, ..Default::default() };
-            query::explain(session, running, statement, &bound.columns, &options)
+        Statement::Explain { statement, options } => {
+            query::explain(session, running, statement, &bound.columns, options)
         }
         Statement::Show { name } => setting::show(session, name, &bound.columns),
         Statement::Set { name, value, local } => setting::set(session, name, value.as_deref(), *local),

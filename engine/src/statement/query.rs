@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::Schema;
 use weir_sql::plan::{OutputColumn, Plan};
-use weir_sql::statement::Statement;
+use weir_sql::statement::{ExplainOptions, Statement};
 
 use crate::error::{Error, Result};
-use crate::exec::{self, ExplainOptions};
+use crate::exec;
 use crate::session::run::Running;
 use crate::session::{Outcome, Rows, Session};
 

@@ -68,9 +68,9 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
         Ast::CreateTable(table) => Ok((ddl::create_table(binder, table)?, Vec::new())),
         Ast::CreateView(view) => Ok((view::create_view(binder, view)?, Vec::new())),
         Ast::Copy(copy) => Ok((copy::copy(world, binder, copy)?, Vec::new())),
-        Ast::Explain { statement, analyze, verbose, json } => {
+        Ast::Explain { statement, options } => {
             let (statement, _) = bind_ast(world, binder, statement)?;
-            Ok(utility::explain(statement, *analyze, *verbose, *json))
+            Ok(utility::explain(statement, *options))
         }
         Ast::Describe { name, at } => utility::describe(world, name, *at),
         Ast::ShowQuery(query) => {

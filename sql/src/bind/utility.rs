@@ -6,7 +6,7 @@ use super::{BoundAst, World};
 use crate::catalog::Relation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Expr, OutputColumn, Plan};
-use crate::statement::{ObjectName, Statement};
+use crate::statement::{ExplainOptions, ObjectName, Statement};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -57,9 +57,9 @@ fn title(name: &str) -> &str {
 }
 
 /// EXPLAIN of a bound statement.
-pub(super) fn explain(statement: Statement, analyze: bool, verbose: bool, json: bool) -> BoundAst {
-    let columns = vec![column("QUERY PLAN", if json { Type::Json } else { Type::Text })];
-    (Statement::Explain { statement: Box::new(statement), analyze, verbose, json }, columns)
+pub(super) fn explain(statement: Statement, options: ExplainOptions) -> BoundAst {
+    let columns = vec![column("QUERY PLAN", if options.json { Type::Json } else { Type::Text })];
+    (Statement::Explain { statement: Box::new(statement), options }, columns)
 }
 
 /// DESCRIBE: one row a column.

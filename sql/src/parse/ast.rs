@@ -3,7 +3,7 @@
 use sqlparser::ast::{DataType, Expr, Query};
 
 use crate::error::Error;
-use crate::statement::{CopyOptions, ObjectName, Statement};
+use crate::statement::{CopyOptions, ExplainOptions, ObjectName, Statement};
 
 /// A statement's syntax.
 #[derive(Debug, Clone)]
@@ -22,12 +22,8 @@ pub enum Ast {
     Explain {
         /// Of what.
         statement: Box<Ast>,
-        /// ANALYZE.
-        analyze: bool,
-        /// VERBOSE.
-        verbose: bool,
-        /// FORMAT JSON.
-        json: bool,
+        /// What is shown.
+        options: ExplainOptions,
     },
     /// DESCRIBE and SHOW COLUMNS FROM.
     Describe {

@@ -7,7 +7,7 @@ use super::ast::Ast;
 use super::cursor::Cursor;
 use super::{copy, session, show, table, view};
 use crate::error::{Error, ErrorKind, Result};
-use crate::statement::{ObjectKind, Statement};
+use crate::statement::{ExplainOptions, ObjectKind, Statement};
 
 /// A whole statement, to its end.
 pub(super) fn statement(c: &mut Cursor<'_>) -> Result<Ast> {
@@ -225,9 +225,9 @@ fn truncate(c: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
-    let (mut analyze, mut verbose, mut json) = (false, false, false);
-    let options = *c.peek() == Token::LParen && !c.is_word_at(1, "SELECT") && !c.is_word_at(1, "WITH");
-    if options {
+    let mut options = ExplainOptions::default();
+    let parenthesised = *c.peek() == Token::LParen && !c.is_word_at(1, "SELECT") && !c.is_word_at(1, "WITH");
+    if parenthesised {
         c.expect(&Token::LParen)?;
         loop {
             let at = c.position();
@@ -238,18 +238,21 @@ fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
             };
             let on = !matches!(value.as_deref(), Some("off" | "false" | "0"));
             match name.as_str() {
-                "analyze" => analyze = on,
-                "verbose" => verbose = on,
+                "analyze" => options.analyze = on,
+                "verbose" => options.verbose = on,
+                "costs" => options.costs = on,
+                "timing" => options.timing = on,
+                "summary" => options.summary = on,
                 "format" => match value.as_deref() {
-                    Some("json") => json = true,
-                    Some("text") => json = false,
+                    Some("json") => options.json = true,
+                    Some("text") => options.json = false,
                     Some(other) => {
                         let message = format!("EXPLAIN format {} is not supported", other.to_uppercase());
                         return Err(Error::new(ErrorKind::Unsupported, message).at(at));
                     }
                     None => return Err(Error::new(ErrorKind::Syntax, "EXPLAIN option format requires a value").at(at)),
                 },
-                "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" | "generic_plan" => {}
+                "settings" | "buffers" | "wal" | "generic_plan" => {}
                 _ => {
                     let message = format!("unrecognized EXPLAIN option \"{name}\"");
                     return Err(Error::new(ErrorKind::Syntax, message).at(at));
@@ -261,8 +264,8 @@ fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
         }
         c.expect(&Token::RParen)?;
     } else {
-        analyze = c.words("ANALYZE") || c.words("ANALYSE");
-        verbose = c.words("VERBOSE");
+        options.analyze = c.words("ANALYZE") || c.words("ANALYSE");
+        options.verbose = c.words("VERBOSE");
     }
     let at = c.position();
     let statement = inner(c)?;
@@ -279,7 +282,7 @@ fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
     if !explainable {
         return Err(Error::new(ErrorKind::Syntax, "EXPLAIN takes a query or INSERT").at(at));
     }
-    Ok(Ast::Explain { statement: Box::new(statement), analyze, verbose, json })
+    Ok(Ast::Explain { statement: Box::new(statement), options })
 }
 
 /// PREPARE name [(types)] AS statement.

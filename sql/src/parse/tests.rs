@@ -220,13 +220,15 @@ fn copy_options_of_both_generations() {
 
 #[test]
 fn explain_and_show() {
-    let Ast::Explain { analyze, verbose, json, .. } = ast("EXPLAIN (ANALYZE, VERBOSE false, FORMAT JSON) SELECT 1")
-    else {
-        panic!("EXPLAIN")
+    let options = |sql: &str| match ast(sql) {
+        Ast::Explain { options, .. } => options,
+        other => panic!("{other:?}"),
     };
-    assert_eq!((analyze, verbose, json), (true, false, true));
-    assert!(matches!(ast("EXPLAIN ANALYZE INSERT INTO t VALUES (1)"), Ast::Explain { analyze: true, .. }));
-    assert!(matches!(ast("explain (select 1)"), Ast::Explain { analyze: false, .. }));
+    let found = options("EXPLAIN (ANALYZE, VERBOSE false, FORMAT JSON, COSTS off, timing 0) SELECT 1");
+    assert_eq!((found.analyze, found.verbose, found.json), (true, false, true));
+    assert_eq!((found.costs, found.timing, found.summary), (false, false, true));
+    assert!(options("EXPLAIN ANALYZE INSERT INTO t VALUES (1)").analyze);
+    assert!(!options("explain (select 1)").analyze);
     for sql in ["SHOW TABLES", "show tables from s like 'a%'", "SHOW FUNCTIONS LIKE 'to%'", "SHOW CREATE TABLE s.t"] {
         assert!(matches!(ast(sql), Ast::ShowQuery(_)), "{sql}");
     }

@@ -1,5 +1,7 @@
 //! Expressions, filters, sorts, limits, set operations, subqueries, recursion.
 
+use weir_sql::statement::ExplainOptions;
+
 use super::*;
 
 #[test]
