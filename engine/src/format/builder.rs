@@ -499,7 +499,7 @@ pub(crate) fn utf8(bytes: &[u8]) -> Result<&str> {
 }
 
 /// A boolean in any of the spellings that Postgres takes: unique prefixes of true, false, yes, no, on, off, and 1 and 0.
-pub(crate) fn parse_bool(text: &str) -> Result<bool> {
+pub fn parse_bool(text: &str) -> Result<bool> {
     let word = super::trim(text).to_ascii_lowercase();
     let is = |full: &str, least: usize| word.len() >= least && full.starts_with(&word);
     if is("true", 1) || is("yes", 1) || is("on", 2) || word == "1" {

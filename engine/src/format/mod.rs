@@ -27,8 +27,8 @@ use jiff::tz::TimeZone;
 use weir_sql::{Type, Value};
 
 pub use binary::BinaryEncoder;
-pub use builder::ColumnBuilder;
-pub(crate) use builder::{parse_bool, utf8};
+pub(crate) use builder::utf8;
+pub use builder::{ColumnBuilder, parse_bool};
 pub use float::{write_f32, write_f64};
 pub use names::quote_identifier;
 pub use text::TextEncoder;

@@ -16,7 +16,7 @@ use arrow::datatypes::{
     UInt16Type, UInt32Type, UInt64Type,
 };
 use sonic_rs::{JsonType, JsonValueTrait, LazyValue, to_array_iter};
-use weir_engine::format::ColumnBuilder;
+use weir_engine::format::{ColumnBuilder, parse_bool};
 use weir_engine::functions::Context;
 use weir_sql::Type;
 
@@ -131,7 +131,7 @@ impl Column {
             Values::Bool(builder) => match (kind, raw) {
                 (JsonType::Boolean, _) => builder.append_value(raw == "true"),
                 (JsonType::Number, "0" | "1") => builder.append_value(raw == "1"),
-                (JsonType::String, _) => match string_of(value, raw).and_then(parse_bool) {
+                (JsonType::String, _) => match string_of(value, raw).and_then(|text| parse_bool(text).ok()) {
                     Some(truth) => builder.append_value(truth),
                     None => return wrong(),
                 },
@@ -323,16 +323,6 @@ impl FromNumber for f32 {
         let value: f32 = text.parse().map_err(|_| false)?;
         if value.is_infinite() && wide.is_finite() { Err(true) } else { Ok(value) }
     }
-}
-
-/// A boolean as Postgres reads it: the words and what begins them, in any case.
-fn parse_bool(text: &str) -> Option<bool> {
-    let text = text.trim().to_ascii_lowercase();
-    let begins = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
-    if begins("true", 1) || begins("yes", 1) || begins("on", 2) || text == "1" {
-        return Some(true);
-    }
-    (begins("false", 1) || begins("no", 1) || begins("off", 2) || text == "0").then_some(false)
 }
 
 /// A value as a message shows it: quoted, and not too long.
