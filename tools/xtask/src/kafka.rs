@@ -156,6 +156,8 @@ fn write(path: &Path, text: &str) -> Done {
     fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
 }
 
+/// What the broker runs with. It keeps every record: the tests produce events of years ago, which the usual week of retention deletes at the broker's
+/// next round.
 fn server_properties(instance: &Instance) -> String {
     let (port, controller, dir) = (instance.port, instance.port + 1, instance.dir().join("data"));
     format!(
@@ -166,6 +168,7 @@ fn server_properties(instance: &Instance) -> String {
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
          log.dirs={}\n\
+         log.retention.ms=-1\n\
          num.partitions=4\n\
          offsets.topic.replication.factor=1\n\
          offsets.topic.num.partitions=4\n\
