@@ -1,13 +1,10 @@
-//! A disk that stops at every single operation of a small workload, and random histories against a model, with crashes.
+//! A disk that stops at every single operation of a small workload. Random histories with crashes are in `sim.rs`.
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use support::disk::Disk;
 use support::{T, append, create, ids, sorted};
 use weir_storage::{Change, Commit, Error, Result, Snapshot, Store, StoreOptions, check_with};
@@ -141,83 +138,5 @@ fn a_crash_while_recovering_from_a_crash_loses_nothing() {
             let found = verify(&open(&again.crashed(stop)).unwrap().snapshot());
             assert!((acknowledged..=acknowledged + 1).contains(&found));
         }
-    }
-}
-
-/// The rows that should be there: ids by partition.
-type Model = BTreeMap<String, Vec<i64>>;
-
-fn model_ids(model: &Model) -> Vec<i64> {
-    let mut ids: Vec<i64> = model.values().flatten().copied().collect();
-    ids.sort_unstable();
-    ids
-}
-
-#[test]
-fn random_histories_agree_with_a_model() {
-    for seed in 0..40 {
-        let mut random = StdRng::seed_from_u64(seed);
-        let mut disk = Disk::default();
-        let mut store = open(&disk).unwrap();
-        let mut model = Model::new();
-        store.commit(create(sorted())).unwrap();
-        let mut held: Vec<(Snapshot, Vec<i64>)> = Vec::new();
-        for operation in 0..80 {
-            let partition = ["", "a", "b"][random.random_range(0..3)].to_string();
-            let from = random.random_range(-1000..1000);
-            let most = if random.random_ratio(1, 5) { 200 } else { 4 };
-            let count = random.random_range(1..most);
-            match random.random_range(0..20) {
-                0..7 => {
-                    store.commit(append(&partition, from..from + count)).unwrap();
-                    model.entry(partition).or_default().extend(from..from + count);
-                }
-                7..9 => {
-                    let def = store.snapshot().table(T).unwrap().def().clone();
-                    let rows = vec![support::rows(from..from + count), support::rows(from - 5..from)];
-                    let parts = store.write_parts(T, &def, &partition, rows).unwrap();
-                    // Sometimes nobody names them.
-                    if random.random_ratio(4, 5) {
-                        store.commit(vec![Change::AddParts { table: T, parts }].into()).unwrap();
-                        model.entry(partition).or_default().extend(from - 5..from + count);
-                    }
-                }
-                9..12 => store.flush(Some(T)).unwrap(),
-                12..15 => store.maintain().unwrap(),
-                15 => held.push((store.snapshot(), model_ids(&model))),
-                16 => {
-                    if !held.is_empty() {
-                        let at = random.random_range(0..held.len());
-                        let (snapshot, expected) = held.swap_remove(at);
-                        assert_eq!(ids(&snapshot), expected, "seed {seed}, operation {operation}");
-                    }
-                }
-                17 => {
-                    store.commit(vec![Change::Truncate { table: T }].into()).unwrap();
-                    model.clear();
-                }
-                18 => {
-                    store.close().unwrap();
-                    store = open(&disk).unwrap();
-                }
-                _ => {
-                    // The power goes: snapshots with it.
-                    held.clear();
-                    let crashed = disk.crashed(random.random());
-                    drop(store);
-                    disk = crashed;
-                    store = open(&disk).unwrap();
-                }
-            }
-            assert_eq!(ids(&store.snapshot()), model_ids(&model), "seed {seed}, operation {operation}");
-        }
-        for (snapshot, expected) in held.drain(..) {
-            assert_eq!(ids(&snapshot), expected, "seed {seed}");
-        }
-        let table = store.snapshot().table(T).unwrap();
-        let parts = disk.files().iter().filter(|file| file.extension().is_some_and(|end| end == "part")).count();
-        assert_eq!(parts, table.parts().len(), "seed {seed}: files that nothing names");
-        drop((table, store));
-        assert_sound(&disk);
     }
 }

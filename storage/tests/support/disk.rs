@@ -2,7 +2,8 @@
 //! their directory was, and it can stop at every single operation or be full.
 //!
 //! A crash keeps, of what was not fsynced, what chance (a seed) decides: a file's tail whole, cut anywhere, or with sectors still
-//! zero; a rename or a new name done or not; a removal done or not.
+//! zero; a rename or a new name done or not; a removal done or not. A disk can also be *watched*: then it keeps, from one run, what a
+//! crash would have left at any of its operations.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -36,8 +37,28 @@ struct State {
     operations: u64,
     /// From this operation on nothing works any more.
     stop_at: Option<u64>,
+    /// The operation that fails, once.
+    fail_at: Option<u64>,
     /// Bytes that files may still grow by.
     room: Option<u64>,
+    watch: Option<Watch>,
+}
+
+/// Takes images of a disk while it is used.
+struct Watch {
+    random: StdRng,
+    /// One operation in so many.
+    every: u32,
+    /// What whoever uses the disk said last of where it stands.
+    mark: (u64, u64),
+    images: Vec<Image>,
+}
+
+/// What a crash just before an operation leaves.
+pub(crate) struct Image {
+    pub(crate) operation: u64,
+    pub(crate) mark: (u64, u64),
+    pub(crate) disk: Disk,
 }
 
 /// The disk. Clones are the same one.
@@ -56,6 +77,30 @@ impl Disk {
     /// Lets nothing work from this operation on.
     pub(crate) fn stop_at(&self, operation: u64) {
         self.state.lock().stop_at = Some(operation);
+    }
+
+    /// Lets the operation after so many more fail, as a bad sector or cable does, and none after it.
+    pub(crate) fn fail_after(&self, operations: u64) {
+        let mut state = self.state.lock();
+        state.fail_at = Some(state.operations + operations);
+    }
+
+    /// From here on, about one operation in `every` leaves an image of what a crash just before it would.
+    pub(crate) fn watch(&self, seed: u64, every: u32) {
+        let watch = Watch { random: StdRng::seed_from_u64(seed), every, mark: (0, 0), images: Vec::new() };
+        self.state.lock().watch = Some(watch);
+    }
+
+    /// Says where its user stands: the images that follow carry it.
+    pub(crate) fn mark(&self, mark: (u64, u64)) {
+        if let Some(watch) = &mut self.state.lock().watch {
+            watch.mark = mark;
+        }
+    }
+
+    /// The images so far.
+    pub(crate) fn take_images(&self) -> Vec<Image> {
+        self.state.lock().watch.as_mut().map_or(Vec::new(), |watch| std::mem::take(&mut watch.images))
     }
 
     /// Files may grow by this many bytes more; `None` is without end.
@@ -80,37 +125,37 @@ impl Disk {
         file.lock().bytes.len()
     }
 
-    /// The disk after the power is back.
-    pub(crate) fn crashed(&self, seed: u64) -> Disk {
-        let mut random = StdRng::seed_from_u64(seed);
+    /// Another disk with the same files, all of it durable.
+    pub(crate) fn copied(&self) -> Disk {
         let state = self.state.lock();
-        let mut names = state.durable_names.clone();
-        // Changes of names that no sync of the directory made durable.
-        for path in state.names.keys().chain(state.durable_names.keys()) {
-            let (now, then) = (state.names.get(path), state.durable_names.get(path));
-            let same = match (now, then) {
-                (Some(now), Some(then)) => Arc::ptr_eq(now, then),
-                _ => false,
-            };
-            if !same && random.random() {
-                match now {
-                    Some(file) => drop(names.insert(path.clone(), file.clone())),
-                    None => drop(names.remove(path)),
-                }
-            }
-        }
-        let names: BTreeMap<PathBuf, File> = names
-            .into_iter()
-            .map(|(path, file)| (path, Arc::new(Mutex::new(torn(&file.lock(), &mut random)))))
-            .collect();
-        let state = State { durable_names: names.clone(), names, ..State::default() };
-        Disk { state: Arc::new(Mutex::new(state)), locked: Arc::default() }
+        let whole = |file: &File| {
+            let bytes = file.lock().bytes.clone();
+            Inode { durable: bytes.len(), bytes }
+        };
+        let files = state.names.iter().map(|(path, file)| (path.clone(), Arc::new(Mutex::new(whole(file)))));
+        disk_of(files.collect())
     }
 
-    /// Counts an operation; fails when the disk has stopped.
+    /// The disk after the power is back.
+    pub(crate) fn crashed(&self, seed: u64) -> Disk {
+        crashed(&self.state.lock(), &mut StdRng::seed_from_u64(seed))
+    }
+
+    /// Counts an operation; fails when the disk has stopped, or when it is this one's turn to fail.
     fn operate(&self) -> io::Result<()> {
         let mut state = self.state.lock();
+        if let Some(mut watch) = state.watch.take() {
+            if watch.random.random_ratio(1, watch.every) {
+                let disk = crashed(&state, &mut watch.random);
+                watch.images.push(Image { operation: state.operations, mark: watch.mark, disk });
+            }
+            state.watch = Some(watch);
+        }
         state.operations += 1;
+        if state.fail_at.is_some_and(|at| state.operations > at) {
+            state.fail_at = None;
+            return Err(io::Error::other("an input/output error"));
+        }
         match state.stop_at {
             Some(stop) if state.operations > stop => Err(io::Error::other("the disk has stopped")),
             _ => Ok(()),
@@ -120,6 +165,34 @@ impl Disk {
     fn file(&self, path: &Path) -> io::Result<File> {
         self.state.lock().names.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+}
+
+/// The disk after a crash.
+fn crashed(state: &State, random: &mut StdRng) -> Disk {
+    let mut names = state.durable_names.clone();
+    // Changes of names that no sync of the directory made durable.
+    for path in state.names.keys().chain(state.durable_names.keys()) {
+        let (now, then) = (state.names.get(path), state.durable_names.get(path));
+        let same = match (now, then) {
+            (Some(now), Some(then)) => Arc::ptr_eq(now, then),
+            _ => false,
+        };
+        if !same && random.random() {
+            match now {
+                Some(file) => drop(names.insert(path.clone(), file.clone())),
+                None => drop(names.remove(path)),
+            }
+        }
+    }
+    let names: BTreeMap<PathBuf, File> =
+        names.into_iter().map(|(path, file)| (path, Arc::new(Mutex::new(torn(&file.lock(), random))))).collect();
+    disk_of(names)
+}
+
+/// A disk with exactly these files.
+fn disk_of(names: BTreeMap<PathBuf, File>) -> Disk {
+    let state = State { durable_names: names.clone(), names, ..State::default() };
+    Disk { state: Arc::new(Mutex::new(state)), locked: Arc::default() }
 }
 
 /// What a crash leaves of a file.

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod disk;
+pub(crate) mod history;
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask ci | tidy | setup | kafka up | kafka down`.
+//! The developer's commands: `cargo xtask ci | tidy | setup | sim | kafka up | kafka down`.
 //!
 //! Everything a command needs beyond a Rust and a C toolchain it fetches itself from package registries, into `.tools` in the
 //! checkout; nothing outside the checkout is relied on but Debian packages that [`setup`] installs.
@@ -28,6 +28,15 @@ enum Task {
     Tidy,
     /// Install what the outside tests need: PostgreSQL, drivers, DuckDB and chdb.
     Setup,
+    /// Storage's simulation: random histories with faults and crashes against a model (`storage/tests/sim.rs`).
+    Sim {
+        /// Replays this seed alone.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Runs the seeds from 0 up to this one.
+        #[arg(long, conflicts_with = "seed")]
+        seeds: Option<u64>,
+    },
     /// A real Apache Kafka in KRaft mode, fetched from Maven Central.
     Kafka {
         #[command(subcommand)]
@@ -40,6 +49,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Setup => setup::run(),
+        Task::Sim { seed, seeds } => simulate(seed, seeds),
         Task::Kafka { action } => kafka::run(action),
     };
     match done {
@@ -49,6 +59,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn simulate(seed: Option<u64>, seeds: Option<u64>) -> Done {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root()).args(["test", "--package", "weir-storage", "--test", "sim", "--", "--nocapture"]);
+    for (name, number) in [("WEIR_SIM_SEED", seed), ("WEIR_SIM_SEEDS", seeds)] {
+        if let Some(number) = number {
+            command.env(name, number.to_string());
+        }
+    }
+    sh(&mut command)
 }
 
 /// A command's result: the error is a sentence for the developer.

@@ -1,0 +1,254 @@
+//! A random history of a store, and the model that says what the store shows after each of its commits.
+//!
+//! Every commit sets the key `n` to a number that no other attempt to commit had, so a state says which one was its last. The model of each attempt is
+//! kept: an attempt that failed, or that a crash cut off, may or may not be there afterwards, and nothing in between.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use weir_storage::{Change, Commit, Error, Result, Snapshot, Store, StoreOptions};
+
+use super::disk::Disk;
+use super::{T, create, rows, sorted};
+
+/// Where the store is on its disk.
+pub(crate) const DIR: &str = "/db";
+
+const PARTITIONS: [&str; 3] = ["", "a", "b"];
+
+/// Opens the store as a history uses it.
+pub(crate) fn open(disk: &Disk) -> Result<Store> {
+    let options = StoreOptions {
+        io: Arc::new(disk.clone()),
+        granule_rows: 10,
+        log_bytes_max: 4000,
+        background: false,
+        threads: 1,
+        ..StoreOptions::default()
+    };
+    Store::open(DIR, options)
+}
+
+/// What a store shows: the ids of the table's rows, sorted; `None` before the table is made.
+pub(crate) type Shown = Option<Vec<i64>>;
+
+/// What a snapshot shows.
+pub(crate) fn read(snapshot: &Snapshot) -> Result<Shown> {
+    if snapshot.table(T).is_none() {
+        return Ok(None);
+    }
+    let scan = snapshot.scan(T, &[])?;
+    let mut ids = Vec::new();
+    for granule in 0..scan.len() {
+        let batch = scan.read(granule, &[0, 1], None)?;
+        let found = batch.column(0).as_primitive::<Int64Type>().values();
+        assert_eq!(batch.column(1), rows(found.iter().copied()).column(1), "names follow from ids");
+        ids.extend_from_slice(found);
+    }
+    ids.sort_unstable();
+    Ok(Some(ids))
+}
+
+/// A history so far.
+pub(crate) struct History {
+    disk: Disk,
+    random: StdRng,
+    store: Option<Store>,
+    /// What each attempt to commit would show.
+    attempts: BTreeMap<u64, Arc<Shown>>,
+    /// The last attempt that was acknowledged.
+    acknowledged: u64,
+    /// Snapshots that are held open.
+    held: Vec<(Snapshot, Arc<Shown>)>,
+    next_id: i64,
+    /// Acknowledged commits.
+    pub(crate) commits: u64,
+    /// Operations that failed, of the disk.
+    pub(crate) faults: u64,
+}
+
+impl History {
+    /// From an empty disk on.
+    pub(crate) fn new(disk: Disk, seed: u64) -> History {
+        let store = open(&disk).unwrap();
+        History {
+            disk,
+            random: StdRng::seed_from_u64(seed),
+            store: Some(store),
+            attempts: BTreeMap::from([(0, Arc::new(None))]),
+            acknowledged: 0,
+            held: Vec::new(),
+            next_id: 0,
+            commits: 0,
+            faults: 0,
+        }
+    }
+
+    /// From what a crash of another history left, at a time when of its attempts the first of `mark` was the last acknowledged, and the second the
+    /// last begun. What is there is compared.
+    pub(crate) fn resume(disk: Disk, other: &History, mark: (u64, u64), seed: u64, place: &str) -> History {
+        let store = open(&disk).unwrap_or_else(|error| panic!("{place}: {error}"));
+        let snapshot = store.snapshot();
+        let n = attempt_of(&snapshot);
+        assert!((mark.0..=mark.1).contains(&n), "{place}: commit {n} is there");
+        let shown = &other.attempts[&n];
+        let found = read(&snapshot).unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(found, **shown, "{place}, commit {n}");
+        History {
+            disk,
+            random: StdRng::seed_from_u64(seed),
+            store: Some(store),
+            attempts: BTreeMap::from([(n, shown.clone())]),
+            acknowledged: n,
+            held: Vec::new(),
+            next_id: other.next_id,
+            commits: 0,
+            faults: 0,
+        }
+    }
+
+    /// What the store shows now.
+    pub(crate) fn now(&self) -> &Shown {
+        &self.attempts[&self.acknowledged]
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().expect("it is open")
+    }
+
+    /// One step, with or without a fault; then the store shows what it should.
+    pub(crate) fn step(&mut self) {
+        let fault = self.random.random_range(0..12);
+        match fault {
+            0 => self.disk.fail_after(self.random.random_range(0..8)),
+            1 => self.disk.set_room(Some(self.random.random_range(0..3000))),
+            _ => {}
+        }
+        let failed = self.act().err();
+        if let Some(error) = failed {
+            self.faults += 1;
+            let expected = match &error {
+                Error::Io { .. } => fault == 0,
+                Error::Full { .. } => fault == 1,
+                _ => false,
+            };
+            assert!(expected, "{error}");
+        }
+        // The operation that was to fail may not have come: it fails no more.
+        self.disk.fail_after(u64::MAX / 2);
+        self.disk.set_room(None);
+        if self.store.is_none() {
+            self.store = Some(open(&self.disk).expect("the disk works again"));
+        }
+        let snapshot = self.store().snapshot();
+        assert_eq!(read(&snapshot).unwrap(), *self.now(), "after attempt {}", self.acknowledged);
+    }
+
+    fn act(&mut self) -> Result<()> {
+        if self.now().is_none() {
+            return self.commit(create(sorted()).changes, Some(Vec::new()));
+        }
+        match self.random.random_range(0..20) {
+            0..7 => self.append(),
+            7..9 => self.bulk(),
+            9..12 => self.store().flush(Some(T)),
+            12..15 => self.store().maintain(),
+            15 => {
+                self.held.push((self.store().snapshot(), self.attempts[&self.acknowledged].clone()));
+                Ok(())
+            }
+            16 => {
+                if !self.held.is_empty() {
+                    let at = self.random.random_range(0..self.held.len());
+                    let (snapshot, shown) = self.held.swap_remove(at);
+                    assert_eq!(read(&snapshot)?, *shown, "a snapshot that was held");
+                }
+                Ok(())
+            }
+            17 => self.commit(vec![Change::Truncate { table: T }], Some(Vec::new())),
+            _ => self.reopen(),
+        }
+    }
+
+    /// An attempt to commit, after which the store shows this.
+    fn commit(&mut self, mut changes: Vec<Change>, shown: Shown) -> Result<()> {
+        let n = self.attempts.last_key_value().map_or(0, |(n, _)| *n) + 1;
+        changes.push(Change::Set { key: "n".into(), value: Some(n.to_string().into_bytes()) });
+        self.attempts.insert(n, Arc::new(shown));
+        self.disk.mark((self.acknowledged, n));
+        self.store().commit(Commit::from(changes))?;
+        self.acknowledged = n;
+        self.disk.mark((n, n));
+        self.commits += 1;
+        Ok(())
+    }
+
+    /// New ids: a few, or many.
+    fn ids(&mut self) -> std::ops::Range<i64> {
+        let most = if self.random.random_ratio(1, 5) { 120 } else { 4 };
+        let from = self.next_id;
+        self.next_id += self.random.random_range(1..most);
+        from..self.next_id
+    }
+
+    /// The rows with these as well.
+    fn with(&self, ids: impl Iterator<Item = i64>) -> Shown {
+        let mut all: Vec<i64> = self.now().iter().flatten().copied().chain(ids).collect();
+        all.sort_unstable();
+        Some(all)
+    }
+
+    fn partition(&mut self) -> String {
+        PARTITIONS.choose(&mut self.random).copied().unwrap_or_default().to_string()
+    }
+
+    fn append(&mut self) -> Result<()> {
+        let (ids, partition) = (self.ids(), self.partition());
+        let shown = self.with(ids.clone());
+        self.commit(vec![Change::Append { table: T, partition, rows: rows(ids) }], shown)
+    }
+
+    fn bulk(&mut self) -> Result<()> {
+        let (ids, partition) = (self.ids(), self.partition());
+        let def = self.store().snapshot().table(T).expect("it was made").def().clone();
+        let parts = self.store().write_parts(T, &def, &partition, vec![rows(ids.clone().rev())])?;
+        // Sometimes nobody names them.
+        if self.random.random_ratio(1, 5) {
+            return Ok(());
+        }
+        let shown = self.with(ids);
+        self.commit(vec![Change::AddParts { table: T, parts }], shown)
+    }
+
+    fn reopen(&mut self) -> Result<()> {
+        self.held.clear();
+        self.store.take().expect("it is open").close()?;
+        self.store = Some(open(&self.disk)?);
+        Ok(())
+    }
+
+    /// Closes the store, and opens it once more, which removes what nothing names; the disk as it is then.
+    pub(crate) fn close(&mut self) -> Disk {
+        for (snapshot, shown) in self.held.drain(..) {
+            assert_eq!(read(&snapshot).unwrap(), *shown, "a snapshot that was held");
+        }
+        self.reopen().unwrap();
+        let store = self.store.take().expect("it is open");
+        let parts = store.snapshot().table(T).map_or(0, |table| table.parts().len());
+        store.close().unwrap();
+        let files = self.disk.files();
+        let files = files.iter().filter(|file| file.extension().is_some_and(|end| end == "part")).count();
+        assert_eq!(files, parts, "files of parts, and parts");
+        self.disk.copied()
+    }
+}
+
+/// The number of the last commit that a state has.
+fn attempt_of(snapshot: &Snapshot) -> u64 {
+    snapshot.get("n").map_or(0, |n| std::str::from_utf8(n).unwrap().parse().unwrap())
+}
