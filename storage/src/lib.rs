@@ -49,7 +49,7 @@ pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use io::{DiskIo, Io, IoFile, LockError};
 pub use part::{ColumnInfo, NewPart, Part};
-pub use prune::{Prune, PruneOp};
+pub use prune::{Condition, Prune, PruneOp};
 pub use scan::{Scan, ScanStats, Zone};
 pub use snapshot::Snapshot;
 pub use state::TableState;

@@ -1,20 +1,24 @@
 //! Pruning: which granules cannot hold a row that matches.
 //!
-//! First the sparse index over the sort key narrows a part to one run of granules, then the zones (least and greatest value, number of
-//! NULLs) of each condition's column drop single granules. A condition that cannot be used (another type, a column without
-//! an order) prunes nothing.
+//! Conditions come as a tree of AND and OR ([`Condition`]). First the sparse index over the sort key narrows a part to one run of
+//! granules, then the zones (least and greatest value, number of NULLs) of each condition's column drop single granules, then the
+//! part's dictionaries: a value that is not in a column's dictionary is in none of the granules that are encoded by it. What costs less
+//! comes first, and what is left empty is not looked at again. An OR keeps what one of its branches keeps.
+//!
+//! A condition that cannot be used (another type, a column without an order) prunes nothing. Nothing here is ever more than
+//! leaving out: the rows that are left need not match.
 
 use std::cmp::Ordering;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use arrow::array::{Array, ArrayRef};
 
+use crate::encoding::Encoding;
 use crate::error::Result;
 use crate::key::{Key, is_comparable, key_at};
 use crate::part::Part;
 
-/// A condition on one column. All conditions of a scan hold for the rows that are wanted; they are hints: rows for which they do
-/// not hold may still come.
+/// A condition on one column: a comparison with constants, or a test for NULL.
 #[derive(Debug, Clone)]
 pub struct Prune {
     /// The column.
@@ -23,6 +27,24 @@ pub struct Prune {
     pub op: PruneOp,
     /// What is compared with, in the column's type: one value; any number for [`PruneOp::In`]; none for the NULL tests.
     pub values: ArrayRef,
+}
+
+/// What is known of the rows that are wanted. All conditions of a scan hold for them; they are hints: rows for which they do not hold
+/// may still come.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    /// On one column.
+    Column(Prune),
+    /// All of these hold.
+    All(Vec<Condition>),
+    /// One of these holds.
+    Any(Vec<Condition>),
+}
+
+impl From<Prune> for Condition {
+    fn from(prune: Prune) -> Condition {
+        Condition::Column(prune)
+    }
 }
 
 /// The comparison of a [`Prune`].
@@ -46,11 +68,27 @@ pub enum PruneOp {
     IsNotNull,
 }
 
-/// A condition made ready: its values in order.
-struct Condition<'a> {
+/// A column's condition made ready for a part: its values in order.
+struct Comparison<'a> {
     column: usize,
     op: PruneOp,
     keys: Vec<Key<'a>>,
+}
+
+/// A condition made ready for a part.
+enum Ready<'a> {
+    Column(Comparison<'a>),
+    All(Vec<Ready<'a>>),
+    Any(Vec<Ready<'a>>),
+    /// Nothing is known of this part by it.
+    Unknown,
+}
+
+/// What is looked at, the cheapest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Zones,
+    Dictionaries,
 }
 
 /// What pruning left of a part.
@@ -60,56 +98,138 @@ pub(crate) struct Pruned {
     pub(crate) granules: Vec<u32>,
     pub(crate) by_key: usize,
     pub(crate) by_zone: usize,
+    pub(crate) by_dictionary: usize,
 }
 
 /// The granules of `part` that may hold rows for which all conditions hold.
-pub(crate) fn prune(part: &Part, prunes: &[Prune]) -> Result<Pruned> {
+pub(crate) fn prune(part: &Part, conditions: &[Condition]) -> Result<Pruned> {
     let granules = part.granules()?.len();
-    let conditions = conditions(part, prunes)?;
-    let by_key = prune_by_key(part, &conditions, granules)?;
-    let mut pruned = Pruned { by_key: granules - by_key.len(), ..Pruned::default() };
-    pruned.granules = by_key.map(|granule| granule as u32).collect();
-    for condition in &conditions {
-        let index = part.index(condition.column)?;
-        let rows = part.granules()?;
-        pruned.granules.retain(|&granule| {
-            let at = granule as usize;
-            let (nulls, rows) = (index.nulls[at], rows[at]);
-            match condition.op {
-                PruneOp::IsNull => nulls > 0,
-                PruneOp::IsNotNull => nulls < rows,
-                _ if nulls == rows => false,
-                _ => match &index.zones {
-                    Some((min, max)) => condition.may_match(key_at(min, at), key_at(max, at)),
-                    None => true,
-                },
-            }
-        });
-    }
-    pruned.by_zone = granules - pruned.by_key - pruned.granules.len();
-    Ok(pruned)
+    let ready: Vec<Ready<'_>> =
+        conditions.iter().map(|condition| Ready::new(part, condition)).collect::<Result<_>>()?;
+    let run = prune_by_key(part, &columns(&ready), granules)?;
+    let mut left: Vec<u32> = run.map(|granule| granule as u32).collect();
+    let by_key = granules - left.len();
+    let mut step = |step: Step| -> Result<usize> {
+        let before = left.len();
+        ready.iter().try_for_each(|condition| condition.retain(part, &mut left, step..=step))?;
+        Ok(before - left.len())
+    };
+    let (by_zone, by_dictionary) = (step(Step::Zones)?, step(Step::Dictionaries)?);
+    Ok(Pruned { granules: left, by_key, by_zone, by_dictionary })
 }
 
-/// The conditions that can prune this part.
-fn conditions<'a>(part: &Part, prunes: &'a [Prune]) -> Result<Vec<Condition<'a>>> {
-    let schema = &part.open()?.footer.schema;
-    let mut conditions = Vec::new();
-    for prune in prunes {
-        let Some(field) = schema.fields().get(prune.column) else { continue };
+/// The comparisons that hold together.
+fn columns<'a, 'b>(conditions: &'b [Ready<'a>]) -> Vec<&'b Comparison<'a>> {
+    let of = |condition: &'b Ready<'a>| match condition {
+        Ready::Column(comparison) => vec![comparison],
+        Ready::All(all) => columns(all),
+        Ready::Any(_) | Ready::Unknown => Vec::new(),
+    };
+    conditions.iter().flat_map(of).collect()
+}
+
+impl<'a> Ready<'a> {
+    fn new(part: &Part, condition: &'a Condition) -> Result<Ready<'a>> {
+        let list = |list: &'a [Condition]| list.iter().map(|one| Ready::new(part, one)).collect::<Result<Vec<_>>>();
+        Ok(match condition {
+            Condition::Column(prune) => Comparison::new(part, prune)?.map_or(Ready::Unknown, Ready::Column),
+            Condition::All(all) => Ready::All(list(all)?),
+            Condition::Any(any) => Ready::Any(list(any)?),
+        })
+    }
+
+    /// Drops granules in which the condition holds for no row, as far as these steps know.
+    fn retain(&self, part: &Part, left: &mut Vec<u32>, steps: RangeInclusive<Step>) -> Result<()> {
+        if left.is_empty() {
+            return Ok(());
+        }
+        match self {
+            Ready::Unknown => Ok(()),
+            Ready::All(all) => all.iter().try_for_each(|one| one.retain(part, left, steps.clone())),
+            Ready::Any(any) => retain_any(any, part, left, *steps.end()),
+            Ready::Column(comparison) => {
+                if steps.contains(&Step::Zones) {
+                    comparison.retain_by_zone(part, left)?;
+                }
+                if steps.contains(&Step::Dictionaries) {
+                    comparison.retain_by_dictionary(part, left)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Keeps what one of the branches keeps by all steps up to `last`.
+fn retain_any(branches: &[Ready<'_>], part: &Part, left: &mut Vec<u32>, last: Step) -> Result<()> {
+    let mut kept: Vec<u32> = Vec::new();
+    for branch in branches {
+        let mut own = left.clone();
+        let run = prune_by_key(part, &columns(std::slice::from_ref(branch)), part.granules()?.len())?;
+        own.retain(|&granule| run.contains(&(granule as usize)));
+        branch.retain(part, &mut own, Step::Zones..=last)?;
+        if own.len() == left.len() {
+            return Ok(());
+        }
+        kept.append(&mut own);
+    }
+    kept.sort_unstable();
+    kept.dedup();
+    *left = kept;
+    Ok(())
+}
+
+impl<'a> Comparison<'a> {
+    /// `None` when it says nothing of this part.
+    fn new(part: &Part, prune: &'a Prune) -> Result<Option<Comparison<'a>>> {
+        let schema = &part.open()?.footer.schema;
+        let Some(field) = schema.fields().get(prune.column) else { return Ok(None) };
         let needs_values = !matches!(prune.op, PruneOp::IsNull | PruneOp::IsNotNull);
         if needs_values && (!is_comparable(field) || prune.values.data_type() != field.data_type()) {
-            continue;
+            return Ok(None);
         }
         // A comparison with NULL holds for no row; NULLs in a list match nothing.
         let values = if needs_values { prune.values.len() } else { 0 };
         let mut keys: Vec<Key<'a>> = (0..values).filter_map(|row| key_at(&prune.values, row)).collect();
         keys.sort_unstable();
-        conditions.push(Condition { column: prune.column, op: prune.op, keys });
+        Ok(Some(Comparison { column: prune.column, op: prune.op, keys }))
     }
-    Ok(conditions)
-}
 
-impl Condition<'_> {
+    fn retain_by_zone(&self, part: &Part, left: &mut Vec<u32>) -> Result<()> {
+        let (index, rows) = (part.index(self.column)?, part.granules()?);
+        left.retain(|&granule| {
+            let at = granule as usize;
+            let (nulls, rows) = (index.nulls[at], rows[at]);
+            match self.op {
+                PruneOp::IsNull => nulls > 0,
+                PruneOp::IsNotNull => nulls < rows,
+                _ if nulls == rows => false,
+                _ => match &index.zones {
+                    Some((min, max)) => self.may_match(key_at(min, at), key_at(max, at)),
+                    None => true,
+                },
+            }
+        });
+        Ok(())
+    }
+
+    fn retain_by_dictionary(&self, part: &Part, left: &mut Vec<u32>) -> Result<()> {
+        if !matches!(self.op, PruneOp::Eq | PruneOp::In) {
+            return Ok(());
+        }
+        let encodings = &part.index(self.column)?.encodings;
+        let by_dictionary = |granule: u32| encodings[granule as usize] == Encoding::PartDictionary as u8;
+        if !left.iter().any(|&granule| by_dictionary(granule)) {
+            return Ok(());
+        }
+        let Some(entries) = part.dictionary(self.column)? else { return Ok(()) };
+        let wanted = |row| key_at(entries, row).is_some_and(|key| self.keys.binary_search(&key).is_ok());
+        if !(0..entries.len()).any(wanted) {
+            left.retain(|&granule| !by_dictionary(granule));
+        }
+        Ok(())
+    }
+
     /// Whether a value between `min` and `max` (`None` where not known) may match.
     fn may_match(&self, min: Option<Key<'_>>, max: Option<Key<'_>>) -> bool {
         let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) else { return false };
@@ -141,14 +261,15 @@ impl Condition<'_> {
 
 /// The run of granules that the sparse key index leaves. Granule g holds keys from its first key to the first key of g + 1, so
 /// two binary searches with the lowest and the highest key prefix that may match give the run.
-fn prune_by_key(part: &Part, conditions: &[Condition<'_>], granules: usize) -> Result<Range<usize>> {
+fn prune_by_key(part: &Part, conditions: &[&Comparison<'_>], granules: usize) -> Result<Range<usize>> {
     let footer = &part.open()?.footer;
     let (mut low, mut high): (Vec<Key<'_>>, Vec<Key<'_>>) = (Vec::new(), Vec::new());
     for &column in &footer.sort_key {
         if !is_comparable(footer.schema.field(column)) {
             break;
         }
-        let bounds = conditions.iter().filter(|condition| condition.column == column).map(Condition::bounds);
+        let bounds =
+            conditions.iter().filter(|condition| condition.column == column).map(|condition| condition.bounds());
         let (from, to) = bounds.fold((None, None), |(from, to): (Option<Key<'_>>, Option<Key<'_>>), (low, high)| {
             (from.max(low), [to, high].into_iter().flatten().min())
         });

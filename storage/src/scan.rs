@@ -12,7 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use crate::def::{PartId, TableDef};
 use crate::error::{Error, Result};
 use crate::part::Part;
-use crate::prune::{Prune, prune};
+use crate::prune::{Condition, prune};
 use crate::state::TableState;
 
 /// The granules that survive pruning.
@@ -41,6 +41,8 @@ pub struct ScanStats {
     pub granules_pruned_by_key: usize,
     /// Left out by min, max and NULL counts.
     pub granules_pruned_by_zone: usize,
+    /// Left out because a value is not in the part's dictionary.
+    pub granules_pruned_by_dictionary: usize,
     /// Parts before pruning.
     pub parts_total: usize,
     /// Parts of which nothing is left.
@@ -59,17 +61,18 @@ pub struct Zone {
 }
 
 impl Scan {
-    pub(crate) fn new(table: &TableState, prunes: &[Prune], granule_rows: usize) -> Result<Scan> {
+    pub(crate) fn new(table: &TableState, conditions: &[Condition], granule_rows: usize) -> Result<Scan> {
         let mut granules = Vec::new();
         let mut stats = ScanStats::default();
         for (number, part) in table.parts.iter().enumerate() {
-            let pruned = prune(part, prunes)?;
+            let pruned = prune(part, conditions)?;
             let rows = part.granules()?;
             stats.parts_total += 1;
             stats.parts_pruned += usize::from(pruned.granules.is_empty());
             stats.granules_total += rows.len();
             stats.granules_pruned_by_key += pruned.by_key;
             stats.granules_pruned_by_zone += pruned.by_zone;
+            stats.granules_pruned_by_dictionary += pruned.by_dictionary;
             let part = number as u32;
             granules.extend(pruned.granules.iter().map(|&granule| Granule::Part {
                 part,

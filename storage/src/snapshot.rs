@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::def::{Change, TableId};
 use crate::error::Result;
-use crate::prune::Prune;
+use crate::prune::Condition;
 use crate::scan::Scan;
 use crate::state::{Effects, Op, State, TableState};
 
@@ -56,9 +56,9 @@ impl Snapshot {
         Ok(Snapshot { state: Arc::new(state), granule_rows: self.granule_rows })
     }
 
-    /// The granules of a table that may hold rows for which all of `prune` hold.
-    pub fn scan(&self, table: TableId, prune: &[Prune]) -> Result<Scan> {
+    /// The granules of a table that may hold rows for which all of `conditions` hold.
+    pub fn scan(&self, table: TableId, conditions: &[Condition]) -> Result<Scan> {
         let table = self.table(table).ok_or(crate::Error::NoTable { table: table.0 })?;
-        Scan::new(&table, prune, self.granule_rows)
+        Scan::new(&table, conditions, self.granule_rows)
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use weir_storage::{Change, Commit, Error, Prune, PruneOp, Snapshot, Store, StoreOptions, TableDef, TableId};
+use weir_storage::{
+    Change, Commit, Condition, Error, Prune, PruneOp, Snapshot, Store, StoreOptions, TableDef, TableId,
+};
 
 const T: TableId = TableId(16384);
 
@@ -174,8 +176,10 @@ fn granules_are_pruned_by_key_and_by_zone() {
     let snapshot = store.snapshot();
     let number = |n: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![n])) };
     let range = |op, n| Prune { column: 0, op, values: number(n) };
+    let scan_of = |conditions: &[Condition]| snapshot.scan(T, conditions).unwrap();
     let count = |prunes: &[Prune]| {
-        let scan = snapshot.scan(T, prunes).unwrap();
+        let conditions: Vec<Condition> = prunes.iter().cloned().map(Condition::from).collect();
+        let scan = scan_of(&conditions);
         let stats = scan.stats();
         assert_eq!(stats.granules_total - stats.granules_pruned_by_key - stats.granules_pruned_by_zone, scan.len());
         (scan.len(), stats.granules_pruned_by_key, stats.granules_pruned_by_zone)
@@ -194,6 +198,31 @@ fn granules_are_pruned_by_key_and_by_zone() {
     assert_eq!(count(&[Prune { column: 0, op: PruneOp::IsNull, values: number(0) }]).0, 0);
     // Another type prunes nothing.
     assert_eq!(count(&[eq(0, name("250"))]).0, 10);
+
+    let one = |n: i64| Condition::from(eq(0, number(n)));
+    let either = |any: Vec<Condition>| scan_of(&[Condition::Any(any)]).len();
+    assert_eq!(either(vec![one(150), one(950)]), 2);
+    assert_eq!(either(vec![one(150), Condition::All(vec![range(PruneOp::Ge, 850).into(), one(120)])]), 1);
+    assert_eq!(either(vec![one(150), eq(0, name("250")).into()]), 10, "a branch of which nothing is known");
+    assert_eq!(either(Vec::new()), 0);
+}
+
+#[test]
+fn a_value_that_no_dictionary_has_prunes_its_granules() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.commit(create()).unwrap();
+    let names: ArrayRef = Arc::new(StringViewArray::from_iter_values((0..2000).map(|i| ["ape", "bee", "cow"][i % 3])));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..2000));
+    let rows = RecordBatch::try_new(schema(), vec![ids, names]).unwrap();
+    store.commit(vec![Change::Append { table: T, partition: String::new(), rows }].into()).unwrap();
+    store.flush(None).unwrap();
+    let snapshot = store.snapshot();
+    let pruned = |name: &str| {
+        let prune = eq(1, Arc::new(StringViewArray::from(vec![name])));
+        snapshot.scan(T, &[prune.into()]).unwrap().stats().granules_pruned_by_dictionary
+    };
+    assert_eq!((pruned("bee"), pruned("boa")), (0, 20));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use weir_sql::catalog::{ColumnInfo, Relation, RelationKind, Volatility};
 use weir_sql::plan::{AggregateCall, Expr, ExprKind, OutputColumn, Plan, Scan};
 use weir_sql::{ErrorKind as SqlErrorKind, Type, walk};
-use weir_storage::{Prune, Snapshot, TableId};
+use weir_storage::{Condition, Snapshot, TableId};
 
 use super::batch::{Batch, schema_of};
 use super::context::{QueryContext, RelationRows, Relations, Substituted};
@@ -410,8 +410,7 @@ pub(crate) fn compile_states(
         .cloned()
         .flat_map(walk::conjuncts)
         .partition(|filter| keys > 0 && walk::columns_read(filter).iter().all(|&column| column < keys));
-    let mut hints = Vec::new();
-    before.iter().for_each(|f| operators::hints(f, &types, context, &mut hints));
+    let conditions = operators::conditions(&before, &types, context);
 
     // The results that are wanted, and where each is among them.
     let read_after: Vec<usize> = after.iter().flat_map(walk::columns_read).collect();
@@ -445,7 +444,7 @@ pub(crate) fn compile_states(
         })
         .collect();
     let reader = Arc::new(operators::Reader::new(&before, &stored, types.len(), context)?);
-    let states = States { name: view.input.name.clone(), snapshot, table, hints, reader, grouping };
+    let states = States { name: view.input.name.clone(), snapshot, table, conditions, reader, grouping };
     let mut node = Node::new(states, &columns);
     if let Some(mut predicate) = walk::conjunction(after) {
         walk::rename_columns(&mut predicate, &place);
@@ -465,7 +464,7 @@ struct States {
     name: String,
     snapshot: Snapshot,
     table: TableId,
-    hints: Vec<Prune>,
+    conditions: Vec<Condition>,
     reader: Arc<operators::Reader>,
     grouping: Option<Arc<Grouping>>,
 }
@@ -481,7 +480,7 @@ impl Operator for States {
 
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         self.reader.prepare(context);
-        let scan = self.snapshot.scan(self.table, &self.hints)?;
+        let scan = self.snapshot.scan(self.table, &self.conditions)?;
         operators::note_pruning(&scan, metrics);
         let source = operators::stored(scan, self.reader.clone(), context.clone());
         let Some(grouping) = &self.grouping else { return Ok(source) };

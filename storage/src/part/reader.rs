@@ -118,7 +118,8 @@ impl Part {
         })
     }
 
-    fn dictionary(&self, column: usize) -> Result<Option<&ArrayRef>> {
+    /// The entries of a column's dictionary, if it has one.
+    pub(crate) fn dictionary(&self, column: usize) -> Result<Option<&ArrayRef>> {
         let open = self.open()?;
         let Some((section, entries)) = open.footer.columns[column].dictionary else { return Ok(None) };
         get_or_try(&open.columns[column].dictionary, || {

@@ -31,7 +31,7 @@ use crate::exec::operator::Node;
 pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
 pub(crate) use filter::Filter;
 pub(crate) use project::Project;
-pub(crate) use prune::hints;
+pub(crate) use prune::conditions;
 pub(crate) use scan::{Reader, note_pruning, stored};
 
 /// LIMITs up to this many rows over a sort keep only as many; larger ones sort all.
@@ -72,8 +72,7 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
                 && crate::files::kind_of(name).is_some()
             {
                 let types: Vec<_> = columns.iter().map(|c| c.ty.clone()).collect();
-                let mut prune = Vec::new();
-                hints(predicate, &types, context, &mut prune);
+                let prune = prune::column_conditions(predicate, &types, context);
                 let call =
                     table_function::TableFunction::new(*function, name, args, named_args, false, columns, context)?;
                 let node = Node::new(call.with_prune(prune), columns);

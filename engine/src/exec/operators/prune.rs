@@ -9,77 +9,104 @@ use arrow::compute::{CastOptions, cast_with_options};
 use weir_sql::catalog::Volatility;
 use weir_sql::plan::{Expr, ExprKind};
 use weir_sql::{Type, Value, walk};
-use weir_storage::{Prune, PruneOp};
+use weir_storage::{Condition, Prune, PruneOp};
 
 use crate::exec::context::QueryContext;
 use crate::exec::expression::constant;
 use crate::functions::registry;
 
-/// The hints in a conjunct.
-pub(crate) fn hints(expr: &Expr, types: &[Type], context: &Arc<QueryContext>, found: &mut Vec<Prune>) {
-    let _ = hint(expr, types, context, found);
+/// What storage can know of the rows for which all of `filters` hold.
+pub(crate) fn conditions(filters: &[Expr], types: &[Type], context: &Arc<QueryContext>) -> Vec<Condition> {
+    filters.iter().filter_map(|filter| condition(filter, types, context)).collect()
 }
 
-fn hint(expr: &Expr, types: &[Type], context: &Arc<QueryContext>, found: &mut Vec<Prune>) -> Option<()> {
-    match &expr.kind {
-        ExprKind::And(parts) => parts.iter().for_each(|part| hints(part, types, context, found)),
-        ExprKind::Column(column) if expr.ty == Type::Bool => {
-            found.push(Prune { column: *column, op: PruneOp::Eq, values: Value::bool(true).array });
+/// Those of [`conditions`] that are on one column.
+pub(crate) fn column_conditions(filter: &Expr, types: &[Type], context: &Arc<QueryContext>) -> Vec<Prune> {
+    fn flatten(condition: Condition, found: &mut Vec<Prune>) {
+        match condition {
+            Condition::Column(prune) => found.push(prune),
+            Condition::All(all) => all.into_iter().for_each(|one| flatten(one, found)),
+            Condition::Any(_) => {}
         }
+    }
+    let mut found = Vec::new();
+    condition(filter, types, context).into_iter().for_each(|one| flatten(one, &mut found));
+    found
+}
+
+/// What holds for a row for which `expr` is true.
+fn condition(expr: &Expr, types: &[Type], context: &Arc<QueryContext>) -> Option<Condition> {
+    let on = |column: usize, op: PruneOp, values: ArrayRef| Some(Prune { column, op, values }.into());
+    match &expr.kind {
+        ExprKind::And(parts) => {
+            let all: Vec<Condition> = parts.iter().filter_map(|part| condition(part, types, context)).collect();
+            (!all.is_empty()).then_some(Condition::All(all))
+        }
+        // Of no use unless each branch says something.
+        ExprKind::Or(parts) => {
+            let any = parts.iter().map(|part| condition(part, types, context)).collect::<Option<Vec<_>>>()?;
+            Some(Condition::Any(any))
+        }
+        ExprKind::Column(column) if expr.ty == Type::Bool => on(*column, PruneOp::Eq, Value::bool(true).array),
         ExprKind::Not(input) => match &input.kind {
             ExprKind::IsNull(input) => {
                 let column = column_of(input, types)?;
-                let values = new_empty_array(&types[column].to_arrow());
-                found.push(Prune { column, op: PruneOp::IsNotNull, values });
+                on(column, PruneOp::IsNotNull, new_empty_array(&types[column].to_arrow()))
             }
-            ExprKind::Column(column) if input.ty == Type::Bool => {
-                found.push(Prune { column: *column, op: PruneOp::Eq, values: Value::bool(false).array });
-            }
-            _ => {}
+            ExprKind::Column(column) if input.ty == Type::Bool => on(*column, PruneOp::Eq, Value::bool(false).array),
+            _ => None,
         },
         ExprKind::IsNull(input) => {
             let column = column_of(input, types)?;
-            found.push(Prune { column, op: PruneOp::IsNull, values: new_empty_array(&types[column].to_arrow()) });
+            on(column, PruneOp::IsNull, new_empty_array(&types[column].to_arrow()))
         }
         ExprKind::InList { expr, list } => {
             let column = column_of(expr, types)?;
-            let mut values: Vec<ArrayRef> = Vec::with_capacity(list.len());
-            for value in list {
-                let value = constant_side(value, context)?;
-                if !value.is_null() {
-                    values.push(as_column(&value, &types[column])?);
-                }
-            }
-            let values = match values.is_empty() {
-                true => new_empty_array(&types[column].to_arrow()),
-                false => arrow::compute::concat(&values.iter().map(|v| v.as_ref()).collect::<Vec<_>>()).ok()?,
-            };
-            found.push(Prune { column, op: PruneOp::In, values });
+            on(column, PruneOp::In, list_as_column(list, &types[column], context)?)
         }
         ExprKind::Call { name, args, .. } => {
             let [left, right] = args.as_slice() else { return None };
             if name == "~~" || name.eq_ignore_ascii_case("like") {
-                return starts_with(left, right, types, context, found);
+                return starts_with(left, right, types, context);
             }
-            let op = match name.as_str() {
-                "=" => PruneOp::Eq,
-                "<" => PruneOp::Lt,
-                "<=" => PruneOp::Le,
-                ">" => PruneOp::Gt,
-                ">=" => PruneOp::Ge,
-                _ => return None,
-            };
+            let op = comparison(name)?;
             let (column, op, value) = match column_of(left, types) {
                 Some(column) => (column, op, constant_side(right, context)?),
                 None => (column_of(right, types)?, mirrored(op), constant_side(left, context)?),
             };
-            if !value.is_null() {
-                found.push(Prune { column, op, values: as_column(&value, &types[column])? });
+            if value.is_null() {
+                return None;
             }
+            on(column, op, as_column(&value, &types[column])?)
         }
-        _ => {}
+        _ => None,
     }
-    Some(())
+}
+
+fn comparison(name: &str) -> Option<PruneOp> {
+    Some(match name {
+        "=" => PruneOp::Eq,
+        "<" => PruneOp::Lt,
+        "<=" => PruneOp::Le,
+        ">" => PruneOp::Gt,
+        ">=" => PruneOp::Ge,
+        _ => return None,
+    })
+}
+
+/// Constants in a column's form; NULLs match nothing and are left out.
+fn list_as_column(list: &[Expr], ty: &Type, context: &Arc<QueryContext>) -> Option<ArrayRef> {
+    let mut values: Vec<ArrayRef> = Vec::with_capacity(list.len());
+    for value in list {
+        let value = constant_side(value, context)?;
+        if !value.is_null() {
+            values.push(as_column(&value, ty)?);
+        }
+    }
+    match values.is_empty() {
+        true => Some(new_empty_array(&ty.to_arrow())),
+        false => arrow::compute::concat(&values.iter().map(|v| v.as_ref()).collect::<Vec<_>>()).ok(),
+    }
 }
 
 fn mirrored(op: PruneOp) -> PruneOp {
@@ -149,13 +176,7 @@ fn as_column(value: &Value, ty: &Type) -> Option<ArrayRef> {
 }
 
 /// `column LIKE 'abc%'` is at least 'abc' and less than 'abd'.
-fn starts_with(
-    left: &Expr,
-    pattern: &Expr,
-    types: &[Type],
-    context: &Arc<QueryContext>,
-    found: &mut Vec<Prune>,
-) -> Option<()> {
+fn starts_with(left: &Expr, pattern: &Expr, types: &[Type], context: &Arc<QueryContext>) -> Option<Condition> {
     let column = column_of(left, types)?;
     if !types[column].is_text() {
         return None;
@@ -171,16 +192,22 @@ fn starts_with(
     if start.is_empty() {
         return None;
     }
-    let one = |v: &str| -> ArrayRef { Arc::new(StringViewArray::from(vec![v])) };
-    found.push(Prune { column, op: PruneOp::Ge, values: one(start) });
+    let bound = |op: PruneOp, text: &str| -> Condition {
+        Prune { column, op, values: Arc::new(StringViewArray::from(vec![text])) }.into()
+    };
+    let mut all = vec![bound(PruneOp::Ge, start)];
+    all.extend(after_all(start).map(|upper| bound(PruneOp::Lt, &upper)));
+    Some(Condition::All(all))
+}
+
+/// The least text that is after all texts with this start; `None` when there is none.
+fn after_all(start: &str) -> Option<String> {
     let mut upper: Vec<char> = start.chars().collect();
     while let Some(last) = upper.pop() {
         if let Some(next) = char::from_u32(last as u32 + 1) {
             upper.push(next);
-            let upper: String = upper.into_iter().collect();
-            found.push(Prune { column, op: PruneOp::Lt, values: one(&upper) });
-            break;
+            return Some(upper.into_iter().collect());
         }
     }
-    Some(())
+    None
 }

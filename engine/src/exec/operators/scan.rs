@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, BooleanArray, NullArray, RecordBatch};
 use arrow::compute::filter;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
-use weir_storage::{Prune, Snapshot, TableId};
+use weir_storage::{Condition, Snapshot, TableId};
 
 use super::prune;
 use crate::error::{Error, Result};
@@ -39,10 +39,10 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
     };
     let filters: Vec<Expr> = filters.into_iter().flat_map(walk::conjuncts).collect();
     let types: Vec<Type> = relation.columns.iter().map(|c| c.ty.clone()).collect();
-    let mut hints = Vec::new();
-    if let Rows::Stored(..) = stored {
-        filters.iter().for_each(|f| prune::hints(f, &types, context, &mut hints));
-    }
+    let conditions = match stored {
+        Rows::Stored(..) => prune::conditions(&filters, &types, context),
+        Rows::Batches(_) => Vec::new(),
+    };
     let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
     let text = filters.iter().map(|f| explain::expression(f, &names)).collect::<Vec<_>>().join(" AND ");
     let name = match relation.schema.as_str() {
@@ -50,7 +50,7 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
         schema => format!("{schema}.{}", relation.name),
     };
     let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), context)?;
-    let scan_node = Scan { name, rows: stored, hints, reader: Arc::new(reader), text };
+    let scan_node = Scan { name, rows: stored, conditions, reader: Arc::new(reader), text };
     Ok(Node::new(scan_node, &scan.columns))
 }
 
@@ -62,7 +62,7 @@ enum Rows {
 struct Scan {
     name: String,
     rows: Rows,
-    hints: Vec<Prune>,
+    conditions: Vec<Condition>,
     reader: Arc<Reader>,
     text: String,
 }
@@ -156,7 +156,7 @@ impl Operator for Scan {
         let (reader, own) = (self.reader.clone(), context.clone());
         match &self.rows {
             Rows::Stored(snapshot, table) => {
-                let scan = snapshot.scan(*table, &self.hints)?;
+                let scan = snapshot.scan(*table, &self.conditions)?;
                 note_pruning(&scan, metrics);
                 Ok(stored(scan, reader, own))
             }
@@ -215,5 +215,6 @@ pub(crate) fn note_pruning(scan: &weir_storage::Scan, metrics: &Metrics) {
     metrics.note("Granules Total", stats.granules_total.to_string());
     metrics.note("Granules Pruned by Key", stats.granules_pruned_by_key.to_string());
     metrics.note("Granules Pruned by Zone", stats.granules_pruned_by_zone.to_string());
+    metrics.note("Granules Pruned by Dictionary", stats.granules_pruned_by_dictionary.to_string());
     metrics.note("Parts Pruned", format!("{} of {}", stats.parts_pruned, stats.parts_total));
 }
