@@ -397,7 +397,7 @@ impl From<weir_storage::Error> for Error {
                 ErrorKind::SerializationFailure,
                 "could not serialize access due to concurrent change of the catalogue",
             ),
-            E::PartsChanged { .. } => {
+            E::PartsChanged { .. } | E::RowsChanged { .. } => {
                 Error::new(ErrorKind::SerializationFailure, "could not serialize access due to concurrent update")
             }
             E::NoTable { table } => {

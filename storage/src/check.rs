@@ -100,7 +100,12 @@ fn check_state(io: &Arc<dyn Io>, dir: &Path, recovered: Recovered, findings: &mu
     findings.version = Some(recovered.state.version);
     findings.garbage = recovered.garbage.len();
     findings.rows = recovered.state.tables.iter().map(|(_, table)| table.rows()).sum();
-    let parts: Vec<Arc<Part>> = recovered.state.tables.iter().flat_map(|(_, table)| table.parts().to_vec()).collect();
+    let parts: Vec<Arc<Part>> = recovered
+        .state
+        .tables
+        .iter()
+        .flat_map(|(_, table)| table.parts().iter().map(|shown| shown.part.clone()))
+        .collect();
     verify(&parts, findings);
     Ok(())
 }

@@ -7,8 +7,10 @@ use crate::error::{Error, Result};
 use crate::frame::{self, Kind};
 use crate::io::{Io, IoFile};
 use crate::log::checkpoint_path;
+use crate::marks::Marks;
 use crate::part::NewPart;
-use crate::record;
+use crate::record::Record;
+use crate::rows::Marked;
 use crate::state::{Op, State, TableState};
 
 /// Frames are cut when their records pass this.
@@ -31,7 +33,7 @@ struct Writer<'a> {
     file: Box<dyn IoFile>,
     length: u64,
     version: u64,
-    records: Vec<Vec<u8>>,
+    records: Vec<Record>,
     size: usize,
 }
 
@@ -42,7 +44,7 @@ impl Writer<'_> {
     }
 
     fn push(&mut self, op: Op) -> Result<()> {
-        let record = record::encode(&[op])?;
+        let record = Record::new(&[op])?;
         self.size += record.len();
         self.records.push(record);
         if self.size > FRAME_BYTES { self.cut() } else { Ok(()) }
@@ -52,7 +54,7 @@ impl Writer<'_> {
         let records = std::mem::take(&mut self.records);
         self.size = 0;
         let mut frame = Vec::new();
-        let records = records.iter().map(Vec::as_slice);
+        let records = records.iter().map(Record::as_slice);
         frame::write_frame(&mut frame, self.length, self.length, self.version, records);
         self.append(&frame)
     }
@@ -76,7 +78,7 @@ fn write_file(io: &dyn Io, path: &Path, number: u32, state: &State, next_part: u
 /// The operations that make one table.
 fn table_ops(id: TableId, table: &TableState) -> Vec<Op> {
     let mut ops = vec![Op::from(Change::CreateTable { id, def: (**table.def()).clone() })];
-    let parts: Vec<NewPart> = table.parts().iter().map(|part| NewPart(part.clone())).collect();
+    let parts: Vec<NewPart> = table.parts().iter().map(|shown| NewPart(shown.part.clone())).collect();
     if !parts.is_empty() {
         ops.push(Change::AddParts { table: id, parts }.into());
     }
@@ -94,5 +96,20 @@ fn table_ops(id: TableId, table: &TableState) -> Vec<Op> {
         ops.push(Op::SealedAt { table: id, version });
     }
     ops.extend(rows(false));
+    let rows = marked(table);
+    if !rows.parts.is_empty() || !rows.head.is_empty() {
+        ops.push(Op::Delete { table: id, rows });
+    }
     ops
+}
+
+/// All rows of a table that are marked.
+fn marked(table: &TableState) -> Marked {
+    let rows = |marks: &Marks, first: u64| marks.iter(first..u64::MAX).map(|row| (row - first) as u32).collect();
+    let parts = table.parts().iter().filter(|shown| !shown.deleted.is_empty());
+    let head = table.head.partitions.iter().filter(|(_, runs)| !runs.deleted.is_empty());
+    Marked {
+        parts: parts.map(|shown| (shown.id(), rows(&shown.deleted, 0))).collect(),
+        head: head.map(|(partition, runs)| (partition.clone(), rows(&runs.deleted, runs.first))).collect(),
+    }
 }

@@ -17,6 +17,7 @@ use crate::def::{Change, Committed, Durability};
 use crate::error::{Error, Result};
 use crate::frame::PAYLOAD_MAX;
 use crate::log::Log;
+use crate::record::Record;
 use crate::state::{Effects, Op, State};
 use crate::store::Shared;
 
@@ -40,14 +41,14 @@ pub(crate) enum Request {
 /// A commit that waits.
 pub(crate) struct Pending {
     pub(crate) ops: Vec<Op>,
-    pub(crate) record: Vec<u8>,
+    pub(crate) record: Record,
     pub(crate) expect_catalog: Option<u64>,
     pub(crate) reply: Sender<Result<Committed>>,
 }
 
 /// A commit that was applied and waits for the fsync.
 struct Applied {
-    record: Vec<u8>,
+    record: Record,
     state: Arc<State>,
     effects: Effects,
     sync: bool,
@@ -146,8 +147,8 @@ impl Committer {
         let before = self.shared.state();
         let mut state = before.clone();
         let mut applied = Vec::with_capacity(group.len());
-        for pending in group {
-            match apply(&state, &pending) {
+        for mut pending in group {
+            match apply(&state, &mut pending) {
                 Ok((next, effects)) => {
                     let sync = needs_sync(&next, &pending.ops);
                     state = Arc::new(next);
@@ -182,7 +183,8 @@ impl Committer {
     }
 }
 
-fn apply(state: &State, pending: &Pending) -> Result<(State, Effects)> {
+/// Applies a commit to a copy of the state, and completes its record.
+fn apply(state: &State, pending: &mut Pending) -> Result<(State, Effects)> {
     if pending.expect_catalog.is_some_and(|version| version != state.catalog_version) {
         return Err(Error::CatalogChanged);
     }
@@ -192,20 +194,25 @@ fn apply(state: &State, pending: &Pending) -> Result<(State, Effects)> {
     let (mut next, mut effects) = (state.clone(), Effects::default());
     next.version += 1;
     let version = next.version;
-    pending.ops.iter().try_for_each(|op| next.apply(op, version, &mut effects))?;
+    let mut resolved = Vec::new();
+    for (at, op) in pending.ops.iter().enumerate() {
+        next.apply(op, version, &mut effects)?;
+        resolved.extend(effects.resolved.take().map(|op| (at, op)));
+    }
+    pending.record.resolve(&resolved)?;
     Ok((next, effects))
 }
 
-/// Whether a commit waits for its fsync: all but those that only append to tables that opted out, with the keys (source
+/// Whether a commit waits for its fsync: all but those that only append to tables and delete from tables that opted out, with the keys (source
 /// offsets) that go with the rows.
 fn needs_sync(state: &State, ops: &[Op]) -> bool {
     let durable = |op: &Op| match op {
-        Op::Change(Change::Append { table, .. }) => {
+        Op::Change(Change::Append { table, .. } | Change::Delete { table, .. }) => {
             state.tables.get(table).is_none_or(|table| table.def().durability == Durability::Fsync)
         }
         Op::Change(Change::Set { key, .. }) => key.starts_with("catalog/"),
         _ => true,
     };
-    let appends = ops.iter().any(|op| matches!(op, Op::Change(Change::Append { .. })));
-    !appends || ops.iter().any(durable)
+    let of_rows = |op: &Op| matches!(op, Op::Change(Change::Append { .. } | Change::Delete { .. }));
+    !ops.iter().any(of_rows) || ops.iter().any(durable)
 }

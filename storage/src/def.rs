@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::io::{DiskIo, Io};
 use crate::part::NewPart;
+use crate::rows::RowSet;
 use crate::snapshot::Snapshot;
 
 /// A table's id, chosen by the engine and never used again.
@@ -158,6 +159,13 @@ pub enum Change {
         table: TableId,
         /// The parts.
         parts: Vec<PartId>,
+    },
+    /// Marks rows deleted. Fails with [`crate::Error::RowsChanged`] when one of them is not there any more.
+    Delete {
+        /// The table.
+        table: TableId,
+        /// The rows, from [`Snapshot::row_set`]. They may be rows that changes before this one in the same commit have added.
+        rows: RowSet,
     },
     /// All rows go.
     Truncate {

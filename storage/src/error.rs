@@ -42,6 +42,13 @@ pub enum Error {
         /// The table's id.
         table: u32,
     },
+    /// Rows that the commit deletes are no longer there: another commit deleted them, or they have moved further than storage
+    /// remembers. Take a new snapshot and retry.
+    #[error("rows of table {table} changed while the statement ran")]
+    RowsChanged {
+        /// The table's id.
+        table: u32,
+    },
     /// There is no such table (any more).
     #[error("there is no table with id {table}")]
     NoTable {

@@ -8,13 +8,17 @@
 //!
 //! A crash in between leaves the rows in the log, sealed or not; the next flush takes them.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 
 use crate::def::{TableDef, TableId};
 use crate::encoding::Effort;
 use crate::error::{Error, Result};
 use crate::fold::fold_all;
+use crate::head::{Run, Runs};
 use crate::part::{NewPart, Target, write_rows};
+use crate::rows::without_deleted;
 use crate::state::{Op, conform};
 use crate::store::Shared;
 
@@ -61,7 +65,7 @@ impl Shared {
     pub(crate) fn flush_table(&self, id: TableId) -> Result<()> {
         match self.try_flush(id) {
             // It was dropped, or truncated, while we wrote: nothing is left to flush.
-            Err(Error::PartsChanged { .. } | Error::NoTable { .. }) => Ok(()),
+            Err(Error::PartsChanged { .. } | Error::RowsChanged { .. } | Error::NoTable { .. }) => Ok(()),
             other => other,
         }
     }
@@ -74,13 +78,26 @@ impl Shared {
         let Some(table) = sealed.snapshot.table(id) else { return Ok(()) };
         let Some(sealed_at) = table.head.sealed_at else { return Ok(()) };
         let mut parts = Vec::new();
-        for (partition, mut rows) in table.head.sealed() {
+        for (partition, runs) in table.head.sealed() {
+            let mut rows = living_of(runs)?;
             if let (Some(collapse), Some(_)) = (&self.options.collapse, &table.def().collapse) {
                 rows = vec![fold_all(collapse, table.def(), &rows)?];
             }
             parts.extend(self.write_unsynced(id, table.def(), partition, rows)?);
         }
         self.parts.sync()?;
-        self.submit(vec![Op::Flush { table: id, sealed_at, parts }], None).map(drop)
+        let deleted = Some(table.head.sealed_deleted());
+        self.submit(vec![Op::Flush { table: id, sealed_at, parts, deleted }], None).map(drop)
     }
+}
+
+/// The sealed rows that are not deleted.
+fn living_of(runs: &Runs) -> Result<Vec<RecordBatch>> {
+    let mut from = runs.first;
+    let living = |run: &Arc<Run>| {
+        let rows = without_deleted(&run.batch, &runs.deleted, from);
+        from += run.batch.num_rows() as u64;
+        rows
+    };
+    runs.sealed.iter().map(living).collect()
 }

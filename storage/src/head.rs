@@ -7,6 +7,10 @@
 //!
 //! A flush takes the rows that are there when it begins: it *seals* them. Sealed runs are left alone until the flush is
 //! committed, and rows that come meanwhile form new runs.
+//!
+//! A row has a *sequence number* in its partition, which it keeps while it is in the head: joining runs changes neither order nor
+//! count, and a flush takes the oldest rows. Numbers are never used again while the store is open, so a row set that names rows that
+//! are gone can never hit others. Deleted rows are marked by number and stay in their runs until the flush.
 
 use std::sync::Arc;
 
@@ -15,6 +19,7 @@ use arrow::compute::concat;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::map::Map;
+use crate::marks::Marks;
 
 /// How many runs of a size class are joined into one of the next.
 const FAN_IN: usize = 8;
@@ -38,6 +43,10 @@ impl Run {
 /// Runs of one partition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Runs {
+    /// The sequence number of the first row.
+    pub(crate) first: u64,
+    /// Sequence numbers of the rows that are deleted.
+    pub(crate) deleted: Marks,
     /// Being flushed.
     pub(crate) sealed: Arc<Vec<Arc<Run>>>,
     /// The newest.
@@ -48,31 +57,68 @@ impl Runs {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Run>> {
         self.sealed.iter().chain(self.open.iter())
     }
+
+    /// The sequence number after the last row's.
+    pub(crate) fn end(&self) -> u64 {
+        self.first + self.iter().map(|run| run.batch.num_rows() as u64).sum::<u64>()
+    }
+
+    /// The sequence number after the last sealed row's.
+    pub(crate) fn sealed_end(&self) -> u64 {
+        self.first + self.sealed.iter().map(|run| run.batch.num_rows() as u64).sum::<u64>()
+    }
 }
 
 /// The head of one table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Head {
     pub(crate) partitions: Map<Arc<str>, Runs>,
+    /// Deleted ones too.
     pub(crate) rows: usize,
+    pub(crate) deleted: usize,
     pub(crate) bytes: usize,
     /// The version of the last seal, when its rows are still here.
     pub(crate) sealed_at: Option<u64>,
+    /// Where the sequence numbers of a partition begin that has no rows: no number from here on was ever used in one.
+    clock: u64,
 }
 
 impl Head {
-    /// Adds rows, which took `bytes` in the log.
-    pub(crate) fn append(&mut self, partition: &str, batch: RecordBatch, bytes: usize) {
+    /// Adds rows, which took `bytes` in the log. Gives the first one's sequence number.
+    pub(crate) fn append(&mut self, partition: &str, batch: RecordBatch, bytes: usize) -> u64 {
+        let known = self.partitions.get(partition).cloned();
+        let mut runs = known.unwrap_or_else(|| Runs { first: self.clock, ..Runs::default() });
+        let at = runs.end();
         if batch.num_rows() == 0 {
-            return;
+            return at;
         }
         self.rows += batch.num_rows();
         self.bytes += bytes;
-        let mut runs = self.partitions.get(partition).cloned().unwrap_or_default();
         let open = Arc::make_mut(&mut runs.open);
         open.push(Arc::new(Run { batch, bytes }));
         join(open);
         self.partitions.insert(partition.into(), runs);
+        at
+    }
+
+    /// Marks rows of a partition, by sequence number, ascending. `None` when one of them is not there (any more).
+    pub(crate) fn delete(&mut self, partition: &str, rows: impl Iterator<Item = u64>) -> Option<()> {
+        let mut runs = self.partitions.get(partition)?.clone();
+        let (there, before) = (runs.first..runs.end(), runs.deleted.len());
+        let mut outside = false;
+        let known = runs.deleted.insert(rows.inspect(|row| outside |= !there.contains(row)));
+        if outside || known.is_some() {
+            return None;
+        }
+        self.deleted += (runs.deleted.len() - before) as usize;
+        self.partitions.insert(partition.into(), runs);
+        Some(())
+    }
+
+    /// Drops all rows.
+    pub(crate) fn clear(&mut self) {
+        let ends = self.partitions.iter().map(|(_, runs)| runs.end());
+        *self = Head { clock: ends.fold(self.clock, u64::max), ..Head::default() };
     }
 
     /// Marks the rows so far as those that the next flush takes.
@@ -80,7 +126,8 @@ impl Head {
         let mut sealed = Map::default();
         for (partition, runs) in self.partitions.iter() {
             let all = runs.iter().cloned().collect();
-            sealed.insert(partition.clone(), Runs { sealed: Arc::new(all), open: Arc::default() });
+            let runs = Runs { sealed: Arc::new(all), open: Arc::default(), ..runs.clone() };
+            sealed.insert(partition.clone(), runs);
         }
         self.partitions = sealed;
         self.sealed_at = Some(version);
@@ -89,21 +136,32 @@ impl Head {
     /// Drops the sealed rows: they are in parts now.
     pub(crate) fn drop_sealed(&mut self) {
         let mut rest = Map::default();
-        (self.rows, self.bytes, self.sealed_at) = (0, 0, None);
-        for (partition, runs) in self.partitions.iter().filter(|(_, runs)| !runs.open.is_empty()) {
+        (self.rows, self.deleted, self.bytes, self.sealed_at) = (0, 0, 0, None);
+        for (partition, runs) in self.partitions.iter() {
+            if runs.open.is_empty() {
+                self.clock = self.clock.max(runs.end());
+                continue;
+            }
             for run in runs.open.iter() {
                 self.rows += run.batch.num_rows();
                 self.bytes += run.bytes;
             }
-            rest.insert(partition.clone(), Runs { sealed: Arc::default(), open: runs.open.clone() });
+            let first = runs.sealed_end();
+            let deleted = runs.deleted.without_before(first);
+            self.deleted += deleted.len() as usize;
+            rest.insert(partition.clone(), Runs { first, deleted, sealed: Arc::default(), open: runs.open.clone() });
         }
         self.partitions = rest;
     }
 
-    /// The sealed rows by partition.
-    pub(crate) fn sealed(&self) -> impl Iterator<Item = (&Arc<str>, Vec<RecordBatch>)> {
-        let nonempty = self.partitions.iter().filter(|(_, runs)| !runs.sealed.is_empty());
-        nonempty.map(|(partition, runs)| (partition, runs.sealed.iter().map(|run| run.batch.clone()).collect()))
+    /// The partitions with sealed rows.
+    pub(crate) fn sealed(&self) -> impl Iterator<Item = (&Arc<str>, &Runs)> {
+        self.partitions.iter().filter(|(_, runs)| !runs.sealed.is_empty())
+    }
+
+    /// How many sealed rows are deleted.
+    pub(crate) fn sealed_deleted(&self) -> u64 {
+        self.sealed().map(|(_, runs)| runs.deleted.count(runs.first..runs.sealed_end())).sum()
     }
 }
 
@@ -199,13 +257,35 @@ mod tests {
     #[test]
     fn a_seal_keeps_apart_what_came_before_and_after() {
         let mut head = Head::default();
-        (0..5).for_each(|row| head.append("", batch(row, 1), 1));
+        (0..5).for_each(|row| _ = head.append("", batch(row, 1), 1));
         head.seal(9);
-        (5..12).for_each(|row| head.append("", batch(row, 1), 1));
-        let sealed: usize = head.sealed().flat_map(|(_, batches)| batches).map(|batch| batch.num_rows()).sum();
+        (5..12).for_each(|row| _ = head.append("", batch(row, 1), 1));
+        let sealed: u64 = head.sealed().map(|(_, runs)| runs.sealed_end() - runs.first).sum();
         assert_eq!((sealed, head.rows, head.sealed_at), (5, 12, Some(9)));
         head.drop_sealed();
         assert_eq!((head.rows, head.bytes, head.sealed_at), (7, 7, None));
         assert_eq!(head.partitions.get("").unwrap().open[0].batch, batch(5, 1));
+    }
+    #[test]
+    fn sequence_numbers_stay_and_are_never_used_again() {
+        let mut head = Head::default();
+        for row in 0..20 {
+            assert_eq!(head.append("", batch(row, 1), 1), row as u64);
+        }
+        assert_eq!(head.delete("", [3, 19].into_iter()), Some(()));
+        assert_eq!(head.delete("", [4, 19].into_iter()), None, "deleted twice");
+        assert_eq!(head.delete("", [20].into_iter()), None, "not there");
+        head.seal(1);
+        assert_eq!(head.append("", batch(20, 5), 1), 20);
+        assert_eq!((head.rows, head.deleted, head.sealed_deleted()), (25, 2, 2));
+        assert_eq!(head.delete("", [21].into_iter()), Some(()));
+        head.drop_sealed();
+        assert_eq!((head.rows, head.deleted, head.partitions.get("").unwrap().first), (5, 1, 20));
+        assert_eq!(head.delete("", [5].into_iter()), None, "moved");
+        head.seal(2);
+        head.drop_sealed();
+        assert_eq!((head.rows, head.append("", batch(25, 1), 1), head.append("q", batch(0, 1), 1)), (0, 25, 25));
+        head.clear();
+        assert_eq!((head.rows, head.append("", batch(0, 1), 1)), (0, 26));
     }
 }

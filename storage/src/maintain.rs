@@ -26,8 +26,8 @@ use crate::def::{Change, Commit, PartId, TableId};
 use crate::encoding::raw_size;
 use crate::error::{Error, Result};
 use crate::merge::MergeTask;
-use crate::part::Part;
 use crate::policy::{self, HeadLimits, HeadMeta, MergeLimits, PartMeta};
+use crate::shown::Shown;
 use crate::state::{Op, State, TableState};
 use crate::store::Shared;
 use crate::{checkpoint, log};
@@ -256,8 +256,8 @@ impl Shared {
         while let Some(task) = self.next_merge() {
             match guarded(|| self.merge(&task)) {
                 Ok(()) => {}
-                // Its parts are no longer there: so is the task.
-                Err(Error::PartsChanged { .. } | Error::NoTable { .. }) => {}
+                // Its parts, or some of their rows, are no longer there: so is the task.
+                Err(Error::PartsChanged { .. } | Error::RowsChanged { .. } | Error::NoTable { .. }) => {}
                 Err(error @ (Error::Corrupt { .. } | Error::Invalid(_))) => {
                     tracing::error!(%error, table = task.def.name, parts = ?task.ids(), "a merge failed");
                     let until = Instant::now() + REST;
@@ -282,7 +282,7 @@ impl Shared {
         let mut best: Option<(u64, MergeTask)> = None;
         for (_, table) in state.tables.iter().filter(|(_, table)| table.parts().len() > 1) {
             for parts in by_partition(table).into_values() {
-                let meta = |part: &&Arc<Part>| PartMeta {
+                let meta = |part: &&Shown| PartMeta {
                     bytes: part.bytes(),
                     rows: part.rows(),
                     resting: resting.contains_key(&part.id()),
@@ -291,7 +291,7 @@ impl Shared {
                 if let Some((run, score)) = policy::merge_task(&metas, &limits)
                     && best.as_ref().is_none_or(|(other, _)| score < *other)
                 {
-                    let parts = parts[run].iter().map(|&part| part.clone()).collect();
+                    let parts = parts[run].iter().map(|&shown| shown.clone()).collect();
                     best = Some((score, MergeTask { table: table.id(), def: table.def().clone(), parts }));
                 }
             }
@@ -323,7 +323,7 @@ impl Shared {
             DataType::Timestamp(..) => 1,
             _ => return Vec::new(),
         };
-        let is_expired = |part: &&Arc<Part>| match part.max_of(ttl.column) {
+        let is_expired = |part: &&Shown| match part.max_of(ttl.column) {
             Ok(greatest) => greatest.is_some_and(|greatest| policy::is_expired(&ttl, greatest * unit, now)),
             // Whoever reads it, and `check`, will say so.
             Err(_) => false,
@@ -410,8 +410,8 @@ impl Shared {
 }
 
 /// A table's parts by partition, oldest first.
-fn by_partition(table: &TableState) -> HashMap<&str, Vec<&Arc<Part>>> {
-    let mut partitions: HashMap<&str, Vec<&Arc<Part>>> = HashMap::new();
+fn by_partition(table: &TableState) -> HashMap<&str, Vec<&Shown>> {
+    let mut partitions: HashMap<&str, Vec<&Shown>> = HashMap::new();
     for part in table.parts() {
         partitions.entry(part.partition()).or_default().push(part);
     }

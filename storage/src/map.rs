@@ -83,7 +83,10 @@ impl<K: Ord + Clone, V: Clone> Map<K, V> {
     }
 
     /// The entries from `key` on.
-    pub(crate) fn range_from<'a, Q: Ord + ?Sized>(&'a self, key: &'a Q) -> impl Iterator<Item = (&'a K, &'a V)>
+    pub(crate) fn range_from<'a, Q: Ord + ?Sized>(
+        &'a self,
+        key: &Q,
+    ) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V, Q>
     where
         K: std::borrow::Borrow<Q>,
     {

@@ -5,7 +5,7 @@
 //! inputs' next keys says whose turn it is; the winner gives all its rows that are before the runner-up's next key, found by
 //! galloping, so parts that do not overlap are passed on in whole granules. Equal keys keep the order of the parts.
 //!
-//! Without a sort key the parts follow each other. The result replaces its inputs by one commit, which fails when one of them is
+//! Deleted rows are left out. Without a sort key the parts follow each other. The result replaces its inputs by one commit, which fails when one of them is
 //! gone by then (truncated, dropped, expired); the result is then garbage.
 
 use std::cmp::Ordering;
@@ -20,7 +20,9 @@ use crate::def::{PartId, TableDef, TableId};
 use crate::encoding::{Effort, raw_size};
 use crate::error::{Error, Result};
 use crate::fold::Fold;
-use crate::part::{NewPart, Part, PartWriter, Target};
+use crate::part::{NewPart, PartWriter, Target};
+use crate::rows::living;
+use crate::shown::Shown;
 use crate::sort::KeyRows;
 use crate::state::Op;
 use crate::store::Shared;
@@ -37,10 +39,15 @@ const SLICE_ROWS: usize = 16;
 pub(crate) struct MergeTask {
     pub(crate) table: TableId,
     pub(crate) def: Arc<TableDef>,
-    pub(crate) parts: Vec<Arc<Part>>,
+    pub(crate) parts: Vec<Shown>,
 }
 
 impl MergeTask {
+    /// How many of their rows are deleted.
+    fn deleted(&self) -> u64 {
+        self.parts.iter().map(Shown::deleted_rows).sum()
+    }
+
     pub(crate) fn ids(&self) -> Vec<PartId> {
         self.parts.iter().map(|part| part.id()).collect()
     }
@@ -64,7 +71,7 @@ impl Shared {
         // Folding leaves rows where there were some; but nothing rests on that.
         let new: Vec<NewPart> = if rows == 0 { Vec::new() } else { vec![writer.finish()?] };
         self.parts.sync()?;
-        self.submit(vec![Op::Replace { table, old: task.ids(), new }], None).map(drop)
+        self.submit(vec![Op::Replace { table, old: task.ids(), new, deleted: Some(task.deleted()) }], None).map(drop)
     }
 
     /// Hands the merged and folded rows on, a granule at a time; says how many there were.
@@ -106,7 +113,7 @@ impl Shared {
         }
         let state = self.state();
         let table = state.tables.get(&task.table).ok_or(Error::NoTable { table: task.table.0 })?;
-        let there = |part: &Arc<Part>| table.parts().iter().any(|other| other.id() == part.id());
+        let there = |part: &Shown| table.parts().iter().any(|other| other.id() == part.id());
         match task.parts.iter().all(there) {
             true => Ok(()),
             false => Err(Error::PartsChanged { table: task.table.0 }),
@@ -146,7 +153,7 @@ struct Loaded {
 
 /// One input: where it stands.
 struct Cursor {
-    part: Arc<Part>,
+    part: Shown,
     /// First keys of all granules; `None` without a sort key.
     firsts: Option<Rows>,
     granule: usize,
@@ -175,7 +182,7 @@ struct Merge {
 }
 
 impl Merge {
-    fn new(def: &Arc<TableDef>, parts: &[Arc<Part>], granule_rows: usize) -> Result<Merge> {
+    fn new(def: &Arc<TableDef>, parts: &[Shown], granule_rows: usize) -> Result<Merge> {
         let order = def.order();
         let types = order.iter().map(|&column| def.schema.field(column).data_type().clone());
         let converter = match order.is_empty() {
@@ -193,7 +200,7 @@ impl Merge {
             };
             cursors.push(Cursor { part: part.clone(), firsts, granule: 0, loaded: None });
         }
-        let with_rows = |&at: &usize| parts[at].rows() > 0;
+        let with_rows = |&at: &usize| parts[at].living_rows() > 0;
         let heap = (0..parts.len()).filter(with_rows).collect();
         let mut merge = Merge { def: def.clone(), order, converter, cursors, heap, granule_rows };
         (0..merge.heap.len() / 2).rev().for_each(|at| merge.sift_down(at));
@@ -222,15 +229,49 @@ impl Merge {
         }
     }
 
-    fn load(&mut self, input: usize) -> Result<()> {
-        let cursor = &mut self.cursors[input];
-        if cursor.loaded.is_some() {
-            return Ok(());
+    /// Makes the input on top of the heap one whose next row is read and is the least of all. `false` when there is no input left.
+    fn settle(&mut self) -> Result<bool> {
+        while let Some(&input) = self.heap.first() {
+            if self.cursors[input].loaded.is_some() {
+                return Ok(true);
+            }
+            if self.load(input)? {
+                // The granule's first row may be deleted: its next key is then greater than the index said.
+                self.sift_down(0);
+            } else {
+                self.advance(input)?;
+            }
         }
+        Ok(false)
+    }
+
+    /// Passes on to the next granule of the input on top.
+    fn advance(&mut self, input: usize) -> Result<()> {
+        let cursor = &mut self.cursors[input];
+        cursor.loaded = None;
+        cursor.granule += 1;
+        if cursor.granule == cursor.part.granules()?.len() {
+            self.heap.swap_remove(0);
+        }
+        self.sift_down(0);
+        Ok(())
+    }
+
+    /// Reads the living rows of the granule at which the input stands. `false` when there are none.
+    fn load(&mut self, input: usize) -> Result<bool> {
+        let cursor = &mut self.cursors[input];
         let columns = 0..self.def.schema.fields().len();
+        let (start, count) = (cursor.part.starts()?[cursor.granule], cursor.part.granules()?[cursor.granule] as usize);
+        let living = match cursor.part.deleted.count(start..start + count as u64) {
+            0 => None,
+            _ => Some(living(&cursor.part.deleted, start, count)),
+        };
+        let rows = living.as_ref().map_or(count, Vec::len);
+        if rows == 0 {
+            return Ok(false);
+        }
         let arrays: Vec<ArrayRef> =
-            columns.map(|column| cursor.part.read(cursor.granule, column, None)).collect::<Result<_>>()?;
-        let rows = cursor.part.granules()?[cursor.granule] as usize;
+            columns.map(|column| cursor.part.read(cursor.granule, column, living.as_deref())).collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(self.def.schema.clone(), arrays, &options).map_err(invalid)?;
         let keys = match &self.converter {
@@ -241,8 +282,8 @@ impl Merge {
             None => None,
         };
         let bytes: usize = batch.columns().iter().map(|column| raw_size(column)).sum();
-        cursor.loaded = Some(Loaded { batch, keys, row: 0, row_bytes: bytes / rows.max(1) });
-        Ok(())
+        cursor.loaded = Some(Loaded { batch, keys, row: 0, row_bytes: bytes / rows });
+        Ok(true)
     }
 
     /// The next granule; all but the last are full, unless their values are huge.
@@ -253,11 +294,8 @@ impl Merge {
         // Which of `batches` an input's granule is.
         let mut current: Vec<Option<usize>> = vec![None; self.cursors.len()];
         let (mut rows, mut bytes) = (0, 0);
-        while let Some(&input) = self.heap.first()
-            && rows < self.granule_rows
-            && bytes < GRANULE_BYTES
-        {
-            self.load(input)?;
+        while rows < self.granule_rows && bytes < GRANULE_BYTES && self.settle()? {
+            let input = self.heap[0];
             let end = self.run_end(input);
             let Some(loaded) = &mut self.cursors[input].loaded else { break };
             let from = loaded.row;
@@ -271,15 +309,11 @@ impl Merge {
             bytes += loaded.row_bytes * (to - from);
             loaded.row = to;
             if to == loaded.batch.num_rows() {
-                let cursor = &mut self.cursors[input];
-                cursor.loaded = None;
-                cursor.granule += 1;
                 current[input] = None;
-                if cursor.granule == cursor.part.granules()?.len() {
-                    self.heap.swap_remove(0);
-                }
+                self.advance(input)?;
+            } else {
+                self.sift_down(0);
             }
-            self.sift_down(0);
         }
         if runs.is_empty() {
             return Ok(None);

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::buffer::Buffer;
+use roaring::RoaringBitmap;
 
 use crate::bytes::{Reader, Write};
 use crate::def::{Change, PartId, TableId};
 use crate::encoding::{self, Effort, Encoder};
 use crate::error::{Damage, Decoded, Error, Result, damaged};
 use crate::part::{NewPart, Part, PartDir, PartName};
+use crate::rows::Marked;
 use crate::schema::{read_def, write_def};
 use crate::state::{Effects, Op, State};
 
@@ -30,15 +32,73 @@ const REPLACE: u8 = 11;
 const CHECKPOINT: u8 = 12;
 const SEALED_AT: u8 = 13;
 const END: u8 = 14;
+const DELETE: u8 = 15;
 
-/// The operations as a record.
-pub(crate) fn encode(ops: &[Op]) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    out.put_varint(ops.len() as u64);
-    for op in ops {
-        encode_op(op, &mut out).map_err(|damage| Error::Invalid(damage.0))?;
+/// A record being made. Some operations can be written only when they are applied; all others are before, in the thread
+/// that commits.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    bytes: Vec<u8>,
+    /// Where each operation ends in `bytes`.
+    ends: Vec<usize>,
+    /// About what those will take that are still to be written.
+    missing: usize,
+}
+
+impl Record {
+    /// The operations as a record.
+    pub(crate) fn new(ops: &[Op]) -> Result<Record> {
+        let mut record = Record::default();
+        record.bytes.put_varint(ops.len() as u64);
+        for op in ops {
+            record.put(op)?;
+        }
+        Ok(record)
     }
-    Ok(out)
+
+    fn put(&mut self, op: &Op) -> Result<()> {
+        match op {
+            Op::Change(Change::Delete { rows, .. }) => self.missing += rows.record_bytes(),
+            op => encode_op(op, &mut self.bytes).map_err(|damage| Error::Invalid(damage.0))?,
+        }
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// Writes operations, by their numbers, ascending, as they were applied.
+    pub(crate) fn resolve(&mut self, resolved: &[(usize, Op)]) -> Result<()> {
+        if resolved.is_empty() {
+            return Ok(());
+        }
+        let old = std::mem::take(self);
+        let mut from = 0;
+        let mut resolved = resolved.iter().peekable();
+        for (at, &end) in old.ends.iter().enumerate() {
+            match resolved.next_if(|(number, _)| *number == at) {
+                Some((_, op)) => {
+                    if at == 0 {
+                        self.bytes.put_varint(old.ends.len() as u64);
+                    }
+                    self.put(op)?;
+                }
+                None => {
+                    self.bytes.extend_from_slice(&old.bytes[from..end]);
+                    self.ends.push(self.bytes.len());
+                }
+            }
+            from = end;
+        }
+        Ok(())
+    }
+
+    /// About its length in the end.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + self.missing
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 fn encode_op(op: &Op, out: &mut Vec<u8>) -> Decoded<()> {
@@ -73,6 +133,21 @@ fn encode_op(op: &Op, out: &mut Vec<u8>) -> Decoded<()> {
             head(DROP_PARTS, table);
             put_ids(parts, out);
         }
+        // It is written when it has been applied, as `Op::Delete`.
+        Op::Change(Change::Delete { .. }) => return damaged("rows to delete that were not found yet"),
+        Op::Delete { table, rows } => {
+            head(DELETE, table);
+            out.put_varint(rows.parts.len() as u64);
+            for (part, rows) in &rows.parts {
+                out.put_varint(part.0);
+                put_rows(rows, out)?;
+            }
+            out.put_varint(rows.head.len() as u64);
+            for (partition, rows) in &rows.head {
+                out.put_bytes(partition.as_bytes());
+                put_rows(rows, out)?;
+            }
+        }
         Op::Change(Change::Truncate { table }) => head(TRUNCATE, table),
         Op::Change(Change::Set { key, value }) => {
             out.put_u8(SET);
@@ -83,12 +158,12 @@ fn encode_op(op: &Op, out: &mut Vec<u8>) -> Decoded<()> {
             }
         }
         Op::Seal { table } => head(SEAL, table),
-        Op::Flush { table, sealed_at, parts } => {
+        Op::Flush { table, sealed_at, parts, .. } => {
             head(FLUSH, table);
             out.put_varint(*sealed_at);
             put_parts(parts, out);
         }
-        Op::Replace { table, old, new } => {
+        Op::Replace { table, old, new, .. } => {
             head(REPLACE, table);
             put_ids(old, out);
             put_parts(new, out);
@@ -113,6 +188,28 @@ fn encode_op(op: &Op, out: &mut Vec<u8>) -> Decoded<()> {
 fn put_ids(ids: &[PartId], out: &mut Vec<u8>) {
     out.put_varint(ids.len() as u64);
     ids.iter().for_each(|id| out.put_varint(id.0));
+}
+
+fn put_rows(rows: &RoaringBitmap, out: &mut Vec<u8>) -> Decoded<()> {
+    out.put_varint(rows.serialized_size() as u64);
+    rows.serialize_into(out).or_else(|error| damaged(error.to_string()))
+}
+
+fn rows_of(reader: &mut Reader<'_>) -> Decoded<RoaringBitmap> {
+    let bytes = reader.bytes()?;
+    let rows = RoaringBitmap::deserialize_from(bytes).or_else(|error| damaged(format!("a bitmap: {error}")))?;
+    match rows.serialized_size() == bytes.len() {
+        true => Ok(rows),
+        false => damaged("a bitmap of another length"),
+    }
+}
+
+fn marked(reader: &mut Reader<'_>) -> Decoded<Marked> {
+    let count = reader.count()?;
+    let parts = (0..count).map(|_| Ok((PartId(reader.varint()?), rows_of(reader)?))).collect::<Decoded<_>>()?;
+    let count = reader.count()?;
+    let head = (0..count).map(|_| Ok((reader.str()?.into(), rows_of(reader)?))).collect::<Decoded<_>>()?;
+    Ok(Marked { parts, head })
 }
 
 fn put_parts(parts: &[NewPart], out: &mut Vec<u8>) {
@@ -183,8 +280,15 @@ impl Replay {
                 Change::Set { key, value }.into()
             }
             SEAL => Op::Seal { table },
-            FLUSH => Op::Flush { table, sealed_at: reader.varint()?, parts: self.parts(table, reader)? },
-            REPLACE => Op::Replace { table, old: ids(reader)?, new: self.parts(table, reader)? },
+            FLUSH => {
+                let (sealed_at, parts) = (reader.varint()?, self.parts(table, reader)?);
+                Op::Flush { table, sealed_at, parts, deleted: None }
+            }
+            REPLACE => {
+                let (old, new) = (ids(reader)?, self.parts(table, reader)?);
+                Op::Replace { table, old, new, deleted: None }
+            }
+            DELETE => Op::Delete { table, rows: marked(reader)? },
             CHECKPOINT => Op::Checkpoint { version: reader.varint()?, next_part: reader.varint()? },
             SEALED_AT => Op::SealedAt { table, version: reader.varint()? },
             END => Op::End { catalog_version: reader.varint()? },

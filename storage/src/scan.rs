@@ -2,34 +2,42 @@
 //!
 //! A granule is what a worker takes and reads by columns and, after a filter, by rows. The head has no granules of its own: its
 //! runs are grouped into batches of at most as many rows, joined when they are read.
+//!
+//! Deleted rows are not there: rows are counted and selected among the living ones, and a granule without any is left out. A
+//! granule without deleted rows is read as if there were no such thing; of the others, min, max and NULL counts are not told.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::def::{PartId, TableDef};
 use crate::error::{Error, Result};
-use crate::part::Part;
+use crate::head::Runs;
+use crate::marks::Marks;
 use crate::prune::{Condition, prune};
+use crate::rows::{living, place};
+use crate::shown::Shown;
 use crate::state::TableState;
 
 /// The granules that survive pruning.
 #[derive(Debug, Clone)]
 pub struct Scan {
     def: Arc<TableDef>,
-    parts: Arc<Vec<Arc<Part>>>,
+    parts: Arc<Vec<Shown>>,
+    /// The partitions of the head: first sequence number, and those of deleted rows.
+    head: Vec<(u64, Marks)>,
     granules: Vec<Granule>,
     stats: ScanStats,
 }
 
 #[derive(Debug, Clone)]
 enum Granule {
-    /// A granule of a part, both by number.
+    /// A granule of a part, both by number, with so many living rows.
     Part { part: u32, granule: u32, rows: u32 },
-    /// Pieces of head batches.
-    Head(Vec<RecordBatch>),
+    /// Pieces of batches of one partition of the head, by number; the first of their rows by number, and how many live.
+    Head { partition: u32, from: u32, rows: u32, batches: Vec<RecordBatch> },
 }
 
 /// What pruning did.
@@ -64,9 +72,9 @@ impl Scan {
     pub(crate) fn new(table: &TableState, conditions: &[Condition], granule_rows: usize) -> Result<Scan> {
         let mut granules = Vec::new();
         let mut stats = ScanStats::default();
-        for (number, part) in table.parts.iter().enumerate() {
-            let pruned = prune(part, conditions)?;
-            let rows = part.granules()?;
+        for (number, shown) in table.parts.iter().enumerate() {
+            let pruned = prune(shown, conditions)?;
+            let rows = shown.granules()?;
             stats.parts_total += 1;
             stats.parts_pruned += usize::from(pruned.granules.is_empty());
             stats.granules_total += rows.len();
@@ -74,32 +82,19 @@ impl Scan {
             stats.granules_pruned_by_zone += pruned.by_zone;
             stats.granules_pruned_by_dictionary += pruned.by_dictionary;
             let part = number as u32;
-            granules.extend(pruned.granules.iter().map(|&granule| Granule::Part {
-                part,
-                granule,
-                rows: rows[granule as usize],
-            }));
-        }
-        for (_, runs) in table.head.partitions.iter() {
-            let (mut batches, mut rows) = (Vec::new(), 0);
-            for run in runs.iter() {
-                let mut batch = run.batch.clone();
-                while batch.num_rows() > 0 {
-                    let piece = batch.slice(0, batch.num_rows().min(granule_rows - rows));
-                    batch = batch.slice(piece.num_rows(), batch.num_rows() - piece.num_rows());
-                    rows += piece.num_rows();
-                    batches.push(piece);
-                    if rows == granule_rows {
-                        granules.push(Granule::Head(std::mem::take(&mut batches)));
-                        rows = 0;
-                    }
+            for granule in pruned.granules {
+                let living = rows[granule as usize] - deleted_rows(shown, granule)?;
+                if living > 0 {
+                    granules.push(Granule::Part { part, granule, rows: living });
                 }
             }
-            if rows > 0 {
-                granules.push(Granule::Head(batches));
-            }
         }
-        Ok(Scan { def: table.def().clone(), parts: table.parts.clone(), granules, stats })
+        let mut head = Vec::new();
+        for (_, runs) in table.head.partitions.iter() {
+            head_granules(runs, head.len() as u32, granule_rows, &mut granules);
+            head.push((runs.first, runs.deleted.clone()));
+        }
+        Ok(Scan { def: table.def().clone(), parts: table.parts.clone(), head, granules, stats })
     }
 
     /// The table's definition.
@@ -120,9 +115,54 @@ impl Scan {
     /// The number of rows of granule `i`.
     pub fn rows(&self, i: usize) -> usize {
         match &self.granules[i] {
-            Granule::Part { rows, .. } => *rows as usize,
-            Granule::Head(batches) => batches.iter().map(RecordBatch::num_rows).sum(),
+            Granule::Part { rows, .. } | Granule::Head { rows, .. } => *rows as usize,
         }
+    }
+
+    /// The number of rows of granule `i`, deleted ones counted; which are, and the number of its first one there.
+    fn marks(&self, i: usize) -> Result<(usize, &Marks, u64)> {
+        Ok(match &self.granules[i] {
+            Granule::Part { part, granule, .. } => {
+                let shown = &self.parts[*part as usize];
+                let at = *granule as usize;
+                (shown.granules()?[at] as usize, &shown.deleted, shown.starts()?[at])
+            }
+            Granule::Head { partition, from, batches, .. } => {
+                let (first, deleted) = &self.head[*partition as usize];
+                (batches.iter().map(RecordBatch::num_rows).sum(), deleted, first + u64::from(*from))
+            }
+        })
+    }
+
+    /// The numbers that the living rows of granule `i` have among all its rows; `None` when all live.
+    fn living(&self, i: usize) -> Result<Option<Vec<u32>>> {
+        let (rows, deleted, from) = self.marks(i)?;
+        Ok((rows != self.rows(i)).then(|| living(deleted, from, rows)))
+    }
+
+    /// Whether granule `i` has deleted rows.
+    fn has_deleted(&self, i: usize) -> bool {
+        self.marks(i).map_or(true, |(rows, ..)| rows != self.rows(i))
+    }
+
+    /// Places ([`Snapshot::row_set`](crate::Snapshot::row_set), [`Snapshot::take`](crate::Snapshot::take)) of the rows of granule `i`,
+    /// all or the selected ones (sorted row numbers within the granule).
+    pub fn places(&self, i: usize, selection: Option<&[u32]>) -> Result<UInt64Array> {
+        let first = match &self.granules[i] {
+            Granule::Part { part, granule, .. } => {
+                let start = self.parts[*part as usize].starts()?[*granule as usize];
+                place(*part as usize, start)
+            }
+            Granule::Head { partition, from, .. } => place(self.parts.len() + *partition as usize, (*from).into()),
+        };
+        let of = |rows: &mut dyn Iterator<Item = u32>| rows.map(|row| first + u64::from(row)).collect::<Vec<_>>();
+        let places = match (self.living(i)?, selection) {
+            (None, None) => of(&mut (0..self.rows(i) as u32)),
+            (None, Some(selection)) => of(&mut selection.iter().copied()),
+            (Some(living), None) => of(&mut living.into_iter()),
+            (Some(living), Some(selection)) => of(&mut selection.iter().map(|&row| living[row as usize])),
+        };
+        Ok(places.into())
     }
 
     /// What pruning did.
@@ -134,13 +174,16 @@ impl Scan {
     pub fn part(&self, i: usize) -> Option<PartId> {
         match &self.granules[i] {
             Granule::Part { part, .. } => Some(self.parts[*part as usize].id()),
-            Granule::Head(_) => None,
+            Granule::Head { .. } => None,
         }
     }
 
-    /// What is known of a column of granule `i`; `None` when nothing is, as in the head.
+    /// What is known of a column of granule `i`; `None` when nothing is, as in the head, or where rows are deleted.
     pub fn zone(&self, i: usize, column: usize) -> Option<Zone> {
         let Granule::Part { part, granule, .. } = self.granules[i] else { return None };
+        if self.has_deleted(i) {
+            return None;
+        }
         let (index, granule) = (self.parts[part as usize].index(column).ok()?, granule as usize);
         let (min, max) = index.zones.as_ref()?;
         // A zone without values is known only when there are none.
@@ -149,9 +192,12 @@ impl Scan {
         known.then(|| Zone { min: min.slice(granule, 1), max: max.slice(granule, 1), null_count })
     }
 
-    /// How many rows of granule `i` are NULL in a column; `None` in the head.
+    /// How many rows of granule `i` are NULL in a column; `None` when that is not known, as in the head, or where rows are deleted.
     pub fn null_count(&self, i: usize, column: usize) -> Option<usize> {
         let Granule::Part { part, granule, .. } = self.granules[i] else { return None };
+        if self.has_deleted(i) {
+            return None;
+        }
         Some(self.parts[part as usize].index(column).ok()?.nulls[granule as usize] as usize)
     }
 
@@ -159,6 +205,11 @@ impl Scan {
     pub fn read(&self, i: usize, columns: &[usize], selection: Option<&[u32]>) -> Result<RecordBatch> {
         let schema = project(&self.def.schema, columns)?;
         let rows = selection.map_or(self.rows(i), <[u32]>::len);
+        let living = self.living(i)?.map(|living| match selection {
+            Some(selection) => selection.iter().map(|&row| living[row as usize]).collect(),
+            None => living,
+        });
+        let selection = living.as_deref().or(selection);
         let arrays = match &self.granules[i] {
             Granule::Part { part, granule, .. } => {
                 let part = &self.parts[*part as usize];
@@ -167,14 +218,54 @@ impl Scan {
                     .map(|&column| part.read(*granule as usize, column, selection))
                     .collect::<Result<Vec<_>>>()?
             }
-            Granule::Head(batches) => read_head(batches, &schema, columns, selection)?,
+            Granule::Head { batches, .. } => read_head(batches, &schema, columns, selection)?,
         };
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|error| Error::invalid(error.to_string()))
     }
 }
 
-fn project(schema: &SchemaRef, columns: &[usize]) -> Result<SchemaRef> {
+/// How many rows of a granule are deleted.
+fn deleted_rows(shown: &Shown, granule: u32) -> Result<u32> {
+    if shown.deleted.is_empty() {
+        return Ok(0);
+    }
+    let starts = shown.starts()?;
+    let at = granule as usize;
+    Ok(shown.deleted.count(starts[at]..starts[at + 1]) as u32)
+}
+
+/// Groups the runs of a partition into granules.
+fn head_granules(runs: &Runs, partition: u32, granule_rows: usize, granules: &mut Vec<Granule>) {
+    let (mut batches, mut rows, mut from) = (Vec::new(), 0, 0u32);
+    let mut push = |batches: Vec<RecordBatch>, count: usize| {
+        let first = runs.first + u64::from(from);
+        let dead = runs.deleted.count(first..first + count as u64) as u32;
+        let rows = count as u32 - dead;
+        if rows > 0 {
+            granules.push(Granule::Head { partition, from, rows, batches });
+        }
+        from += count as u32;
+    };
+    for run in runs.iter() {
+        let mut batch = run.batch.clone();
+        while batch.num_rows() > 0 {
+            let piece = batch.slice(0, batch.num_rows().min(granule_rows - rows));
+            batch = batch.slice(piece.num_rows(), batch.num_rows() - piece.num_rows());
+            rows += piece.num_rows();
+            batches.push(piece);
+            if rows == granule_rows {
+                push(std::mem::take(&mut batches), rows);
+                rows = 0;
+            }
+        }
+    }
+    if rows > 0 {
+        push(batches, rows);
+    }
+}
+
+pub(crate) fn project(schema: &SchemaRef, columns: &[usize]) -> Result<SchemaRef> {
     if columns.len() == schema.fields().len() && columns.iter().enumerate().all(|(at, &column)| at == column) {
         return Ok(schema.clone());
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::def::{Change, TableId};
 use crate::error::Result;
 use crate::prune::Condition;
+use crate::rows::OwnRows;
 use crate::scan::Scan;
 use crate::state::{Effects, Op, State, TableState};
 
@@ -13,6 +14,8 @@ use crate::state::{Effects, Op, State, TableState};
 pub struct Snapshot {
     pub(crate) state: Arc<State>,
     pub(crate) granule_rows: usize,
+    /// Where rows of heads that are not committed begin.
+    pub(crate) own: Arc<OwnRows>,
 }
 
 impl Snapshot {
@@ -50,10 +53,11 @@ impl Snapshot {
     /// This snapshot with changes that are not committed: what a transaction shows itself.
     pub fn with_changes(&self, changes: &[Change]) -> Result<Snapshot> {
         let mut state = State::clone(&self.state);
+        let mut effects = Effects { own: OwnRows::clone(&self.own), ..Effects::default() };
         for change in changes {
-            state.apply(&Op::Change(change.clone()), self.version(), &mut Effects::default())?;
+            state.apply(&Op::Change(change.clone()), self.version(), &mut effects)?;
         }
-        Ok(Snapshot { state: Arc::new(state), granule_rows: self.granule_rows })
+        Ok(Snapshot { state: Arc::new(state), granule_rows: self.granule_rows, own: Arc::new(effects.own) })
     }
 
     /// The granules of a table that may hold rows for which all of `conditions` hold.

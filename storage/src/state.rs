@@ -4,10 +4,12 @@
 //! commit, a replay of the log, or a transaction's private overlay. An operation that fails leaves the clone it was applied
 //! to half changed; the caller throws that away.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
+use roaring::RoaringBitmap;
 
 use crate::def::{Change, PartId, TableDef, TableId};
 use crate::encoding::raw_size;
@@ -15,7 +17,9 @@ use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::map::Map;
 use crate::part::{NewPart, Part};
+use crate::rows::{Marked, OwnRows, RowSet};
 use crate::schema::check_schema;
+use crate::shown::Shown;
 
 /// Keys that belong to the catalogue: setting one raises its version.
 const CATALOG_PREFIX: &str = "catalog/";
@@ -28,17 +32,26 @@ pub(crate) enum Op {
     Seal {
         table: TableId,
     },
+    /// Rows to mark, found already.
+    Delete {
+        table: TableId,
+        rows: Marked,
+    },
     /// The sealed rows are in these parts now.
     Flush {
         table: TableId,
         sealed_at: u64,
         parts: Vec<NewPart>,
+        /// How many of the sealed rows were deleted then. Not logged.
+        deleted: Option<u64>,
     },
     /// A merge.
     Replace {
         table: TableId,
         old: Vec<PartId>,
         new: Vec<NewPart>,
+        /// How many rows of the old parts were deleted then. Not logged.
+        deleted: Option<u64>,
     },
     /// First in a checkpoint.
     Checkpoint {
@@ -62,11 +75,17 @@ impl From<Change> for Op {
     }
 }
 
-/// Parts that an operation named or dropped.
+/// What the operations of one commit did.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
+    /// Parts that are named now.
     pub(crate) named: Vec<Arc<Part>>,
+    /// Parts that were, and are not any more.
     pub(crate) dropped: Vec<Arc<Part>>,
+    /// Where the rows begin that it appended.
+    pub(crate) own: OwnRows,
+    /// The last operation as the log has to say it, when only the state could tell.
+    pub(crate) resolved: Option<Op>,
 }
 
 /// One table at one version.
@@ -74,7 +93,7 @@ pub(crate) struct Effects {
 pub struct TableState {
     id: TableId,
     def: Arc<TableDef>,
-    pub(crate) parts: Arc<Vec<Arc<Part>>>,
+    pub(crate) parts: Arc<Vec<Shown>>,
     pub(crate) head: Head,
 }
 
@@ -90,13 +109,13 @@ impl TableState {
     }
 
     /// Its parts, oldest rows first.
-    pub fn parts(&self) -> &[Arc<Part>] {
+    pub fn parts(&self) -> &[Shown] {
         &self.parts
     }
 
     /// Rows that are not in parts yet.
     pub fn head_rows(&self) -> usize {
-        self.head.rows
+        self.head.rows - self.head.deleted
     }
 
     /// About how many bytes those take.
@@ -104,9 +123,9 @@ impl TableState {
         self.head.bytes
     }
 
-    /// All rows, in parts and head.
+    /// All rows that are not deleted, in parts and head.
     pub fn rows(&self) -> u64 {
-        self.head.rows as u64 + self.parts.iter().map(|part| part.rows()).sum::<u64>()
+        self.head_rows() as u64 + self.parts.iter().map(Shown::living_rows).sum::<u64>()
     }
 }
 
@@ -133,15 +152,24 @@ impl State {
                     Ok(())
                 })
             }
-            Op::Flush { table, sealed_at, parts } => self.update(*table, |table| {
+            Op::Delete { table, rows } => self.update(*table, |table| delete(table, rows)),
+            Op::Flush { table, sealed_at, parts, deleted } => self.update(*table, |table| {
                 if table.head.sealed_at != Some(*sealed_at) {
                     return Err(Error::PartsChanged { table: table.id.0 });
+                }
+                if deleted.is_some_and(|deleted| deleted != table.head.sealed_deleted()) {
+                    return Err(Error::RowsChanged { table: table.id.0 });
                 }
                 table.head.drop_sealed();
                 add_parts(table, parts, effects)
             }),
-            Op::Replace { table, old, new } => self.update(*table, |table| {
+            Op::Replace { table, old, new, deleted } => self.update(*table, |table| {
+                let before: u64 = table.parts.iter().map(Shown::deleted_rows).sum();
                 let at = remove_parts(table, old, effects)?;
+                let gone = before - table.parts.iter().map(Shown::deleted_rows).sum::<u64>();
+                if deleted.is_some_and(|deleted| deleted != gone) {
+                    return Err(Error::RowsChanged { table: table.id.0 });
+                }
                 let rest = Arc::make_mut(&mut table.parts).split_off(at);
                 add_parts(table, new, effects)?;
                 Arc::make_mut(&mut table.parts).extend(rest);
@@ -174,7 +202,8 @@ impl State {
             Change::DropTable { id } => {
                 let table = self.tables.remove(id).ok_or(Error::NoTable { table: id.0 })?;
                 self.head_bytes -= table.head.bytes;
-                effects.dropped.extend(table.parts.iter().cloned());
+                effects.own.retain(|(table, _), _| table != id);
+                effects.dropped.extend(table.parts.iter().map(|shown| shown.part.clone()));
                 self.catalog_version += 1;
                 Ok(())
             }
@@ -200,7 +229,14 @@ impl State {
                 let batch = conform(&table.def, rows)?;
                 let text: usize = batch.columns().iter().map(|column| raw_size(column)).sum();
                 let bytes = text + 16 * batch.num_rows();
-                table.head.append(partition, batch, bytes);
+                let first = table.head.append(partition, batch, bytes);
+                effects.own.entry((table.id, partition.as_str().into())).or_insert(first);
+                Ok(())
+            }),
+            Change::Delete { table, rows } => self.update(*table, |table| {
+                let rows = resolve(table, rows, &effects.own)?;
+                delete(table, &rows)?;
+                effects.resolved = Some(Op::Delete { table: table.id, rows });
                 Ok(())
             }),
             Change::AddParts { table, parts } => self.update(*table, |table| add_parts(table, parts, effects)),
@@ -208,8 +244,9 @@ impl State {
                 self.update(*table, |table| remove_parts(table, parts, effects).map(drop))
             }
             Change::Truncate { table } => self.update(*table, |table| {
-                effects.dropped.extend(std::mem::take(&mut table.parts).iter().cloned());
-                table.head = Head::default();
+                effects.dropped.extend(std::mem::take(&mut table.parts).iter().map(|shown| shown.part.clone()));
+                effects.own.retain(|(id, _), _| *id != table.id);
+                table.head.clear();
                 Ok(())
             }),
             Change::Set { key, value } => {
@@ -242,7 +279,7 @@ fn add_parts(table: &mut TableState, parts: &[NewPart], effects: &mut Effects) -
     if let Some(part) = parts.iter().find(|part| table.parts.iter().any(|other| other.id() == part.id())) {
         return Err(Error::invalid(format!("part {} is in the table already", part.id())));
     }
-    Arc::make_mut(&mut table.parts).extend(parts.iter().map(|part| part.0.clone()));
+    Arc::make_mut(&mut table.parts).extend(parts.iter().map(|part| Shown::new(part.0.clone())));
     effects.named.extend(parts.iter().map(|part| part.0.clone()));
     Ok(())
 }
@@ -255,8 +292,48 @@ fn remove_parts(table: &mut TableState, ids: &[PartId], effects: &mut Effects) -
     }
     let at = table.parts.iter().position(|part| ids.contains(&part.id())).unwrap_or(kept.len());
     table.parts = Arc::new(kept);
-    effects.dropped.extend(gone);
+    effects.dropped.extend(gone.into_iter().map(|shown| shown.part));
     Ok(at)
+}
+
+/// Where rows are now, as the log says it.
+fn resolve(table: &TableState, rows: &RowSet, own: &OwnRows) -> Result<Marked> {
+    let changed = || Error::RowsChanged { table: table.id.0 };
+    let mut head: BTreeMap<Arc<str>, RoaringBitmap> = BTreeMap::new();
+    let mut mark = |partition: &Arc<str>, row: u64| -> Result<()> {
+        let runs = table.head.partitions.get(partition).ok_or_else(changed)?;
+        let row = row.checked_sub(runs.first).and_then(|row| u32::try_from(row).ok()).ok_or_else(changed)?;
+        head.entry(partition.clone()).or_default().insert(row);
+        Ok(())
+    };
+    for (partition, rows) in &rows.head {
+        rows.iter().try_for_each(|row| mark(partition, row))?;
+    }
+    for (partition, rows) in &rows.own {
+        let first = *own.get(&(table.id, partition.clone())).ok_or_else(changed)?;
+        rows.iter().try_for_each(|row| mark(partition, first + row))?;
+    }
+    let parts = rows.parts.iter().map(|(&part, rows)| (part, rows.clone())).collect();
+    Ok(Marked { parts, head: head.into_iter().collect() })
+}
+
+/// Marks rows; all of them are there and alive.
+fn delete(table: &mut TableState, rows: &Marked) -> Result<()> {
+    let changed = Error::RowsChanged { table: table.id.0 };
+    for (partition, rows) in &rows.head {
+        let first = table.head.partitions.get(partition).map_or(0, |runs| runs.first);
+        let rows = rows.iter().map(|row| first + u64::from(row));
+        table.head.delete(partition, rows).ok_or_else(|| changed.clone())?;
+    }
+    for (part, rows) in &rows.parts {
+        let parts = Arc::make_mut(&mut table.parts);
+        let shown = parts.iter_mut().find(|shown| shown.id() == *part).ok_or_else(|| changed.clone())?;
+        let inside = rows.max().is_none_or(|row| u64::from(row) < shown.rows());
+        if !inside || shown.deleted.insert(rows.iter().map(u64::from)).is_some() {
+            return Err(changed);
+        }
+    }
+    Ok(())
 }
 
 fn check_def(def: &TableDef) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::io::{Io, LockError};
 use crate::log::Log;
 use crate::maintain::{self, Maintenance};
 use crate::part::{NewPart, PartDir};
-use crate::record;
+use crate::record::Record;
 use crate::recovery;
 use crate::snapshot::Snapshot;
 use crate::state::{Op, State};
@@ -58,12 +58,12 @@ impl Shared {
     }
 
     pub(crate) fn snapshot_of(&self, state: Arc<State>) -> Snapshot {
-        Snapshot { state, granule_rows: self.options.granule_rows }
+        Snapshot { state, granule_rows: self.options.granule_rows, own: Arc::default() }
     }
 
     /// Hands operations to the committer and waits for its answer.
     pub(crate) fn submit(&self, ops: Vec<Op>, expect_catalog: Option<u64>) -> Result<Committed> {
-        let record = record::encode(&ops)?;
+        let record = Record::new(&ops)?;
         let (reply, answer) = bounded(1);
         let pending = Pending { ops, record, expect_catalog, reply };
         self.requests.send(Request::Commit(pending)).map_err(|_| Error::Closed)?;

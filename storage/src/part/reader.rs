@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Open {
     pub(crate) file: Buffer,
     pub(crate) footer: Footer,
+    /// The first row of each granule, and the number of rows.
+    starts: Vec<u64>,
     footer_bytes: u64,
     columns: Vec<OpenColumn>,
     keys: OnceLock<Vec<ArrayRef>>,
@@ -83,7 +85,12 @@ impl Part {
             let columns =
                 footer.columns.iter().map(|_| OpenColumn { verified: verified(), ..Default::default() }).collect();
             let footer_bytes = Footer::length(&file);
-            Ok(Open { file, footer, footer_bytes, columns, keys: OnceLock::new() })
+            let mut starts = vec![0];
+            starts.extend(footer.granules.iter().scan(0, |rows, &granule| {
+                *rows += u64::from(granule);
+                Some(*rows)
+            }));
+            Ok(Open { file, footer, starts, footer_bytes, columns, keys: OnceLock::new() })
         })
     }
 
@@ -149,6 +156,11 @@ impl Part {
     /// How many granules there are.
     pub(crate) fn granules(&self) -> Result<&[u32]> {
         Ok(&self.open()?.footer.granules)
+    }
+
+    /// The first row of each granule, and at the end the number of rows.
+    pub(crate) fn starts(&self) -> Result<&[u64]> {
+        Ok(&self.open()?.starts)
     }
 
     /// Bytes of a chunk, verified when they are read first.

@@ -65,3 +65,13 @@ pub(crate) fn ids(snapshot: &Snapshot) -> Vec<i64> {
     ids.sort_unstable();
     ids
 }
+
+/// The place of the first row with this id.
+pub(crate) fn place_of(snapshot: &Snapshot, id: i64) -> Option<u64> {
+    let scan = snapshot.scan(T, &[]).unwrap();
+    (0..scan.len()).find_map(|granule| {
+        let batch = scan.read(granule, &[0], None).unwrap();
+        let row = batch.column(0).as_primitive::<Int64Type>().values().iter().position(|&other| other == id)?;
+        Some(scan.places(granule, Some(&[row as u32])).unwrap().value(0))
+    })
+}

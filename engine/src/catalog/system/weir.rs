@@ -156,7 +156,7 @@ fn parts(context: &SystemContext, rows: &mut Rows<'_>) {
                 ("table", (&entry.def.name).into()),
                 ("part", part.id().0.into()),
                 ("partition", part.partition().into()),
-                ("rows", part.rows().into()),
+                ("rows", part.living_rows().into()),
                 ("bytes", part.bytes().into()),
             ]);
         }
