@@ -100,9 +100,9 @@ fn encodings(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(name);
         group.sample_size(10).throughput(Throughput::Bytes(raw_bytes(&array)));
         group.bench_function("encode", |bencher| {
-            bencher.iter(|| store.write_parts(T, &def, "", vec![rows.clone()]).expect("a part"));
+            bencher.iter(|| store.write_parts(&def, "", vec![rows.clone()]).expect("a part"));
         });
-        let parts = store.write_parts(T, &def, "", vec![rows.clone()]).expect("a part");
+        let parts = store.write_parts(&def, "", vec![rows.clone()]).expect("a part");
         let bytes = parts[0].bytes();
         let snapshot = store.commit(vec![Change::AddParts { table: T, parts }].into()).expect("a commit").snapshot;
         let scan = snapshot.scan(T, &[]).expect("a scan");
@@ -129,7 +129,7 @@ fn parts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("part");
     group.sample_size(10).throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("sort and write", |bencher| {
-        bencher.iter(|| store.write_parts(T, &def, "", vec![rows.clone()]).expect("a part"));
+        bencher.iter(|| store.write_parts(&def, "", vec![rows.clone()]).expect("a part"));
     });
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("merge 8", |bencher| {
@@ -138,7 +138,7 @@ fn parts(criterion: &mut Criterion) {
                 store.commit(vec![Change::Truncate { table: T }].into()).expect("a commit");
                 for part in 0..PARTS {
                     let (from, count) = (part * ROWS / PARTS, ROWS / PARTS);
-                    let parts = store.write_parts(T, &def, "", vec![rows.slice(from, count)]).expect("a part");
+                    let parts = store.write_parts(&def, "", vec![rows.slice(from, count)]).expect("a part");
                     store.commit(vec![Change::AddParts { table: T, parts }].into()).expect("a commit");
                 }
             },

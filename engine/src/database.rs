@@ -400,6 +400,7 @@ impl From<weir_storage::Error> for Error {
             E::PartsChanged { .. } | E::RowsChanged { .. } => {
                 Error::new(ErrorKind::SerializationFailure, "could not serialize access due to concurrent update")
             }
+            E::Foreign { .. } => Error::new(ErrorKind::Sql(weir_sql::ErrorKind::DatatypeMismatch), message),
             E::NoTable { table } => {
                 let kind = ErrorKind::Sql(weir_sql::ErrorKind::UndefinedTable);
                 Error::new(kind, format!("relation with OID {table} does not exist"))

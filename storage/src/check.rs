@@ -166,8 +166,8 @@ fn check_finished_parts(io: &Arc<dyn Io>, dir: &Path, findings: &mut Findings) -
     for name in list(&**io, &parts.dir)? {
         let path = parts.dir.join(&name);
         if let Ok(file) = io.read(&path)
-            && let Some(part) = Part::of_file(&parts, &file)
-            && part.path() == path
+            && let Some(id) = PartDir::id_of(&name)
+            && let Some(part) = Part::of_file(&parts, id, &file)
         {
             found.push(Arc::new(part));
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::io::{DiskIo, Io};
 use crate::part::NewPart;
@@ -59,6 +59,14 @@ impl TableDef {
             collapse: None,
             ttl: None,
         }
+    }
+
+    /// Whether parts of one of the tables can be parts of the other: the same columns in the same order of rows.
+    pub fn has_same_rows(&self, other: &TableDef) -> bool {
+        let columns = |def: &TableDef| -> Vec<(DataType, bool)> {
+            def.schema.fields().iter().map(|field| (field.data_type().clone(), field.is_nullable())).collect()
+        };
+        columns(self) == columns(other) && self.order() == other.order() && self.collapse == other.collapse
     }
 
     /// The columns by which parts are really sorted: the sort key, with the collapse key brought to the front unless the
@@ -166,6 +174,22 @@ pub enum Change {
         table: TableId,
         /// The rows, from [`Snapshot::row_set`]. They may be rows that changes before this one in the same commit have added.
         rows: RowSet,
+    },
+    /// All rows of these partitions go, of parts and head.
+    DropPartitions {
+        /// The table.
+        table: TableId,
+        /// The partitions.
+        partitions: Vec<String>,
+    },
+    /// All rows of a partition, of parts and head, go to another table of the same columns and order.
+    MovePartition {
+        /// The table that has them.
+        from: TableId,
+        /// The table that gets them.
+        to: TableId,
+        /// The partition.
+        partition: String,
     },
     /// All rows go.
     Truncate {

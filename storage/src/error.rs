@@ -49,6 +49,14 @@ pub enum Error {
         /// The table's id.
         table: u32,
     },
+    /// A part file is of other columns, or in another order, than the table that it was offered to.
+    #[error("{} does not have the columns and order of table {table}", file.display())]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// The table's name.
+        table: String,
+    },
     /// There is no such table (any more).
     #[error("there is no table with id {table}")]
     NoTable {

@@ -24,29 +24,17 @@ use crate::store::Shared;
 
 impl Shared {
     /// Writes rows as parts that no commit names yet.
-    pub(crate) fn write_parts(
-        &self,
-        table: TableId,
-        def: &TableDef,
-        partition: &str,
-        rows: Vec<RecordBatch>,
-    ) -> Result<Vec<NewPart>> {
-        let parts = self.write_unsynced(table, def, partition, rows)?;
+    pub(crate) fn write_parts(&self, def: &TableDef, partition: &str, rows: Vec<RecordBatch>) -> Result<Vec<NewPart>> {
+        let parts = self.write_unsynced(def, partition, rows)?;
         self.parts.sync()?;
         Ok(parts)
     }
 
     /// The same; the names of the files are not durable yet.
-    fn write_unsynced(
-        &self,
-        table: TableId,
-        def: &TableDef,
-        partition: &str,
-        rows: Vec<RecordBatch>,
-    ) -> Result<Vec<NewPart>> {
+    fn write_unsynced(&self, def: &TableDef, partition: &str, rows: Vec<RecordBatch>) -> Result<Vec<NewPart>> {
         let rows: Vec<RecordBatch> = rows.iter().map(|batch| conform(def, batch)).collect::<Result<_>>()?;
         let id = self.new_part_id();
-        let target = Target { dir: &self.parts, id, table, def, partition, effort: Effort::Fast };
+        let target = Target { dir: &self.parts, id, def, partition, effort: Effort::Fast };
         let part = write_rows(target, &rows, self.options.granule_rows, self.options.threads)?;
         Ok(part.into_iter().collect())
     }
@@ -83,7 +71,7 @@ impl Shared {
             if let (Some(collapse), Some(_)) = (&self.options.collapse, &table.def().collapse) {
                 rows = vec![fold_all(collapse, table.def(), &rows)?];
             }
-            parts.extend(self.write_unsynced(id, table.def(), partition, rows)?);
+            parts.extend(self.write_unsynced(table.def(), partition, rows)?);
         }
         self.parts.sync()?;
         let deleted = Some(table.head.sealed_deleted());

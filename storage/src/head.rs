@@ -154,6 +154,31 @@ impl Head {
         self.partitions = rest;
     }
 
+    /// Takes a partition's rows out. A flush that has begun is void: what it sealed and is still here is as if it were new.
+    pub(crate) fn take_partition(&mut self, partition: &str) -> Option<Runs> {
+        let taken = self.partitions.remove(partition)?;
+        self.clock = self.clock.max(taken.end());
+        for run in taken.iter() {
+            self.rows -= run.batch.num_rows();
+            self.bytes -= run.bytes;
+        }
+        self.deleted -= taken.deleted.len() as usize;
+        self.unseal();
+        Some(taken)
+    }
+
+    fn unseal(&mut self) {
+        if self.sealed_at.take().is_none() {
+            return;
+        }
+        let mut open = Map::default();
+        for (partition, runs) in self.partitions.iter() {
+            let all = runs.iter().cloned().collect();
+            open.insert(partition.clone(), Runs { sealed: Arc::default(), open: Arc::new(all), ..runs.clone() });
+        }
+        self.partitions = open;
+    }
+
     /// The partitions with sealed rows.
     pub(crate) fn sealed(&self) -> impl Iterator<Item = (&Arc<str>, &Runs)> {
         self.partitions.iter().filter(|(_, runs)| !runs.sealed.is_empty())

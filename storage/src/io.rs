@@ -20,6 +20,8 @@ pub trait Io: Send + Sync {
     fn read(&self, path: &Path) -> io::Result<Buffer>;
     /// Renames a file, replacing one of the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file that never changes a second name. Fails with `AlreadyExists` when there is a file of that name.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// The names in a directory.
@@ -98,6 +100,17 @@ impl Io for DiskIo {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match fs::hard_link(from, to) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::TooManyLinks) => {
+                let mut copy = OpenOptions::new().write(true).create_new(true).open(to)?;
+                io::copy(&mut File::open(from)?, &mut copy)?;
+                copy.sync_all()
+            }
+            other => other,
+        }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

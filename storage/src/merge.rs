@@ -65,13 +65,26 @@ impl Shared {
         let bytes: u64 = task.parts.iter().map(|part| part.bytes()).sum();
         let effort = if bytes >= DENSE_BYTES { Effort::Dense } else { Effort::Fast };
         let (table, def, partition) = (task.table, &*task.def, first.partition());
-        let target = Target { dir: &self.parts, id: self.new_part_id(), table, def, partition, effort };
+        let target = Target { dir: &self.parts, id: self.new_part_id(), def, partition, effort };
         let mut writer = PartWriter::create(target)?;
         let rows = self.stream(task, &mut |granule| writer.push(granule))?;
         // Folding leaves rows where there were some; but nothing rests on that.
         let new: Vec<NewPart> = if rows == 0 { Vec::new() } else { vec![writer.finish()?] };
         self.parts.sync()?;
         self.submit(vec![Op::Replace { table, old: task.ids(), new, deleted: Some(task.deleted()) }], None).map(drop)
+    }
+
+    /// What is shown of a part, as a part that no commit names yet; nothing when every row is deleted.
+    pub(crate) fn rewrite(&self, def: &Arc<TableDef>, shown: &Shown) -> Result<Option<NewPart>> {
+        let (id, partition) = (self.new_part_id(), shown.partition());
+        let mut writer = PartWriter::create(Target { dir: &self.parts, id, def, partition, effort: Effort::Fast })?;
+        let mut merge = Merge::new(def, std::slice::from_ref(shown), self.options.granule_rows)?;
+        let mut rows = 0;
+        while let Some(batch) = merge.next()? {
+            rows += batch.num_rows();
+            writer.push(&batch)?;
+        }
+        if rows == 0 { Ok(None) } else { writer.finish().map(Some) }
     }
 
     /// Hands the merged and folded rows on, a granule at a time; says how many there were.

@@ -33,6 +33,8 @@ const CHECKPOINT: u8 = 12;
 const SEALED_AT: u8 = 13;
 const END: u8 = 14;
 const DELETE: u8 = 15;
+const DROP_PARTITIONS: u8 = 20;
+const MOVE_PARTITION: u8 = 21;
 
 /// A record being made. Some operations can be written only when they are applied; all others are before, in the thread
 /// that commits.
@@ -157,6 +159,16 @@ fn encode_op(op: &Op, out: &mut Vec<u8>) -> Decoded<()> {
                 out.put_bytes(value);
             }
         }
+        Op::Change(Change::DropPartitions { table, partitions }) => {
+            head(DROP_PARTITIONS, table);
+            out.put_varint(partitions.len() as u64);
+            partitions.iter().for_each(|partition| out.put_bytes(partition.as_bytes()));
+        }
+        Op::Change(Change::MovePartition { from, to, partition }) => {
+            head(MOVE_PARTITION, from);
+            out.put_varint(to.0.into());
+            out.put_bytes(partition.as_bytes());
+        }
         Op::Seal { table } => head(SEAL, table),
         Op::Flush { table, sealed_at, parts, .. } => {
             head(FLUSH, table);
@@ -271,7 +283,7 @@ impl Replay {
                 let partition = reader.str()?.to_string();
                 Change::Append { table, partition, rows: self.rows(table, reader)? }.into()
             }
-            ADD_PARTS => Change::AddParts { table, parts: self.parts(table, reader)? }.into(),
+            ADD_PARTS => Change::AddParts { table, parts: self.parts(reader)? }.into(),
             DROP_PARTS => Change::DropParts { table, parts: ids(reader)? }.into(),
             TRUNCATE => Change::Truncate { table }.into(),
             SET => {
@@ -279,13 +291,22 @@ impl Replay {
                 let value = if reader.bool()? { Some(reader.bytes()?.to_vec()) } else { None };
                 Change::Set { key, value }.into()
             }
+            DROP_PARTITIONS => {
+                let count = reader.count()?;
+                let partitions = (0..count).map(|_| Ok(reader.str()?.to_string())).collect::<Decoded<_>>()?;
+                Change::DropPartitions { table, partitions }.into()
+            }
+            MOVE_PARTITION => {
+                let to = TableId(reader.varint_u32()?);
+                Change::MovePartition { from: table, to, partition: reader.str()?.to_string() }.into()
+            }
             SEAL => Op::Seal { table },
             FLUSH => {
-                let (sealed_at, parts) = (reader.varint()?, self.parts(table, reader)?);
+                let (sealed_at, parts) = (reader.varint()?, self.parts(reader)?);
                 Op::Flush { table, sealed_at, parts, deleted: None }
             }
             REPLACE => {
-                let (old, new) = (ids(reader)?, self.parts(table, reader)?);
+                let (old, new) = (ids(reader)?, self.parts(reader)?);
                 Op::Replace { table, old, new, deleted: None }
             }
             DELETE => Op::Delete { table, rows: marked(reader)? },
@@ -316,7 +337,7 @@ impl Replay {
         Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
     }
 
-    fn parts(&mut self, table: TableId, reader: &mut Reader<'_>) -> Decoded<Vec<NewPart>> {
+    fn parts(&mut self, reader: &mut Reader<'_>) -> Decoded<Vec<NewPart>> {
         let count = reader.count()?;
         (0..count)
             .map(|_| {
@@ -328,7 +349,7 @@ impl Replay {
                     footer_hash: reader.u64()?,
                 };
                 self.next_part = self.next_part.max(name.id.0.saturating_add(1));
-                Ok(NewPart(Arc::new(Part::new(&self.dir, table, name, false))))
+                Ok(NewPart(Arc::new(Part::new(&self.dir, name, false))))
             })
             .collect()
     }

@@ -14,10 +14,10 @@ use roaring::RoaringBitmap;
 use crate::def::{Change, PartId, TableDef, TableId};
 use crate::encoding::raw_size;
 use crate::error::{Error, Result};
-use crate::head::Head;
+use crate::head::{Head, Runs};
 use crate::map::Map;
 use crate::part::{NewPart, Part};
-use crate::rows::{Marked, OwnRows, RowSet};
+use crate::rows::{Marked, OwnRows, RowSet, without_deleted};
 use crate::schema::check_schema;
 use crate::shown::Shown;
 
@@ -243,6 +243,18 @@ impl State {
             Change::DropParts { table, parts } => {
                 self.update(*table, |table| remove_parts(table, parts, effects).map(drop))
             }
+            Change::DropPartitions { table, partitions } => self.update(*table, |table| {
+                for partition in partitions {
+                    effects.dropped.extend(take_parts(table, partition).into_iter().map(|shown| shown.part));
+                    effects.own.remove(&(table.id, partition.as_str().into()));
+                    table.head.take_partition(partition);
+                }
+                Ok(())
+            }),
+            Change::MovePartition { from, to, partition } => {
+                effects.own.remove(&(*from, partition.as_str().into()));
+                self.move_partition(*from, *to, partition)
+            }
             Change::Truncate { table } => self.update(*table, |table| {
                 effects.dropped.extend(std::mem::take(&mut table.parts).iter().map(|shown| shown.part.clone()));
                 effects.own.retain(|(id, _), _| *id != table.id);
@@ -262,6 +274,29 @@ impl State {
         }
     }
 
+    fn move_partition(&mut self, from: TableId, to: TableId, partition: &str) -> Result<()> {
+        let other = self.tables.get(&to).ok_or(Error::NoTable { table: to.0 })?.def().clone();
+        let (mut parts, mut runs) = (Vec::new(), None);
+        self.update(from, |table| {
+            if !table.def.has_same_rows(&other) || from == to {
+                return Err(Error::invalid(format!(
+                    "rows of table {} are not those of table {}",
+                    table.def.name, other.name
+                )));
+            }
+            parts = take_parts(table, partition);
+            runs = table.head.take_partition(partition);
+            Ok(())
+        })?;
+        self.update(to, |table| {
+            Arc::make_mut(&mut table.parts).extend(parts);
+            for (batch, bytes) in runs.iter().flat_map(living_rows) {
+                table.head.append(partition, conform(&table.def, &batch?)?, bytes);
+            }
+            Ok(())
+        })
+    }
+
     fn update(&mut self, id: TableId, change: impl FnOnce(&mut TableState) -> Result<()>) -> Result<()> {
         let mut table = TableState::clone(self.tables.get(&id).ok_or(Error::NoTable { table: id.0 })?);
         self.head_bytes -= table.head.bytes;
@@ -273,15 +308,30 @@ impl State {
 }
 
 fn add_parts(table: &mut TableState, parts: &[NewPart], effects: &mut Effects) -> Result<()> {
-    if let Some(part) = parts.iter().find(|part| part.table != table.id) {
-        return Err(Error::invalid(format!("part {} was written for table {}", part.id(), part.table)));
-    }
     if let Some(part) = parts.iter().find(|part| table.parts.iter().any(|other| other.id() == part.id())) {
         return Err(Error::invalid(format!("part {} is in the table already", part.id())));
     }
     Arc::make_mut(&mut table.parts).extend(parts.iter().map(|part| Shown::new(part.0.clone())));
     effects.named.extend(parts.iter().map(|part| part.0.clone()));
     Ok(())
+}
+
+/// Removes the parts of a partition.
+fn take_parts(table: &mut TableState, partition: &str) -> Vec<Shown> {
+    let parts = table.parts.iter().cloned();
+    let (taken, kept): (Vec<_>, Vec<_>) = parts.partition(|part| part.partition() == partition);
+    table.parts = Arc::new(kept);
+    taken
+}
+
+/// The rows of a head's partition that are not deleted, run by run, and what each run counts.
+pub(crate) fn living_rows(runs: &Runs) -> impl Iterator<Item = (Result<RecordBatch>, usize)> {
+    let mut from = runs.first;
+    runs.iter().map(move |run| {
+        let rows = without_deleted(&run.batch, &runs.deleted, from);
+        from += run.batch.num_rows() as u64;
+        (rows, run.bytes)
+    })
 }
 
 /// Removes these parts; gives the place where the first one stood.

@@ -160,6 +160,10 @@ impl Store {
         Ok(Store { inner: Arc::new(inner) })
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
     /// The newest version.
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.inner.shared;
@@ -176,14 +180,8 @@ impl Store {
 
     /// Sorts, encodes, writes and fsyncs rows as parts of a partition, in as many threads as the options allow. A later commit
     /// names them by [`crate::Change::AddParts`]; parts that no commit names are removed.
-    pub fn write_parts(
-        &self,
-        table: TableId,
-        def: &TableDef,
-        partition: &str,
-        rows: Vec<RecordBatch>,
-    ) -> Result<Vec<NewPart>> {
-        self.inner.shared.write_parts(table, def, partition, rows)
+    pub fn write_parts(&self, def: &TableDef, partition: &str, rows: Vec<RecordBatch>) -> Result<Vec<NewPart>> {
+        self.inner.shared.write_parts(def, partition, rows)
     }
 
     /// Moves the rows of one head, or of all, to parts now.

@@ -232,11 +232,11 @@ fn bulk_parts_are_named_by_a_commit_or_vanish() {
     store.commit(create()).unwrap();
     let def = store.snapshot().table(T).unwrap().def().clone();
     let files = || std::fs::read_dir(dir.path().join("parts")).unwrap().count();
-    let parts = store.write_parts(T, &def, "p", vec![rows(50..100), rows(0..50)]).unwrap();
+    let parts = store.write_parts(&def, "p", vec![rows(50..100), rows(0..50)]).unwrap();
     assert_eq!((parts.len(), parts[0].rows(), parts[0].partition(), files()), (1, 100, "p", 1));
     drop(parts);
     assert_eq!(files(), 0);
-    let parts = store.write_parts(T, &def, "p", vec![rows(0..250)]).unwrap();
+    let parts = store.write_parts(&def, "p", vec![rows(0..250)]).unwrap();
     let id = parts[0].id();
     let old = store.commit(vec![Change::AddParts { table: T, parts }].into()).unwrap().snapshot;
     store.commit(vec![Change::DropParts { table: T, parts: vec![id] }].into()).unwrap();

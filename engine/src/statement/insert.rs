@@ -146,9 +146,8 @@ impl Writer {
 
     fn write_parts(&mut self) -> Result<()> {
         let def = self.target.storage_def();
-        let id = TableId(self.target.entry.def.oid);
         for (partition, rows) in std::mem::take(&mut self.waiting) {
-            self.parts.extend(self.store.write_parts(id, &def, &partition, rows)?);
+            self.parts.extend(self.store.write_parts(&def, &partition, rows)?);
         }
         self.waiting_bytes = 0;
         Ok(())

@@ -71,7 +71,7 @@ fn write(
     let mut changes = Vec::new();
     for (partition, rows) in states {
         if rows.num_rows() > 0 {
-            let parts = database.store()?.write_parts(id, table.def(), &partition, vec![rows])?;
+            let parts = database.store()?.write_parts(table.def(), &partition, vec![rows])?;
             changes.push(Change::AddParts { table: id, parts });
         }
     }

@@ -8,7 +8,6 @@ use arrow::datatypes::{DataType, SchemaRef, UInt8Type, UInt32Type, UInt64Type};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bytes::{Reader, Write};
-use crate::def::{PartId, TableId};
 use crate::encoding::{self, Effort, Encoder};
 use crate::error::{Decoded, damaged};
 use crate::schema::{read_schema, write_schema};
@@ -53,8 +52,6 @@ pub(crate) struct ColumnFooter {
 /// A part's footer.
 #[derive(Debug, Clone)]
 pub(crate) struct Footer {
-    pub(crate) id: PartId,
-    pub(crate) table: TableId,
     pub(crate) partition: Arc<str>,
     pub(crate) schema: SchemaRef,
     pub(crate) sort_key: Vec<usize>,
@@ -68,8 +65,6 @@ impl Footer {
     /// Appends footer and tail; gives the footer's checksum.
     pub(crate) fn write(&self, out: &mut Vec<u8>) -> u64 {
         let start = out.len();
-        out.put_varint(self.id.0);
-        out.put_varint(self.table.0.into());
         out.put_bytes(self.partition.as_bytes());
         write_schema(&self.schema, out);
         out.put_list(&self.sort_key);
@@ -118,7 +113,6 @@ impl Footer {
     }
 
     fn parse(reader: &mut Reader<'_>) -> Decoded<Footer> {
-        let (id, table) = (PartId(reader.varint()?), TableId(reader.varint_u32()?));
         let partition = reader.str()?.into();
         let schema = read_schema(reader)?;
         let sort_key = reader.list()?;
@@ -143,7 +137,7 @@ impl Footer {
             .collect::<Decoded<_>>()?;
         let key = Section::read(reader)?;
         reader.end()?;
-        Ok(Footer { id, table, partition, schema, sort_key, rows, granules, columns, key })
+        Ok(Footer { partition, schema, sort_key, rows, granules, columns, key })
     }
 }
 

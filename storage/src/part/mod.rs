@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::def::{PartId, TableId};
+use crate::def::PartId;
 use crate::error::{Error, Result};
 use crate::io::Io;
 use format::Footer;
@@ -35,7 +35,16 @@ impl PartDir {
     }
 
     pub(crate) fn path(&self, id: PartId) -> PathBuf {
-        self.dir.join(format!("{:016}.part", id.0))
+        self.dir.join(PartDir::file_name(id))
+    }
+
+    pub(crate) fn file_name(id: PartId) -> String {
+        format!("{:016}.part", id.0)
+    }
+
+    /// The id in the name of a part's file.
+    pub(crate) fn id_of(name: &str) -> Option<PartId> {
+        name.strip_suffix(".part")?.parse().ok().map(PartId)
     }
 
     /// Makes the names of new files durable.
@@ -57,7 +66,6 @@ pub(crate) struct PartName {
 /// An immutable sorted file of rows of one partition.
 pub struct Part {
     pub(crate) name: PartName,
-    pub(crate) table: TableId,
     path: PathBuf,
     io: Arc<dyn Io>,
     /// No version names it (any more): the file goes with this.
@@ -67,17 +75,22 @@ pub struct Part {
 
 impl Part {
     /// A part that a commit names, or one just written (`garbage` until a commit names it).
-    pub(crate) fn new(dir: &PartDir, table: TableId, name: PartName, garbage: bool) -> Part {
+    pub(crate) fn new(dir: &PartDir, name: PartName, garbage: bool) -> Part {
         let path = dir.path(name.id);
-        Part { name, table, path, io: dir.io.clone(), garbage: AtomicBool::new(garbage), open: OnceLock::new() }
+        Part { name, path, io: dir.io.clone(), garbage: AtomicBool::new(garbage), open: OnceLock::new() }
     }
 
     /// The part that a whole file says it is; `None` when the file has no sound end.
-    pub(crate) fn of_file(dir: &PartDir, file: &[u8]) -> Option<Part> {
-        let (footer, footer_hash) = Footer::read(file).ok()?;
-        let Footer { id, partition, rows, .. } = footer;
+    pub(crate) fn of_file(dir: &PartDir, id: PartId, file: &[u8]) -> Option<Part> {
+        let (Footer { partition, rows, .. }, footer_hash) = Footer::read(file).ok()?;
         let name = PartName { id, partition, rows, bytes: file.len() as u64, footer_hash };
-        Some(Part::new(dir, footer.table, name, false))
+        Some(Part::new(dir, name, false))
+    }
+
+    /// The same, in a file of another name.
+    pub(crate) fn at(mut self, path: &Path) -> Part {
+        self.path = path.to_path_buf();
+        self
     }
 
     /// Its id.

@@ -77,7 +77,7 @@ impl Part {
             }
             let end = self.name.bytes.saturating_sub(TAIL as u64);
             let (footer, hash) = Footer::read(&file).map_err(|damage| damage.at(self.path(), end))?;
-            if hash != self.name.footer_hash || footer.rows != self.name.rows || footer.id != self.name.id {
+            if hash != self.name.footer_hash || footer.rows != self.name.rows {
                 return Err(Error::corrupt(self.path(), end, "the footer is another part's"));
             }
             let words = footer.granules.len().div_ceil(64);

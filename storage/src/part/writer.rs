@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::format::{ColumnFooter, ColumnIndex, Footer, HEADER, Section};
 use super::{NewPart, Part, PartDir, PartName};
-use crate::def::{PartId, TableDef, TableId};
+use crate::def::{PartId, TableDef};
 use crate::encoding::{Effort, Encoder, raw_size};
 use crate::error::{Damage, Decoded, Error, Result};
 use crate::io::IoFile;
@@ -32,7 +32,6 @@ const GRANULE_BYTES_MAX: usize = 256 << 20;
 pub(crate) struct Target<'a> {
     pub(crate) dir: &'a PartDir,
     pub(crate) id: PartId,
-    pub(crate) table: TableId,
     pub(crate) def: &'a TableDef,
     pub(crate) partition: &'a str,
     pub(crate) effort: Effort,
@@ -113,7 +112,7 @@ impl PartWriter {
     pub(crate) fn create(target: Target<'_>) -> Result<PartWriter> {
         let partition: Arc<str> = target.partition.into();
         let name = PartName { id: target.id, partition: partition.clone(), rows: 0, bytes: 0, footer_hash: 0 };
-        let part = Part::new(target.dir, target.table, name, true);
+        let part = Part::new(target.dir, name, true);
         let mut file = target.dir.io.create(part.path()).map_err(|error| Error::io("create", part.path(), error))?;
         file.append(HEADER).map_err(|error| Error::io("write", part.path(), error))?;
         let sort_key = target.def.order();
@@ -125,8 +124,6 @@ impl PartWriter {
             columns: schema.fields().iter().map(|field| ColumnWriter::new(field, target.effort)).collect(),
             keys: vec![Vec::new(); sort_key.len()],
             footer: Footer {
-                id: target.id,
-                table: target.table,
                 partition,
                 schema,
                 sort_key,

@@ -283,6 +283,19 @@ impl Io for Disk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operate()?;
+        let file = self.file(from)?;
+        let mut state = self.state.lock();
+        match state.names.contains_key(to) {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => {
+                state.names.insert(to.to_path_buf(), file);
+                Ok(())
+            }
+        }
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.operate()?;
         let gone = self.state.lock().names.remove(path);

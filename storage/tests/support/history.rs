@@ -216,7 +216,7 @@ impl History {
     fn bulk(&mut self) -> Result<()> {
         let (ids, partition) = (self.ids(), self.partition());
         let def = self.store().snapshot().table(T).expect("it was made").def().clone();
-        let parts = self.store().write_parts(T, &def, &partition, vec![rows(ids.clone().rev())])?;
+        let parts = self.store().write_parts(&def, &partition, vec![rows(ids.clone().rev())])?;
         // Sometimes nobody names them.
         if self.random.random_ratio(1, 5) {
             return Ok(());

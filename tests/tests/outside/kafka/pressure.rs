@@ -39,6 +39,10 @@ impl Io for Gated {
         DiskIo.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        DiskIo.link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         DiskIo.remove(path)
     }
