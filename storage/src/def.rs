@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use crate::index::{IndexDef, IndexValues};
 use crate::io::{DiskIo, Io};
 use crate::part::NewPart;
 use crate::rows::RowSet;
@@ -46,6 +47,8 @@ pub struct TableDef {
     pub collapse: Option<Vec<usize>>,
     /// When rows may be dropped.
     pub ttl: Option<TtlDef>,
+    /// Skip indexes.
+    pub indexes: Vec<IndexDef>,
 }
 
 impl TableDef {
@@ -58,6 +61,7 @@ impl TableDef {
             durability: Durability::Fsync,
             collapse: None,
             ttl: None,
+            indexes: Vec::new(),
         }
     }
 
@@ -238,6 +242,8 @@ pub struct StoreOptions {
     pub merge_bytes_max: u64,
     /// Folds rows of tables whose definition asks for it.
     pub collapse: Option<Arc<dyn Collapse>>,
+    /// Computes the expressions that indexes are over.
+    pub index_values: Option<Arc<dyn IndexValues>>,
     /// Flush, merge, checkpoint and drop in background threads. Otherwise [`crate::Store::maintain`] does it, and commits that
     /// find the head full do it themselves.
     pub background: bool,
@@ -255,6 +261,7 @@ impl Default for StoreOptions {
             log_bytes_max: 128 << 20,
             merge_bytes_max: 4 << 30,
             collapse: None,
+            index_values: None,
             background: true,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
         }

@@ -34,7 +34,8 @@ impl Shared {
     fn write_unsynced(&self, def: &TableDef, partition: &str, rows: Vec<RecordBatch>) -> Result<Vec<NewPart>> {
         let rows: Vec<RecordBatch> = rows.iter().map(|batch| conform(def, batch)).collect::<Result<_>>()?;
         let id = self.new_part_id();
-        let target = Target { dir: &self.parts, id, def, partition, effort: Effort::Fast };
+        let index_values = self.options.index_values.as_ref();
+        let target = Target { dir: &self.parts, id, def, partition, effort: Effort::Fast, index_values };
         let part = write_rows(target, &rows, self.options.granule_rows, self.options.threads)?;
         Ok(part.into_iter().collect())
     }

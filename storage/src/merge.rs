@@ -65,7 +65,8 @@ impl Shared {
         let bytes: u64 = task.parts.iter().map(|part| part.bytes()).sum();
         let effort = if bytes >= DENSE_BYTES { Effort::Dense } else { Effort::Fast };
         let (table, def, partition) = (task.table, &*task.def, first.partition());
-        let target = Target { dir: &self.parts, id: self.new_part_id(), def, partition, effort };
+        let index_values = self.options.index_values.as_ref();
+        let target = Target { dir: &self.parts, id: self.new_part_id(), def, partition, effort, index_values };
         let mut writer = PartWriter::create(target)?;
         let rows = self.stream(task, &mut |granule| writer.push(granule))?;
         // Folding leaves rows where there were some; but nothing rests on that.

@@ -2,8 +2,8 @@
 //!
 //! Conditions come as a tree of AND and OR ([`Condition`]). First the sparse index over the sort key narrows a part to one run of
 //! granules, then the zones (least and greatest value, number of NULLs) of each condition's column drop single granules, then the
-//! part's dictionaries: a value that is not in a column's dictionary is in none of the granules that are encoded by it. What costs less
-//! comes first, and what is left empty is not looked at again. An OR keeps what one of its branches keeps.
+//! part's dictionaries: a value that is not in a column's dictionary is in none of the granules that are encoded by it; at last the
+//! skip indexes. What costs less comes first, and what is left empty is not looked at again. An OR keeps what one of its branches keeps.
 //!
 //! A condition that cannot be used (another type, a column without an order) prunes nothing. Nothing here is ever more than
 //! leaving out: the rows that are left need not match.
@@ -13,8 +13,10 @@ use std::ops::{Range, RangeInclusive};
 
 use arrow::array::{Array, ArrayRef};
 
+use crate::compare::Comparison;
 use crate::encoding::Encoding;
 use crate::error::Result;
+use crate::index::IndexTest;
 use crate::key::{Key, is_comparable, key_at};
 use crate::part::Part;
 
@@ -35,6 +37,15 @@ pub struct Prune {
 pub enum Condition {
     /// On one column.
     Column(Prune),
+    /// A test of an index ([`crate::IndexDef::id`]), by the key of this number. Parts that do not have the index keep all.
+    Index {
+        /// The index.
+        index: u32,
+        /// The key.
+        key: usize,
+        /// The test.
+        test: IndexTest,
+    },
     /// All of these hold.
     All(Vec<Condition>),
     /// One of these holds.
@@ -68,16 +79,27 @@ pub enum PruneOp {
     IsNotNull,
 }
 
-/// A column's condition made ready for a part: its values in order.
-struct Comparison<'a> {
+impl PruneOp {
+    /// Whether it asks for values that are equal to one of some constants.
+    pub(crate) fn is_equality(self) -> bool {
+        matches!(self, PruneOp::Eq | PruneOp::In)
+    }
+}
+
+/// A column's condition made ready for a part.
+struct OnColumn<'a> {
     column: usize,
-    op: PruneOp,
-    keys: Vec<Key<'a>>,
+    comparison: Comparison<'a>,
 }
 
 /// A condition made ready for a part.
 enum Ready<'a> {
-    Column(Comparison<'a>),
+    Column(OnColumn<'a>),
+    Index {
+        index: u32,
+        key: usize,
+        test: &'a IndexTest,
+    },
     All(Vec<Ready<'a>>),
     Any(Vec<Ready<'a>>),
     /// Nothing is known of this part by it.
@@ -89,6 +111,7 @@ enum Ready<'a> {
 enum Step {
     Zones,
     Dictionaries,
+    Indexes,
 }
 
 /// What pruning left of a part.
@@ -99,13 +122,15 @@ pub(crate) struct Pruned {
     pub(crate) by_key: usize,
     pub(crate) by_zone: usize,
     pub(crate) by_dictionary: usize,
+    /// By which indexes, and how many; several together where they stand in one OR.
+    pub(crate) by_index: Vec<(Vec<u32>, usize)>,
 }
 
 /// The granules of `part` that may hold rows for which all conditions hold.
 pub(crate) fn prune(part: &Part, conditions: &[Condition]) -> Result<Pruned> {
     let granules = part.granules()?.len();
-    let ready: Vec<Ready<'_>> =
-        conditions.iter().map(|condition| Ready::new(part, condition)).collect::<Result<_>>()?;
+    let mut ready = Vec::new();
+    conditions.iter().try_for_each(|condition| Ready::new(part, condition).map(|one| spread(one, &mut ready)))?;
     let run = prune_by_key(part, &columns(&ready), granules)?;
     let mut left: Vec<u32> = run.map(|granule| granule as u32).collect();
     let by_key = granules - left.len();
@@ -115,15 +140,33 @@ pub(crate) fn prune(part: &Part, conditions: &[Condition]) -> Result<Pruned> {
         Ok(before - left.len())
     };
     let (by_zone, by_dictionary) = (step(Step::Zones)?, step(Step::Dictionaries)?);
-    Ok(Pruned { granules: left, by_key, by_zone, by_dictionary })
+    let mut by_index = Vec::new();
+    for condition in &ready {
+        let mut indexes = Vec::new();
+        condition.indexes(&mut indexes);
+        let before = left.len();
+        condition.retain(part, &mut left, Step::Indexes..=Step::Indexes)?;
+        if !indexes.is_empty() {
+            by_index.push((indexes, before - left.len()));
+        }
+    }
+    Ok(Pruned { granules: left, by_key, by_zone, by_dictionary, by_index })
+}
+
+/// The conditions of an AND, one by one.
+fn spread<'a>(condition: Ready<'a>, into: &mut Vec<Ready<'a>>) {
+    match condition {
+        Ready::All(all) => all.into_iter().for_each(|one| spread(one, into)),
+        one => into.push(one),
+    }
 }
 
 /// The comparisons that hold together.
-fn columns<'a, 'b>(conditions: &'b [Ready<'a>]) -> Vec<&'b Comparison<'a>> {
+fn columns<'a, 'b>(conditions: &'b [Ready<'a>]) -> Vec<&'b OnColumn<'a>> {
     let of = |condition: &'b Ready<'a>| match condition {
         Ready::Column(comparison) => vec![comparison],
         Ready::All(all) => columns(all),
-        Ready::Any(_) | Ready::Unknown => Vec::new(),
+        Ready::Index { .. } | Ready::Any(_) | Ready::Unknown => Vec::new(),
     };
     conditions.iter().flat_map(of).collect()
 }
@@ -132,10 +175,20 @@ impl<'a> Ready<'a> {
     fn new(part: &Part, condition: &'a Condition) -> Result<Ready<'a>> {
         let list = |list: &'a [Condition]| list.iter().map(|one| Ready::new(part, one)).collect::<Result<Vec<_>>>();
         Ok(match condition {
-            Condition::Column(prune) => Comparison::new(part, prune)?.map_or(Ready::Unknown, Ready::Column),
+            Condition::Column(prune) => OnColumn::new(part, prune)?.map_or(Ready::Unknown, Ready::Column),
+            Condition::Index { index, key, test } => Ready::Index { index: *index, key: *key, test },
             Condition::All(all) => Ready::All(list(all)?),
             Condition::Any(any) => Ready::Any(list(any)?),
         })
+    }
+
+    /// The indexes that are asked, each once.
+    fn indexes(&self, found: &mut Vec<u32>) {
+        match self {
+            Ready::Index { index, .. } if !found.contains(index) => found.push(*index),
+            Ready::All(list) | Ready::Any(list) => list.iter().for_each(|one| one.indexes(found)),
+            _ => {}
+        }
     }
 
     /// Drops granules in which the condition holds for no row, as far as these steps know.
@@ -147,6 +200,10 @@ impl<'a> Ready<'a> {
             Ready::Unknown => Ok(()),
             Ready::All(all) => all.iter().try_for_each(|one| one.retain(part, left, steps.clone())),
             Ready::Any(any) => retain_any(any, part, left, *steps.end()),
+            Ready::Index { index, key, test } if steps.contains(&Step::Indexes) => {
+                part.retain_by_index(*index, *key, test, left)
+            }
+            Ready::Index { .. } => Ok(()),
             Ready::Column(comparison) => {
                 if steps.contains(&Step::Zones) {
                     comparison.retain_by_zone(part, left)?;
@@ -179,20 +236,16 @@ fn retain_any(branches: &[Ready<'_>], part: &Part, left: &mut Vec<u32>, last: St
     Ok(())
 }
 
-impl<'a> Comparison<'a> {
+impl<'a> OnColumn<'a> {
     /// `None` when it says nothing of this part.
-    fn new(part: &Part, prune: &'a Prune) -> Result<Option<Comparison<'a>>> {
+    fn new(part: &Part, prune: &'a Prune) -> Result<Option<OnColumn<'a>>> {
         let schema = &part.open()?.footer.schema;
         let Some(field) = schema.fields().get(prune.column) else { return Ok(None) };
         let needs_values = !matches!(prune.op, PruneOp::IsNull | PruneOp::IsNotNull);
         if needs_values && (!is_comparable(field) || prune.values.data_type() != field.data_type()) {
             return Ok(None);
         }
-        // A comparison with NULL holds for no row; NULLs in a list match nothing.
-        let values = if needs_values { prune.values.len() } else { 0 };
-        let mut keys: Vec<Key<'a>> = (0..values).filter_map(|row| key_at(&prune.values, row)).collect();
-        keys.sort_unstable();
-        Ok(Some(Comparison { column: prune.column, op: prune.op, keys }))
+        Ok(Some(OnColumn { column: prune.column, comparison: Comparison::new(prune.op, &prune.values) }))
     }
 
     fn retain_by_zone(&self, part: &Part, left: &mut Vec<u32>) -> Result<()> {
@@ -200,12 +253,12 @@ impl<'a> Comparison<'a> {
         left.retain(|&granule| {
             let at = granule as usize;
             let (nulls, rows) = (index.nulls[at], rows[at]);
-            match self.op {
+            match self.comparison.op {
                 PruneOp::IsNull => nulls > 0,
                 PruneOp::IsNotNull => nulls < rows,
                 _ if nulls == rows => false,
                 _ => match &index.zones {
-                    Some((min, max)) => self.may_match(key_at(min, at), key_at(max, at)),
+                    Some((min, max)) => self.comparison.may_match(key_at(min, at), key_at(max, at)),
                     None => true,
                 },
             }
@@ -214,7 +267,7 @@ impl<'a> Comparison<'a> {
     }
 
     fn retain_by_dictionary(&self, part: &Part, left: &mut Vec<u32>) -> Result<()> {
-        if !matches!(self.op, PruneOp::Eq | PruneOp::In) {
+        if !self.comparison.op.is_equality() {
             return Ok(());
         }
         let encodings = &part.index(self.column)?.encodings;
@@ -223,53 +276,27 @@ impl<'a> Comparison<'a> {
             return Ok(());
         }
         let Some(entries) = part.dictionary(self.column)? else { return Ok(()) };
-        let wanted = |row| key_at(entries, row).is_some_and(|key| self.keys.binary_search(&key).is_ok());
+        let wanted = |row| key_at(entries, row).is_some_and(|key| self.comparison.keys.binary_search(&key).is_ok());
         if !(0..entries.len()).any(wanted) {
             left.retain(|&granule| !by_dictionary(granule));
         }
         Ok(())
     }
-
-    /// Whether a value between `min` and `max` (`None` where not known) may match.
-    fn may_match(&self, min: Option<Key<'_>>, max: Option<Key<'_>>) -> bool {
-        let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) else { return false };
-        let (Some(min), Some(max)) = (min, max) else { return true };
-        match self.op {
-            PruneOp::Eq | PruneOp::In => {
-                let at = self.keys.partition_point(|key| *key < min);
-                self.keys.get(at).is_some_and(|key| *key <= max)
-            }
-            PruneOp::Lt => min < *last,
-            PruneOp::Le => min <= *last,
-            PruneOp::Gt => max > *first,
-            PruneOp::Ge => max >= *first,
-            PruneOp::IsNull | PruneOp::IsNotNull => true,
-        }
-    }
-
-    /// The least value that matches, and the greatest.
-    fn bounds(&self) -> (Option<Key<'_>>, Option<Key<'_>>) {
-        let (first, last) = (self.keys.first().copied(), self.keys.last().copied());
-        match self.op {
-            PruneOp::Eq | PruneOp::In => (first, last),
-            PruneOp::Lt | PruneOp::Le => (None, last),
-            PruneOp::Gt | PruneOp::Ge => (first, None),
-            PruneOp::IsNull | PruneOp::IsNotNull => (None, None),
-        }
-    }
 }
 
 /// The run of granules that the sparse key index leaves. Granule g holds keys from its first key to the first key of g + 1, so
 /// two binary searches with the lowest and the highest key prefix that may match give the run.
-fn prune_by_key(part: &Part, conditions: &[&Comparison<'_>], granules: usize) -> Result<Range<usize>> {
+fn prune_by_key(part: &Part, conditions: &[&OnColumn<'_>], granules: usize) -> Result<Range<usize>> {
     let footer = &part.open()?.footer;
     let (mut low, mut high): (Vec<Key<'_>>, Vec<Key<'_>>) = (Vec::new(), Vec::new());
     for &column in &footer.sort_key {
         if !is_comparable(footer.schema.field(column)) {
             break;
         }
-        let bounds =
-            conditions.iter().filter(|condition| condition.column == column).map(|condition| condition.bounds());
+        let bounds = conditions
+            .iter()
+            .filter(|condition| condition.column == column)
+            .map(|condition| condition.comparison.bounds());
         let (from, to) = bounds.fold((None, None), |(from, to): (Option<Key<'_>>, Option<Key<'_>>), (low, high)| {
             (from.max(low), [to, high].into_iter().flatten().min())
         });

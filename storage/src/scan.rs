@@ -15,6 +15,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use crate::def::{PartId, TableDef};
 use crate::error::{Error, Result};
 use crate::head::Runs;
+use crate::index;
 use crate::marks::Marks;
 use crate::prune::{Condition, prune};
 use crate::rows::{living, place};
@@ -30,6 +31,7 @@ pub struct Scan {
     head: Vec<(u64, Marks)>,
     granules: Vec<Granule>,
     stats: ScanStats,
+    by_index: Vec<(String, usize)>,
 }
 
 #[derive(Debug, Clone)]
@@ -71,7 +73,7 @@ pub struct Zone {
 impl Scan {
     pub(crate) fn new(table: &TableState, conditions: &[Condition], granule_rows: usize) -> Result<Scan> {
         let mut granules = Vec::new();
-        let mut stats = ScanStats::default();
+        let (mut stats, mut by_index) = (ScanStats::default(), Vec::new());
         for (number, shown) in table.parts.iter().enumerate() {
             let pruned = prune(shown, conditions)?;
             let rows = shown.granules()?;
@@ -81,6 +83,9 @@ impl Scan {
             stats.granules_pruned_by_key += pruned.by_key;
             stats.granules_pruned_by_zone += pruned.by_zone;
             stats.granules_pruned_by_dictionary += pruned.by_dictionary;
+            for (indexes, count) in pruned.by_index {
+                count_index(&mut by_index, index_names(table.def(), &indexes), count);
+            }
             let part = number as u32;
             for granule in pruned.granules {
                 let living = rows[granule as usize] - deleted_rows(shown, granule)?;
@@ -94,7 +99,7 @@ impl Scan {
             head_granules(runs, head.len() as u32, granule_rows, &mut granules);
             head.push((runs.first, runs.deleted.clone()));
         }
-        Ok(Scan { def: table.def().clone(), parts: table.parts.clone(), head, granules, stats })
+        Ok(Scan { def: table.def().clone(), parts: table.parts.clone(), head, granules, stats, by_index })
     }
 
     /// The table's definition.
@@ -168,6 +173,12 @@ impl Scan {
     /// What pruning did.
     pub fn stats(&self) -> ScanStats {
         self.stats
+    }
+
+    /// How many granules were left out by each index that was asked, after all else; several names where they were asked together, in
+    /// an OR.
+    pub fn pruned_by_index(&self) -> &[(String, usize)] {
+        &self.by_index
     }
 
     /// The part that granule `i` is in; `None` when it is in the head.
@@ -262,6 +273,18 @@ fn head_granules(runs: &Runs, partition: u32, granule_rows: usize, granules: &mu
     }
     if rows > 0 {
         push(batches, rows);
+    }
+}
+
+fn index_names(def: &TableDef, ids: &[u32]) -> String {
+    let names = ids.iter().filter_map(|&id| index::find(def, id)).map(|index| index.name.as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn count_index(counts: &mut Vec<(String, usize)>, name: String, count: usize) {
+    match counts.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, sum)) => *sum += count,
+        None => counts.push((name, count)),
     }
 }
 

@@ -8,9 +8,10 @@ use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Metadata, Schema, 
 use crate::bytes::{Reader, Write};
 use crate::def::{Durability, TableDef, TtlDef};
 use crate::error::{Decoded, Error, Result, damaged};
+use crate::index::{IndexDef, IndexKey, IndexKind, IndexSource};
 
 /// How deep types may nest: far more than any table needs, and little enough that reading never runs out of stack.
-const DEPTH_MAX: usize = 32;
+pub(crate) const DEPTH_MAX: usize = 32;
 
 /// Fails for a type that storage cannot keep.
 pub(crate) fn check_schema(schema: &Schema) -> Result<()> {
@@ -59,7 +60,7 @@ fn code(ty: &DataType) -> Option<u8> {
     })
 }
 
-fn write_type(ty: &DataType, out: &mut Vec<u8>) {
+pub(crate) fn write_type(ty: &DataType, out: &mut Vec<u8>) {
     // Definitions pass `check_schema` before they get here; 0 is no type and would be found on reading.
     out.put_u8(code(ty).unwrap_or(0));
     match ty {
@@ -80,7 +81,7 @@ fn write_type(ty: &DataType, out: &mut Vec<u8>) {
     }
 }
 
-fn read_type(reader: &mut Reader<'_>, depth: usize) -> Decoded<DataType> {
+pub(crate) fn read_type(reader: &mut Reader<'_>, depth: usize) -> Decoded<DataType> {
     Ok(match reader.u8()? {
         1 => DataType::Boolean,
         2 => DataType::Int8,
@@ -182,6 +183,48 @@ pub(crate) fn write_def(def: &TableDef, out: &mut Vec<u8>) {
         out.put_zigzag(ttl.days.into());
         out.put_zigzag(ttl.micros);
     }
+    out.put_varint(def.indexes.len() as u64);
+    def.indexes.iter().for_each(|index| write_index(index, out));
+}
+
+fn write_index(index: &IndexDef, out: &mut Vec<u8>) {
+    out.put_varint(index.id.into());
+    out.put_bytes(index.name.as_bytes());
+    index.kind.write(out);
+    out.put_varint(index.granularity.into());
+    out.put_varint(index.keys.len() as u64);
+    for key in &index.keys {
+        match &key.source {
+            IndexSource::Column(column) => {
+                out.put_u8(0);
+                out.put_varint(*column as u64);
+            }
+            IndexSource::Expression { sql, columns } => {
+                out.put_u8(1);
+                out.put_bytes(sql.as_bytes());
+                out.put_list(columns);
+            }
+        }
+        write_type(&key.ty, out);
+    }
+    out.put_u8(u8::from(index.everywhere));
+}
+
+fn read_index(reader: &mut Reader<'_>) -> Decoded<IndexDef> {
+    let id = reader.varint_u32()?;
+    let name = reader.str()?.to_string();
+    let kind = IndexKind::read(reader)?;
+    let granularity = reader.varint_u32()?;
+    let count = reader.count()?;
+    let keys = (0..count).map(|_| {
+        let source = match reader.bool()? {
+            false => IndexSource::Column(reader.varint_u32()? as usize),
+            true => IndexSource::Expression { sql: reader.str()?.to_string(), columns: reader.list()? },
+        };
+        Ok(IndexKey { source, ty: read_type(reader, DEPTH_MAX)? })
+    });
+    let keys = keys.collect::<Decoded<_>>()?;
+    Ok(IndexDef { id, name, kind, granularity, keys, everywhere: reader.bool()? })
 }
 
 pub(crate) fn read_def(reader: &mut Reader<'_>) -> Decoded<TableDef> {
@@ -199,12 +242,15 @@ pub(crate) fn read_def(reader: &mut Reader<'_>) -> Decoded<TableDef> {
         }),
         false => None,
     };
-    Ok(TableDef { name, schema, sort_key, durability, collapse, ttl })
+    let count = reader.count()?;
+    let indexes = (0..count).map(|_| read_index(reader)).collect::<Decoded<_>>()?;
+    Ok(TableDef { name, schema, sort_key, durability, collapse, ttl, indexes })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::FilterSize;
 
     #[test]
     fn a_definition_comes_back() {
@@ -215,6 +261,21 @@ mod tests {
                 .with_metadata(HashMap::from([("weir.type".into(), "jsonb".into()), ("a".into(), "b".into())])),
             Field::new("c", DataType::FixedSizeBinary(16), true),
         ];
+        let filter = FilterSize { bytes: 512, hashes: 2, seed: u64::MAX };
+        let index = |kind: IndexKind| IndexDef {
+            id: 7,
+            name: "i".into(),
+            kind,
+            granularity: 4,
+            keys: vec![
+                IndexKey { source: IndexSource::Column(0), ty: DataType::Date32 },
+                IndexKey {
+                    source: IndexSource::Expression { sql: "lower(x)".into(), columns: vec![2, 1] },
+                    ty: DataType::Utf8View,
+                },
+            ],
+            everywhere: true,
+        };
         let def = TableDef {
             name: "t".into(),
             schema: Arc::new(Schema::new_with_metadata(fields, HashMap::from([("k".into(), "v".into())]))),
@@ -222,6 +283,7 @@ mod tests {
             durability: Durability::Async,
             collapse: Some(vec![1]),
             ttl: Some(TtlDef { column: 0, months: -1, days: 7, micros: i64::MIN }),
+            indexes: vec![index(IndexKind::Bloom(0.01)), index(IndexKind::Ngrams { n: 3, filter })],
         };
         let mut out = Vec::new();
         write_def(&def, &mut out);

@@ -15,6 +15,7 @@ use crate::def::{Change, PartId, TableDef, TableId};
 use crate::encoding::raw_size;
 use crate::error::{Error, Result};
 use crate::head::{Head, Runs};
+use crate::index;
 use crate::map::Map;
 use crate::part::{NewPart, Part};
 use crate::rows::{Marked, OwnRows, RowSet, without_deleted};
@@ -392,6 +393,11 @@ fn check_def(def: &TableDef) -> Result<()> {
     let named = def.sort_key.iter().chain(def.collapse.iter().flatten()).chain(def.ttl.iter().map(|ttl| &ttl.column));
     if let Some(column) = named.into_iter().find(|&&column| column >= columns) {
         return Err(Error::invalid(format!("table {} has no column {column}", def.name)));
+    }
+    for index in &def.indexes {
+        let table = &def.name;
+        let invalid = |why: String| Error::invalid(format!("index {} of table {table}: {why}", index.name));
+        index::check(index, &def.schema).map_err(invalid)?;
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::bytes::{Reader, Write};
 use crate::encoding::{self, Effort, Encoder};
 use crate::error::{Decoded, damaged};
-use crate::schema::{read_schema, write_schema};
+use crate::index::IndexKind;
+use crate::schema::{DEPTH_MAX, read_schema, read_type, write_schema, write_type};
 
 /// Bytes at the beginning of a part file.
 pub(crate) const HEADER: &[u8; 16] = b"WEIRPART\x01\0\0\0\0\0\0\0";
@@ -49,6 +50,51 @@ pub(crate) struct ColumnFooter {
     pub(crate) raw_bytes: u64,
 }
 
+/// One key of an index, as the footer has it.
+#[derive(Debug, Clone)]
+pub(crate) struct PartIndex {
+    /// The index's id, and which of its keys.
+    pub(crate) id: u32,
+    pub(crate) key: u32,
+    pub(crate) kind: IndexKind,
+    /// Granules of a block.
+    pub(crate) granularity: u32,
+    /// The type of its values.
+    pub(crate) ty: DataType,
+    /// Each segment's number of granules, and where it is.
+    pub(crate) segments: Vec<(u32, Section)>,
+}
+
+impl PartIndex {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.put_varint(self.id.into());
+        out.put_varint(self.key.into());
+        self.kind.write(out);
+        out.put_varint(self.granularity.into());
+        write_type(&self.ty, out);
+        out.put_varint(self.segments.len() as u64);
+        for (granules, section) in &self.segments {
+            out.put_varint((*granules).into());
+            section.write(out);
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>, granules: usize) -> Decoded<PartIndex> {
+        let (id, key) = (reader.varint_u32()?, reader.varint_u32()?);
+        let kind = IndexKind::read(reader)?;
+        let granularity = reader.varint_u32()?;
+        let ty = read_type(reader, DEPTH_MAX)?;
+        let count = reader.count()?;
+        let segments: Vec<(u32, Section)> =
+            (0..count).map(|_| Ok((reader.varint_u32()?, Section::read(reader)?))).collect::<Decoded<_>>()?;
+        let covered: u64 = segments.iter().map(|(granules, _)| u64::from(*granules)).sum();
+        if granularity == 0 || covered != granules as u64 {
+            return damaged(format!("index {id} is over {covered} of {granules} granules"));
+        }
+        Ok(PartIndex { id, key, kind, granularity, ty, segments })
+    }
+}
+
 /// A part's footer.
 #[derive(Debug, Clone)]
 pub(crate) struct Footer {
@@ -59,6 +105,7 @@ pub(crate) struct Footer {
     pub(crate) granules: Vec<u32>,
     pub(crate) columns: Vec<ColumnFooter>,
     pub(crate) key: Section,
+    pub(crate) indexes: Vec<PartIndex>,
 }
 
 impl Footer {
@@ -81,6 +128,8 @@ impl Footer {
             out.put_varint(column.raw_bytes);
         }
         self.key.write(out);
+        out.put_varint(self.indexes.len() as u64);
+        self.indexes.iter().for_each(|index| index.write(out));
         let (length, hash) = ((out.len() - start) as u64, xxh3_64(&out[start..]));
         out.put_u64(length);
         out.put_u64(hash);
@@ -136,8 +185,10 @@ impl Footer {
             })
             .collect::<Decoded<_>>()?;
         let key = Section::read(reader)?;
+        let count = reader.count()?;
+        let indexes = (0..count).map(|_| PartIndex::read(reader, granules.len())).collect::<Decoded<_>>()?;
         reader.end()?;
-        Ok(Footer { partition, schema, sort_key, rows, granules, columns, key })
+        Ok(Footer { partition, schema, sort_key, rows, granules, columns, key, indexes })
     }
 }
 

@@ -5,6 +5,7 @@
 //! garbage, and its file goes with the last reference.
 
 mod format;
+mod indexes;
 mod reader;
 mod writer;
 
@@ -17,6 +18,7 @@ use crate::def::PartId;
 use crate::error::{Error, Result};
 use crate::io::Io;
 use format::Footer;
+pub(crate) use format::{PartIndex, Section, nested_array};
 
 pub use reader::ColumnInfo;
 use reader::Open;

@@ -12,10 +12,11 @@ use arrow::buffer::Buffer;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Part;
-use super::format::{ColumnIndex, Footer, HEADER, Section, TAIL, nested_array};
+use super::format::{ColumnIndex, Footer, HEADER, PartIndex, Section, TAIL, nested_array};
 use crate::bytes::Reader;
 use crate::encoding::{self, Encoding};
 use crate::error::{Error, Result};
+use crate::index::Segment;
 
 /// What a part keeps once it has been opened.
 pub(crate) struct Open {
@@ -26,6 +27,8 @@ pub(crate) struct Open {
     footer_bytes: u64,
     columns: Vec<OpenColumn>,
     keys: OnceLock<Vec<ArrayRef>>,
+    /// Of each index, its segments.
+    pub(super) indexes: Vec<Vec<OnceLock<Segment>>>,
 }
 
 #[derive(Default)]
@@ -55,7 +58,7 @@ fn padded(length: u64) -> u64 {
 }
 
 /// The cell's value, made by `make` if it is not there.
-fn get_or_try<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+pub(super) fn get_or_try<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     if let Some(value) = cell.get() {
         return Ok(value);
     }
@@ -90,7 +93,9 @@ impl Part {
                 *rows += u64::from(granule);
                 Some(*rows)
             }));
-            Ok(Open { file, footer, starts, footer_bytes, columns, keys: OnceLock::new() })
+            let segments = |index: &PartIndex| index.segments.iter().map(|_| OnceLock::new()).collect();
+            let indexes = footer.indexes.iter().map(segments).collect();
+            Ok(Open { file, footer, starts, footer_bytes, columns, keys: OnceLock::new(), indexes })
         })
     }
 
@@ -239,11 +244,13 @@ impl Part {
                 }
             }
         }
+        sections.extend(open.footer.indexes.iter().flat_map(|index| index.segments.iter().map(|(_, section)| section)));
         for section in sections {
             ranges.push((section.offset, section.length));
             damage.extend(self.section(section).err());
         }
         damage.extend(self.keys().err());
+        damage.extend(self.verify_indexes());
         if !damage.is_empty() {
             return damage;
         }

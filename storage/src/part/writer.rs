@@ -18,6 +18,7 @@ use super::{NewPart, Part, PartDir, PartName};
 use crate::def::{PartId, TableDef};
 use crate::encoding::{Effort, Encoder, raw_size};
 use crate::error::{Damage, Decoded, Error, Result};
+use crate::index::{IndexSource, IndexValues, IndexWriter, key_values};
 use crate::io::IoFile;
 use crate::key::{extremes, is_comparable};
 use crate::sort::sort_order;
@@ -35,6 +36,8 @@ pub(crate) struct Target<'a> {
     pub(crate) def: &'a TableDef,
     pub(crate) partition: &'a str,
     pub(crate) effort: Effort,
+    /// Computes the expressions of indexes.
+    pub(crate) index_values: Option<&'a Arc<dyn IndexValues>>,
 }
 
 /// Encodes the granules of one column.
@@ -106,6 +109,9 @@ pub(crate) struct PartWriter {
     columns: Vec<ColumnWriter>,
     /// First values of each granule, by key column.
     keys: Vec<Vec<ArrayRef>>,
+    def: TableDef,
+    indexes: Vec<IndexWriter>,
+    index_values: Option<Arc<dyn IndexValues>>,
 }
 
 impl PartWriter {
@@ -123,6 +129,9 @@ impl PartWriter {
             offset: HEADER.len() as u64,
             columns: schema.fields().iter().map(|field| ColumnWriter::new(field, target.effort)).collect(),
             keys: vec![Vec::new(); sort_key.len()],
+            def: target.def.clone(),
+            indexes: index_writers(target.def),
+            index_values: target.index_values.cloned(),
             footer: Footer {
                 partition,
                 schema,
@@ -131,6 +140,7 @@ impl PartWriter {
                 granules: Vec::new(),
                 columns: Vec::new(),
                 key: Section { offset: 0, length: 0, hash: 0 },
+                indexes: Vec::new(),
             },
         })
     }
@@ -142,6 +152,10 @@ impl PartWriter {
         }
         for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
             column.push(array).map_err(|damage| Error::invalid(damage.0))?;
+        }
+        for index in &mut self.indexes {
+            let column = |column: usize| Ok(batch.column(column).clone());
+            push_values(index, self.index_values.as_deref(), &self.def, batch.num_rows(), &column)?;
         }
         self.count(batch.num_rows());
         if self.columns.iter().map(|column| column.buffer.len()).sum::<usize>() > BUFFER_BYTES {
@@ -167,12 +181,21 @@ impl PartWriter {
             self.offset += column.buffer.len() as u64;
             column.buffer.clear();
         }
+        for index in &mut self.indexes {
+            let path = self.part.path();
+            self.file.append(&index.buffer).map_err(|error| Error::io("write", path, error))?;
+            let length = index.buffer.len() as u64;
+            index.moved(self.offset);
+            self.offset += length;
+        }
         Ok(())
     }
 
     /// Ends the file and makes it durable. The directory is for the caller to sync.
     pub(crate) fn finish(mut self) -> Result<NewPart> {
+        self.indexes.iter_mut().try_for_each(IndexWriter::end).map_err(|damage| Error::invalid(damage.0))?;
         self.drain()?;
+        self.footer.indexes = std::mem::take(&mut self.indexes).into_iter().map(IndexWriter::into_index).collect();
         let mut out = Vec::new();
         let start = self.offset;
         let section = |out: &mut Vec<u8>, from: usize| {
@@ -221,6 +244,26 @@ impl PartWriter {
     }
 }
 
+fn index_writers(def: &TableDef) -> Vec<IndexWriter> {
+    let of = |index| move |key| IndexWriter::new(index, key);
+    def.indexes.iter().flat_map(|index| (0..index.keys.len()).map(of(index))).collect()
+}
+
+/// Adds a granule to an index.
+fn push_values(
+    index: &mut IndexWriter,
+    values: Option<&dyn IndexValues>,
+    def: &TableDef,
+    rows: usize,
+    column: &dyn Fn(usize) -> Result<ArrayRef>,
+) -> Result<()> {
+    let values = match index.key(def) {
+        Some(source) => key_values(values, def, source, rows, column)?,
+        None => None,
+    };
+    index.push(values.as_ref(), rows).map_err(|damage| Error::invalid(damage.0))
+}
+
 fn first_value(array: &ArrayRef) -> Result<ArrayRef> {
     take(array, &UInt32Array::from(vec![0]), None).map_err(|error| Error::invalid(error.to_string()))
 }
@@ -265,23 +308,47 @@ pub(crate) fn write_rows(
     let next = AtomicUsize::new(0);
     let mut columns: Vec<(usize, Mutex<&mut ColumnWriter>)> =
         writer.columns.iter_mut().map(Mutex::new).enumerate().collect();
-    // The largest first, so that no thread begins with it when the others are done.
+    // The largest first, so that no thread begins with it when the others are done; but indexes cost more than columns.
     columns.sort_by_key(|&(at, _)| std::cmp::Reverse(sizes[at]));
+    let indexes: Vec<Mutex<&mut IndexWriter>> = writer.indexes.iter_mut().map(Mutex::new).collect();
+    let slice = |array: &ArrayRef, from: usize, to: usize| match &order {
+        None => Ok(array.slice(from, to - from)),
+        Some(order) => take(array, &order.slice(from, to - from), None),
+    };
+    let granule = |array: &ArrayRef, from: usize, to: usize| -> Result<ArrayRef> {
+        slice(array, from, to).map_err(|error| Error::invalid(error.to_string()))
+    };
+    let values = target.index_values.map(|values| &**values);
+    let index = |writer: &mut IndexWriter| -> Result<()> {
+        // Gathered once for all granules.
+        let mut inputs: Vec<Option<ArrayRef>> = vec![None; target.def.schema.fields().len()];
+        for at in writer.key(target.def).map(IndexSource::columns).unwrap_or_default() {
+            inputs[at] = Some(column(at)?);
+        }
+        for &(from, to) in &granules {
+            let input = |at: usize| match inputs.get(at) {
+                Some(Some(array)) => granule(array, from, to),
+                _ => Err(Error::invalid(format!("an index reads column {at}"))),
+            };
+            push_values(writer, values, target.def, to - from, &input)?;
+        }
+        Ok(())
+    };
     let work = || -> Result<()> {
         loop {
-            let Some((at, writer)) = columns.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if let Some(writer) = indexes.get(at) {
+                index(&mut writer.lock())?;
+                continue;
+            }
+            let Some((at, writer)) = columns.get(at - indexes.len()) else { return Ok(()) };
             let (array, mut writer) = (column(*at)?, writer.lock());
             for &(from, to) in &granules {
-                let granule = match &order {
-                    None => array.slice(from, to - from),
-                    Some(order) => take(&array, &order.slice(from, to - from), None)
-                        .map_err(|error| Error::invalid(error.to_string()))?,
-                };
-                writer.push(&granule).map_err(|damage| Error::invalid(damage.0))?;
+                writer.push(&granule(&array, from, to)?).map_err(|damage| Error::invalid(damage.0))?;
             }
         }
     };
-    let threads = if rows < 4096 { 1 } else { threads.clamp(1, columns.len().max(1)) };
+    let threads = if rows < 4096 { 1 } else { threads.clamp(1, (columns.len() + indexes.len()).max(1)) };
     std::thread::scope(|scope| -> Result<()> {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mine = work();

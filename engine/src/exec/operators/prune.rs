@@ -26,7 +26,7 @@ pub(crate) fn column_conditions(filter: &Expr, types: &[Type], context: &Arc<Que
         match condition {
             Condition::Column(prune) => found.push(prune),
             Condition::All(all) => all.into_iter().for_each(|one| flatten(one, found)),
-            Condition::Any(_) => {}
+            Condition::Any(_) | Condition::Index { .. } => {}
         }
     }
     let mut found = Vec::new();
