@@ -78,7 +78,9 @@ impl Shared {
     /// What is shown of a part, as a part that no commit names yet; nothing when every row is deleted.
     pub(crate) fn rewrite(&self, def: &Arc<TableDef>, shown: &Shown) -> Result<Option<NewPart>> {
         let (id, partition) = (self.new_part_id(), shown.partition());
-        let mut writer = PartWriter::create(Target { dir: &self.parts, id, def, partition, effort: Effort::Fast })?;
+        let index_values = self.options.index_values.as_ref();
+        let target = Target { dir: &self.parts, id, def, partition, effort: Effort::Fast, index_values };
+        let mut writer = PartWriter::create(target)?;
         let mut merge = Merge::new(def, std::slice::from_ref(shown), self.options.granule_rows)?;
         let mut rows = 0;
         while let Some(batch) = merge.next()? {

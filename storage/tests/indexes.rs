@@ -259,7 +259,7 @@ fn what_an_index_leaves_out_has_no_row_that_passes() {
             store.commit(vec![Change::Append { table: T, partition: String::new(), rows }].into()).unwrap();
             store.flush(None).unwrap();
         } else {
-            let parts = store.write_parts(T, &def, "", vec![rows]).unwrap();
+            let parts = store.write_parts(&def, "", vec![rows]).unwrap();
             store.commit(vec![Change::AddParts { table: T, parts }].into()).unwrap();
         }
     }
