@@ -3,7 +3,7 @@
 //! Every commit sets the key `n` to a number that no other attempt to commit had, so a state says which one was its last. The model of each attempt is
 //! kept: an attempt that failed, or that a crash cut off, may or may not be there afterwards, and nothing in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -154,9 +154,10 @@ impl History {
             return self.commit(create(sorted()).changes, Some(Vec::new()));
         }
         match self.random.random_range(0..20) {
-            0..7 => self.append(),
-            7..9 => self.bulk(),
-            9..12 => self.store().flush(Some(T)),
+            0..5 => self.append(),
+            5..7 => self.bulk(),
+            7..10 => self.delete(),
+            10..12 => self.store().flush(Some(T)),
             12..15 => self.store().maintain(),
             15 => {
                 self.held.push((self.store().snapshot(), self.attempts[&self.acknowledged].clone()));
@@ -223,6 +224,44 @@ impl History {
         }
         let shown = self.with(ids);
         self.commit(vec![Change::AddParts { table: T, parts }], shown)
+    }
+
+    /// Deletes rows, or moves them to another partition under new ids. Their places may be from before a flush or a merge, as a slow statement's are.
+    fn delete(&mut self) -> Result<()> {
+        let share = [0.1, 0.5, 1.0][self.random.random_range(0..3)];
+        let snapshot = self.store().snapshot();
+        let (mut gone, mut places) = (BTreeSet::new(), Vec::new());
+        let scan = snapshot.scan(T, &[])?;
+        for granule in 0..scan.len() {
+            let all = scan.places(granule, None)?;
+            let batch = scan.read(granule, &[0], None)?;
+            for (&id, &place) in batch.column(0).as_primitive::<Int64Type>().values().iter().zip(all.values()) {
+                if self.random.random_bool(share) {
+                    gone.insert(id);
+                    places.push(place);
+                }
+            }
+        }
+        let rows_gone = snapshot.row_set(T, &places)?;
+        assert_eq!(rows_gone.len(), gone.len() as u64);
+        drop((scan, snapshot));
+        match self.random.random_range(0..6) {
+            0 => self.store().flush(Some(T))?,
+            1 => self.store().maintain()?,
+            _ => {}
+        }
+        let mut kept: Vec<i64> = self.now().iter().flatten().copied().filter(|id| !gone.contains(id)).collect();
+        let mut changes = vec![Change::Delete { table: T, rows: rows_gone }];
+        if self.random.random() {
+            let ids = self.ids();
+            kept.extend(ids.clone());
+            changes.push(Change::Append { table: T, partition: self.partition(), rows: rows(ids) });
+        }
+        match self.commit(changes, Some(kept)) {
+            // It came too late, and had no effect.
+            Err(Error::RowsChanged { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     fn reopen(&mut self) -> Result<()> {
