@@ -7,6 +7,7 @@
 //! whoever reads gets the right rows or an error that names the damaged file.
 //!
 //! It prints how many seeds and crash points there were. `WEIR_SIM_SEED=N` runs one seed (`cargo xtask sim --seed N`), `WEIR_SIM_SEEDS=N` so many.
+//! `WEIR_SIM_KEEP=DIR` keeps the files at the end of each history, for the fuzzer to begin with.
 
 mod support;
 
@@ -20,7 +21,8 @@ use support::disk::{Disk, Image};
 use support::history::{self, History};
 use weir_storage::{Error, check_with};
 
-const SEEDS: u64 = 2000;
+/// Without being told: enough for a working day. The gate runs 2,000 and more.
+const SEEDS: u64 = 100;
 /// One operation of the disk in so many leaves an image.
 const IMAGE_EVERY: u32 = 6;
 const STEPS: usize = 40;
@@ -96,6 +98,9 @@ fn run(seed: u64, counts: &Counts) {
         crash(&history, image, &mut random);
         counts.crash_points.fetch_add(1, Ordering::Relaxed);
     }
+    if let Some(dir) = std::env::var_os("WEIR_SIM_KEEP") {
+        keep(&sound, Path::new(&dir), seed);
+    }
     for _ in 0..4 {
         counts.flips.fetch_add(u64::from(flip(&history, &sound, &mut random)), Ordering::Relaxed);
     }
@@ -127,6 +132,16 @@ fn crash(history: &History, image: Image, random: &mut StdRng) {
 fn assert_sound(disk: &Disk, place: &str) {
     let findings = check_with(Arc::new(disk.clone()), Path::new(history::DIR)).expect(place);
     assert!(findings.damage.is_empty(), "{place}: {:?}", findings.damage);
+}
+
+/// Writes the files to real directories, one for each kind.
+fn keep(disk: &Disk, dir: &Path, seed: u64) {
+    for file in disk.files() {
+        let (Some(name), Some(kind)) = (file.file_name(), file.extension()) else { continue };
+        let dir = dir.join(kind);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(format!("{seed}-{}", name.to_string_lossy())), disk.bytes(&file)).unwrap();
+    }
 }
 
 /// Flips one bit of one file; says whether there was one to flip.

@@ -119,6 +119,12 @@ impl Disk {
         file.lock().bytes[byte] ^= 1 << bit;
     }
 
+    /// A file's bytes.
+    pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
+        let file = self.state.lock().names[path].clone();
+        file.lock().bytes.clone()
+    }
+
     /// A file's length.
     pub(crate) fn len(&self, path: &Path) -> usize {
         let file = self.state.lock().names[path].clone();

@@ -4,6 +4,9 @@ use std::process::Command;
 
 use crate::{Done, root, setup, sh, tidy};
 
+/// Seeds of storage's simulation, each with a dozen crash points and more.
+const SIM_SEEDS: u64 = 2500;
+
 pub(crate) fn run() -> Done {
     sh(cargo().args(["fmt", "--all", "--check"]))?;
     sh(cargo().args([
@@ -17,6 +20,7 @@ pub(crate) fn run() -> Done {
         "warnings",
     ]))?;
     tidy::run()?;
+    crate::simulate(None, Some(SIM_SEEDS))?;
     setup::run()?;
     sh(cargo().args(["build", "--release", "--package", "weir-server"]))?;
     // One at a time: these tests start servers, kill them, and share two cores with a broker. The server is the one that users get; the
