@@ -13,8 +13,8 @@ use crate::catalog::{CatalogState, Entry, Kind};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::exec;
-use crate::statement::insert::Writer;
 use crate::statement::table::{assigned, bind_over, detached_context};
+use crate::statement::writer::{Base, Writer};
 use crate::transaction::{Item, Pending};
 
 /// What a decoder must know of the table it fills. It is of one catalogue version: compare [`Database::catalog_version`] and ask again.
@@ -153,11 +153,19 @@ impl Database {
     pub fn ingest(&self, batch: IngestBatch) -> Result<u64> {
         loop {
             let store = self.store()?;
-            let state = self.catalog(&store.snapshot())?;
+            let snapshot = store.snapshot();
+            let state = self.catalog(&snapshot)?;
+            let base = Base {
+                database: self.clone(),
+                state: state.clone(),
+                snapshot,
+                cancel: Cancel::default(),
+                now: crate::session::now_micros(),
+            };
             let mut pending = Pending::default();
             if !batch.rows.is_empty() {
                 let entry = table_named(&state, &batch.table)?;
-                let mut writer = Writer::new(self, &state, &entry, &Cancel::default())?;
+                let mut writer = Writer::new(base.clone(), &entry)?;
                 writer.set_bulk(batch.bulk);
                 for rows in &batch.rows {
                     writer.push(rows)?;
@@ -166,7 +174,7 @@ impl Database {
             }
             if let Some(dead) = &batch.dead_letters {
                 let entry = table_named(&state, &format!("weir.{DEAD_LETTERS}"))?;
-                let mut writer = Writer::new(self, &state, &entry, &Cancel::default())?;
+                let mut writer = Writer::new(base.clone(), &entry)?;
                 writer.push(dead)?;
                 writer.finish(&mut pending)?;
             }

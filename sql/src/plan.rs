@@ -179,7 +179,8 @@ pub enum Plan {
 pub struct Scan {
     /// Which.
     pub relation: Arc<Relation>,
-    /// The relation's columns that are put out, by index.
+    /// The relation's columns that are put out, by index. The index after the last column is the row's place, a bigint by which storage finds
+    /// the row again in the same snapshot.
     pub projection: Vec<usize>,
     /// Conjuncts that rows must fulfil, over the relation's own columns (not the projection).
     pub filters: Vec<Expr>,

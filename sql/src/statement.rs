@@ -45,6 +45,8 @@ pub enum Statement {
     Query(Plan),
     /// INSERT.
     Insert(Insert),
+    /// UPDATE, DELETE and MERGE.
+    Modify(Modify),
     /// CREATE TABLE.
     CreateTable(CreateTable),
     /// CREATE VIEW.
@@ -205,8 +207,78 @@ pub struct Insert {
     pub oid: u32,
     /// Rows with exactly the table's columns, in order, cast by assignment; columns not named have their default or NULL.
     pub source: Plan,
+    /// ON CONFLICT.
+    pub on_conflict: Option<OnConflict>,
     /// RETURNING, over the table's columns.
     pub returning: Option<(Vec<Expr>, Vec<OutputColumn>)>,
+}
+
+/// What INSERT does with a row whose primary key is there already.
+#[derive(Debug, Clone)]
+pub enum OnConflict {
+    /// DO NOTHING.
+    Nothing,
+    /// DO UPDATE. Expressions are over the table's columns, then those of `excluded`.
+    Update {
+        /// The whole row as it becomes, cast by assignment.
+        row: Vec<Expr>,
+        /// WHERE.
+        predicate: Option<Expr>,
+    },
+}
+
+/// UPDATE, DELETE and MERGE: rows of one table that change.
+#[derive(Debug, Clone)]
+pub struct Modify {
+    /// Which of them it is.
+    pub verb: ModifyVerb,
+    /// The table's schema and name, resolved.
+    pub table: ObjectName,
+    /// The relation's oid when it was bound.
+    pub oid: u32,
+    /// What changes. Its columns: the place of the table's row (bigint, see [`crate::plan::Scan::projection`]; NULL where there is none), which of
+    /// `actions` is done to it (integer), and, if `has_rows`, the row with all of the table's columns (as it becomes; for a deletion as
+    /// it was), cast by assignment, and the columns of the other tables that RETURNING may read. A place may come several times.
+    pub source: Plan,
+    /// Whether `source` has more than its first two columns.
+    pub has_rows: bool,
+    /// What may be done.
+    pub actions: Vec<ModifyAction>,
+    /// RETURNING, over `source` without its first two columns.
+    pub returning: Option<(Vec<Expr>, Vec<OutputColumn>)>,
+}
+
+/// Which statement changes rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModifyVerb {
+    /// UPDATE
+    Update,
+    /// DELETE
+    Delete,
+    /// MERGE
+    Merge,
+}
+
+impl ModifyVerb {
+    /// As command tags have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ModifyVerb::Update => "UPDATE",
+            ModifyVerb::Delete => "DELETE",
+            ModifyVerb::Merge => "MERGE",
+        }
+    }
+}
+
+/// What is done to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModifyAction {
+    /// It becomes the row that is given; these columns may differ from what they were.
+    Update(Vec<usize>),
+    /// It goes.
+    Delete,
+    /// The row that is given is added.
+    Insert,
 }
 
 /// CREATE TABLE, in Postgres's, ClickHouse's or Flink's form.

@@ -16,7 +16,7 @@ use super::lines::{self, Lines, Quoting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{self, QueryContext};
 use crate::format::ColumnBuilder;
-use crate::statement::insert::Writer;
+use crate::statement::writer::Writer;
 use crate::transaction::Pending;
 
 /// Rows of a batch.

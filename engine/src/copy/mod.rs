@@ -36,8 +36,9 @@ use crate::error::{Error, Result};
 use crate::format::FormatSettings;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session};
-use crate::statement::insert::{self, Writer};
+use crate::statement::insert;
 use crate::statement::query;
+use crate::statement::writer::Writer;
 
 /// How much of a file is read at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -92,7 +93,7 @@ fn input(session: &mut Session, running: &Running, copy: &Copy) -> Result<input:
         return Err(Error::internal("COPY TO has no inward side"));
     };
     let entry = insert::entry(running, *oid)?;
-    let writer = Writer::new(&session.database, &running.view.state, &entry, &running.cancel)?;
+    let writer = Writer::new(session.base(running), &entry)?;
     input::Input::new(writer, columns, defaults, &copy.options, session.query_context(running))
 }
 

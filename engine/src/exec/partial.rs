@@ -97,6 +97,15 @@ impl ViewPlan {
         origins(&self.rest, keys)
     }
 
+    /// For each key column of its own table (each column, if it has no groups), the input's column that it is, unchanged.
+    pub fn input_of_keys(&self) -> Vec<Option<usize>> {
+        let stage = inputs(&self.stage);
+        match &self.core {
+            None => stage,
+            Some(core) => core.keys.iter().map(|key| column_of(key, &stage)).collect(),
+        }
+    }
+
     /// The columns of its own table: keys named as the SELECT names them, states after them.
     pub fn schema(&self, context: &Arc<QueryContext>) -> Result<SchemaRef> {
         let Some(core) = &self.core else { return Ok(schema_of(self.stage.columns())) };
@@ -345,6 +354,26 @@ fn origins(plan: &Plan, keys: usize) -> Vec<Option<usize>> {
         }
         Plan::Filter { input, .. } | Plan::Sort { input, .. } => origins(input, keys),
         other => vec![None; other.columns().len()],
+    }
+}
+
+/// For each column of a stage, the input's column that it is, unchanged.
+fn inputs(stage: &Plan) -> Vec<Option<usize>> {
+    match stage {
+        Plan::Scan(scan) => scan.projection.iter().map(|&column| Some(column)).collect(),
+        Plan::Filter { input, .. } => inputs(input),
+        Plan::Project { input, exprs, .. } => {
+            let below = inputs(input);
+            exprs.iter().map(|expr| column_of(expr, &below)).collect()
+        }
+        other => vec![None; other.columns().len()],
+    }
+}
+
+fn column_of(expr: &Expr, below: &[Option<usize>]) -> Option<usize> {
+    match expr.kind {
+        ExprKind::Column(column) => below.get(column).copied().flatten(),
+        _ => None,
     }
 }
 

@@ -149,7 +149,7 @@ impl Rows {
     pub fn tag_of(&self, rows: u64) -> String {
         match self.verb.as_str() {
             "INSERT" => format!("INSERT 0 {rows}"),
-            "SELECT" | "FETCH" => format!("{} {rows}", self.verb),
+            "SELECT" | "FETCH" | "UPDATE" | "DELETE" | "MERGE" => format!("{} {rows}", self.verb),
             verb => verb.to_string(),
         }
     }

@@ -18,6 +18,7 @@ use crate::exec::{QueryContext, QueryMemory};
 use crate::functions::{Context, registry};
 use crate::statement;
 use crate::statement::relations::SnapshotRelations;
+use crate::statement::writer::Base;
 
 /// Microseconds since the epoch.
 pub(crate) fn now_micros() -> i64 {
@@ -134,20 +135,29 @@ impl Session {
     }
 
     fn run_cancellable(&mut self, prepared: &Prepared, params: &[Value], cancel: &Cancel) -> Result<Outcome> {
-        let result = self.refuse_if_failed(prepared).and_then(|()| {
-            self.ensure_transaction();
-            self.run_bound(prepared, params, cancel)
-        });
-        match result {
-            Ok(outcome) => {
-                self.statement_done(&outcome)?;
-                Ok(outcome)
-            }
-            Err(error) => {
-                self.statement_failed();
-                Err(error)
+        let alone = !self.in_block();
+        for attempt in 0.. {
+            let result = self.refuse_if_failed(prepared).and_then(|()| {
+                self.ensure_transaction();
+                self.run_bound(prepared, params, cancel)
+            });
+            let result = match result {
+                Ok(outcome) => self.statement_done(&outcome).map(|()| outcome),
+                Err(error) => {
+                    self.statement_failed();
+                    Err(error)
+                }
+            };
+            match result {
+                // Another commit changed what this statement stood on: it stands alone, so it may run on what is there now.
+                Err(error) if alone && error.kind == ErrorKind::SerializationFailure => {
+                    cancel.check()?;
+                    wait_before_retry(attempt);
+                }
+                result => return result,
             }
         }
+        Err(Error::internal("a statement was tried without end"))
     }
 
     pub(crate) fn run_bound(&mut self, prepared: &Prepared, params: &[Value], cancel: &Cancel) -> Result<Outcome> {
@@ -250,6 +260,17 @@ impl Session {
         })
     }
 
+    /// What a statement that changes rows stands on.
+    pub(crate) fn base(&self, running: &Running) -> Base {
+        Base {
+            database: self.database.clone(),
+            state: running.view.state.clone(),
+            snapshot: running.view.snapshot.clone(),
+            cancel: running.cancel.clone(),
+            now: running.functions.now,
+        }
+    }
+
     /// What the executor needs for a query of this statement.
     pub(crate) fn query_context(&self, running: &Running) -> Arc<QueryContext> {
         let options = self.database.options();
@@ -313,11 +334,22 @@ impl Session {
     }
 }
 
+/// Lets others finish before a statement is tried again: not at all at first, then ever longer, up to some milliseconds.
+fn wait_before_retry(attempt: u32) {
+    if attempt >= 2 {
+        // No two wait for equally long.
+        let spread = now_micros().unsigned_abs() % 1000;
+        let longest = 100u64 << attempt.min(7);
+        std::thread::sleep(Duration::from_micros(longest * (spread + 500) / 1500));
+    }
+}
+
 /// Applies the optimiser's rules to every plan of a statement.
 fn optimise(statement: &mut Statement) {
     let plan = match statement {
         Statement::Query(plan) | Statement::ShowQuery(plan) | Statement::DeclareCursor { plan, .. } => plan,
         Statement::Insert(insert) => &mut insert.source,
+        Statement::Modify(change) => &mut change.source,
         Statement::Copy(copy) => match &mut copy.target {
             weir_sql::statement::CopyTarget::To(plan) => plan,
             weir_sql::statement::CopyTarget::From { .. } => return,

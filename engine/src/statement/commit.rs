@@ -68,6 +68,14 @@ pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<Cat
                 }
                 Vec::new()
             }
+            Change::Delete { table, .. } if !created.contains(&table.0) => {
+                check_rows(state, *table, None)?;
+                if state.fed_by(table.0).next().is_some() {
+                    // What goes is known by its place alone, and a view may have come that shows it.
+                    return Err(conflict(state, *table));
+                }
+                Vec::new()
+            }
             Change::Truncate { table } => {
                 check_rows(state, *table, None)?;
                 state.fed_by(table.0).map(|view| Change::Truncate { table: TableId(view.def.oid) }).collect()

@@ -9,10 +9,10 @@ use weir_sql::statement::{self as ast, CreateTable, Layout, ObjectName};
 use weir_sql::{ErrorKind as SqlErrorKind, Type};
 use weir_storage::{Change, TableId};
 
-use super::insert::Writer;
 use super::names::{Named, already_exists, does_not_exist, look_up, sql_error, taken, target_schema, written};
 use super::query;
 use super::table::storage_def;
+use super::writer::Writer;
 use crate::catalog::state::{NEXT_OID, RELATION_PREFIX, SCHEMA_PREFIX};
 use crate::catalog::{ColumnDef, Entry, Kind, RelationDef, SchemaDef, TtlDef};
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
     let table = Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) };
     define(session, running, vec![table, set_relation(&def)?])?;
     let Some(source) = &create.source else { return done("CREATE TABLE") };
-    let mut writer = Writer::new(&session.database, &running.view.state, &entry, &running.cancel)?;
+    let mut writer = Writer::new(session.base(running), &entry)?;
     let mut stream = query::stream(session, running, source)?;
     while let Some(batch) = stream.next()? {
         writer.push(&batch)?;

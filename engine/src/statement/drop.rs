@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity};
 use crate::transaction::Item;
+use crate::views::retract;
 
 fn noun(kind: ObjectKind) -> &'static str {
     match kind {
@@ -205,6 +206,9 @@ pub(super) fn truncate(session: &mut Session, running: &Running, names: &[Object
         }
         items.push(Item::Own(Change::Truncate { table: TableId(entry.def.oid) }));
         for view in state.fed_by(entry.def.oid) {
+            if view.def.building {
+                return Err(retract::wait_for(&session.base(running), view));
+            }
             items.push(Item::Delta(Change::Truncate { table: TableId(view.def.oid) }));
         }
     }

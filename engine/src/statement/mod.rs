@@ -8,12 +8,14 @@ pub(crate) mod cursor;
 pub(crate) mod define;
 mod drop;
 pub(crate) mod insert;
+mod modify;
 pub(crate) mod names;
 mod prepared;
 pub(crate) mod query;
 pub(crate) mod relations;
 mod setting;
 pub(crate) mod table;
+pub(crate) mod writer;
 
 use weir_sql::statement::{Bound, Statement};
 
@@ -29,6 +31,7 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
         Statement::Query(plan) => query::rows(session, running, plan, &bound.columns, "SELECT"),
         Statement::ShowQuery(plan) => query::rows(session, running, plan, &bound.columns, "SELECT"),
         Statement::Insert(insert) => insert::insert(session, running, insert),
+        Statement::Modify(change) => modify::modify(session, running, change),
         Statement::CreateTable(create) => define::create_table(session, running, create),
         Statement::CreateView { name, or_replace, if_not_exists, query, columns } => {
             let create =

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::Schema;
-use weir_sql::plan::{OutputColumn, Plan};
+use weir_sql::plan::{Expr, OutputColumn, Plan};
 use weir_sql::statement::{ExplainOptions, Statement};
 
 use crate::error::{Error, Result};
-use crate::exec;
+use crate::exec::batch::{Batch, schema_of};
+use crate::exec::{self, QueryContext};
 use crate::session::run::Running;
 use crate::session::{Outcome, Rows, Session};
 
@@ -29,6 +30,21 @@ pub(crate) fn stream(session: &Session, running: &Running, plan: &Plan) -> Resul
     exec::run(plan, &session.query_context(running))
 }
 
+/// What RETURNING makes of rows.
+pub(crate) fn returned(
+    exprs: &[Expr],
+    columns: &[OutputColumn],
+    rows: &[RecordBatch],
+    context: &Arc<QueryContext>,
+) -> Result<Vec<RecordBatch>> {
+    let schema = schema_of(columns);
+    let of = |rows: &RecordBatch| {
+        let values = exprs.iter().map(|expr| exec::evaluate(expr, rows, context)).collect::<Result<_>>()?;
+        Batch::new(values, rows.num_rows()).into_record(&schema)
+    };
+    rows.iter().map(of).collect()
+}
+
 /// EXPLAIN: of a query, or of the query that an INSERT or a definition runs.
 pub(crate) fn explain(
     session: &mut Session,
@@ -40,6 +56,7 @@ pub(crate) fn explain(
     let plan = match statement {
         Statement::Query(plan) | Statement::ShowQuery(plan) => plan,
         Statement::Insert(insert) => &insert.source,
+        Statement::Modify(change) => &change.source,
         Statement::CreateMaterializedView(create) => &create.plan,
         Statement::CreateTable(create) if create.source.is_some() => create.source.as_ref().expect("just seen"),
         Statement::Copy(copy) => match &copy.target {

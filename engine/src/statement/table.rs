@@ -107,17 +107,6 @@ pub(crate) fn whole_scan(relation: &Arc<Relation>) -> Plan {
     })
 }
 
-/// Runs a plan over rows in place of a relation's own.
-pub(crate) fn run_over(
-    plan: &Plan,
-    relation: &Relation,
-    rows: Vec<RecordBatch>,
-    context: &QueryContext,
-) -> Result<Vec<RecordBatch>> {
-    let substituted = Substituted { rows: HashMap::from([(relation.oid, rows)]), others: None };
-    exec::run(plan, &Arc::new(context.with_relations(Arc::new(substituted))))?.collect()
-}
-
 /// A table that rows go to.
 pub(crate) struct Target {
     pub(crate) entry: Arc<Entry>,

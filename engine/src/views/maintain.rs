@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use weir_sql::Type;
 use weir_storage::{Change, TableId};
 
 use super::create::own_partition;
@@ -10,7 +11,7 @@ use super::plan_of;
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry};
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::{QueryContext, ViewPlan};
 use crate::statement::table::{Split, bind_over, detached_context, output_columns};
@@ -45,6 +46,23 @@ impl Feed {
         };
         let context = Arc::new(detached_context(database, cancel));
         Ok(Feed { table: TableId(view.def.oid), plan, split: Split::new(partition_by, context.clone()), context })
+    }
+
+    /// The view's own table.
+    pub(super) fn table(&self) -> TableId {
+        self.table
+    }
+
+    /// Its SELECT, split.
+    pub(super) fn plan(&self) -> &ViewPlan {
+        &self.plan
+    }
+
+    /// The types of the columns of its own table.
+    pub(super) fn column_types(&self) -> Result<Vec<Type>> {
+        let schema = self.plan.schema(&self.context)?;
+        let of = |field| Type::from_field(field).ok_or_else(|| Error::internal("a state's column has no type"));
+        schema.fields().iter().map(|field| of(field.as_ref())).collect()
     }
 
     /// The states that rows bring, by partition.

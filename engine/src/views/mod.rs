@@ -4,11 +4,13 @@
 //! states and, in the same commit, starts feeding it: from that version on, every commit of rows to the input carries the states that
 //! these rows bring ([`maintain`]). What was there before is read from the snapshot of exactly that version and added by one later
 //! commit ([`fill`]), which also shows the view; until then it is hidden. Reading merges states by key; storage's merges fold equal keys
-//! by [`StateCollapse`].
+//! by [`StateCollapse`]. Where rows of the input go, the
+//! groups they were in are computed again ([`retract`]).
 
 mod create;
 mod fill;
 pub(crate) mod maintain;
+pub(crate) mod retract;
 
 use std::sync::Arc;
 

@@ -27,6 +27,8 @@ mod group;
 mod item;
 pub(crate) mod join;
 mod literal;
+mod merge;
+mod modify;
 mod names;
 mod operators;
 mod query;
@@ -117,12 +119,9 @@ impl<'a> Binder<'a> {
     ) -> Result<(Vec<Expr>, Vec<OutputColumn>)> {
         let scope = Scope::of_table(table, scope::scope_columns(columns));
         self.frames.push(Frame::query(scope, Clause::Returning));
-        let outputs = self.bind_projection(items).and_then(|mut outputs| {
-            self.settle_outputs(&mut outputs)?;
-            Ok(outputs)
-        });
+        let returned = self.bind_returned(items);
         self.frames.pop();
-        Ok(outputs?.into_iter().map(|output| (output.expr, output.column)).unzip())
+        returned
     }
 
     /// Types of all parameters; one that no context decided is an error (42P18).

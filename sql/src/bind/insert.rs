@@ -1,8 +1,9 @@
 //! INSERT: rows of exactly the table's columns, in order. Columns that are not named have their DEFAULT, or NULL.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use sqlparser::ast::{self, SelectItem, SetExpr, TableObject};
+use sqlparser::ast::{self, ConflictTarget, OnConflictAction, OnInsert, SelectItem, SetExpr, TableObject};
 
 use super::utility::relation;
 use super::{Binder, BoundAst, CoercionContext, World};
@@ -11,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::Name;
 use crate::parse::names::{fold, object_name};
 use crate::plan::{Expr, OutputColumn, Plan};
-use crate::statement::{Insert, ObjectName, Statement};
+use crate::statement::{Insert, ObjectName, OnConflict, Statement};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -49,15 +50,21 @@ pub(super) fn insert(world: &World<'_>, binder: &mut Binder<'_>, insert: &ast::I
         }
     };
     let source = whole_rows(binder, &relation, &targets, rows)?;
-    let returning = insert.returning.as_deref().map(|items| returning(binder, &relation, items)).transpose()?;
+    let name = insert.table_alias.as_ref().map_or_else(|| relation.name.clone(), |alias| fold(&alias.alias));
+    let on_conflict = match &insert.on {
+        Some(OnInsert::OnConflict(on)) => on_conflict(binder, &relation, &name, on)?,
+        _ => None,
+    };
+    let table = table_columns(&relation);
+    let returning = insert.returning.as_deref().map(|items| binder.bind_returning(items, &name, &table)).transpose()?;
     let columns = returning.as_ref().map(|(_, columns)| columns.clone()).unwrap_or_default();
     let table = ObjectName { schema: Some(relation.schema.clone()), name: relation.name.clone() };
-    Ok((Statement::Insert(Insert { table, oid: relation.oid, source, returning }), columns))
+    Ok((Statement::Insert(Insert { table, oid: relation.oid, source, on_conflict, returning }), columns))
 }
 
 fn check_supported(insert: &ast::Insert) -> Result<()> {
-    let what = if insert.on.is_some() {
-        "ON CONFLICT"
+    let what = if matches!(insert.on, Some(OnInsert::DuplicateKeyUpdate(_))) {
+        "ON DUPLICATE KEY UPDATE"
     } else if insert.overwrite {
         "INSERT OVERWRITE"
     } else if insert.or.is_some() || insert.ignore || insert.replace_into {
@@ -70,6 +77,57 @@ fn check_supported(insert: &ast::Insert) -> Result<()> {
         return Ok(());
     };
     Err(Error::new(ErrorKind::Unsupported, format!("{what} is not supported")))
+}
+
+/// ON CONFLICT. The primary key is the only thing that rows can conflict in.
+fn on_conflict(
+    binder: &mut Binder<'_>,
+    relation: &Arc<Relation>,
+    name: &str,
+    on: &ast::OnConflict,
+) -> Result<Option<OnConflict>> {
+    match &on.conflict_target {
+        None if matches!(on.action, OnConflictAction::DoUpdate(_)) => {
+            let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
+            return Err(Error::new(ErrorKind::Syntax, message).with_hint("For example, ON CONFLICT (column_name)."));
+        }
+        None => {}
+        Some(ConflictTarget::OnConstraint(constraint)) => {
+            let named = object_name(constraint)?.name;
+            if relation.primary_key.is_empty() || named != format!("{}_pkey", relation.name) {
+                let message = format!("constraint \"{named}\" for table \"{}\" does not exist", relation.name);
+                return Err(Error::new(ErrorKind::UndefinedObject, message));
+            }
+        }
+        Some(ConflictTarget::Columns { columns, predicate }) => {
+            if predicate.is_some() {
+                return Err(Error::new(ErrorKind::Unsupported, "ON CONFLICT (…) WHERE is not supported"));
+            }
+            let names: Vec<Name> =
+                columns.iter().map(|ident| Name { name: fold(ident), at: start(Some(ident)) }).collect();
+            let mut named = Vec::new();
+            for Name { name, at } in &names {
+                let Some(column) = relation.columns.iter().position(|column| column.name == *name) else {
+                    let message = format!("column \"{name}\" does not exist");
+                    return Err(Error::new(ErrorKind::UndefinedColumn, message).at(*at));
+                };
+                named.push(column);
+            }
+            let key = &relation.primary_key;
+            if key.is_empty() || !named.iter().all(|c| key.contains(c)) || !key.iter().all(|c| named.contains(c)) {
+                let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+                return Err(Error::new(ErrorKind::InvalidColumnReference, message));
+            }
+        }
+    }
+    Ok(match &on.action {
+        OnConflictAction::DoNothing if relation.primary_key.is_empty() => None,
+        OnConflictAction::DoNothing => Some(OnConflict::Nothing),
+        OnConflictAction::DoUpdate(update) => {
+            let (row, predicate) = binder.bind_conflict_update(relation, name, update)?;
+            Some(OnConflict::Update { row, predicate })
+        }
+    })
 }
 
 fn start(ident: Option<&ast::Ident>) -> usize {
@@ -179,12 +237,13 @@ fn with_defaults<'a>(query: &'a ast::Query, relation: &Relation, targets: &[usiz
     Ok(Cow::Owned(query))
 }
 
-fn is_default(expr: &ast::Expr) -> bool {
+/// Whether it is the word DEFAULT.
+pub(super) fn is_default(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
 }
 
 /// The table's columns as a plan puts them out.
-fn table_columns(relation: &Relation) -> Vec<OutputColumn> {
+pub(super) fn table_columns(relation: &Relation) -> Vec<OutputColumn> {
     let column = |(at, column): (usize, &crate::catalog::ColumnInfo)| OutputColumn {
         name: column.name.clone(),
         ty: column.ty.clone(),
@@ -209,63 +268,4 @@ fn whole_rows(binder: &mut Binder<'_>, relation: &Relation, targets: &[usize], r
     let mut columns = table_columns(relation);
     columns.iter_mut().for_each(|column| column.origin = None);
     Ok(Plan::Project { input: Box::new(rows), exprs, columns })
-}
-
-/// RETURNING, over the table's columns.
-fn returning(
-    binder: &mut Binder<'_>,
-    relation: &Relation,
-    items: &[SelectItem],
-) -> Result<(Vec<Expr>, Vec<OutputColumn>)> {
-    let table = table_columns(relation);
-    let (mut exprs, mut columns) = (Vec::new(), Vec::new());
-    for item in items {
-        let (expr, alias) = match item {
-            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
-                exprs.extend(table.iter().enumerate().map(|(at, column)| Expr::column(at, column.ty.clone())));
-                columns.extend(table.iter().cloned());
-                continue;
-            }
-            SelectItem::UnnamedExpr(expr) => (expr, None),
-            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(fold(alias))),
-            SelectItem::ExprWithAliases { expr, .. } => (expr, None),
-        };
-        let mut bound = binder.bind_expr_over(unqualified(expr, relation).as_ref(), &table)?;
-        if bound.ty == Type::Unknown {
-            bound = binder.coerce(bound, &Type::Text, CoercionContext::Implicit)?;
-        }
-        let column = match &bound.kind {
-            crate::plan::ExprKind::Column(at) => table[*at].clone(),
-            _ => {
-                OutputColumn { name: result_name(expr), ty: bound.ty.clone(), typmod: bound.ty.typmod(), origin: None }
-            }
-        };
-        columns.push(OutputColumn { name: alias.unwrap_or(column.name.clone()), ..column });
-        exprs.push(bound);
-    }
-    Ok((exprs, columns))
-}
-
-/// `t.a` as `a`.
-fn unqualified<'a>(expr: &'a ast::Expr, relation: &Relation) -> Cow<'a, ast::Expr> {
-    match expr {
-        ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            [.., table, column] if fold(table) == relation.name => Cow::Owned(ast::Expr::Identifier(column.clone())),
-            _ => Cow::Borrowed(expr),
-        },
-        _ => Cow::Borrowed(expr),
-    }
-}
-
-/// What PostgreSQL calls a computed column.
-fn result_name(expr: &ast::Expr) -> String {
-    match expr {
-        ast::Expr::Function(function) => match function.name.0.last().and_then(|part| part.as_ident()) {
-            Some(ident) => fold(ident),
-            None => "?column?".to_string(),
-        },
-        ast::Expr::Nested(inner) | ast::Expr::Cast { expr: inner, .. } => result_name(inner),
-        ast::Expr::Case { .. } => "case".to_string(),
-        _ => "?column?".to_string(),
-    }
 }

@@ -7,7 +7,7 @@ use crate::catalog::{Catalog, Functions};
 use crate::error::Result;
 use crate::parse::{Ast, Parsed};
 use crate::plan::OutputColumn;
-use crate::statement::{Bound, Statement};
+use crate::statement::{Bound, Modify, Statement};
 use crate::types::Type;
 
 pub mod binder;
@@ -65,6 +65,9 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
             Ok((Statement::Query(plan), columns))
         }
         Ast::Insert(insert) => insert::insert(world, binder, insert),
+        Ast::Update(update) => Ok(modified(binder.bind_update(update)?)),
+        Ast::Delete(delete) => Ok(modified(binder.bind_delete(delete)?)),
+        Ast::Merge(merge) => Ok(modified(binder.bind_merge(merge)?)),
         Ast::CreateTable(table) => Ok((ddl::create_table(binder, table)?, Vec::new())),
         Ast::CreateView(view) => Ok((view::create_view(binder, view)?, Vec::new())),
         Ast::Copy(copy) => Ok((copy::copy(world, binder, copy)?, Vec::new())),
@@ -89,4 +92,9 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
         Ast::Ready(statement) => utility::ready(world, statement),
         Ast::Unsupported(error) => Err((**error).clone()),
     }
+}
+
+fn modified(modify: Modify) -> BoundAst {
+    let columns = modify.returning.as_ref().map(|(_, columns)| columns.clone()).unwrap_or_default();
+    (Statement::Modify(modify), columns)
 }

@@ -1,6 +1,8 @@
 //! Syntax trees of statements. Queries and expressions are `sqlparser`'s; definitions, COPY and the rest are our own.
 
-use sqlparser::ast::{DataType, Expr, Query};
+use sqlparser::ast::{
+    Assignment, DataType, Expr, ObjectName as SqlName, Query, SelectItem, TableAlias, TableFactor, TableWithJoins,
+};
 
 use crate::error::Error;
 use crate::statement::{CopyOptions, ExplainOptions, ObjectName, Statement};
@@ -12,6 +14,12 @@ pub enum Ast {
     Query(Box<Query>),
     /// INSERT.
     Insert(Box<sqlparser::ast::Insert>),
+    /// UPDATE.
+    Update(Box<Update>),
+    /// DELETE.
+    Delete(Box<Delete>),
+    /// MERGE.
+    Merge(Box<Merge>),
     /// CREATE TABLE.
     CreateTable(Box<CreateTable>),
     /// CREATE VIEW and CREATE MATERIALIZED VIEW.
@@ -72,6 +80,98 @@ pub struct Name {
     pub name: String,
     /// Character position in the statement, from 1.
     pub at: usize,
+}
+
+/// The table of UPDATE, DELETE and MERGE.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its name.
+    pub name: SqlName,
+    /// What it is called in the statement.
+    pub alias: Option<TableAlias>,
+}
+
+/// UPDATE.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// The table whose rows change.
+    pub target: Target,
+    /// SET.
+    pub assignments: Vec<Assignment>,
+    /// FROM.
+    pub from: Vec<TableWithJoins>,
+    /// WHERE.
+    pub selection: Option<Expr>,
+    /// RETURNING.
+    pub returning: Option<Vec<SelectItem>>,
+}
+
+/// DELETE.
+#[derive(Debug, Clone)]
+pub struct Delete {
+    /// The table whose rows go.
+    pub target: Target,
+    /// USING.
+    pub using: Vec<TableWithJoins>,
+    /// WHERE.
+    pub selection: Option<Expr>,
+    /// RETURNING.
+    pub returning: Option<Vec<SelectItem>>,
+}
+
+/// MERGE.
+#[derive(Debug, Clone)]
+pub struct Merge {
+    /// The table whose rows change.
+    pub target: Target,
+    /// USING.
+    pub source: TableFactor,
+    /// ON.
+    pub on: Expr,
+    /// WHEN …, in order.
+    pub whens: Vec<MergeWhen>,
+}
+
+/// `WHEN … THEN …` of MERGE.
+#[derive(Debug, Clone)]
+pub struct MergeWhen {
+    /// Which rows it is about.
+    pub kind: MergeWhenKind,
+    /// AND.
+    pub condition: Option<Expr>,
+    /// THEN.
+    pub action: MergeAction,
+    /// Where WHEN was written.
+    pub at: usize,
+}
+
+/// Which pairs of rows a WHEN of MERGE is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MergeWhenKind {
+    /// Pairs of a row of the table and one of the source.
+    Matched,
+    /// Rows of the source that no row of the table goes with.
+    NotMatched,
+    /// Rows of the table that no row of the source goes with.
+    NotMatchedBySource,
+}
+
+/// What a WHEN of MERGE does.
+#[derive(Debug, Clone)]
+pub enum MergeAction {
+    /// UPDATE SET.
+    Update(Vec<Assignment>),
+    /// DELETE.
+    Delete,
+    /// INSERT.
+    Insert {
+        /// Columns; empty for all.
+        columns: Vec<Name>,
+        /// VALUES; `None` is DEFAULT VALUES.
+        values: Option<Vec<Expr>>,
+    },
+    /// DO NOTHING.
+    Nothing,
 }
 
 /// CREATE TABLE.

@@ -17,6 +17,7 @@ pub mod datatype;
 pub mod dialect;
 mod error;
 mod lexer;
+mod modify;
 pub mod names;
 mod session;
 mod show;

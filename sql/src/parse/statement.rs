@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 
 use super::ast::Ast;
 use super::cursor::Cursor;
-use super::{copy, session, show, table, view};
+use super::{copy, modify, session, show, table, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{ExplainOptions, ObjectKind, Statement};
 
@@ -22,6 +22,18 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     }
     if c.is_word("INSERT") {
         return insert(c);
+    }
+    if c.words("UPDATE") {
+        return modify::update(c);
+    }
+    if c.words("DELETE") {
+        return modify::delete(c);
+    }
+    if c.words("MERGE") {
+        return modify::merge(c);
+    }
+    if modify::is_mutation(c) {
+        return modify::mutation(c);
     }
     if let Some(what) = unsupported(c) {
         let error = Error::new(ErrorKind::Unsupported, format!("{what} is not supported yet"));
@@ -68,8 +80,8 @@ fn insert(c: &mut Cursor<'_>) -> Result<Ast> {
 /// Statements of PostgreSQL and ClickHouse that Weir does not have: by what name to say so.
 fn unsupported(c: &Cursor<'_>) -> Option<String> {
     const ONE: &[&str] = &[
-        "UPDATE", "DELETE", "MERGE", "ALTER", "GRANT", "REVOKE", "CALL", "DO", "SECURITY", "IMPORT", "ATTACH",
-        "DETACH", "RENAME", "EXCHANGE", "REASSIGN", "KILL",
+        "ALTER", "GRANT", "REVOKE", "CALL", "DO", "SECURITY", "IMPORT", "ATTACH", "DETACH", "RENAME", "EXCHANGE",
+        "REASSIGN", "KILL",
     ];
     const TWO: &[&str] = &["CREATE", "DROP"];
     const OBJECTS: &[&str] = &[
@@ -273,6 +285,9 @@ fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
         &statement,
         Ast::Query(_)
             | Ast::Insert(_)
+            | Ast::Update(_)
+            | Ast::Delete(_)
+            | Ast::Merge(_)
             | Ast::CreateTable(_)
             | Ast::CreateView(_)
             | Ast::DeclareCursor { .. }
@@ -280,7 +295,7 @@ fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
             | Ast::Unsupported(_)
     );
     if !explainable {
-        return Err(Error::new(ErrorKind::Syntax, "EXPLAIN takes a query or INSERT").at(at));
+        return Err(Error::new(ErrorKind::Syntax, "EXPLAIN takes a query, INSERT, UPDATE, DELETE or MERGE").at(at));
     }
     Ok(Ast::Explain { statement: Box::new(statement), options })
 }

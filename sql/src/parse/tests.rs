@@ -74,7 +74,7 @@ fn what_is_not_supported_says_so() {
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Unsupported, message), "{sql}");
     }
     for (sql, message) in [
-        ("update t set a = 1", "UPDATE is not supported yet"),
+        ("rename table t to u", "RENAME TABLE is not supported yet"),
         ("alter table t add column b int4", "ALTER TABLE is not supported yet"),
         (
             "create or replace function f() returns int4 as $$ select 1 $$ language sql",
@@ -84,6 +84,31 @@ fn what_is_not_supported_says_so() {
     ] {
         let Ast::Unsupported(error) = ast(sql) else { panic!("{sql}") };
         assert_eq!(error.message, message, "{sql}");
+    }
+}
+
+#[test]
+fn changes_of_rows() {
+    for sql in [
+        "update only t * as x set a = 1, (b, c) = (select 1, default) from u join v using (id), w where x.id = u.id returning *",
+        "update s.t set a = default",
+        "delete from t x using u, v where x.id = u.id returning x.*",
+        "merge into t as x using (select 1 as id) s on x.id = s.id when matched and s.id > 1 then delete when matched then update set a = s.id, (b) = row(1) when not matched by target and s.id = 2 then do nothing when not matched then insert (id, a) values (s.id, default) when not matched by source then delete",
+        "merge into t using s on true when not matched then insert default values",
+    ] {
+        ast(sql);
+    }
+    let Ast::Update(update) = ast("ALTER TABLE s.t UPDATE a = 1 WHERE b = 2") else { panic!("an UPDATE") };
+    assert_eq!((update.assignments.len(), update.selection.is_some()), (1, true));
+    let Ast::Delete(delete) = ast("ALTER TABLE t DELETE WHERE b = 2") else { panic!("a DELETE") };
+    assert!(delete.selection.is_some());
+    for sql in [
+        "delete t",
+        "update t",
+        "merge into t using s on true",
+        "merge into t using s on true when matched then insert values (1)",
+    ] {
+        assert_eq!(parse(sql).expect_err(sql).kind, ErrorKind::Syntax, "{sql}");
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, NullArray, RecordBatch};
 use arrow::compute::filter;
+use arrow::datatypes::Int64Type;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
 use weir_storage::{Condition, Snapshot, TableId};
@@ -43,7 +44,8 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
         Rows::Stored(..) => prune::conditions(&filters, &types, context),
         Rows::Batches(_) => Vec::new(),
     };
-    let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
+    let mut names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
+    names.push("place".into());
     let text = filters.iter().map(|f| explain::expression(f, &names)).collect::<Vec<_>>().join(" AND ");
     let name = match relation.schema.as_str() {
         "public" | "pg_catalog" => relation.name.clone(),
@@ -75,6 +77,7 @@ pub(crate) struct Reader {
     projection: Vec<usize>,
     /// Columns that are put out but not filtered by, in the order of the projection, each once.
     rest: Vec<usize>,
+    /// How many columns a row has; the column of this number is its place.
     width: usize,
 }
 
@@ -107,7 +110,7 @@ impl Reader {
         context: &Arc<QueryContext>,
         emit: Emit<'_>,
     ) -> Result<()> {
-        let mut columns: Vec<Option<ArrayRef>> = vec![None; self.width];
+        let mut columns: Vec<Option<ArrayRef>> = vec![None; self.width + 1];
         let mut keep: Option<BooleanArray> = None;
         if !self.filters.is_empty() {
             for (&column, array) in self.filtered.iter().zip(read(&self.filtered, None)?) {
@@ -202,8 +205,16 @@ impl Operator for Scan {
 /// A stored table's granules.
 pub(crate) fn stored(scan: weir_storage::Scan, reader: Arc<Reader>, context: Arc<QueryContext>) -> Arc<dyn Source> {
     Arc::new(Numbered::new(scan.len(), move |i, emit| {
-        let read =
-            |columns: &[usize], selection: Option<&[u32]>| Ok(scan.read(i, columns, selection)?.columns().to_vec());
+        // A place is asked for in ascending order of columns, so last.
+        let read = |columns: &[usize], selection: Option<&[u32]>| {
+            let stored = columns.strip_suffix(&[reader.width]).unwrap_or(columns);
+            let mut arrays = scan.read(i, stored, selection)?.columns().to_vec();
+            if stored.len() < columns.len() {
+                let places = scan.places(i, selection)?;
+                arrays.push(Arc::new(places.unary::<_, Int64Type>(|place| place as i64)));
+            }
+            Ok(arrays)
+        };
         reader.granule(scan.rows(i), read, &context, emit)
     }))
 }

@@ -54,7 +54,7 @@ impl Binder<'_> {
         Ok((right, lateral))
     }
 
-    fn bind_joins(&mut self, item: &TableWithJoins) -> Result<Item> {
+    pub(super) fn bind_joins(&mut self, item: &TableWithJoins) -> Result<Item> {
         let mut left = self.bind_factor(&item.relation)?;
         for join in &item.joins {
             left = self.bind_join(left, join)?;
@@ -123,7 +123,7 @@ impl Binder<'_> {
         }
     }
 
-    fn no_such_relation(&self, schema: Option<&str>, name: &str) -> Error {
+    pub(super) fn no_such_relation(&self, schema: Option<&str>, name: &str) -> Error {
         let shown = match schema {
             Some(schema) => format!("{schema}.{name}"),
             None => name.to_string(),

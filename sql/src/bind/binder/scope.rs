@@ -195,6 +195,8 @@ pub(super) enum Clause {
     Limit,
     Default,
     Returning,
+    Update,
+    MergeWhen,
 }
 
 impl Clause {
@@ -213,6 +215,8 @@ impl Clause {
             Clause::Limit => "LIMIT",
             Clause::Default => "DEFAULT expressions",
             Clause::Returning => "RETURNING",
+            Clause::Update => "UPDATE",
+            Clause::MergeWhen => "MERGE WHEN conditions",
         }
     }
 

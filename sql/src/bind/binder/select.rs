@@ -47,7 +47,7 @@ impl Binder<'_> {
         plan
     }
 
-    fn enter(&mut self, clause: Clause) {
+    pub(super) fn enter(&mut self, clause: Clause) {
         if let Some(frame) = self.frames.last_mut() {
             frame.clause = clause;
         }
@@ -155,7 +155,7 @@ impl Binder<'_> {
         finish(plan, outputs, sort, distinct.is_some(), distinct_on, bounds)
     }
 
-    fn bind_where(&mut self, condition: &ast::Expr, clause: &str) -> Result<Expr> {
+    pub(super) fn bind_where(&mut self, condition: &ast::Expr, clause: &str) -> Result<Expr> {
         let bound = self.bind_expr(condition)?;
         self.coerce_condition(bound, clause).map_err(|error| locate(error, condition))
     }
