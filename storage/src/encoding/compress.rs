@@ -25,13 +25,33 @@ const ZSTD_LEVEL: i32 = 1;
 pub(super) struct Memory {
     skip: u32,
     backoff: u32,
+    /// The next chunk is known to be worth zstd.
+    zstd: bool,
+}
+
+impl Memory {
+    /// Says that zstd was found to pay for the chunk that comes next.
+    pub(super) fn expect_zstd(&mut self) {
+        self.zstd = true;
+    }
+}
+
+/// What zstd makes of a body.
+pub(super) fn zstd_len(body: &[u8]) -> usize {
+    zstd::bulk::compress(body, ZSTD_LEVEL).map_or(body.len(), |zstd| zstd.len())
 }
 
 /// Replaces `out[from..]`, a body, by its compressed form if that is worth it; says what was done.
 pub(super) fn compress(out: &mut Vec<u8>, from: usize, effort: Effort, memory: &mut Memory) -> u8 {
     let body = &out[from..];
-    if effort == Effort::Log || body.len() < BODY_MIN {
+    if matches!(effort, Effort::Log | Effort::Inner) || body.len() < BODY_MIN {
         return NONE;
+    }
+    if std::mem::take(&mut memory.zstd)
+        && let Ok(compressed) = zstd::bulk::compress(body, ZSTD_LEVEL)
+        && compressed.len() < body.len()
+    {
+        return replace(out, from, &compressed, ZSTD);
     }
     if memory.skip > 0 {
         memory.skip -= 1;
@@ -49,10 +69,14 @@ pub(super) fn compress(out: &mut Vec<u8>, from: usize, effort: Effort, memory: &
         return NONE;
     }
     memory.backoff = 0;
-    let raw = body.len() as u64;
+    replace(out, from, &compressed, method)
+}
+
+fn replace(out: &mut Vec<u8>, from: usize, compressed: &[u8], method: u8) -> u8 {
+    let raw = (out.len() - from) as u64;
     out.truncate(from);
     out.put_varint(raw);
-    out.extend_from_slice(&compressed);
+    out.extend_from_slice(compressed);
     method
 }
 

@@ -13,7 +13,8 @@ use arrow::datatypes::{ByteViewType, DataType};
 use hashbrown::HashTable;
 
 use super::numbers::Word;
-use super::{Physical, fixed_array, fixed_bytes};
+use super::{Physical, decode_at, decode_u32, fixed_array, fixed_bytes, nested};
+use crate::bytes::Reader;
 use crate::error::{Decoded, damaged};
 
 /// A dictionary has at most this many entries…
@@ -70,22 +71,19 @@ impl Dictionary {
 
     /// The codes of fixed-width values, NULL or not; `None` when the dictionary would grow too large. Values added until
     /// then stay.
-    pub(super) fn codes_fixed<K: Copy + Eq + Into<u128>>(
-        &mut self,
-        values: impl Iterator<Item = K>,
-    ) -> Option<Vec<u64>> {
+    pub(super) fn codes_fixed<K: Copy + Eq>(&mut self, values: &[K], key: impl Fn(K) -> u128) -> Option<Vec<u64>> {
         let Dictionary::Fixed(entries) = self else { return None };
         let mut last = None;
-        values
-            .map(|value| match last {
-                Some((same, code)) if same == value => Some(code),
-                _ => {
-                    let code = u64::from(entries.code(value.into())?);
-                    last = Some((value, code));
-                    Some(code)
-                }
-            })
-            .collect()
+        let mut codes = Vec::with_capacity(values.len());
+        for &value in values {
+            let code = match last {
+                Some((same, code)) if same == value => code,
+                _ => u64::from(entries.code(key(value))?),
+            };
+            last = Some((value, code));
+            codes.push(code);
+        }
+        Some(codes)
     }
 
     /// The same for text and bytes. A NULL has the code of the row before it.
@@ -153,6 +151,25 @@ impl Dictionary {
             }
         }
     }
+}
+
+/// Reads the body of a chunk that has its own dictionary.
+pub(super) fn decode(
+    ty: &DataType,
+    rows: usize,
+    body: &Buffer,
+    selection: Option<&[u32]>,
+    nulls: Option<NullBuffer>,
+    level: u8,
+) -> Decoded<ArrayRef> {
+    let mut reader = Reader::new(body);
+    let entries = reader.varint()?;
+    if entries > rows as u64 {
+        return damaged(format!("a dictionary of {entries} for {rows} rows"));
+    }
+    let dictionary = decode_at(ty, entries as usize, &nested(&mut reader, body)?, None, None, level + 1)?;
+    let codes = decode_u32(&nested(&mut reader, body)?, rows, selection, level + 1)?;
+    lookup(&dictionary, &codes, nulls)
 }
 
 /// The values that codes stand for: for text, views onto the dictionary's own buffers.

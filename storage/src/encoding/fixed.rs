@@ -1,16 +1,20 @@
-//! Fixed-width values: constant and plain, and the choice among them, packed, delta, decimal and dictionaries.
+//! Fixed-width values: constant and plain, and the choice among these, runs, dictionaries and what [`integers`], [`super::alp`] and
+//! [`split`] offer.
 //!
-//! The choice: all equal is constant. Otherwise the sizes of packed and delta are known exactly from one pass; a
-//! dictionary is considered when a sample shows few distinct values, and wins when its codes are narrower by enough to pay for
-//! itself. Plain is what is left.
+//! The choice: all equal is constant, long runs are kept as such. A dictionary is considered when a sample shows few distinct
+//! values, and wins when its codes are narrower by enough to pay for itself; a column that has taken to one stays with it while it
+//! serves. Plain is what is left.
 
-use arrow::array::{Array, ArrayData, UInt32Array};
+use arrow::array::{Array, UInt32Array};
 use arrow::buffer::{Buffer, NullBuffer};
+use arrow::datatypes::DataType;
 use hashbrown::HashSet;
 
+use super::alp::Decimals;
 use super::dictionary::Dictionary;
-use super::numbers::{self, Frame, Word};
-use super::{Effort, Encoder, Encoding, Physical, Shared, bitpack, decimal, fixed_bytes};
+use super::integers::{self, Shape, Tries};
+use super::numbers::{self, Word};
+use super::{Effort, Encoder, Encoding, Physical, Shared, bitpack, fixed_bytes, runs, split};
 use crate::bytes::Write;
 use crate::error::{Decoded, damaged};
 
@@ -36,39 +40,15 @@ impl Encoder {
         match physical {
             Physical::Integer { width, signed } => {
                 let values = widen(bytes, width, signed, nulls);
-                self.encode_integers(&data, &values, width, signed, out)
+                self.encode_integers(array, &values, nulls, Shape { width, signed }, out)
             }
             Physical::Float { width } => {
                 let bits = widen(bytes, width, false, nulls);
-                let frame = numbers::frame(&bits, false);
-                if frame.width == 0 {
-                    return Ok(constant(&bits[0].to_le_bytes()[..width], out));
-                }
-                if self.effort == Effort::Log {
-                    return Ok(plain(bytes, out));
-                }
-                if let Some(encoding) = self.dictionary_fixed(&data, &bits, 8 * width as u8, out)? {
-                    return Ok(encoding);
-                }
-                if decimal::encode(self.child(0), &bits, width, out)? {
-                    return Ok(Encoding::Decimal);
-                }
-                Ok(plain(bytes, out))
+                self.encode_floats(array, &bits, nulls, width, out)
             }
             _ if width == 16 => {
                 let values = fill(bytes.chunks_exact(16).map(i128::read).collect(), nulls);
-                if values.iter().all(|value| *value == values[0]) {
-                    return Ok(constant(&values[0].to_le_bytes(), out));
-                }
-                if self.effort != Effort::Log
-                    && let Some(encoding) = self.dictionary_fixed(&data, &values, 64, out)?
-                {
-                    return Ok(encoding);
-                }
-                match physical == Physical::Wide && numbers::write_packed_wide(&values, out) {
-                    true => Ok(Encoding::Packed),
-                    false => Ok(plain(bytes, out)),
-                }
+                self.encode_wide(array, &values, nulls, physical, out)
             }
             _ => {
                 let first = &bytes[..width];
@@ -82,53 +62,154 @@ impl Encoder {
 
     fn encode_integers(
         &mut self,
-        data: &ArrayData,
+        array: &dyn Array,
         values: &[u64],
-        width: usize,
-        signed: bool,
+        nulls: Option<&NullBuffer>,
+        shape: Shape,
         out: &mut Vec<u8>,
     ) -> Decoded<Encoding> {
-        let frame = numbers::frame(values, signed);
-        if frame.width == 0 {
-            return Ok(constant(&frame.base.to_le_bytes()[..width], out));
+        if self.effort == Effort::Log {
+            let plan = integers::plan(values, shape, Tries::QUICK);
+            return Ok(integers::write(values, &plan, shape, out));
         }
-        let delta = numbers::delta_frame(values);
-        let size = |frame: Frame| bitpack::packed_len(values.len(), frame.width);
-        // Delta has no random access and a longer header: it has to win clearly.
-        let use_delta = size(delta) + 64 < size(frame) * 3 / 4;
-        let best = if use_delta { delta.width } else { frame.width };
-        if self.effort != Effort::Log
+        let width = numbers::frame(values, shape.signed).width;
+        if width > 0 {
+            if let Some(encoding) = self.runs(array, values, nulls, width.into(), out)? {
+                return Ok(encoding);
+            }
+            // What served before is asked before anything else is.
+            if width > 8
+                && let Shared::Yes(_) = self.shared
+                && let Some(encoding) = self.integer_codes(array, values, shape, width, out)?
+            {
+                return Ok(encoding);
+            }
+        }
+        let plan = integers::plan(values, shape, Tries::ALL);
+        let best = (plan.bits / values.len()) as u8;
+        if !plan.is_constant()
             && best > 8
-            && let Some(encoding) = self.dictionary_fixed(data, values, best, out)?
+            && let Some(encoding) = self.integer_codes(array, values, shape, best, out)?
         {
             return Ok(encoding);
         }
-        if use_delta {
-            numbers::write_delta(values, delta, out);
-            return Ok(Encoding::Delta);
+        Ok(integers::write(values, &plan, shape, out))
+    }
+
+    fn integer_codes(
+        &mut self,
+        array: &dyn Array,
+        values: &[u64],
+        shape: Shape,
+        width: u8,
+        out: &mut Vec<u8>,
+    ) -> Decoded<Option<Encoding>> {
+        match shape.width {
+            16 => self.dictionary_fixed(array.data_type(), values, |value| value as i64 as u128, width, out),
+            _ => self.dictionary_fixed(array.data_type(), values, u128::from, width, out),
         }
-        if usize::from(frame.width) < 8 * width {
-            numbers::write_packed(values, frame, width, out);
+    }
+
+    /// Numbers of 16 bytes, and other things of that width.
+    fn encode_wide(
+        &mut self,
+        array: &dyn Array,
+        values: &[i128],
+        nulls: Option<&NullBuffer>,
+        physical: Physical,
+        out: &mut Vec<u8>,
+    ) -> Decoded<Encoding> {
+        if physical == Physical::Wide && values.iter().all(|&value| i128::from(value as i64) == value) {
+            let narrow: Vec<u64> = values.iter().map(|&value| value as u64).collect();
+            return self.encode_integers(array, &narrow, nulls, Shape { width: 16, signed: true }, out);
+        }
+        if values.iter().all(|value| *value == values[0]) {
+            return Ok(constant(&values[0].to_le_bytes(), out));
+        }
+        if self.effort != Effort::Log {
+            if let Some(encoding) = self.runs(array, values, nulls, 128, out)? {
+                return Ok(encoding);
+            }
+            if let Some(encoding) = self.dictionary_fixed(array.data_type(), values, |value| value as u128, 64, out)? {
+                return Ok(encoding);
+            }
+        }
+        if physical == Physical::Wide && numbers::write_packed_wide(values, out) {
             return Ok(Encoding::Packed);
         }
-        for value in values {
-            out.extend_from_slice(&value.to_le_bytes()[..width]);
-        }
+        values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
         Ok(Encoding::Plain)
     }
 
-    /// Tries the shared dictionary, then one for this chunk, against values that otherwise take `width` bits each.
-    fn dictionary_fixed<K: DictionaryKey>(
+    fn encode_floats(
         &mut self,
-        data: &ArrayData,
+        array: &dyn Array,
+        bits: &[u64],
+        nulls: Option<&NullBuffer>,
+        width: usize,
+        out: &mut Vec<u8>,
+    ) -> Decoded<Encoding> {
+        let shape = Shape { width, signed: false };
+        if bits.iter().all(|value| *value == bits[0]) {
+            shape.put(bits[0], out);
+            return Ok(Encoding::Constant);
+        }
+        if self.effort != Effort::Log {
+            if let Some(encoding) = self.runs(array, bits, nulls, 8 * width, out)? {
+                return Ok(encoding);
+            }
+            let dense = if matches!(self.shared, Shared::Yes(_)) { None } else { floats(bits, width) };
+            let best = dense.as_ref().map_or(8 * width, |dense| dense.bits(bits.len()) / bits.len()) as u8;
+            if let Some(encoding) = self.dictionary_fixed(array.data_type(), bits, u128::from, best, out)? {
+                return Ok(encoding);
+            }
+            // A dictionary that was to serve and did not left no other choice made.
+            return match dense.or_else(|| floats(bits, width)) {
+                Some(Dense::Decimals(decimals)) => {
+                    decimals.write(out);
+                    Ok(Encoding::Alp)
+                }
+                Some(Dense::Split(cut)) => split::write(bits, cut, out).map(|()| Encoding::Split),
+                None => {
+                    bits.iter().for_each(|&value| shape.put(value, out));
+                    Ok(Encoding::Plain)
+                }
+            };
+        }
+        bits.iter().for_each(|&value| shape.put(value, out));
+        Ok(Encoding::Plain)
+    }
+
+    /// Runs, if they take much less than `width` bits a row.
+    fn runs<T: PartialEq>(
+        &mut self,
+        array: &dyn Array,
+        values: &[T],
+        nulls: Option<&NullBuffer>,
+        width: usize,
+        out: &mut Vec<u8>,
+    ) -> Decoded<Option<Encoding>> {
+        let Some(runs) = runs::find(values, nulls) else { return Ok(None) };
+        if runs::bits(&runs, width) * 2 > values.len() * width {
+            return Ok(None);
+        }
+        self.write_runs(array, &runs, out)?;
+        Ok(Some(Encoding::RunLength))
+    }
+
+    /// Tries the shared dictionary, then one for this chunk, against values that otherwise take `width` bits each.
+    fn dictionary_fixed<K: Copy + Eq + std::hash::Hash>(
+        &mut self,
+        ty: &DataType,
         values: &[K],
+        key: impl Fn(K) -> u128 + Copy,
         width: u8,
         out: &mut Vec<u8>,
     ) -> Decoded<Option<Encoding>> {
         let sampled = || sample_distinct(values.iter().copied());
         if self.decide_shared(|| sampled().is_some_and(|bits| bits + 2 < width), Dictionary::fixed)
             && let Shared::Yes(dictionary) = &mut self.shared
-            && let Some(codes) = dictionary.codes_fixed(values.iter().map(|value| value.key()))
+            && let Some(codes) = dictionary.codes_fixed(values, key)
             && bitpack::width_of(dictionary.len() as u64) < width
         {
             self.write_codes(&codes, out)?;
@@ -139,13 +220,13 @@ impl Encoder {
             return Ok(None);
         }
         let mut dictionary = Dictionary::fixed();
-        let Some(codes) = dictionary.codes_fixed(values.iter().map(|value| value.key())) else { return Ok(None) };
+        let Some(codes) = dictionary.codes_fixed(values, key) else { return Ok(None) };
         let codes_width = bitpack::width_of(dictionary.len() as u64);
         let size = dictionary.len() * usize::from(width) + values.len() * usize::from(codes_width);
         if size * 10 > values.len() * usize::from(width) * 8 {
             return Ok(None);
         }
-        self.write_dictionary(&dictionary, data.data_type(), &codes, out)?;
+        self.write_dictionary(&dictionary, ty, &codes, out)?;
         Ok(Some(Encoding::Dictionary))
     }
 
@@ -173,18 +254,18 @@ impl Encoder {
 
     pub(super) fn write_codes(&mut self, codes: &[u64], out: &mut Vec<u8>) -> Decoded<()> {
         let codes: UInt32Array = codes.iter().map(|&code| code as u32).collect::<Vec<_>>().into();
-        Encoder::new(Effort::Log).encode(&codes, out).map(drop)
+        Encoder::new(Effort::Inner).encode(&codes, out).map(drop)
     }
 
     pub(super) fn write_dictionary(
         &mut self,
         dictionary: &Dictionary,
-        ty: &arrow::datatypes::DataType,
+        ty: &DataType,
         codes: &[u64],
         out: &mut Vec<u8>,
     ) -> Decoded<()> {
         out.put_varint(dictionary.len() as u64);
-        Encoder::new(Effort::Log).encode_nested(&dictionary.entries(ty)?, out)?;
+        Encoder::new(Effort::Inner).encode_nested(&dictionary.entries(ty)?, out)?;
         let mut chunk = Vec::new();
         self.write_codes(codes, &mut chunk)?;
         out.put_bytes(&chunk);
@@ -192,33 +273,56 @@ impl Encoder {
     }
 }
 
-/// A fixed-width value as a dictionary's key.
-pub(super) trait DictionaryKey: Copy + Eq + std::hash::Hash {
-    fn key(self) -> u128;
+/// Floats that need not be plain.
+enum Dense {
+    Decimals(Decimals),
+    Split(u8),
 }
 
-impl DictionaryKey for u64 {
-    fn key(self) -> u128 {
-        self.into()
+impl Dense {
+    /// What `rows` values take.
+    fn bits(&self, rows: usize) -> usize {
+        match self {
+            Dense::Decimals(decimals) => decimals.bits(),
+            // The high bits take two at least.
+            Dense::Split(cut) => rows * (usize::from(*cut) + 2),
+        }
     }
 }
 
-impl DictionaryKey for i128 {
-    fn key(self) -> u128 {
-        self as u128
-    }
+/// How floats are best written; `None` is plain.
+fn floats(bits: &[u64], width: usize) -> Option<Dense> {
+    let plain = 8 * width;
+    let cut = split::cut(bits, plain as u8);
+    let split = cut.map_or(plain, |cut| usize::from(cut) + 2);
+    let decimals =
+        Decimals::of(bits, width, split * 7 / 8).filter(|decimals| decimals.bits() < bits.len() * split * 7 / 8);
+    decimals.map(Dense::Decimals).or(cut.map(Dense::Split))
 }
 
-/// The bits that codes would need if the chunk has no more distinct values than a sample shows; `None` when over half of
-/// the sample is distinct.
+/// The bits that codes of the chunk's values would need, judged by a sample; `None` when more than every other row would be a new entry.
 pub(super) fn sample_distinct<K: Eq + std::hash::Hash>(values: impl ExactSizeIterator<Item = K>) -> Option<u8> {
-    let step = values.len().div_ceil(SAMPLE).max(1);
+    let rows = values.len();
+    let step = rows.div_ceil(SAMPLE).max(1);
     let (mut distinct, mut seen) = (HashSet::with_hasher(foldhash::fast::FixedState::default()), 0);
     for value in values.step_by(step) {
         distinct.insert(value);
         seen += 1;
     }
-    (distinct.len() * 2 <= seen).then(|| bitpack::width_of(distinct.len() as u64))
+    let entries = if seen == rows { distinct.len() as f64 } else { population(distinct.len(), seen) };
+    (entries * 2.0 <= rows as f64).then(|| bitpack::width_of(entries as u64))
+}
+
+/// How many equally frequent values there are when so many of `seen` draws were distinct: the D for which D·(1 − e^(−seen/D)) is
+/// `distinct`, by bisection.
+fn population(distinct: usize, seen: usize) -> f64 {
+    let (mut low, mut high) = (distinct as f64, 1e6);
+    for _ in 0..32 {
+        let middle = (low + high) / 2.0;
+        let expected = middle * (1.0 - (-(seen as f64) / middle).exp());
+        if expected < distinct as f64 { low = middle } else { high = middle }
+    }
+    high
 }
 
 fn constant(value: &[u8], out: &mut Vec<u8>) -> Encoding {
@@ -259,13 +363,14 @@ fn fill<T: Copy>(mut values: Vec<T>, nulls: Option<&NullBuffer>) -> Vec<T> {
     values
 }
 
-/// Reads any fixed-width chunk but dictionaries and decimals.
+/// Reads any fixed-width chunk but dictionaries, runs and floats as something else.
 pub(super) fn decode(
     encoding: Encoding,
     physical: Physical,
     rows: usize,
     body: Buffer,
     selection: Option<&[u32]>,
+    level: u8,
 ) -> Decoded<Buffer> {
     match (encoding, physical) {
         (Encoding::Plain, _) => decode_plain(physical.width(), rows, body, selection),
@@ -276,20 +381,28 @@ pub(super) fn decode(
             }
             Ok(body[..width].repeat(selection.map_or(rows, <[u32]>::len)).into())
         }
-        (Encoding::Packed, Physical::Integer { width, .. }) => match width {
-            1 => numbers::read_packed::<i8>(&body, rows, selection),
-            2 => numbers::read_packed::<i16>(&body, rows, selection),
-            4 => numbers::read_packed::<i32>(&body, rows, selection),
-            _ => numbers::read_packed::<i64>(&body, rows, selection),
-        },
-        (Encoding::Packed, Physical::Wide) => numbers::read_packed::<i128>(&body, rows, selection),
-        (Encoding::Delta, Physical::Integer { width, .. }) => match width {
-            1 => numbers::read_delta::<i8>(&body, rows, selection),
-            2 => numbers::read_delta::<i16>(&body, rows, selection),
-            4 => numbers::read_delta::<i32>(&body, rows, selection),
-            _ => numbers::read_delta::<i64>(&body, rows, selection),
-        },
+        (_, Physical::Integer { width: 1, .. }) => integers_of::<i8>(encoding, rows, &body, selection, level),
+        (_, Physical::Integer { width: 2, .. }) => integers_of::<i16>(encoding, rows, &body, selection, level),
+        (_, Physical::Integer { width: 4, .. }) => integers_of::<i32>(encoding, rows, &body, selection, level),
+        (_, Physical::Integer { .. }) => integers_of::<i64>(encoding, rows, &body, selection, level),
+        (_, Physical::Wide) => integers_of::<i128>(encoding, rows, &body, selection, level),
         _ => damaged(format!("a {encoding} of {physical:?}")),
+    }
+}
+
+fn integers_of<T: Word>(
+    encoding: Encoding,
+    rows: usize,
+    body: &Buffer,
+    selection: Option<&[u32]>,
+    level: u8,
+) -> Decoded<Buffer> {
+    match encoding {
+        Encoding::Packed => numbers::read_packed::<T>(body, rows, selection),
+        Encoding::Patched => numbers::read_patched::<T>(body, rows, selection, level),
+        Encoding::Delta => numbers::read_delta::<T>(body, rows, selection, level),
+        Encoding::Scaled => numbers::read_scaled::<T>(body, rows, selection, level),
+        other => damaged(format!("integers encoded as {other}")),
     }
 }
 

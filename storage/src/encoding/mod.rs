@@ -4,17 +4,22 @@
 //! [`decode`] reads a chunk back, whole or only selected rows. Decoding never trusts a length: everything is checked
 //! against the bytes that are there, and bad bytes give [`Damage`], never a panic.
 //!
-//! One file holds one family: [`numbers`] (packed, delta), [`dictionary`], [`decimal`] (floats), [`text`] (text and
-//! bytes), [`fixed`] (constant and plain of fixed width, and how fixed-width chunks are chosen), [`nested`] (lists and structs);
-//! [`bitpack`] and [`compress`] are what they stand on.
+//! One file holds one family: [`integers`] and [`numbers`] (writing and reading packed, patched, delta, scaled), [`alp`] and [`split`] (floats),
+//! [`bools`], [`runs`], [`dictionary`], [`text`] and [`fsst`] (text and bytes), [`fixed`] (constant and plain of fixed width, and how
+//! fixed-width chunks are chosen), [`nested`] (lists and structs); [`bitpack`] and [`compress`] are what they stand on.
 
+mod alp;
 mod bitpack;
+mod bools;
 mod compress;
-mod decimal;
 mod dictionary;
 mod fixed;
+mod fsst;
+mod integers;
 mod nested;
 mod numbers;
+mod runs;
+mod split;
 mod text;
 
 #[cfg(test)]
@@ -23,8 +28,8 @@ mod conformance;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayData, ArrayRef, BooleanArray, make_array, new_null_array};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, BooleanArray, make_array, new_null_array};
+use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 
 use crate::bytes::{Reader, Write};
@@ -33,6 +38,8 @@ use dictionary::Dictionary;
 
 /// A chunk has at most this many rows: more is damage, not data.
 const ROWS_MAX: u64 = 1 << 28;
+/// Chunks lie within chunks at most this deep: more is damage, not data.
+const LEVELS_MAX: u8 = 64;
 
 /// How a chunk is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,8 +61,20 @@ pub enum Encoding {
     List = 6,
     /// Fields.
     Struct = 7,
-    /// Floats as integers over a power of ten.
-    Decimal = 8,
+    /// Floats as integers over a power of ten, and what that leaves.
+    Alp = 8,
+    /// Equal neighbours once.
+    RunLength = 9,
+    /// Packed, with the few values that are too great kept aside.
+    Patched = 10,
+    /// Integers as multiples of a factor.
+    Scaled = 11,
+    /// Floats as few kinds of high bits, and low bits.
+    Split = 12,
+    /// Text in codes for frequent strings.
+    Fsst = 13,
+    /// Booleans by the rows of the rarer kind.
+    Sparse = 14,
 }
 
 impl Encoding {
@@ -69,7 +88,13 @@ impl Encoding {
             5 => Encoding::PartDictionary,
             6 => Encoding::List,
             7 => Encoding::Struct,
-            8 => Encoding::Decimal,
+            8 => Encoding::Alp,
+            9 => Encoding::RunLength,
+            10 => Encoding::Patched,
+            11 => Encoding::Scaled,
+            12 => Encoding::Split,
+            13 => Encoding::Fsst,
+            14 => Encoding::Sparse,
             other => return damaged(format!("there is no encoding {other}")),
         })
     }
@@ -86,7 +111,13 @@ impl fmt::Display for Encoding {
             Encoding::PartDictionary => "part dictionary",
             Encoding::List => "list",
             Encoding::Struct => "struct",
-            Encoding::Decimal => "decimal",
+            Encoding::Alp => "alp",
+            Encoding::RunLength => "run-length",
+            Encoding::Patched => "patched",
+            Encoding::Scaled => "scaled",
+            Encoding::Split => "split",
+            Encoding::Fsst => "fsst",
+            Encoding::Sparse => "sparse",
         })
     }
 }
@@ -96,6 +127,8 @@ impl fmt::Display for Encoding {
 pub(crate) enum Effort {
     /// Rows on their way through the log: little time, no dictionary, no compression.
     Log,
+    /// Chunks within a chunk, whose body is compressed as a whole if at all.
+    Inner,
     /// Fresh parts.
     Fast,
     /// Parts that will stay.
@@ -181,6 +214,7 @@ pub(crate) struct Encoder {
     effort: Effort,
     shared: Shared,
     compression: compress::Memory,
+    text: text::Memory,
     /// Rows seen, to judge whether the dictionary pays.
     rows: usize,
     children: Vec<Encoder>,
@@ -189,7 +223,14 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Every chunk stands alone.
     pub(crate) fn new(effort: Effort) -> Encoder {
-        Encoder { effort, shared: Shared::No, compression: Default::default(), rows: 0, children: Vec::new() }
+        Encoder {
+            effort,
+            shared: Shared::No,
+            compression: Default::default(),
+            text: Default::default(),
+            rows: 0,
+            children: Vec::new(),
+        }
     }
 
     /// Chunks may share a dictionary, which [`Encoder::dictionary`] gives at the end.
@@ -229,11 +270,13 @@ impl Encoder {
                 out[start + 1] = NULLS_ALL;
                 return Ok(Encoding::Constant);
             }
-            out.extend_from_slice(&bitmap(nulls.inner()));
+            let mut chunk = vec![0, 0];
+            chunk[0] = bools::write(nulls.inner(), self.effort, &mut chunk) as u8;
+            out.put_bytes(&chunk);
         }
         let body = out.len();
         let encoding = match physical {
-            Physical::Bool => encode_bool(array, nulls, out),
+            Physical::Bool => encode_bool(array, nulls, self.effort, out),
             Physical::Text | Physical::Bytes => self.encode_text(array, nulls, out)?,
             Physical::List => self.encode_list(array, out)?,
             Physical::Struct => self.encode_struct(array, out)?,
@@ -241,7 +284,9 @@ impl Encoder {
         };
         let compression = match encoding {
             // Their children are chunks that are compressed themselves.
-            Encoding::List | Encoding::Struct | Encoding::Decimal | Encoding::Constant => compress::NONE,
+            Encoding::List | Encoding::Struct => compress::NONE,
+            // Nothing is left to compress, and single values are found.
+            Encoding::Constant | Encoding::Fsst => compress::NONE,
             _ => compress::compress(out, body, self.effort, &mut self.compression),
         };
         out[start] = encoding as u8;
@@ -258,29 +303,13 @@ impl Encoder {
     }
 }
 
-fn bitmap(bits: &BooleanBuffer) -> Vec<u8> {
-    // Bits past the end are zeroed, so that equal arrays give equal bytes.
-    let mut bytes = bits.sliced().as_slice()[..bits.len().div_ceil(8)].to_vec();
-    if let (Some(last), rest @ 1..) = (bytes.last_mut(), bits.len() % 8) {
-        *last &= (1 << rest) - 1;
-    }
-    bytes
-}
-
-fn encode_bool(array: &dyn Array, nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Encoding {
-    let Some(array) = array.as_any().downcast_ref::<BooleanArray>() else { return Encoding::Plain };
-    let bits = match nulls {
-        Some(nulls) => array.values() & nulls.inner(),
-        None => array.values().clone(),
-    };
-    let ones = bits.count_set_bits();
-    let valid = nulls.map_or(array.len(), |nulls| nulls.len() - nulls.null_count());
-    if array.len() > 8 && (ones == 0 || ones == valid) {
-        out.put_u8(u8::from(ones > 0));
-        return Encoding::Constant;
-    }
-    out.extend_from_slice(&bitmap(&bits));
-    Encoding::Plain
+fn encode_bool(array: &dyn Array, nulls: Option<&NullBuffer>, effort: Effort, out: &mut Vec<u8>) -> Encoding {
+    let values = array.as_boolean().values();
+    let Some(nulls) = nulls else { return bools::write(values, effort, out) };
+    // A NULL is what most are, so that it makes no difference.
+    let ones = values & nulls.inner();
+    let many = ones.count_set_bits() * 2 > nulls.len() - nulls.null_count();
+    bools::write(&if many { &ones | &!nulls.inner() } else { ones }, effort, out)
 }
 
 /// A nested chunk's bytes.
@@ -292,18 +321,18 @@ fn nested(reader: &mut Reader<'_>, buffer: &Buffer) -> Decoded<Buffer> {
 }
 
 /// Reads a nested chunk without NULLs of UInt32.
-fn nested_u32(reader: &mut Reader<'_>, buffer: &Buffer, rows: usize) -> Decoded<Vec<u32>> {
-    decode_u32(&nested(reader, buffer)?, rows, None)
+fn nested_u32(reader: &mut Reader<'_>, buffer: &Buffer, rows: usize, level: u8) -> Decoded<ScalarBuffer<u32>> {
+    decode_u32(&nested(reader, buffer)?, rows, None, level + 1)
 }
 
 /// Reads a chunk without NULLs of UInt32.
-fn decode_u32(chunk: &Buffer, rows: usize, selection: Option<&[u32]>) -> Decoded<Vec<u32>> {
-    let array = decode(&DataType::UInt32, rows, chunk, None, selection)?;
+fn decode_u32(chunk: &Buffer, rows: usize, selection: Option<&[u32]>, level: u8) -> Decoded<ScalarBuffer<u32>> {
+    let array = decode_at(&DataType::UInt32, rows, chunk, None, selection, level)?;
     if array.null_count() > 0 {
         return damaged("a NULL among lengths or codes");
     }
     match array.as_any().downcast_ref::<arrow::array::UInt32Array>() {
-        Some(array) => Ok(array.values().to_vec()),
+        Some(array) => Ok(array.values().clone()),
         None => damaged("lengths or codes of the wrong type"),
     }
 }
@@ -327,8 +356,20 @@ pub(crate) fn decode(
     dictionary: Option<&ArrayRef>,
     selection: Option<&[u32]>,
 ) -> Decoded<ArrayRef> {
-    if rows as u64 > ROWS_MAX {
-        return damaged(format!("a chunk of {rows} rows"));
+    decode_at(ty, rows, chunk, dictionary, selection, 0)
+}
+
+/// The same of a chunk that is within `level` others.
+fn decode_at(
+    ty: &DataType,
+    rows: usize,
+    chunk: &Buffer,
+    dictionary: Option<&ArrayRef>,
+    selection: Option<&[u32]>,
+    level: u8,
+) -> Decoded<ArrayRef> {
+    if rows as u64 > ROWS_MAX || level > LEVELS_MAX {
+        return damaged(format!("a chunk of {rows} rows, within {level} others"));
     }
     if selection.is_some_and(|selection| selection.iter().any(|&row| row as usize >= rows)) {
         return Err(Damage(format!("a selection past {rows} rows")));
@@ -340,72 +381,38 @@ pub(crate) fn decode(
     let nulls = match flags & 3 {
         0 => None,
         NULLS_SOME => {
-            reader.take(rows.div_ceil(8))?;
-            let bits = BooleanBuffer::new(chunk.slice_with_length(2, rows.div_ceil(8)), 0, rows);
-            Some(NullBuffer::new(select_bits(bits, selection))).filter(|nulls| nulls.null_count() > 0)
+            let bits = decode_at(&DataType::Boolean, rows, &nested(&mut reader, chunk)?, None, selection, level + 1)?;
+            Some(NullBuffer::new(bits.as_boolean().values().clone())).filter(|nulls| nulls.null_count() > 0)
         }
         NULLS_ALL => return Ok(new_null_array(ty, selected)),
         other => return damaged(format!("NULLs of kind {other}")),
     };
-    let body = chunk.slice(reader.position());
-    let body = compress::decompress(body, flags >> 2)?;
+    let body = compress::decompress(chunk.slice(reader.position()), flags >> 2)?;
     let physical = Physical::of(ty)?;
     match (encoding, physical) {
-        (Encoding::Dictionary | Encoding::PartDictionary, Physical::Bool | Physical::List | Physical::Struct) => {
-            damaged(format!("a {encoding} of {ty}"))
+        (_, Physical::Bool) => {
+            Ok(Arc::new(BooleanArray::new(bools::decode(encoding, rows, body, selection, level)?, nulls)))
         }
+        (Encoding::List, Physical::List) => nested::decode_list(ty, rows, body, selection, nulls, level),
+        (Encoding::Struct, Physical::Struct) => nested::decode_struct(ty, rows, body, selection, nulls, level),
+        (_, Physical::List | Physical::Struct) => damaged(format!("a {encoding} of {ty}")),
         (Encoding::PartDictionary, _) => {
             let Some(dictionary) = dictionary else { return damaged("the part has no dictionary for the column") };
-            dictionary::lookup(dictionary, &decode_u32(&body, rows, selection)?, nulls)
+            dictionary::lookup(dictionary, &decode_u32(&body, rows, selection, level + 1)?, nulls)
         }
-        (Encoding::Dictionary, _) => {
-            let mut reader = Reader::new(&body);
-            let entries = reader.varint()?;
-            if entries > ROWS_MAX {
-                return damaged(format!("a dictionary of {entries}"));
-            }
-            let dictionary = decode(ty, entries as usize, &nested(&mut reader, &body)?, None, None)?;
-            let codes = decode_u32(&nested(&mut reader, &body)?, rows, selection)?;
-            dictionary::lookup(&dictionary, &codes, nulls)
-        }
-        (_, Physical::Bool) => decode_bool(encoding, rows, body, selection, nulls),
+        (Encoding::Dictionary, _) => dictionary::decode(ty, rows, &body, selection, nulls, level),
+        (Encoding::RunLength, _) => runs::decode(ty, rows, &body, selection, nulls, level),
         (_, Physical::Text | Physical::Bytes) => {
-            text::decode(encoding, physical == Physical::Text, rows, body, selection, nulls)
+            text::decode(encoding, physical == Physical::Text, rows, body, selection, nulls, level)
         }
-        (Encoding::List, Physical::List) => nested::decode_list(ty, rows, body, selection, nulls),
-        (Encoding::Struct, Physical::Struct) => nested::decode_struct(ty, rows, body, selection, nulls),
-        (Encoding::Decimal, Physical::Float { width }) => {
-            fixed_array(ty, selected, decimal::decode(width, rows, &body, selection)?, nulls)
+        (Encoding::Alp, Physical::Float { width }) => {
+            fixed_array(ty, selected, alp::decode(width, rows, &body, selection, level)?, nulls)
         }
-        _ => fixed_array(ty, selected, fixed::decode(encoding, physical, rows, body, selection)?, nulls),
+        (Encoding::Split, Physical::Float { width }) => {
+            fixed_array(ty, selected, split::decode(width, rows, &body, selection, level)?, nulls)
+        }
+        _ => fixed_array(ty, selected, fixed::decode(encoding, physical, rows, body, selection, level)?, nulls),
     }
-}
-
-fn select_bits(bits: BooleanBuffer, selection: Option<&[u32]>) -> BooleanBuffer {
-    match selection {
-        None => bits,
-        Some(selection) => BooleanBuffer::collect_bool(selection.len(), |at| bits.value(selection[at] as usize)),
-    }
-}
-
-fn decode_bool(
-    encoding: Encoding,
-    rows: usize,
-    body: Buffer,
-    selection: Option<&[u32]>,
-    nulls: Option<NullBuffer>,
-) -> Decoded<ArrayRef> {
-    let bits = match encoding {
-        Encoding::Constant => {
-            let value = Reader::new(&body).bool()?;
-            let length = selection.map_or(rows, <[u32]>::len);
-            if value { BooleanBuffer::new_set(length) } else { BooleanBuffer::new_unset(length) }
-        }
-        Encoding::Plain if body.len() >= rows.div_ceil(8) => select_bits(BooleanBuffer::new(body, 0, rows), selection),
-        Encoding::Plain => return damaged(format!("{} bytes for {rows} booleans", body.len())),
-        other => return damaged(format!("booleans encoded as {other}")),
-    };
-    Ok(Arc::new(BooleanArray::new(bits, nulls)))
 }
 
 /// The number of bytes that the values take uncompressed, NULL bitmaps aside.

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ListArray, StructArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, ListArray, StructArray};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::compute::concat;
 use arrow::datatypes::DataType;
 
-use super::{Effort, Encoder, Encoding, ROWS_MAX, decode, nested, nested_u32};
+use super::integers::{self, Shape};
+use super::{Encoder, Encoding, ROWS_MAX, decode_at, nested, nested_u32};
 use crate::bytes::{Reader, Write};
 use crate::error::{Decoded, damaged};
 
 impl Encoder {
     pub(super) fn encode_list(&mut self, array: &dyn Array, out: &mut Vec<u8>) -> Decoded<Encoding> {
         let Some(list) = array.as_any().downcast_ref::<ListArray>() else { return damaged("a list of another type") };
-        let lengths: Vec<u32> =
-            (0..list.len()).map(|row| if list.is_null(row) { 0 } else { list.value_length(row) as u32 }).collect();
+        let lengths: Vec<u64> =
+            (0..list.len()).map(|row| if list.is_null(row) { 0 } else { list.value_length(row) as u64 }).collect();
         let offsets = list.value_offsets();
         let total: usize = lengths.iter().map(|&length| length as usize).sum();
         let (from, to) = (offsets[0] as usize, offsets[list.len()] as usize);
@@ -29,7 +30,7 @@ impl Encoder {
                 concat(&rows)?
             }
         };
-        Encoder::new(Effort::Log).encode_nested(&UInt32Array::from(lengths), out)?;
+        integers::nest(&lengths, Shape::U32, out);
         out.put_varint(children.len() as u64);
         self.child(0).encode_nested(&children, out)?;
         Ok(Encoding::List)
@@ -52,10 +53,11 @@ pub(super) fn decode_list(
     body: Buffer,
     selection: Option<&[u32]>,
     nulls: Option<NullBuffer>,
+    level: u8,
 ) -> Decoded<ArrayRef> {
     let DataType::List(item) = ty else { return damaged("a list of another type") };
     let mut reader = Reader::new(&body);
-    let lengths = nested_u32(&mut reader, &body, rows)?;
+    let lengths = nested_u32(&mut reader, &body, rows, level)?;
     let children = reader.varint()?;
     let total: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
     if total != children || children > ROWS_MAX {
@@ -63,11 +65,11 @@ pub(super) fn decode_list(
     }
     let chunk = nested(&mut reader, &body)?;
     let (lengths, child_selection) = match selection {
-        None => (lengths, None),
+        None => (lengths.to_vec(), None),
         Some(selection) => {
             let mut starts = Vec::with_capacity(rows);
             let mut at = 0;
-            for &length in &lengths {
+            for &length in &*lengths {
                 starts.push(at);
                 at += length;
             }
@@ -76,7 +78,7 @@ pub(super) fn decode_list(
             (selection.iter().map(|&row| lengths[row as usize]).collect(), Some(children))
         }
     };
-    let values = decode(item.data_type(), children as usize, &chunk, None, child_selection.as_deref())?;
+    let values = decode_at(item.data_type(), children as usize, &chunk, None, child_selection.as_deref(), level + 1)?;
     let offsets = OffsetBuffer::from_lengths(lengths.iter().map(|&length| length as usize));
     Ok(Arc::new(ListArray::try_new(item.clone(), offsets, values, nulls)?))
 }
@@ -87,12 +89,13 @@ pub(super) fn decode_struct(
     body: Buffer,
     selection: Option<&[u32]>,
     nulls: Option<NullBuffer>,
+    level: u8,
 ) -> Decoded<ArrayRef> {
     let DataType::Struct(fields) = ty else { return damaged("a struct of another type") };
     let mut reader = Reader::new(&body);
     let columns: Vec<ArrayRef> = fields
         .iter()
-        .map(|field| decode(field.data_type(), rows, &nested(&mut reader, &body)?, None, selection))
+        .map(|field| decode_at(field.data_type(), rows, &nested(&mut reader, &body)?, None, selection, level + 1))
         .collect::<Decoded<_>>()?;
     let length = selection.map_or(rows, <[u32]>::len);
     Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), columns, nulls, length)?))

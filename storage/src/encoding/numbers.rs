@@ -1,12 +1,14 @@
-//! Packed (frame of reference) and delta: integers as small distances from a base, bit-packed.
+//! Reading packed, patched, delta and scaled integers (written by [`super::integers`]).
 //!
-//! Integers of up to 8 bytes are handled as their 64 bits (sign-extended or zero-extended), 16-byte integers as i128.
-//! Distances are taken modulo the word size, so the extremes of a type need no special case.
+//! Integers of up to 8 bytes are handled as their 64 bits (sign-extended or zero-extended), 16-byte integers as i128 or, where they
+//! fit, as 64 bits too. Distances are taken modulo the word size, so the extremes of a type need no special case.
 
-use arrow::buffer::Buffer;
-use arrow::datatypes::ArrowNativeType;
+use arrow::array::{Array, Int64Array, UInt64Array};
+use arrow::buffer::{Buffer, ScalarBuffer};
+use arrow::datatypes::{ArrowNativeType, DataType};
 
 use super::bitpack::{self, Unpacked};
+use super::{decode_at, nested, nested_u32};
 use crate::bytes::{Reader, Write};
 use crate::error::{Decoded, damaged};
 
@@ -15,6 +17,8 @@ pub(super) trait Word: ArrowNativeType + Eq + std::hash::Hash {
     const SIZE: usize;
     fn add(self, distance: u64) -> Self;
     fn read(bytes: &[u8]) -> Self;
+    /// The low bytes of 64 bits; 16-byte words are sign-extended.
+    fn of_bits(bits: u64) -> Self;
 }
 
 macro_rules! word {
@@ -30,6 +34,10 @@ macro_rules! word {
                 let mut array = [0; size_of::<$ty>()];
                 array.copy_from_slice(bytes);
                 <$ty>::from_le_bytes(array)
+            }
+            #[inline]
+            fn of_bits(bits: u64) -> Self {
+                bits as i64 as $ty
             }
         }
     )*};
@@ -55,28 +63,6 @@ pub(super) fn frame(values: &[u64], signed: bool) -> Frame {
     Frame { base: min ^ bias, width: bitpack::width_of(max.wrapping_sub(min)) }
 }
 
-/// The frame of the differences between neighbours.
-pub(super) fn delta_frame(values: &[u64]) -> Frame {
-    let (mut min, mut max) = (i64::MAX, i64::MIN);
-    for pair in values.windows(2) {
-        let difference = pair[1].wrapping_sub(pair[0]) as i64;
-        min = min.min(difference);
-        max = max.max(difference);
-    }
-    if values.len() < 2 {
-        return Frame { base: 0, width: 0 };
-    }
-    Frame { base: min as u64, width: bitpack::width_of(max.wrapping_sub(min) as u64) }
-}
-
-/// Body of a packed chunk; `size` bytes of base.
-pub(super) fn write_packed(values: &[u64], frame: Frame, size: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(&frame.base.to_le_bytes()[..size]);
-    out.put_u8(frame.width);
-    let distances: Vec<u64> = values.iter().map(|value| value.wrapping_sub(frame.base)).collect();
-    bitpack::pack(&distances, frame.width, out);
-}
-
 /// Body of a packed chunk of 16-byte integers, if the distances fit in 64 bits.
 pub(super) fn write_packed_wide(values: &[i128], out: &mut Vec<u8>) -> bool {
     let (Some(&min), Some(&max)) = (values.iter().min(), values.iter().max()) else { return false };
@@ -89,23 +75,13 @@ pub(super) fn write_packed_wide(values: &[i128], out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Body of a delta chunk.
-pub(super) fn write_delta(values: &[u64], frame: Frame, out: &mut Vec<u8>) {
-    out.put_u64(values.first().copied().unwrap_or(0));
-    out.put_u64(frame.base);
-    out.put_u8(frame.width);
-    let distances: Vec<u64> =
-        values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]).wrapping_sub(frame.base)).collect();
-    bitpack::pack(&distances, frame.width, out);
-}
-
 /// Reads the body of a packed chunk.
 pub(super) fn read_packed<T: Word>(body: &[u8], rows: usize, selection: Option<&[u32]>) -> Decoded<Buffer> {
     let mut reader = Reader::new(body);
     let base = T::read(reader.take(T::SIZE)?);
     let width = reader.u8()?;
     let bytes = reader.take(reader.left())?;
-    if let Some(selection) = selection.filter(|selection| selection.len() * 8 < rows) {
+    if let Some(selection) = few(selection, rows) {
         bitpack::check(bytes, rows, width)?;
         let value = |&row: &u32| base.add(bitpack::get(bytes, rows, width, row as usize));
         return Ok(selection.iter().map(value).collect::<Vec<T>>().into());
@@ -117,27 +93,115 @@ pub(super) fn read_packed<T: Word>(body: &[u8], rows: usize, selection: Option<&
     Ok(select(values, selection))
 }
 
+/// A selection that is worth finding value by value.
+fn few(selection: Option<&[u32]>, rows: usize) -> Option<&[u32]> {
+    selection.filter(|selection| selection.len() * 8 < rows)
+}
+
+/// Reads the body of a patched chunk.
+pub(super) fn read_patched<T: Word>(
+    body: &Buffer,
+    rows: usize,
+    selection: Option<&[u32]>,
+    level: u8,
+) -> Decoded<Buffer> {
+    let mut reader = Reader::new(body);
+    let (base, width) = (reader.u64()?, reader.u8()?);
+    if width > 63 {
+        return damaged(format!("patches over {width} bits"));
+    }
+    let low = reader.take(bitpack::packed_len(rows, width))?;
+    let count = reader.varint()?;
+    if count > rows as u64 {
+        return damaged(format!("{count} patches of {rows} rows"));
+    }
+    let patched = nested_u32(&mut reader, body, count as usize, level)?;
+    let rest = nested_u64(&mut reader, body, count as usize, level)?;
+    if patched.windows(2).any(|pair| pair[0] >= pair[1]) || patched.last().is_some_and(|&row| row as usize >= rows) {
+        return damaged("patches of rows that are not in order, or not there");
+    }
+    let patches = patched.iter().zip(rest.iter().map(|rest| rest << width));
+    if let Some(selection) = few(selection, rows) {
+        let mut bits: Vec<u64> = selection.iter().map(|&row| bitpack::get(low, rows, width, row as usize)).collect();
+        for (row, rest) in patches {
+            if let Ok(at) = selection.binary_search(row) {
+                bits[at] |= rest;
+            }
+        }
+        return Ok(bits.iter().map(|bits| T::of_bits(base.wrapping_add(*bits))).collect::<Vec<T>>().into());
+    }
+    let mut values: Vec<T> = match bitpack::unpack(low, rows, width)? {
+        Unpacked::Narrow(low) => low.iter().map(|&low| T::of_bits(base.wrapping_add(low.into()))).collect(),
+        Unpacked::Wide(low) => low.iter().map(|&low| T::of_bits(base.wrapping_add(low))).collect(),
+    };
+    for (&row, rest) in patches {
+        let low = bitpack::get(low, rows, width, row as usize);
+        values[row as usize] = T::of_bits(base.wrapping_add(low | rest));
+    }
+    Ok(select(values, selection))
+}
+
 /// Reads the body of a delta chunk.
-pub(super) fn read_delta<T: Word>(body: &[u8], rows: usize, selection: Option<&[u32]>) -> Decoded<Buffer> {
+pub(super) fn read_delta<T: Word>(body: &Buffer, rows: usize, selection: Option<&[u32]>, level: u8) -> Decoded<Buffer> {
     if rows == 0 {
         return damaged("a delta chunk without rows");
     }
     let mut reader = Reader::new(body);
-    let (first, base, width) = (reader.u64()?, reader.u64()?, reader.u8()?);
-    let bytes = reader.take(reader.left())?;
-    let mut value = first;
+    let mut value = reader.u64()?;
+    let differences = nested_i64(&mut reader, body, rows - 1, None, level)?;
     let mut values = Vec::with_capacity(rows);
-    let zero = T::default();
-    values.push(zero.add(value));
-    let mut next = |distance: u64| {
-        value = value.wrapping_add(base).wrapping_add(distance);
-        values.push(zero.add(value));
-    };
-    match bitpack::unpack(bytes, rows - 1, width)? {
-        Unpacked::Narrow(distances) => distances.iter().for_each(|&distance| next(distance.into())),
-        Unpacked::Wide(distances) => distances.iter().for_each(|&distance| next(distance)),
-    }
+    values.push(T::of_bits(value));
+    values.extend(differences.iter().map(|&difference| {
+        value = value.wrapping_add(difference as u64);
+        T::of_bits(value)
+    }));
     Ok(select(values, selection))
+}
+
+/// Reads the body of a scaled chunk.
+pub(super) fn read_scaled<T: Word>(
+    body: &Buffer,
+    rows: usize,
+    selection: Option<&[u32]>,
+    level: u8,
+) -> Decoded<Buffer> {
+    let mut reader = Reader::new(body);
+    let (base, factor) = (reader.u64()?, reader.u64()?);
+    let quotients = decode_at(&DataType::UInt64, rows, &nested(&mut reader, body)?, None, selection, level + 1)?;
+    let value = |&quotient: &u64| T::of_bits(base.wrapping_add(quotient.wrapping_mul(factor)));
+    Ok(words_u64(&quotients)?.iter().map(value).collect::<Vec<T>>().into())
+}
+
+/// Reads a nested chunk without NULLs of Int64.
+pub(super) fn nested_i64(
+    reader: &mut Reader<'_>,
+    buffer: &Buffer,
+    rows: usize,
+    selection: Option<&[u32]>,
+    level: u8,
+) -> Decoded<ScalarBuffer<i64>> {
+    let array = decode_at(&DataType::Int64, rows, &nested(reader, buffer)?, None, selection, level + 1)?;
+    match array.as_any().downcast_ref::<Int64Array>().filter(|array| array.null_count() == 0) {
+        Some(array) => Ok(array.values().clone()),
+        None => damaged("nested integers that are NULL"),
+    }
+}
+
+/// Reads a nested chunk without NULLs of UInt64.
+pub(super) fn nested_u64(
+    reader: &mut Reader<'_>,
+    buffer: &Buffer,
+    rows: usize,
+    level: u8,
+) -> Decoded<ScalarBuffer<u64>> {
+    words_u64(&decode_at(&DataType::UInt64, rows, &nested(reader, buffer)?, None, None, level + 1)?)
+}
+
+fn words_u64(array: &dyn Array) -> Decoded<ScalarBuffer<u64>> {
+    match array.as_any().downcast_ref::<UInt64Array>().filter(|array| array.null_count() == 0) {
+        Some(array) => Ok(array.values().clone()),
+        None => damaged("nested integers that are NULL"),
+    }
 }
 
 /// The selected values. Selections were checked against the number of rows.

@@ -4,20 +4,22 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryViewArray, GenericByteViewArray, ListArray, StringViewArray, StructArray, UInt32Array,
-    make_view,
+    Array, ArrayRef, BinaryViewArray, GenericByteViewArray, ListArray, StringViewArray, StructArray, make_view,
 };
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{BinaryViewType, ByteViewType, StringViewType};
 
 use super::dictionary::Dictionary;
 use super::fixed::sample_distinct;
-use super::{Effort, Encoder, Encoding, Physical, Shared, nested_u32};
+use super::integers::{self, Shape};
+use super::{Effort, Encoder, Encoding, Physical, Shared, compress, fsst, nested_u32};
 use crate::bytes::Reader;
 use crate::error::{Decoded, damaged};
 
 /// Chunks smaller than this get no dictionary of their own.
 const DICTIONARY_ROWS_MIN: usize = 64;
+/// A choice between codes and compression holds for so many chunks.
+const CHOICE_CHUNKS: u32 = 64;
 
 impl Encoder {
     pub(super) fn encode_text(
@@ -69,19 +71,84 @@ impl Encoder {
                 }
             }
         }
-        let lengths: Vec<u32> =
-            array.views().iter().enumerate().map(|(row, &view)| if valid(row) { view as u32 } else { 0 }).collect();
-        Encoder::new(Effort::Log).encode_nested(&UInt32Array::from(lengths), out)?;
-        for row in 0..array.len() {
-            if valid(row) {
-                out.extend_from_slice(value(row));
-            }
+        let values: Vec<&[u8]> = (0..array.len()).map(|row| if valid(row) { value(row) } else { &[] }).collect();
+        self.encode_values(&values, out)
+    }
+
+    /// Text without a dictionary.
+    fn encode_values(&mut self, values: &[&[u8]], out: &mut Vec<u8>) -> Decoded<Encoding> {
+        let raw: usize = values.iter().map(|value| value.len()).sum();
+        if matches!(self.effort, Effort::Log | Effort::Inner) || raw < fsst::BYTES_MIN {
+            plain(values, out);
+            return Ok(Encoding::Plain);
         }
-        Ok(Encoding::Plain)
+        if self.text.until > 0 && self.text.choice == Choice::Plain {
+            self.text.until -= 1;
+            plain(values, out);
+            return Ok(Encoding::Plain);
+        }
+        let start = out.len();
+        if self.text.until > 0 && self.text.choice == Choice::Compressed {
+            self.text.until -= 1;
+            plain(values, out);
+            self.compression.expect_zstd();
+            return Ok(Encoding::Plain);
+        }
+        let coded = fsst::code(&mut self.text.table, values);
+        if self.text.until == 0 {
+            plain(values, out);
+            self.text.choice = choose(raw, coded.len(), compress::zstd_len(&out[start..]));
+            self.text.until = CHOICE_CHUNKS;
+            if self.text.choice != Choice::Coded {
+                if self.text.choice == Choice::Compressed {
+                    self.compression.expect_zstd();
+                }
+                return Ok(Encoding::Plain);
+            }
+            out.truncate(start);
+        }
+        self.text.until -= 1;
+        fsst::write(&self.text.table, &coded, out);
+        Ok(Encoding::Fsst)
     }
 }
 
-/// Reads a plain or constant chunk.
+/// How a column's text is written, decided anew from time to time.
+#[derive(Default)]
+pub(super) struct Memory {
+    table: Option<Box<fsst::Table>>,
+    choice: Choice,
+    /// For so many chunks more.
+    until: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Choice {
+    #[default]
+    Plain,
+    Coded,
+    Compressed,
+}
+
+/// Codes are read several times as fast as zstd, and single values at once: zstd has to save much more.
+fn choose(raw: usize, coded: usize, zstd: usize) -> Choice {
+    if zstd * 10 <= coded * 7 && zstd * 10 <= raw * 7 {
+        Choice::Compressed
+    } else if coded * 10 <= raw * 8 {
+        Choice::Coded
+    } else {
+        Choice::Plain
+    }
+}
+
+/// Appends the body of a plain chunk.
+fn plain(values: &[&[u8]], out: &mut Vec<u8>) {
+    let lengths: Vec<u64> = values.iter().map(|value| value.len() as u64).collect();
+    integers::nest(&lengths, Shape::U32, out);
+    values.iter().for_each(|value| out.extend_from_slice(value));
+}
+
+/// Reads a plain, constant or coded chunk.
 pub(super) fn decode(
     encoding: Encoding,
     text: bool,
@@ -89,6 +156,7 @@ pub(super) fn decode(
     body: Buffer,
     selection: Option<&[u32]>,
     nulls: Option<NullBuffer>,
+    level: u8,
 ) -> Decoded<ArrayRef> {
     let (views, bytes): (Vec<u128>, Buffer) = match encoding {
         Encoding::Constant => {
@@ -100,7 +168,7 @@ pub(super) fn decode(
         }
         Encoding::Plain => {
             let mut reader = Reader::new(&body);
-            let lengths = nested_u32(&mut reader, &body, rows)?;
+            let lengths = nested_u32(&mut reader, &body, rows, level)?;
             let bytes = body.slice(reader.position());
             let total: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
             if total > bytes.len() as u64 || total > i32::MAX as u64 {
@@ -110,7 +178,7 @@ pub(super) fn decode(
             let whole = check_text(text, &bytes)?;
             let mut starts = Vec::with_capacity(rows);
             let mut at = 0;
-            for &length in &lengths {
+            for &length in &*lengths {
                 starts.push(at as u32);
                 if whole.is_some_and(|whole| !whole.is_char_boundary(at)) {
                     return damaged(format!("a value begins inside a character, at byte {at}"));
@@ -126,6 +194,20 @@ pub(super) fn decode(
                 Some(selection) => selection.iter().map(|&row| view(row as usize)).collect(),
             };
             (views, bytes)
+        }
+        Encoding::Fsst => {
+            let (bytes, ends) = fsst::decode(rows, &body, selection, level)?;
+            let whole = check_text(text, &bytes)?;
+            let mut views = Vec::with_capacity(ends.len());
+            let mut from = 0;
+            for end in ends {
+                if whole.is_some_and(|whole| !whole.is_char_boundary(from as usize)) {
+                    return damaged(format!("a value begins inside a character, at byte {from}"));
+                }
+                views.push(make_view(&bytes[from as usize..end as usize], 0, from));
+                from = end;
+            }
+            (views, bytes.into())
         }
         other => return damaged(format!("text encoded as {other}")),
     };
