@@ -32,6 +32,7 @@ mod maintain;
 mod map;
 mod marks;
 mod merge;
+mod moved;
 mod part;
 mod partition;
 mod policy;

@@ -144,6 +144,7 @@ pub(crate) fn run_flushes(shared: &Arc<Shared>) {
     let mut pause = Pause::new();
     while !shared.is_stopping() {
         shared.maintenance.flush.wait(FLUSH_TICK);
+        shared.moves.forget(Instant::now());
         let done = guarded(|| shared.flush_due()).and_then(|()| guarded(|| shared.checkpoint_due()));
         match done {
             Ok(()) => pause = Pause::new(),
@@ -280,11 +281,12 @@ impl Shared {
             granule_rows: self.options.granule_rows as u64,
         };
         let mut best: Option<(u64, MergeTask)> = None;
-        for (_, table) in state.tables.iter().filter(|(_, table)| table.parts().len() > 1) {
+        for (_, table) in state.tables.iter() {
             for parts in by_partition(table).into_values() {
                 let meta = |part: &&Shown| PartMeta {
                     bytes: part.bytes(),
                     rows: part.rows(),
+                    deleted: part.deleted_rows(),
                     resting: resting.contains_key(&part.id()),
                 };
                 let metas: Vec<PartMeta> = parts.iter().map(meta).collect();
@@ -299,11 +301,11 @@ impl Shared {
         best.map(|(_, task)| task)
     }
 
-    /// Drops the parts whose rows have all expired.
+    /// Drops the parts whose rows have all expired, or are all deleted.
     fn expire(&self, now: i64) -> Result<()> {
         let state = self.state();
         for (&id, table) in state.tables.iter() {
-            let parts = self.expired(table, now);
+            let parts = self.gone(table, now);
             if parts.is_empty() {
                 continue;
             }
@@ -316,19 +318,19 @@ impl Shared {
         Ok(())
     }
 
-    fn expired(&self, table: &TableState, now: i64) -> Vec<PartId> {
-        let Some(ttl) = table.def().ttl else { return Vec::new() };
-        let unit = match table.def().schema.field(ttl.column).data_type() {
-            DataType::Date32 => 86_400_000_000,
-            DataType::Timestamp(..) => 1,
-            _ => return Vec::new(),
+    fn gone(&self, table: &TableState, now: i64) -> Vec<PartId> {
+        let ttl = table.def().ttl.and_then(|ttl| match table.def().schema.field(ttl.column).data_type() {
+            DataType::Date32 => Some((ttl, 86_400_000_000)),
+            DataType::Timestamp(..) => Some((ttl, 1)),
+            _ => None,
+        });
+        let is_expired = |part: &Shown| match ttl.map(|(ttl, unit)| (ttl, unit, part.max_of(ttl.column))) {
+            Some((ttl, unit, Ok(Some(greatest)))) => policy::is_expired(&ttl, greatest * unit, now),
+            // Where the part is damaged, whoever reads it, and `check`, will say so.
+            _ => false,
         };
-        let is_expired = |part: &&Shown| match part.max_of(ttl.column) {
-            Ok(greatest) => greatest.is_some_and(|greatest| policy::is_expired(&ttl, greatest * unit, now)),
-            // Whoever reads it, and `check`, will say so.
-            Err(_) => false,
-        };
-        table.parts().iter().filter(is_expired).map(|part| part.id()).collect()
+        let is_gone = |part: &&Shown| part.living_rows() == 0 || is_expired(part);
+        table.parts().iter().filter(is_gone).map(|part| part.id()).collect()
     }
 
     /// What the committer calls after each group: wakes whoever has something to do now.

@@ -39,7 +39,6 @@ impl Marks {
         self.len == 0
     }
 
-    #[cfg(test)]
     pub(crate) fn contains(&self, row: u64) -> bool {
         let (block, low) = split(row);
         self.blocks.get(&block).is_some_and(|bitmap| bitmap.contains(low))
@@ -86,7 +85,6 @@ impl Marks {
     }
 
     /// The rows that are marked here and not in `before`, an older version of the same set; ascending.
-    #[cfg(test)]
     pub(crate) fn since<'a>(&'a self, before: &'a Marks) -> impl Iterator<Item = u64> + 'a {
         let changed = self.blocks.iter().filter_map(|(&block, bitmap)| match before.blocks.get(&block) {
             Some(old) if Arc::ptr_eq(old, bitmap) => None,
@@ -101,6 +99,52 @@ impl Marks {
         let mut marks = Marks::default();
         marks.insert(self.iter(first..u64::MAX));
         marks
+    }
+}
+
+/// Marks made ready for counting those before a row.
+#[derive(Debug)]
+pub(crate) struct Ranks {
+    marks: Marks,
+    /// The blocks in order: number, marks before it, its marks.
+    blocks: Vec<(u64, u64, Arc<RoaringBitmap>)>,
+}
+
+impl Ranks {
+    pub(crate) fn new(marks: &Marks) -> Ranks {
+        let mut before = 0;
+        let block = |(&block, bitmap): (&u64, &Arc<RoaringBitmap>)| {
+            before += bitmap.len();
+            (block, before - bitmap.len(), bitmap.clone())
+        };
+        let blocks = marks.blocks.iter().map(block).collect();
+        Ranks { marks: marks.clone(), blocks }
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// How many rows before `row` are marked.
+    pub(crate) fn rank(&self, row: u64) -> u64 {
+        let (block, low) = split(row);
+        match self.blocks.partition_point(|(number, ..)| *number <= block).checked_sub(1) {
+            None => 0,
+            Some(at) => {
+                let (number, before, bitmap) = &self.blocks[at];
+                let here = match (*number == block, low.checked_sub(1)) {
+                    (false, _) => bitmap.len(),
+                    (true, None) => 0,
+                    (true, Some(low)) => bitmap.rank(low),
+                };
+                before + here
+            }
+        }
+    }
+
+    /// The same; `None` when the row itself is marked.
+    pub(crate) fn rank_living(&self, row: u64) -> Option<u64> {
+        (!self.marks.contains(row)).then(|| self.rank(row))
     }
 }
 
@@ -133,6 +177,7 @@ mod tests {
                 prop_assert!(marks.iter(range.clone()).eq(model.range(range.clone()).copied()));
                 prop_assert_eq!(marks.count(range.clone()), model.range(range).count() as u64);
                 prop_assert_eq!(marks.contains(from), model.contains(&from));
+                prop_assert_eq!(Ranks::new(&marks).rank(from), model.range(..from).count() as u64);
                 prop_assert!(marks.without_before(from).iter(0..u64::MAX).eq(model.range(from..).copied()));
             }
         }

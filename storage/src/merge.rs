@@ -6,7 +6,8 @@
 //! galloping, so parts that do not overlap are passed on in whole granules. Equal keys keep the order of the parts.
 //!
 //! Deleted rows are left out. Without a sort key the parts follow each other. The result replaces its inputs by one commit, which fails when one of them is
-//! gone by then (truncated, dropped, expired); the result is then garbage.
+//! gone by then (truncated, dropped, expired); the result is then garbage. Rows that were deleted meanwhile are deleted in the result too
+//! ([`mod@crate::moved`]); if rows were folded, nobody can tell which they are, and the merge is done again without.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -16,10 +17,12 @@ use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::error::ArrowError;
 use arrow::row::Rows;
 
-use crate::def::{PartId, TableDef, TableId};
+use crate::def::{Collapse, PartId, TableDef, TableId};
 use crate::encoding::{Effort, raw_size};
 use crate::error::{Error, Result};
 use crate::fold::Fold;
+use crate::marks::Ranks;
+use crate::moved::{Late, Merged, Moved};
 use crate::part::{NewPart, PartWriter, Target};
 use crate::rows::living;
 use crate::shown::Shown;
@@ -43,11 +46,6 @@ pub(crate) struct MergeTask {
 }
 
 impl MergeTask {
-    /// How many of their rows are deleted.
-    fn deleted(&self) -> u64 {
-        self.parts.iter().map(Shown::deleted_rows).sum()
-    }
-
     pub(crate) fn ids(&self) -> Vec<PartId> {
         self.parts.iter().map(|part| part.id()).collect()
     }
@@ -61,6 +59,14 @@ impl Shared {
     /// Writes the merged part and commits it in place of its inputs. Ends with [`Error::PartsChanged`] or [`Error::NoTable`] when
     /// they are gone, and with [`Error::Closed`] soon after the store was told to stop.
     pub(crate) fn merge(&self, task: &MergeTask) -> Result<()> {
+        match self.try_merge(task, self.options.collapse.as_ref()) {
+            // Rows were deleted that it had folded.
+            Err(Error::RowsChanged { .. }) => self.try_merge(task, None),
+            other => other,
+        }
+    }
+
+    fn try_merge(&self, task: &MergeTask, collapse: Option<&Arc<dyn Collapse>>) -> Result<()> {
         let Some(first) = task.parts.first() else { return Ok(()) };
         let bytes: u64 = task.parts.iter().map(|part| part.bytes()).sum();
         let effort = if bytes >= DENSE_BYTES { Effort::Dense } else { Effort::Fast };
@@ -68,11 +74,18 @@ impl Shared {
         let index_values = self.options.index_values.as_ref();
         let target = Target { dir: &self.parts, id: self.new_part_id(), def, partition, effort, index_values };
         let mut writer = PartWriter::create(target)?;
-        let rows = self.stream(task, &mut |granule| writer.push(granule))?;
-        // Folding leaves rows where there were some; but nothing rests on that.
+        let Stream { rows, from } = self.stream(task, collapse, &mut |granule| writer.push(granule))?;
+        // All rows may be deleted.
         let new: Vec<NewPart> = if rows == 0 { Vec::new() } else { vec![writer.finish()?] };
         self.parts.sync()?;
-        self.submit(vec![Op::Replace { table, old: task.ids(), new, deleted: Some(task.deleted()) }], None).map(drop)
+        let late = match from {
+            None => Late::Refused { seen: task.parts.iter().map(Shown::deleted_rows).sum() },
+            Some(from) => {
+                let inputs = task.parts.iter().map(|shown| (shown.id(), Ranks::new(&shown.deleted))).collect();
+                self.moved(Moved::Merge(Merged::new(inputs, from, new.first().map(|part| part.id()))))
+            }
+        };
+        self.submit(vec![Op::Replace { table, old: task.ids(), new, late }], None).map(drop)
     }
 
     /// What is shown of a part, as a part that no commit names yet; nothing when every row is deleted.
@@ -90,17 +103,23 @@ impl Shared {
         if rows == 0 { Ok(None) } else { writer.finish().map(Some) }
     }
 
-    /// Hands the merged and folded rows on, a granule at a time; says how many there were.
-    fn stream(&self, task: &MergeTask, granule: &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<u64> {
+    /// Hands the merged and folded rows on, a granule at a time.
+    fn stream(
+        &self,
+        task: &MergeTask,
+        collapse: Option<&Arc<dyn Collapse>>,
+        granule: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<Stream> {
         let mut merge = Merge::new(&task.def, &task.parts, self.options.granule_rows)?;
-        let Some(mut fold) = Fold::new(self.options.collapse.as_ref(), &task.def) else {
+        let Some(mut fold) = Fold::new(collapse, &task.def) else {
+            merge.from = Some(Vec::new());
             let mut rows = 0;
             while let Some(batch) = merge.next()? {
                 self.still_wanted(task)?;
                 rows += batch.num_rows() as u64;
                 granule(&batch)?;
             }
-            return Ok(rows);
+            return Ok(Stream { rows, from: merge.from });
         };
         let (mut rows, mut waiting) = (0, Vec::new());
         loop {
@@ -117,7 +136,7 @@ impl Shared {
                 granule(&batch)?;
             }
             if last {
-                return Ok(rows);
+                return Ok(Stream { rows, from: None });
             }
         }
     }
@@ -135,6 +154,13 @@ impl Shared {
             false => Err(Error::PartsChanged { table: task.table.0 }),
         }
     }
+}
+
+/// What came out of a merge.
+struct Stream {
+    rows: u64,
+    /// The input of each row; `None` when rows were folded.
+    from: Option<Vec<u8>>,
 }
 
 /// Cuts batches into granules; what does not fill one stays, unless it is the last.
@@ -194,6 +220,8 @@ struct Merge {
     cursors: Vec<Cursor>,
     /// Inputs that have rows left, the one with the least key on top.
     heap: Vec<usize>,
+    /// The input of each row so far, when somebody wants to know.
+    from: Option<Vec<u8>>,
     granule_rows: usize,
 }
 
@@ -218,7 +246,7 @@ impl Merge {
         }
         let with_rows = |&at: &usize| parts[at].living_rows() > 0;
         let heap = (0..parts.len()).filter(with_rows).collect();
-        let mut merge = Merge { def: def.clone(), order, converter, cursors, heap, granule_rows };
+        let mut merge = Merge { def: def.clone(), order, converter, cursors, heap, from: None, granule_rows };
         (0..merge.heap.len() / 2).rev().for_each(|at| merge.sift_down(at));
         Ok(merge)
     }
@@ -321,6 +349,9 @@ impl Merge {
                 batches.len() - 1
             });
             runs.push((at, from, to - from));
+            if let Some(inputs) = &mut self.from {
+                inputs.resize(inputs.len() + to - from, input as u8);
+            }
             rows += to - from;
             bytes += loaded.row_bytes * (to - from);
             loaded.row = to;

@@ -3,7 +3,8 @@
 //! **Merge** is size-tiered over *neighbours*: of one partition's parts, oldest first, a run is worth merging when together it is at
 //! least [`RATIO`] times its largest part (a few, while parts are small), so every row is rewritten once a tier, and order of arrival is kept. Of all such
 //! runs the one that rewrites the fewest bytes for each part it removes is taken. When a partition has many parts the ratio sinks,
-//! down to any two neighbours, which bounds their number whatever their sizes.
+//! down to any two neighbours, which bounds their number whatever their sizes. A part of which over a quarter is deleted is rewritten,
+//! alone if need be.
 //!
 //! **Flush** takes the largest head when all heads together, or its own rows, are over their limit; else one that is old, or that has
 //! been idle and is large enough to make a granule.
@@ -27,8 +28,12 @@ const PARTS_CALM: usize = 24;
 const PARTS_MANY: usize = 96;
 /// What a part costs at least: parts below this are all of one tier.
 const PART_COST: u64 = 256 << 10;
+/// A part is rewritten when one row in this many is deleted.
+const DELETED_SHARE: u64 = 4;
 /// At most this many parts are merged at once.
 const FAN_IN_MAX: usize = 32;
+/// Row numbers in a part have 32 bits.
+const PART_ROWS_MAX: u64 = u32::MAX as u64;
 /// A head with rows older than this is flushed, however small.
 const AGE_MAX: Duration = Duration::from_secs(600);
 /// A head of at least a granule is flushed when nothing came for this long.
@@ -39,6 +44,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct PartMeta {
     pub(crate) bytes: u64,
     pub(crate) rows: u64,
+    /// How many of them are deleted.
+    pub(crate) deleted: u64,
     /// A merge of it failed not long ago.
     pub(crate) resting: bool,
 }
@@ -59,13 +66,21 @@ pub(crate) fn merge_task(parts: &[PartMeta], limits: &MergeLimits) -> Option<(Ra
     let calm = 1.0 - many as f64 / (PARTS_MANY - PARTS_CALM) as f64;
     let mut best: Option<(Range<usize>, u64)> = None;
     for from in 0..parts.len() {
-        let (mut bytes, mut cost, mut largest, mut granules) = (0u64, 0u64, 0u64, 0u64);
+        if parts[from].is_riddled() && !parts[from].resting {
+            let score = parts[from].bytes.max(PART_COST);
+            if best.as_ref().is_none_or(|(_, best)| score < *best) {
+                best = Some((from..from + 1, score));
+            }
+        }
+        let (mut bytes, mut cost, mut largest, mut granules, mut rows) = (0u64, 0u64, 0u64, 0u64, 0u64);
         for (to, part) in parts.iter().enumerate().skip(from).take(FAN_IN_MAX) {
             bytes = bytes.saturating_add(part.bytes);
             cost = cost.saturating_add(part.bytes.max(PART_COST));
             largest = largest.max(part.bytes.max(PART_COST));
             granules = granules.saturating_add(granule_bytes(part, limits.granule_rows));
-            if part.resting || bytes > limits.bytes_max || granules > limits.granule_bytes_max {
+            rows = rows.saturating_add(part.rows);
+            let too_much = bytes > limits.bytes_max || granules > limits.granule_bytes_max || rows > PART_ROWS_MAX;
+            if part.resting || too_much {
                 break;
             }
             let count = (to - from) as u64;
@@ -80,6 +95,13 @@ pub(crate) fn merge_task(parts: &[PartMeta], limits: &MergeLimits) -> Option<(Ra
         }
     }
     best
+}
+
+impl PartMeta {
+    /// Whether so many of its rows are deleted that it is worth rewriting.
+    fn is_riddled(&self) -> bool {
+        self.deleted.saturating_mul(DELETED_SHARE) > self.rows
+    }
 }
 
 /// About what a granule of the part takes.
@@ -171,7 +193,7 @@ mod tests {
     use super::*;
 
     fn parts(sizes: &[u64]) -> Vec<PartMeta> {
-        sizes.iter().map(|&bytes| PartMeta { bytes, rows: bytes / 10 + 1, resting: false }).collect()
+        sizes.iter().map(|&bytes| PartMeta { bytes, rows: bytes / 10 + 1, deleted: 0, resting: false }).collect()
     }
 
     const LIMITS: MergeLimits = MergeLimits { bytes_max: 4 << 30, granule_bytes_max: 256 << 20, granule_rows: 8192 };
@@ -200,6 +222,32 @@ mod tests {
         let mut parts = parts(&[MIB; 9]);
         parts[4].resting = true;
         assert_eq!(merge_task(&parts, &LIMITS).map(|(range, _)| range), Some(0..4));
+    }
+
+    #[test]
+    fn a_part_with_many_deleted_rows_is_rewritten() {
+        let of = |parts: &[PartMeta]| merge_task(parts, &LIMITS).map(|(range, _)| range);
+        let mut parts = parts(&[400 * MIB, MIB, 300 * MIB]);
+        parts[0].deleted = parts[0].rows / 5;
+        assert_eq!(of(&parts), None);
+        parts[0].deleted = parts[0].rows / 3;
+        assert_eq!(of(&parts), Some(0..1));
+        // The cheapest first.
+        parts[2].deleted = parts[2].rows / 2;
+        assert_eq!(of(&parts), Some(2..3));
+        parts[2].resting = true;
+        assert_eq!(of(&parts), Some(0..1));
+        // However large it is.
+        let huge = PartMeta { bytes: 40 << 30, rows: 1 << 30, deleted: 1 << 29, resting: false };
+        assert_eq!(of(&[huge]), Some(0..1));
+    }
+
+    #[test]
+    fn a_part_has_no_more_rows_than_can_be_numbered() {
+        let part = PartMeta { bytes: MIB, rows: 1 << 30, deleted: 0, resting: false };
+        assert_eq!(merge_task(&[part; 4], &LIMITS), None);
+        let part = PartMeta { rows: 1 << 29, ..part };
+        assert_eq!(merge_task(&[part; 8], &LIMITS).map(|(range, _)| range.len()), Some(7));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::bytes::{Reader, Write};
 use crate::def::{Change, PartId, TableId};
 use crate::encoding::{self, Effort, Encoder};
 use crate::error::{Damage, Decoded, Error, Result, damaged};
+use crate::moved::{Late, PartRows};
 use crate::part::{NewPart, Part, PartDir, PartName};
 use crate::rows::Marked;
 use crate::schema::{read_def, write_def};
@@ -35,6 +36,9 @@ const END: u8 = 14;
 const DELETE: u8 = 15;
 const DROP_PARTITIONS: u8 = 20;
 const MOVE_PARTITION: u8 = 21;
+
+/// Only the committer can write it.
+const UNRESOLVED: &str = "an operation that was not applied yet";
 
 /// A record being made. Some operations can be written only when they are applied; all others are before, in the thread
 /// that commits.
@@ -61,6 +65,8 @@ impl Record {
     fn put(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::Change(Change::Delete { rows, .. }) => self.missing += rows.record_bytes(),
+            Op::Flush { late: Late::Moved(_) | Late::Refused { .. }, .. }
+            | Op::Replace { late: Late::Moved(_) | Late::Refused { .. }, .. } => {}
             op => encode_op(op, &mut self.bytes).map_err(|damage| Error::Invalid(damage.0))?,
         }
         self.ends.push(self.bytes.len());
@@ -136,14 +142,10 @@ fn encode_op(op: &Op, out: &mut Vec<u8>) -> Decoded<()> {
             put_ids(parts, out);
         }
         // It is written when it has been applied, as `Op::Delete`.
-        Op::Change(Change::Delete { .. }) => return damaged("rows to delete that were not found yet"),
+        Op::Change(Change::Delete { .. }) => return damaged(UNRESOLVED),
         Op::Delete { table, rows } => {
             head(DELETE, table);
-            out.put_varint(rows.parts.len() as u64);
-            for (part, rows) in &rows.parts {
-                out.put_varint(part.0);
-                put_rows(rows, out)?;
-            }
+            put_part_rows(&rows.parts, out)?;
             out.put_varint(rows.head.len() as u64);
             for (partition, rows) in &rows.head {
                 out.put_bytes(partition.as_bytes());
@@ -170,15 +172,17 @@ fn encode_op(op: &Op, out: &mut Vec<u8>) -> Decoded<()> {
             out.put_bytes(partition.as_bytes());
         }
         Op::Seal { table } => head(SEAL, table),
-        Op::Flush { table, sealed_at, parts, .. } => {
+        Op::Flush { table, sealed_at, parts, late } => {
             head(FLUSH, table);
             out.put_varint(*sealed_at);
             put_parts(parts, out);
+            put_late(late, out)?;
         }
-        Op::Replace { table, old, new, .. } => {
+        Op::Replace { table, old, new, late } => {
             head(REPLACE, table);
             put_ids(old, out);
             put_parts(new, out);
+            put_late(late, out)?;
         }
         Op::Checkpoint { version, next_part } => {
             out.put_u8(CHECKPOINT);
@@ -216,9 +220,29 @@ fn rows_of(reader: &mut Reader<'_>) -> Decoded<RoaringBitmap> {
     }
 }
 
-fn marked(reader: &mut Reader<'_>) -> Decoded<Marked> {
+fn put_part_rows(rows: &PartRows, out: &mut Vec<u8>) -> Decoded<()> {
+    out.put_varint(rows.len() as u64);
+    for (part, rows) in rows {
+        out.put_varint(part.0);
+        put_rows(rows, out)?;
+    }
+    Ok(())
+}
+
+fn part_rows(reader: &mut Reader<'_>) -> Decoded<PartRows> {
     let count = reader.count()?;
-    let parts = (0..count).map(|_| Ok((PartId(reader.varint()?), rows_of(reader)?))).collect::<Decoded<_>>()?;
+    (0..count).map(|_| Ok((PartId(reader.varint()?), rows_of(reader)?))).collect()
+}
+
+fn put_late(late: &Late, out: &mut Vec<u8>) -> Decoded<()> {
+    match late {
+        Late::Marks(rows) => put_part_rows(rows, out),
+        Late::Moved(_) | Late::Refused { .. } => damaged(UNRESOLVED),
+    }
+}
+
+fn marked(reader: &mut Reader<'_>) -> Decoded<Marked> {
+    let parts = part_rows(reader)?;
     let count = reader.count()?;
     let head = (0..count).map(|_| Ok((reader.str()?.into(), rows_of(reader)?))).collect::<Decoded<_>>()?;
     Ok(Marked { parts, head })
@@ -303,11 +327,11 @@ impl Replay {
             SEAL => Op::Seal { table },
             FLUSH => {
                 let (sealed_at, parts) = (reader.varint()?, self.parts(reader)?);
-                Op::Flush { table, sealed_at, parts, deleted: None }
+                Op::Flush { table, sealed_at, parts, late: Late::Marks(part_rows(reader)?) }
             }
             REPLACE => {
                 let (old, new) = (ids(reader)?, self.parts(reader)?);
-                Op::Replace { table, old, new, deleted: None }
+                Op::Replace { table, old, new, late: Late::Marks(part_rows(reader)?) }
             }
             DELETE => Op::Delete { table, rows: marked(reader)? },
             CHECKPOINT => Op::Checkpoint { version: reader.varint()?, next_part: reader.varint()? },

@@ -17,10 +17,11 @@ use arrow::error::ArrowError;
 use arrow::util::bit_util;
 use roaring::{RoaringBitmap, RoaringTreemap};
 
-use crate::def::{PartId, TableId};
+use crate::def::TableId;
 use crate::error::{Error, Result};
 use crate::head::Runs;
 use crate::marks::Marks;
+use crate::moved::PartRows;
 use crate::scan::project;
 use crate::shown::Shown;
 use crate::snapshot::Snapshot;
@@ -32,7 +33,7 @@ pub(crate) type OwnRows = HashMap<(TableId, Arc<str>), u64>;
 /// Rows of one table, named so that they can still be told once the snapshot is gone in which they were found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RowSet {
-    pub(crate) parts: BTreeMap<PartId, RoaringBitmap>,
+    pub(crate) parts: PartRows,
     /// By partition, sequence numbers.
     pub(crate) head: BTreeMap<Arc<str>, RoaringTreemap>,
     /// By partition, numbers among the rows that the same commit appends there before.
@@ -74,7 +75,7 @@ impl RowSet {
 /// that version.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Marked {
-    pub(crate) parts: Vec<(PartId, RoaringBitmap)>,
+    pub(crate) parts: PartRows,
     pub(crate) head: Vec<(Arc<str>, RoaringBitmap)>,
 }
 

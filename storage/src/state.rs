@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::head::{Head, Runs};
 use crate::index;
 use crate::map::Map;
+use crate::moved::{Late, Moved, PartRows, Recent};
 use crate::part::{NewPart, Part};
 use crate::rows::{Marked, OwnRows, RowSet, without_deleted};
 use crate::schema::check_schema;
@@ -43,16 +44,14 @@ pub(crate) enum Op {
         table: TableId,
         sealed_at: u64,
         parts: Vec<NewPart>,
-        /// How many of the sealed rows were deleted then. Not logged.
-        deleted: Option<u64>,
+        late: Late,
     },
     /// A merge.
     Replace {
         table: TableId,
         old: Vec<PartId>,
         new: Vec<NewPart>,
-        /// How many rows of the old parts were deleted then. Not logged.
-        deleted: Option<u64>,
+        late: Late,
     },
     /// First in a checkpoint.
     Checkpoint {
@@ -96,6 +95,8 @@ pub struct TableState {
     def: Arc<TableDef>,
     pub(crate) parts: Arc<Vec<Shown>>,
     pub(crate) head: Head,
+    /// Where rows went of late.
+    recent: Recent,
 }
 
 impl TableState {
@@ -154,26 +155,28 @@ impl State {
                 })
             }
             Op::Delete { table, rows } => self.update(*table, |table| delete(table, rows)),
-            Op::Flush { table, sealed_at, parts, deleted } => self.update(*table, |table| {
+            Op::Flush { table, sealed_at, parts, late } => self.update(*table, |table| {
                 if table.head.sealed_at != Some(*sealed_at) {
                     return Err(Error::PartsChanged { table: table.id.0 });
                 }
-                if deleted.is_some_and(|deleted| deleted != table.head.sealed_deleted()) {
-                    return Err(Error::RowsChanged { table: table.id.0 });
-                }
+                let rows = settle(table, late, table.head.sealed_deleted())?;
                 table.head.drop_sealed();
-                add_parts(table, parts, effects)
+                add_parts(table, parts, effects)?;
+                mark(table, &rows)?;
+                let (table, sealed_at, parts) = (table.id, *sealed_at, parts.clone());
+                effects.resolved = Some(Op::Flush { table, sealed_at, parts, late: Late::Marks(rows) });
+                Ok(())
             }),
-            Op::Replace { table, old, new, deleted } => self.update(*table, |table| {
-                let before: u64 = table.parts.iter().map(Shown::deleted_rows).sum();
+            Op::Replace { table, old, new, late } => self.update(*table, |table| {
+                let there = table.parts.iter().filter(|shown| old.contains(&shown.id()));
+                let rows = settle(table, late, there.map(Shown::deleted_rows).sum())?;
                 let at = remove_parts(table, old, effects)?;
-                let gone = before - table.parts.iter().map(Shown::deleted_rows).sum::<u64>();
-                if deleted.is_some_and(|deleted| deleted != gone) {
-                    return Err(Error::RowsChanged { table: table.id.0 });
-                }
                 let rest = Arc::make_mut(&mut table.parts).split_off(at);
                 add_parts(table, new, effects)?;
                 Arc::make_mut(&mut table.parts).extend(rest);
+                mark(table, &rows)?;
+                let (table, old, new) = (table.id, old.clone(), new.clone());
+                effects.resolved = Some(Op::Replace { table, old, new, late: Late::Marks(rows) });
                 Ok(())
             }),
             Op::Checkpoint { version, .. } => {
@@ -194,8 +197,13 @@ impl State {
                     return Err(Error::invalid(format!("there is a table with id {id} already")));
                 }
                 check_def(def)?;
-                let table =
-                    TableState { id: *id, def: Arc::new(def.clone()), parts: Arc::default(), head: Head::default() };
+                let table = TableState {
+                    id: *id,
+                    def: Arc::new(def.clone()),
+                    parts: Arc::default(),
+                    head: Head::default(),
+                    recent: Recent::default(),
+                };
                 self.tables.insert(*id, Arc::new(table));
                 self.catalog_version += 1;
                 Ok(())
@@ -351,20 +359,36 @@ fn remove_parts(table: &mut TableState, ids: &[PartId], effects: &mut Effects) -
 fn resolve(table: &TableState, rows: &RowSet, own: &OwnRows) -> Result<Marked> {
     let changed = || Error::RowsChanged { table: table.id.0 };
     let mut head: BTreeMap<Arc<str>, RoaringBitmap> = BTreeMap::new();
-    let mut mark = |partition: &Arc<str>, row: u64| -> Result<()> {
-        let runs = table.head.partitions.get(partition).ok_or_else(changed)?;
-        let row = row.checked_sub(runs.first).and_then(|row| u32::try_from(row).ok()).ok_or_else(changed)?;
-        head.entry(partition.clone()).or_default().insert(row);
-        Ok(())
-    };
+    let mut parts = PartRows::new();
+    let mut moved = Vec::from_iter(rows.parts.iter().map(|(&part, rows)| (part, rows.clone())));
     for (partition, rows) in &rows.head {
-        rows.iter().try_for_each(|row| mark(partition, row))?;
+        let first = table.head.partitions.get(partition).map_or(u64::MAX, |runs| runs.first);
+        let mut flushed = rows.clone();
+        flushed.remove_range(first..);
+        if !flushed.is_empty() {
+            let mut rows = PartRows::new();
+            table.recent.of_head(partition, &flushed, &mut rows).ok_or_else(changed)?;
+            moved.extend(rows);
+        }
+        let here = head.entry(partition.clone()).or_default();
+        here.extend(rows.iter().filter(|row| *row >= first).map(|row| (row - first) as u32));
     }
     for (partition, rows) in &rows.own {
-        let first = *own.get(&(table.id, partition.clone())).ok_or_else(changed)?;
-        rows.iter().try_for_each(|row| mark(partition, first + row))?;
+        let own = *own.get(&(table.id, partition.clone())).ok_or_else(changed)?;
+        let first = table.head.partitions.get(partition).ok_or_else(changed)?.first;
+        let here = head.entry(partition.clone()).or_default();
+        here.extend(rows.iter().map(|row| (own + row - first) as u32));
     }
-    let parts = rows.parts.iter().map(|(&part, rows)| (part, rows.clone())).collect();
+    while let Some((part, rows)) = moved.pop() {
+        if table.parts.iter().any(|shown| shown.id() == part) {
+            *parts.entry(part).or_default() |= rows;
+        } else {
+            let mut to = PartRows::new();
+            table.recent.of_part(part, &rows, &mut to).ok_or_else(changed)?;
+            moved.extend(to);
+        }
+    }
+    head.retain(|_, rows| !rows.is_empty());
     Ok(Marked { parts, head: head.into_iter().collect() })
 }
 
@@ -376,7 +400,13 @@ fn delete(table: &mut TableState, rows: &Marked) -> Result<()> {
         let rows = rows.iter().map(|row| first + u64::from(row));
         table.head.delete(partition, rows).ok_or_else(|| changed.clone())?;
     }
-    for (part, rows) in &rows.parts {
+    mark(table, &rows.parts)
+}
+
+/// Marks rows of parts; all of them are there and alive.
+fn mark<'a>(table: &mut TableState, rows: impl IntoIterator<Item = (&'a PartId, &'a RoaringBitmap)>) -> Result<()> {
+    let changed = Error::RowsChanged { table: table.id.0 };
+    for (part, rows) in rows {
         let parts = Arc::make_mut(&mut table.parts);
         let shown = parts.iter_mut().find(|shown| shown.id() == *part).ok_or_else(|| changed.clone())?;
         let inside = rows.max().is_none_or(|row| u64::from(row) < shown.rows());
@@ -385,6 +415,37 @@ fn delete(table: &mut TableState, rows: &Marked) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What marks that came during a flush or merge are in the new parts; `deleted` is how many the rows have that it took. Remembers
+/// where they went.
+fn settle(table: &mut TableState, late: &Late, deleted: u64) -> Result<PartRows> {
+    let changed = || Error::RowsChanged { table: table.id.0 };
+    let mut rows = PartRows::new();
+    match late {
+        Late::Marks(rows) => return Ok(rows.clone()),
+        Late::Refused { seen } if *seen == deleted => return Ok(rows),
+        Late::Refused { .. } => return Err(changed()),
+        Late::Moved(moved) => {
+            match &**moved {
+                Moved::Flush(partitions) => {
+                    for (partition, flushed) in partitions {
+                        let runs = table.head.partitions.get(partition).ok_or_else(changed)?;
+                        flushed.translate(flushed.late(&runs.deleted), &mut rows).ok_or_else(changed)?;
+                    }
+                }
+                Moved::Merge(merged) => {
+                    for shown in table.parts.iter().filter(|shown| merged.input(shown.id()).is_some()) {
+                        let late = merged.late(shown.id(), &shown.deleted);
+                        merged.translate(shown.id(), late, &mut rows).ok_or_else(changed)?;
+                    }
+                }
+            }
+            table.recent.push(moved);
+        }
+    }
+    rows.retain(|_, rows| !rows.is_empty());
+    Ok(rows)
 }
 
 fn check_def(def: &TableDef) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::io::{Io, LockError};
 use crate::log::Log;
 use crate::maintain::{self, Maintenance};
+use crate::moved::Moves;
 use crate::part::{NewPart, PartDir};
 use crate::record::Record;
 use crate::recovery;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     log_bytes_before: AtomicU64,
     pub(crate) requests: Sender<Request>,
     pub(crate) maintenance: Maintenance,
+    /// Where flushes and merges have put rows.
+    pub(crate) moves: Moves,
     stopping: AtomicBool,
     /// One flush at a time.
     pub(crate) flushing: Mutex<()>,
@@ -142,6 +145,7 @@ impl Store {
             log_bytes_before: AtomicU64::new(recovered.log_bytes.saturating_sub(log.len())),
             requests,
             maintenance: Maintenance::default(),
+            moves: Moves::default(),
             stopping: AtomicBool::new(false),
             flushing: Mutex::new(()),
             _lock: lock,

@@ -276,6 +276,58 @@ fn flush_and_merge_fold_equal_keys() {
     assert!(keys.is_sorted());
 }
 
+#[test]
+fn rows_deleted_while_they_are_folded_stay_deleted() {
+    let disk = Disk::default();
+    let io = Arc::new(disk.clone());
+    let store = Store::open(Path::new("/db"), StoreOptions { io, collapse: Some(Arc::new(Sum)), ..manual() }).unwrap();
+    let field = |name| Field::new(name, DataType::Int64, false);
+    let schema = Arc::new(Schema::new(vec![field("key"), field("sum")]));
+    store.commit(create(TableDef { collapse: Some(vec![0]), ..TableDef::new("v", schema.clone()) })).unwrap();
+    let sums = || -> (u64, i64) {
+        let scan = store.snapshot().scan(T, &[]).unwrap();
+        let of = |granule| -> i64 {
+            scan.read(granule, &[1], None).unwrap().column(0).as_primitive::<Int64Type>().values().iter().sum()
+        };
+        (store.snapshot().table(T).unwrap().rows(), (0..scan.len()).map(of).sum())
+    };
+    // Deletes the first row that there is, when the next part file is begun.
+    let delete_meanwhile = || {
+        let (snapshot, store) = (store.snapshot(), store.clone());
+        let place = snapshot.scan(T, &[]).unwrap().places(0, Some(&[0])).unwrap().value(0);
+        let rows = snapshot.row_set(T, &[place]).unwrap();
+        let commit = Commit::from(vec![Change::Delete { table: T, rows }]);
+        disk.meanwhile(Some(Box::new(move || drop(store.commit(commit).unwrap()))));
+    };
+    let append = |keys: Vec<i64>, value: i64| {
+        let values = vec![value; keys.len()];
+        let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(keys)), Arc::new(Int64Array::from(values))];
+        let rows = RecordBatch::try_new(schema.clone(), columns).unwrap();
+        store.commit(vec![Change::Append { table: T, partition: String::new(), rows }].into()).unwrap();
+    };
+    for _ in 0..6 {
+        append((0..40).map(|row| row % 20).collect(), 1);
+        store.flush(None).unwrap();
+    }
+    assert_eq!(sums(), (120, 240));
+    append(vec![7, 7], 1);
+    delete_meanwhile();
+    store.flush(None).unwrap();
+    assert!(disk.meanwhile(None));
+    // The row was a part's: the flush did not mind, and folded.
+    assert_eq!(sums(), (120, 240));
+    delete_meanwhile();
+    store.maintain().unwrap();
+    assert!(disk.meanwhile(None));
+    assert_eq!((parts(&store), sums()), (1, (119, 238)), "merged, but not folded");
+    store.commit(vec![Change::Truncate { table: T }].into()).unwrap();
+    append(vec![7, 7, 8], 1);
+    delete_meanwhile();
+    store.flush(None).unwrap();
+    assert!(disk.meanwhile(None));
+    assert_eq!((parts(&store), sums()), (1, (2, 2)), "flushed, but not folded");
+}
+
 /// Never folds.
 struct Broken;
 

@@ -56,20 +56,20 @@ fn deleted_rows_are_gone_at_once_and_after_a_restart() {
     gone.extend([0, 17, 249, 250, 399, 400, 430, 449, 450, 519]);
     let committed = store.commit(delete(&before, &gone)).unwrap();
     let left: Vec<i64> = (0..520).filter(|id| !gone.contains(id)).collect();
-    let verify = |store: &Store| {
+    let verify = |store: &Store, deleted: [u64; 2]| {
         let snapshot = store.snapshot();
         assert_eq!(ids(&snapshot), left);
         let table = snapshot.table(T).unwrap();
         assert_eq!((table.rows(), table.head_rows()), (left.len() as u64, 115));
-        assert_eq!(table.parts().iter().map(|part| part.deleted_rows()).collect::<Vec<_>>(), [103, 2]);
+        assert_eq!(table.parts().iter().map(|part| part.deleted_rows()).collect::<Vec<_>>(), deleted);
     };
     assert_eq!(ids(&committed.snapshot), left);
     assert_eq!(ids(&before), (0..520).collect::<Vec<_>>(), "a snapshot never changes");
-    verify(&store);
+    verify(&store, [103, 2]);
     store.close().unwrap();
     let store = open(&disk);
-    verify(&store);
-    // A checkpoint has the marks too.
+    verify(&store, [103, 2]);
+    // The first part is worth rewriting. A checkpoint has the other's marks, and the head's.
     store.maintain().unwrap();
     store.commit(vec![Change::Set { key: "k".into(), value: Some(vec![0; 2000]) }].into()).unwrap();
     store.maintain().unwrap();
@@ -78,7 +78,7 @@ fn deleted_rows_are_gone_at_once_and_after_a_restart() {
     let findings = check_with(Arc::new(disk.clone()), Path::new("/db")).unwrap();
     assert!(findings.damage.is_empty(), "{:?}", findings.damage);
     assert_eq!(findings.rows, left.len() as u64);
-    verify(&open(&disk));
+    verify(&open(&disk), [0, 2]);
 }
 
 #[test]
@@ -214,4 +214,96 @@ fn flush_and_merge_leave_deleted_rows_out() {
     assert_eq!(granules(&open(&disk).snapshot()).concat(), left);
     let places = open(&disk).snapshot().scan(T, &[]).unwrap().places(0, None).unwrap();
     assert_eq!(places.values()[..3], [0, 1, 2]);
+}
+
+#[test]
+fn rows_are_followed_where_flush_and_merge_put_them() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    store.commit(create(sorted())).unwrap();
+    // Not in order, with deleted ones in between, so that numbers change.
+    store.commit(append("", (0..300).map(|row| row * 37 % 300))).unwrap();
+    store.commit(delete(&store.snapshot(), &[0, 74, 299])).unwrap();
+    let in_head = store.snapshot();
+    for part in 1..6 {
+        store.flush(None).unwrap();
+        store.commit(append("", (0..300).map(|row| 300 * part + row * 41 % 300))).unwrap();
+    }
+    store.flush(None).unwrap();
+    let in_parts = store.snapshot();
+    store.commit(delete(&in_head, &[1, 150, 298])).unwrap();
+    store.maintain().unwrap();
+    assert_eq!(store.snapshot().table(T).unwrap().parts().len(), 1);
+    // From the head over a part into the merged part; and from a part.
+    store.commit(delete(&in_head, &[2, 151])).unwrap();
+    store.commit(delete(&in_parts, &[3, 152, 700, 1799])).unwrap();
+    for (snapshot, id) in [(&in_head, 1), (&in_head, 152), (&in_parts, 150), (&in_parts, 2)] {
+        assert!(matches!(store.commit(delete(snapshot, &[id])), Err(Error::RowsChanged { .. })), "{id}");
+    }
+    let gone = [0, 74, 299, 1, 150, 298, 2, 151, 3, 152, 700, 1799];
+    let left: Vec<i64> = (0..1800).filter(|id| !gone.contains(id)).collect();
+    assert_eq!(ids(&store.snapshot()), left);
+    store.close().unwrap();
+    assert_eq!(ids(&open(&disk).snapshot()), left);
+}
+
+#[test]
+fn rows_deleted_while_a_flush_or_merge_writes_stay_deleted() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    store.commit(create(sorted())).unwrap();
+    let mut gone = Vec::new();
+    for part in 0..6 {
+        store.commit(append("", (0..250).map(|row| part + 6 * (row * 37 % 250)))).unwrap();
+        let now: Vec<i64> = [3, 100, 249].map(|row| part + 6 * row).to_vec();
+        let (commit, other) = (delete(&store.snapshot(), &now), store.clone());
+        disk.meanwhile(Some(Box::new(move || drop(other.commit(commit).unwrap()))));
+        store.flush(None).unwrap();
+        assert!(disk.meanwhile(None), "the flush wrote no part");
+        gone.extend(now);
+        let left: Vec<i64> = (0..1500).filter(|id| id % 6 <= part && !gone.contains(id)).collect();
+        assert_eq!(ids(&store.snapshot()), left);
+    }
+    let now: Vec<i64> = (0..1500).filter(|id| id % 11 == 5 && !gone.contains(id)).collect();
+    let (commit, other) = (delete(&store.snapshot(), &now), store.clone());
+    disk.meanwhile(Some(Box::new(move || drop(other.commit(commit).unwrap()))));
+    store.maintain().unwrap();
+    assert!(disk.meanwhile(None), "nothing was merged");
+    gone.extend(&now);
+    let left: Vec<i64> = (0..1500).filter(|id| !gone.contains(id)).collect();
+    let table = store.snapshot().table(T).unwrap();
+    assert_eq!((table.parts().len(), table.parts()[0].deleted_rows()), (1, now.len() as u64));
+    assert_eq!(ids(&store.snapshot()), left);
+    drop(table);
+    store.close().unwrap();
+    assert_eq!(ids(&open(&disk).snapshot()), left);
+}
+
+#[test]
+fn parts_of_deleted_rows_are_rewritten_or_dropped() {
+    let store = open(&Disk::default());
+    store.commit(create(sorted())).unwrap();
+    for partition in ["all", "many", "few"] {
+        store.commit(append(partition, 0..300)).unwrap();
+    }
+    store.flush(None).unwrap();
+    let scan = store.snapshot().scan(T, &[]).unwrap();
+    let places: Vec<u64> = (0..scan.len()).flat_map(|i| scan.places(i, None).unwrap().values().to_vec()).collect();
+    // Partitions are in order of their names: all, few, many.
+    let gone: Vec<u64> = places
+        .iter()
+        .copied()
+        .filter(|place| match place >> 32 {
+            0 => true,
+            1 => place % 10 == 0,
+            _ => place % 3 == 0,
+        })
+        .collect();
+    let rows = store.snapshot().row_set(T, &gone).unwrap();
+    store.commit(vec![Change::Delete { table: T, rows }].into()).unwrap();
+    store.maintain().unwrap();
+    let table = store.snapshot().table(T).unwrap();
+    let parts: Vec<(&str, u64, u64)> =
+        table.parts().iter().map(|part| (part.partition(), part.rows(), part.deleted_rows())).collect();
+    assert_eq!(parts, [("few", 300, 30), ("many", 200, 0)]);
 }

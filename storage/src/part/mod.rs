@@ -22,7 +22,7 @@ pub(crate) use format::{PartIndex, Section, nested_array};
 
 pub use reader::ColumnInfo;
 use reader::Open;
-pub(crate) use writer::{PartWriter, Target, write_rows};
+pub(crate) use writer::{PartWriter, Target, Written, write_rows};
 
 /// Where parts are, and by what they are read.
 #[derive(Clone)]

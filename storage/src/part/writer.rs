@@ -268,6 +268,13 @@ fn first_value(array: &ArrayRef) -> Result<ArrayRef> {
     take(array, &UInt32Array::from(vec![0]), None).map_err(|error| Error::invalid(error.to_string()))
 }
 
+/// A part made of rows that were not in order.
+pub(crate) struct Written {
+    pub(crate) part: NewPart,
+    /// For each of its rows the number of the row before; `None` when they were in order.
+    pub(crate) order: Option<UInt32Array>,
+}
+
 /// Writes rows, in any order, as one part with up to `threads` threads. `None` when there are no rows. Batches have the
 /// table's schema. The directory is for the caller to sync.
 pub(crate) fn write_rows(
@@ -275,7 +282,7 @@ pub(crate) fn write_rows(
     batches: &[RecordBatch],
     granule_rows: usize,
     threads: usize,
-) -> Result<Option<NewPart>> {
+) -> Result<Option<Written>> {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     if rows == 0 {
         return Ok(None);
@@ -357,7 +364,7 @@ pub(crate) fn write_rows(
     })?;
     granules.iter().for_each(|(from, to)| writer.count(to - from));
     let part = writer.finish()?;
-    Ok(Some(part))
+    Ok(Some(Written { part, order }))
 }
 
 /// Where granules begin and end. They are cut shorter only where values are huge.

@@ -41,6 +41,8 @@ struct State {
     fail_at: Option<u64>,
     /// Bytes that files may still grow by.
     room: Option<u64>,
+    /// What is done when the next part file is begun.
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
     watch: Option<Watch>,
 }
 
@@ -101,6 +103,12 @@ impl Disk {
     /// The images so far.
     pub(crate) fn take_images(&self) -> Vec<Image> {
         self.state.lock().watch.as_mut().map_or(Vec::new(), |watch| std::mem::take(&mut watch.images))
+    }
+
+    /// Lets something happen when the next part file is begun: while a flush or merge is at work. `None` calls it off; says whether
+    /// what was to happen before has.
+    pub(crate) fn meanwhile(&self, action: Option<Box<dyn FnOnce() + Send>>) -> bool {
+        std::mem::replace(&mut self.state.lock().meanwhile, action).is_none()
     }
 
     /// Files may grow by this many bytes more; `None` is without end.
@@ -261,6 +269,10 @@ impl IoFile for Open {
 
 impl Io for Disk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn IoFile>> {
+        if path.extension().is_some_and(|end| end == "part") {
+            let action = self.state.lock().meanwhile.take();
+            action.into_iter().for_each(|action| action());
+        }
         self.operate()?;
         let file = File::default();
         self.state.lock().names.insert(path.to_path_buf(), file.clone());

@@ -3,7 +3,7 @@
 //! Every commit sets the key `n` to a number that no other attempt to commit had, so a state says which one was its last. The model of each attempt is
 //! kept: an attempt that failed, or that a crash cut off, may or may not be there afterwards, and nothing in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -11,7 +11,7 @@ use arrow::datatypes::Int64Type;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use weir_storage::{Change, Commit, Error, Result, Snapshot, Store, StoreOptions};
+use weir_storage::{Change, Commit, Error, Result, RowSet, Snapshot, Store, StoreOptions};
 
 use super::disk::Disk;
 use super::{T, create, rows, sorted};
@@ -54,6 +54,17 @@ pub(crate) fn read(snapshot: &Snapshot) -> Result<Shown> {
     Ok(Some(ids))
 }
 
+/// The ids of all rows, and their places.
+fn places(snapshot: &Snapshot) -> Vec<(i64, u64)> {
+    let scan = snapshot.scan(T, &[]).unwrap();
+    let granule = |granule: usize| {
+        let batch = scan.read(granule, &[0], None).unwrap();
+        let ids = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+        ids.into_iter().zip(scan.places(granule, None).unwrap().values().to_vec())
+    };
+    (0..scan.len()).flat_map(granule).collect()
+}
+
 /// A history so far.
 pub(crate) struct History {
     disk: Disk,
@@ -65,6 +76,8 @@ pub(crate) struct History {
     acknowledged: u64,
     /// Snapshots that are held open.
     held: Vec<(Snapshot, Arc<Shown>)>,
+    /// Rows that were found in older snapshots, and their ids.
+    found: Vec<(RowSet, Vec<i64>)>,
     next_id: i64,
     /// Acknowledged commits.
     pub(crate) commits: u64,
@@ -83,6 +96,7 @@ impl History {
             attempts: BTreeMap::from([(0, Arc::new(None))]),
             acknowledged: 0,
             held: Vec::new(),
+            found: Vec::new(),
             next_id: 0,
             commits: 0,
             faults: 0,
@@ -106,6 +120,7 @@ impl History {
             attempts: BTreeMap::from([(n, shown.clone())]),
             acknowledged: n,
             held: Vec::new(),
+            found: Vec::new(),
             next_id: other.next_id,
             commits: 0,
             faults: 0,
@@ -153,12 +168,21 @@ impl History {
         if self.now().is_none() {
             return self.commit(create(sorted()).changes, Some(Vec::new()));
         }
-        match self.random.random_range(0..20) {
-            0..5 => self.append(),
-            5..7 => self.bulk(),
-            7..10 => self.delete(),
-            10..12 => self.store().flush(Some(T)),
-            12..15 => self.store().maintain(),
+        match self.random.random_range(0..28) {
+            0..7 => self.append(),
+            7..9 => self.bulk(),
+            9..12 => self.work(|store| store.flush(Some(T))),
+            12..15 => self.work(Store::maintain),
+            20..23 => {
+                let (rows, ids) = self.find();
+                self.delete(rows, ids)
+            }
+            23..25 => {
+                let found = self.find();
+                self.found.push(found);
+                Ok(())
+            }
+            25..28 => self.delete_found(),
             15 => {
                 self.held.push((self.store().snapshot(), self.attempts[&self.acknowledged].clone()));
                 Ok(())
@@ -226,46 +250,85 @@ impl History {
         self.commit(vec![Change::AddParts { table: T, parts }], shown)
     }
 
-    /// Deletes rows, or moves them to another partition under new ids. Their places may be from before a flush or a merge, as a slow statement's are.
-    fn delete(&mut self) -> Result<()> {
-        let share = [0.1, 0.5, 1.0][self.random.random_range(0..3)];
+    /// Some rows, a few or many, and their ids.
+    fn find(&mut self) -> (RowSet, Vec<i64>) {
         let snapshot = self.store().snapshot();
-        let (mut gone, mut places) = (BTreeSet::new(), Vec::new());
-        let scan = snapshot.scan(T, &[])?;
-        for granule in 0..scan.len() {
-            let all = scan.places(granule, None)?;
-            let batch = scan.read(granule, &[0], None)?;
-            for (&id, &place) in batch.column(0).as_primitive::<Int64Type>().values().iter().zip(all.values()) {
-                if self.random.random_bool(share) {
-                    gone.insert(id);
-                    places.push(place);
-                }
-            }
-        }
-        let rows_gone = snapshot.row_set(T, &places)?;
-        assert_eq!(rows_gone.len(), gone.len() as u64);
-        drop((scan, snapshot));
-        match self.random.random_range(0..6) {
-            0 => self.store().flush(Some(T))?,
-            1 => self.store().maintain()?,
-            _ => {}
-        }
-        let mut kept: Vec<i64> = self.now().iter().flatten().copied().filter(|id| !gone.contains(id)).collect();
-        let mut changes = vec![Change::Delete { table: T, rows: rows_gone }];
+        let all = places(&snapshot);
+        let share = if self.random.random_ratio(1, 4) { 0.6 } else { 0.05 };
+        let some: Vec<(i64, u64)> = all.into_iter().filter(|_| self.random.random_bool(share)).collect();
+        let places: Vec<u64> = some.iter().map(|(_, place)| *place).collect();
+        (snapshot.row_set(T, &places).unwrap(), some.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Deletes rows that are all there, sometimes with new ones in the same commit.
+    fn delete(&mut self, rows: RowSet, ids: Vec<i64>) -> Result<()> {
+        let mut changes = vec![Change::Delete { table: T, rows }];
+        let mut shown = self.without(&ids);
         if self.random.random() {
-            let ids = self.ids();
-            kept.extend(ids.clone());
-            changes.push(Change::Append { table: T, partition: self.partition(), rows: rows(ids) });
+            let (more, partition) = (self.ids(), self.partition());
+            shown.iter_mut().for_each(|all| all.extend(more.clone()));
+            changes.push(Change::Append { table: T, partition, rows: super::rows(more) });
         }
-        match self.commit(changes, Some(kept)) {
-            // It came too late, and had no effect.
+        self.commit(changes, shown)
+    }
+
+    /// Deletes rows that were found some time ago. Flushes and merges may have moved them; if one is gone, nothing is deleted.
+    fn delete_found(&mut self) -> Result<()> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        let at = self.random.random_range(0..self.found.len());
+        let (rows, ids) = self.found.swap_remove(at);
+        let alive = |id| self.now().iter().flatten().any(|other| other == id);
+        if ids.iter().all(alive) {
+            return self.delete(rows, ids);
+        }
+        match self.commit(vec![Change::Delete { table: T, rows }], None) {
             Err(Error::RowsChanged { .. }) => Ok(()),
-            other => other,
+            other => panic!("rows were deleted twice: {other:?}"),
         }
+    }
+
+    /// Background work, sometimes while rows are deleted of which it has taken note already.
+    fn work(&mut self, work: impl FnOnce(&Store) -> Result<()>) -> Result<()> {
+        if self.random.random() {
+            return work(self.store());
+        }
+        let (rows, ids) = self.find();
+        let n = self.attempts.last_key_value().map_or(0, |(n, _)| *n) + 1;
+        self.attempts.insert(n, Arc::new(self.without(&ids)));
+        let (store, disk, before) = (self.store().clone(), self.disk.clone(), self.acknowledged);
+        let (done, result) = std::sync::mpsc::channel();
+        self.disk.meanwhile(Some(Box::new(move || {
+            let set = Change::Set { key: "n".into(), value: Some(n.to_string().into_bytes()) };
+            disk.mark((before, n));
+            let result = store.commit(vec![Change::Delete { table: T, rows }, set].into());
+            if result.is_ok() {
+                disk.mark((n, n));
+            }
+            done.send(result.map(drop)).unwrap();
+        })));
+        let worked = work(self.store());
+        self.disk.meanwhile(None);
+        match result.try_recv() {
+            Ok(Ok(())) => {
+                self.acknowledged = n;
+                self.commits += 1;
+                worked
+            }
+            Ok(Err(error)) => worked.and(Err(error)),
+            Err(_) => worked,
+        }
+    }
+
+    /// The rows without these.
+    fn without(&self, ids: &[i64]) -> Shown {
+        Some(self.now().iter().flatten().copied().filter(|id| !ids.contains(id)).collect())
     }
 
     fn reopen(&mut self) -> Result<()> {
         self.held.clear();
+        self.found.clear();
         self.store.take().expect("it is open").close()?;
         self.store = Some(open(&self.disk)?);
         Ok(())
