@@ -30,9 +30,11 @@ use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Broker;
+use crate::gate::Gates;
 use crate::ingest::RelationRows;
 use crate::session::{Outcome, Session};
 use crate::statement::bootstrap;
+use crate::statement::ttl::ExpiredRows;
 use crate::views::StateCollapse;
 
 /// How a database is opened.
@@ -101,6 +103,8 @@ struct Inner {
     registered: RwLock<Vec<Registered>>,
     sessions: Mutex<BTreeMap<i32, Arc<Mutex<Live>>>>,
     closing: AtomicBool,
+    gates: Arc<Gates>,
+    settling: Mutex<()>,
 }
 
 /// A relation that someone else fills.
@@ -186,10 +190,12 @@ impl Database {
     pub fn open_with(dir: impl AsRef<Path>, options: Options) -> Result<Database> {
         let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
         let collapse = Arc::new(StateCollapse::default());
+        let expired = Arc::new(ExpiredRows::default());
         let store_options = StoreOptions {
             granule_rows: options.granule_rows,
             threads,
             collapse: Some(collapse.clone()),
+            retain: Some(expired.clone()),
             ..options.store.clone()
         };
         let store = Store::open(dir.as_ref(), store_options)?;
@@ -209,13 +215,17 @@ impl Database {
             registered: RwLock::default(),
             sessions: Mutex::default(),
             closing: AtomicBool::new(false),
+            gates: Arc::default(),
+            settling: Mutex::default(),
         };
         let database = Database { inner: Arc::new(inner) };
         let snapshot = database.store()?.snapshot();
         let catalog = database.catalog(&snapshot)?;
         database.inner.next_oid.store(catalog.next_oid(), Ordering::Relaxed);
         collapse.attach(&database);
+        expired.attach(&database);
         bootstrap::first_open(&database)?;
+        crate::statement::partition::settle(&database)?;
         Ok(database)
     }
 
@@ -299,6 +309,16 @@ impl Database {
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
         &self.inner.broker
+    }
+
+    /// What commits of rows pass.
+    pub(crate) fn gates(&self) -> &Arc<Gates> {
+        &self.inner.gates
+    }
+
+    /// Held by who names and removes files of partitions.
+    pub(crate) fn settling(&self) -> &Mutex<()> {
+        &self.inner.settling
     }
 
     /// What the sessions do.

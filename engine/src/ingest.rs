@@ -12,7 +12,9 @@ use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry, Kind};
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::evolve;
 use crate::exec;
+use crate::statement::commit::tables_of;
 use crate::statement::table::{assigned, bind_over, detached_context};
 use crate::statement::writer::{Base, Writer};
 use crate::transaction::{Item, Pending};
@@ -26,7 +28,8 @@ pub struct IngestTarget {
     pub oid: u32,
     /// The catalogue version that this is of.
     pub catalog_version: u64,
-    /// The table's columns in order, with types in the fields' metadata (`Type::from_field`).
+    /// The table's columns in order, with types in the fields' metadata (`Type::from_field`), and what the columns are known by: rows of this
+    /// schema are taken after ALTER TABLE too.
     pub schema: SchemaRef,
     /// The same as SQL sees them.
     pub columns: Vec<ColumnInfo>,
@@ -141,7 +144,7 @@ impl Database {
             table: entry.qualified(),
             oid: entry.def.oid,
             catalog_version: state.version,
-            schema: entry.schema(),
+            schema: evolve::marked_schema(&entry),
             columns: entry.relation.columns.clone(),
             options: entry.def.options.clone(),
             defaults: entry.relation.columns.iter().map(default).collect::<Result<_>>()?,
@@ -149,7 +152,7 @@ impl Database {
     }
 
     /// Commits rows, the deltas of the views on them, offsets and dead letters, all or nothing; the version. Retries by itself when DDL
-    /// raced with it, and fails if the table is gone or its columns have changed.
+    /// raced with it; rows that were made for an older definition of the table are brought to the newest. Fails if the table is gone.
     pub fn ingest(&self, batch: IngestBatch) -> Result<u64> {
         loop {
             let store = self.store()?;
@@ -167,8 +170,12 @@ impl Database {
                 let entry = table_named(&state, &batch.table)?;
                 let mut writer = Writer::new(base.clone(), &entry)?;
                 writer.set_bulk(batch.bulk);
+                let target = self.ingest_target(&batch.table)?;
+                if target.catalog_version != state.version {
+                    continue;
+                }
                 for rows in &batch.rows {
-                    writer.push(rows)?;
+                    writer.push(&evolve::brought_to(self, &entry, &target, rows)?)?;
                 }
                 writer.finish(&mut pending)?;
             }
@@ -187,6 +194,7 @@ impl Database {
                 let (key, value) = (format!("{SOURCE_PREFIX}{source}/{TOPIC}"), Some(id.clone().into_bytes()));
                 pending.items.push(Item::Own(Change::Set { key, value }));
             }
+            let _passing = self.gates().pass(&tables_of(&pending), &[], &Cancel::default())?;
             // Against a newer catalogue everything is computed again, parts among it: a view may have come.
             match store.commit(Commit { changes: pending.joined()?, expect_catalog: Some(state.version) }) {
                 Ok(committed) => return Ok(committed.version),

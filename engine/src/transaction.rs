@@ -7,9 +7,14 @@
 //! view made meanwhile cannot miss them. If it has moved, the deltas are computed again from the rows (`views::maintain`) and the
 //! commit is tried again. Changes of the catalogue itself are checked against the newer one by name and oid.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use weir_storage::{Change, Snapshot, TableId};
 
+use crate::catalog::Entry;
 use crate::error::Result;
+use crate::gate::Closed;
 
 /// Something a transaction will do.
 #[derive(Debug, Clone)]
@@ -36,6 +41,10 @@ pub(crate) struct Pending {
     pub(crate) catalog: Option<u64>,
     /// Counts changes of the catalogue, so that plans are bound again after each.
     pub(crate) ddl: u64,
+    /// Relations whose definitions it changes, as they were.
+    pub(crate) altered: BTreeMap<u32, Arc<Entry>>,
+    /// Gates that it holds closed.
+    pub(crate) gates: Vec<Arc<Closed>>,
     /// Views that are to be filled after the commit.
     pub(crate) views: Vec<u32>,
 }

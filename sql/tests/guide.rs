@@ -147,7 +147,7 @@ fn clickhouse_table_and_view() {
     assert_eq!(table.layout.engine.as_deref(), Some("MergeTree"));
     assert_eq!(table.layout.partition_by.as_ref().map(|by| by.text.as_str()), Some("toYYYYMMDD(timestamp)"));
     assert_eq!(table.layout.order_by.as_ref().map(Vec::len), Some(3));
-    assert_eq!(table.layout.ttl.as_ref().map(|ttl| ttl.text.as_str()), Some("timestamp + INTERVAL 90 DAY"));
+    assert_eq!(table.layout.ttl.first().map(|ttl| ttl.time.as_str()), Some("timestamp + INTERVAL 90 DAY"));
 
     let Ast::CreateView(view) = &*statements[1].ast else { panic!("{:?}", statements[1].ast) };
     assert!(view.materialized && view.with_data);

@@ -167,7 +167,7 @@ fn check_finished_parts(io: &Arc<dyn Io>, dir: &Path, findings: &mut Findings) -
         let path = parts.dir.join(&name);
         if let Ok(file) = io.read(&path)
             && let Some(id) = PartDir::id_of(&name)
-            && let Some(part) = Part::of_file(&parts, id, &file)
+            && let Some(part) = Part::of_file(&parts, id, &path, &file)
         {
             found.push(Arc::new(part));
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::index::{IndexDef, IndexValues};
@@ -39,14 +39,18 @@ pub struct TableDef {
     pub name: String,
     /// The columns; metadata is kept as it is.
     pub schema: SchemaRef,
+    /// Of each column, by what it is known while names, places and neighbours change: unique in the table, never used again.
+    pub ids: Vec<u32>,
+    /// Of each column, its value (one row) in rows that were there before the column was; `None` is NULL.
+    pub missing: Vec<Option<ArrayRef>>,
     /// The columns by which parts are sorted, ascending, NULLs last.
     pub sort_key: Vec<usize>,
     /// When a commit of rows is acknowledged.
     pub durability: Durability,
     /// Key columns by whose equal runs flush and merges call [`Collapse`]; parts are then sorted by these first.
     pub collapse: Option<Vec<usize>>,
-    /// When rows may be dropped.
-    pub ttl: Option<TtlDef>,
+    /// When rows may be dropped: when one of these says so.
+    pub ttl: Vec<TtlDef>,
     /// Skip indexes.
     pub indexes: Vec<IndexDef>,
 }
@@ -54,13 +58,16 @@ pub struct TableDef {
 impl TableDef {
     /// A table with these columns, sorted by nothing, fsynced, kept for ever.
     pub fn new(name: impl Into<String>, schema: SchemaRef) -> TableDef {
+        let columns = schema.fields().len();
         TableDef {
             name: name.into(),
             schema,
+            ids: (1..=columns as u32).collect(),
+            missing: vec![None; columns],
             sort_key: Vec::new(),
             durability: Durability::Fsync,
             collapse: None,
-            ttl: None,
+            ttl: Vec::new(),
             indexes: Vec::new(),
         }
     }
@@ -70,7 +77,10 @@ impl TableDef {
         let columns = |def: &TableDef| -> Vec<(DataType, bool)> {
             def.schema.fields().iter().map(|field| (field.data_type().clone(), field.is_nullable())).collect()
         };
-        columns(self) == columns(other) && self.order() == other.order() && self.collapse == other.collapse
+        columns(self) == columns(other)
+            && self.ids == other.ids
+            && self.order() == other.order()
+            && self.collapse == other.collapse
     }
 
     /// The columns by which parts are really sorted: the sort key, with the collapse key brought to the front unless the
@@ -109,6 +119,8 @@ pub struct TtlDef {
     pub days: i32,
     /// Microseconds of the interval.
     pub micros: i64,
+    /// Only rows expire for which more is true: [`Retain`] knows.
+    pub conditional: bool,
 }
 
 /// Changes that become durable and visible together, at one version.
@@ -142,7 +154,8 @@ pub enum Change {
         /// Its id.
         id: TableId,
     },
-    /// The definition changes; column types and their number stay.
+    /// The definition changes. Columns come, go and change places at once, whatever the number of rows; a type changes only to one that holds
+    /// all of the old one's values as they are ([`crate::widens`]).
     AlterTable {
         /// Its id.
         id: TableId,
@@ -225,6 +238,13 @@ pub trait Collapse: Send + Sync {
     fn collapse(&self, def: &TableDef, rows: RecordBatch) -> std::result::Result<RecordBatch, String>;
 }
 
+/// Says which rows have not expired, for tables with a TTL.
+pub trait Retain: Send + Sync {
+    /// Which of the rows are kept at `now` (microseconds since 1970, in UTC); `None` keeps all. Once a row is not kept it never is again.
+    fn retain(&self, def: &TableDef, rows: &RecordBatch, now: i64)
+    -> std::result::Result<Option<BooleanArray>, String>;
+}
+
 /// How a [`crate::Store`] behaves.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -242,6 +262,8 @@ pub struct StoreOptions {
     pub merge_bytes_max: u64,
     /// Folds rows of tables whose definition asks for it.
     pub collapse: Option<Arc<dyn Collapse>>,
+    /// Leaves expired rows out when parts are written.
+    pub retain: Option<Arc<dyn Retain>>,
     /// Computes the expressions that indexes are over.
     pub index_values: Option<Arc<dyn IndexValues>>,
     /// Flush, merge, checkpoint and drop in background threads. Otherwise [`crate::Store::maintain`] does it, and commits that
@@ -261,6 +283,7 @@ impl Default for StoreOptions {
             log_bytes_max: 128 << 20,
             merge_bytes_max: 4 << 30,
             collapse: None,
+            retain: None,
             index_values: None,
             background: true,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),

@@ -18,6 +18,7 @@ use crate::encoding::Effort;
 use crate::error::{Error, Result};
 use crate::fold::fold_all;
 use crate::head::{Run, Runs};
+use crate::maintain::now_micros;
 use crate::moved::{Flushed, Late, Moved};
 use crate::part::{NewPart, Target, Written, write_rows};
 use crate::rows::without_deleted;
@@ -54,7 +55,7 @@ impl Shared {
     /// Flushes one head. The caller holds `flushing`.
     pub(crate) fn flush_table(&self, id: TableId) -> Result<()> {
         let done = match self.try_flush(id, true) {
-            // Rows were deleted that it had folded.
+            // Rows were deleted that it had folded or left out.
             Err(Error::RowsChanged { .. }) => self.try_flush(id, false),
             other => other,
         };
@@ -73,14 +74,21 @@ impl Shared {
         let Some(table) = sealed.snapshot.table(id) else { return Ok(()) };
         let Some(sealed_at) = table.head.sealed_at else { return Ok(()) };
         let fold = self.options.collapse.as_ref().filter(|_| may_fold && table.def().collapse.is_some());
-        let (mut parts, mut moved) = (Vec::new(), Vec::new());
+        let (mut parts, mut moved, now) = (Vec::new(), Vec::new(), now_micros());
+        let mut lossy = fold.is_some();
         for (partition, runs) in table.head.sealed() {
             let mut rows = living_of(runs)?;
+            if may_fold {
+                let before: usize = rows.iter().map(RecordBatch::num_rows).sum();
+                let kept = rows.into_iter().map(|rows| self.retained(table.def(), rows, now));
+                rows = kept.collect::<Result<_>>()?;
+                lossy |= rows.iter().map(RecordBatch::num_rows).sum::<usize>() < before;
+            }
             if let Some(fold) = fold {
                 rows = vec![fold_all(fold, table.def(), &rows)?];
             }
             let written = self.write_unsynced(table.def(), partition, rows)?;
-            if fold.is_none() {
+            if !lossy {
                 let order = written.as_ref().and_then(|written| written.order.as_ref());
                 let order = order.map(|order| &order.values()[..]);
                 let part = written.as_ref().map(|written| written.part.id());
@@ -90,9 +98,9 @@ impl Shared {
             parts.extend(written.map(|written| written.part));
         }
         self.parts.sync()?;
-        let late = match fold {
-            Some(_) => Late::Refused { seen: table.head.sealed_deleted() },
-            None => self.moved(Moved::Flush(moved)),
+        let late = match lossy {
+            true => Late::Refused { seen: table.head.sealed_deleted() },
+            false => self.moved(Moved::Flush(moved)),
         };
         self.submit(vec![Op::Flush { table: id, sealed_at, parts, late }], None).map(drop)
     }

@@ -18,6 +18,7 @@ use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, RecordBatch, Stru
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use crate::error::Result;
 use crate::map::Map;
 use crate::marks::Marks;
 
@@ -165,6 +166,21 @@ impl Head {
         self.deleted -= taken.deleted.len() as usize;
         self.unseal();
         Some(taken)
+    }
+
+    /// Changes every run's rows, whose number and order stay.
+    pub(crate) fn convert(&mut self, change: impl Fn(&RecordBatch) -> Result<RecordBatch>) -> Result<()> {
+        let convert = |runs: &[Arc<Run>]| -> Result<Arc<Vec<Arc<Run>>>> {
+            let one = |run: &Arc<Run>| Ok(Arc::new(Run { batch: change(&run.batch)?, bytes: run.bytes }));
+            runs.iter().map(one).collect::<Result<_>>().map(Arc::new)
+        };
+        let mut partitions = Map::default();
+        for (partition, runs) in self.partitions.iter() {
+            let changed = Runs { sealed: convert(&runs.sealed)?, open: convert(&runs.open)?, ..runs.clone() };
+            partitions.insert(partition.clone(), changed);
+        }
+        self.partitions = partitions;
+        Ok(())
     }
 
     fn unseal(&mut self) {

@@ -20,6 +20,7 @@ mod compare;
 mod def;
 mod encoding;
 mod error;
+mod expire;
 mod flush;
 mod fold;
 mod frame;
@@ -50,13 +51,13 @@ mod store;
 
 pub use check::{Findings, check, check_with};
 pub use def::{
-    Change, Collapse, Commit, Committed, Durability, PartId, Pressure, StoreOptions, TableDef, TableId, TtlDef,
+    Change, Collapse, Commit, Committed, Durability, PartId, Pressure, Retain, StoreOptions, TableDef, TableId, TtlDef,
 };
 pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use index::{FilterSize, IndexDef, IndexKey, IndexKind, IndexSource, IndexTest, IndexValues, Piece};
 pub use io::{DiskIo, Io, IoFile, LockError};
-pub use part::{ColumnInfo, NewPart, Part};
+pub use part::{ColumnInfo, NewPart, Part, widens};
 pub use partition::DetachedPart;
 pub use prune::{Condition, Prune, PruneOp};
 pub use rows::RowSet;

@@ -17,7 +17,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arrow::datatypes::DataType;
 use crossbeam_channel::bounded;
 use parking_lot::{Condvar, Mutex};
 
@@ -28,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::merge::MergeTask;
 use crate::policy::{self, HeadLimits, HeadMeta, MergeLimits, PartMeta};
 use crate::shown::Shown;
-use crate::state::{Op, State, TableState};
+use crate::state::{State, TableState};
 use crate::store::Shared;
 use crate::{checkpoint, log};
 
@@ -89,6 +88,8 @@ pub(crate) struct Maintenance {
     ages: Mutex<HashMap<TableId, Age>>,
     /// Parts that are set aside, until when.
     resting: Mutex<HashMap<PartId, Instant>>,
+    /// When expired rows were last left out of a part that is there.
+    pub(crate) retained: Mutex<HashMap<PartId, i64>>,
     /// One merge at a time.
     merging: Mutex<()>,
     /// One checkpoint at a time.
@@ -168,7 +169,7 @@ pub(crate) fn run_merges(shared: &Arc<Shared>) {
     }
 }
 
-fn now_micros() -> i64 {
+pub(crate) fn now_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as i64)
 }
 
@@ -254,7 +255,7 @@ impl Shared {
     /// Merges until nothing is worth merging.
     fn merge_due(&self) -> Result<()> {
         let _one = self.maintenance.merging.lock();
-        while let Some(task) = self.next_merge() {
+        while let Some(task) = self.next_merge().or_else(|| self.next_retain(now_micros())) {
             match guarded(|| self.merge(&task)) {
                 Ok(()) => {}
                 // Its parts, or some of their rows, are no longer there: so is the task.
@@ -268,6 +269,11 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Whether a part is set aside.
+    pub(crate) fn is_resting(&self, part: PartId) -> bool {
+        self.maintenance.resting.lock().get(&part).is_some_and(|until| *until > Instant::now())
     }
 
     /// The best merge of all tables and partitions.
@@ -299,38 +305,6 @@ impl Shared {
             }
         }
         best.map(|(_, task)| task)
-    }
-
-    /// Drops the parts whose rows have all expired, or are all deleted.
-    fn expire(&self, now: i64) -> Result<()> {
-        let state = self.state();
-        for (&id, table) in state.tables.iter() {
-            let parts = self.gone(table, now);
-            if parts.is_empty() {
-                continue;
-            }
-            match self.submit(vec![Op::Change(Change::DropParts { table: id, parts })], None) {
-                // Next time.
-                Err(Error::PartsChanged { .. } | Error::NoTable { .. }) => {}
-                other => drop(other?),
-            }
-        }
-        Ok(())
-    }
-
-    fn gone(&self, table: &TableState, now: i64) -> Vec<PartId> {
-        let ttl = table.def().ttl.and_then(|ttl| match table.def().schema.field(ttl.column).data_type() {
-            DataType::Date32 => Some((ttl, 86_400_000_000)),
-            DataType::Timestamp(..) => Some((ttl, 1)),
-            _ => None,
-        });
-        let is_expired = |part: &Shown| match ttl.map(|(ttl, unit)| (ttl, unit, part.max_of(ttl.column))) {
-            Some((ttl, unit, Ok(Some(greatest)))) => policy::is_expired(&ttl, greatest * unit, now),
-            // Where the part is damaged, whoever reads it, and `check`, will say so.
-            _ => false,
-        };
-        let is_gone = |part: &&Shown| part.living_rows() == 0 || is_expired(part);
-        table.parts().iter().filter(is_gone).map(|part| part.id()).collect()
     }
 
     /// What the committer calls after each group: wakes whoever has something to do now.

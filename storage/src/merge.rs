@@ -21,6 +21,7 @@ use crate::def::{Collapse, PartId, TableDef, TableId};
 use crate::encoding::{Effort, raw_size};
 use crate::error::{Error, Result};
 use crate::fold::Fold;
+use crate::maintain::now_micros;
 use crate::marks::Ranks;
 use crate::moved::{Late, Merged, Moved};
 use crate::part::{NewPart, PartWriter, Target};
@@ -59,14 +60,20 @@ impl Shared {
     /// Writes the merged part and commits it in place of its inputs. Ends with [`Error::PartsChanged`] or [`Error::NoTable`] when
     /// they are gone, and with [`Error::Closed`] soon after the store was told to stop.
     pub(crate) fn merge(&self, task: &MergeTask) -> Result<()> {
-        match self.try_merge(task, self.options.collapse.as_ref()) {
-            // Rows were deleted that it had folded.
-            Err(Error::RowsChanged { .. }) => self.try_merge(task, None),
+        match self.try_merge(task, true) {
+            // Rows were deleted that it had folded or left out. Alone a part is not worth writing as it is.
+            Err(Error::RowsChanged { .. }) if task.parts.len() > 1 => self.try_merge(task, false),
+            Err(Error::RowsChanged { .. }) => {
+                task.ids().into_iter().for_each(|part| self.note_retained(part, now_micros()));
+                Ok(())
+            }
             other => other,
         }
     }
 
-    fn try_merge(&self, task: &MergeTask, collapse: Option<&Arc<dyn Collapse>>) -> Result<()> {
+    /// `lossy`: rows are folded, and expired ones left out.
+    fn try_merge(&self, task: &MergeTask, lossy: bool) -> Result<()> {
+        let collapse = self.options.collapse.as_ref().filter(|_| lossy);
         let Some(first) = task.parts.first() else { return Ok(()) };
         let bytes: u64 = task.parts.iter().map(|part| part.bytes()).sum();
         let effort = if bytes >= DENSE_BYTES { Effort::Dense } else { Effort::Fast };
@@ -74,9 +81,14 @@ impl Shared {
         let index_values = self.options.index_values.as_ref();
         let target = Target { dir: &self.parts, id: self.new_part_id(), def, partition, effort, index_values };
         let mut writer = PartWriter::create(target)?;
-        let Stream { rows, from } = self.stream(task, collapse, &mut |granule| writer.push(granule))?;
-        // All rows may be deleted.
+        let now = now_micros();
+        let retain = lossy.then_some(now);
+        let Stream { rows, from } = self.stream(task, collapse, retain, &mut |granule| writer.push(granule))?;
+        // All rows may be deleted, or have expired.
         let new: Vec<NewPart> = if rows == 0 { Vec::new() } else { vec![writer.finish()?] };
+        if lossy && !def.ttl.is_empty() {
+            new.iter().for_each(|part| self.note_retained(part.id(), now));
+        }
         self.parts.sync()?;
         let late = match from {
             None => Late::Refused { seen: task.parts.iter().map(Shown::deleted_rows).sum() },
@@ -103,40 +115,50 @@ impl Shared {
         if rows == 0 { Ok(None) } else { writer.finish().map(Some) }
     }
 
-    /// Hands the merged and folded rows on, a granule at a time.
+    /// Hands the merged and folded rows on that have not expired at `retain`, a granule at a time.
     fn stream(
         &self,
         task: &MergeTask,
         collapse: Option<&Arc<dyn Collapse>>,
+        retain: Option<i64>,
         granule: &mut dyn FnMut(&RecordBatch) -> Result<()>,
     ) -> Result<Stream> {
         let mut merge = Merge::new(&task.def, &task.parts, self.options.granule_rows)?;
-        let Some(mut fold) = Fold::new(collapse, &task.def) else {
+        let mut fold = Fold::new(collapse, &task.def);
+        let retain = retain.filter(|_| !task.def.ttl.is_empty());
+        let (mut rows, mut waiting, mut lossy) = (0, Vec::new(), fold.is_some());
+        if !lossy {
             merge.from = Some(Vec::new());
-            let mut rows = 0;
-            while let Some(batch) = merge.next()? {
-                self.still_wanted(task)?;
-                rows += batch.num_rows() as u64;
-                granule(&batch)?;
-            }
-            return Ok(Stream { rows, from: merge.from });
-        };
-        let (mut rows, mut waiting) = (0, Vec::new());
+        }
         loop {
             self.still_wanted(task)?;
-            let batch = merge.next()?;
+            let mut batch = merge.next()?;
             let last = batch.is_none();
-            let folded = match batch {
-                Some(batch) => fold.push(batch)?,
-                None => fold.finish()?,
-            };
-            waiting.extend(folded);
+            if let (Some(now), Some(all)) = (retain, &mut batch) {
+                let kept = self.retained(&task.def, all.clone(), now)?;
+                lossy |= kept.num_rows() < all.num_rows();
+                *all = kept;
+            }
+            // As they come they are granules already, unless some are left out or folded.
+            if fold.is_none()
+                && retain.is_none()
+                && let Some(batch) = &batch
+            {
+                rows += batch.num_rows() as u64;
+                granule(batch)?;
+                continue;
+            }
+            waiting.extend(match (&mut fold, batch) {
+                (None, batch) => batch,
+                (Some(fold), Some(batch)) => fold.push(batch)?,
+                (Some(fold), None) => fold.finish()?,
+            });
             for batch in granules(&mut waiting, self.options.granule_rows, last)? {
                 rows += batch.num_rows() as u64;
                 granule(&batch)?;
             }
             if last {
-                return Ok(Stream { rows, from: None });
+                return Ok(Stream { rows, from: merge.from.filter(|_| !lossy) });
             }
         }
     }
@@ -159,7 +181,7 @@ impl Shared {
 /// What came out of a merge.
 struct Stream {
     rows: u64,
-    /// The input of each row; `None` when rows were folded.
+    /// The input of each row; `None` when rows were folded or left out.
     from: Option<Vec<u8>>,
 }
 
@@ -235,7 +257,7 @@ impl Merge {
         };
         let mut cursors = Vec::with_capacity(parts.len());
         for part in parts {
-            if part.open()?.footer.sort_key != order {
+            if part.sort_key()? != order {
                 return Err(Error::invalid(format!("part {} is sorted by another key", part.id())));
             }
             let firsts = match &converter {

@@ -7,6 +7,7 @@
 //! A part file knows neither its table nor its id, only columns, order and partition. It is taken for a table's only when these are the
 //! table's, and every byte of it is sound.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,13 +62,18 @@ impl Store {
         Ok(parts)
     }
 
-    /// Puts what a snapshot shows of a partition as part files into a directory below the data directory, durably; gives their number.
+    /// Puts what a snapshot shows of a partition as part files into a directory below the data directory, durably; gives their number. What
+    /// was in the directory is removed: it is of an attempt that a crash ended.
     pub fn export_partition(&self, snapshot: &Snapshot, from: TableId, partition: &str, dir: &Path) -> Result<usize> {
         let shared = self.shared();
         let io = &*shared.options.io;
         let table = snapshot.table(from).ok_or(Error::NoTable { table: from.0 })?;
         let dir = shared.dir.join(dir);
         io.create_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
+        for name in io.list(&dir).map_err(|error| Error::io("list", &dir, error))? {
+            let path = dir.join(name);
+            io.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+        }
         let contents = shared.contents(&table, partition)?;
         for content in &contents {
             let part: &Part = match content {
@@ -75,11 +81,7 @@ impl Store {
                 Content::Written(part) => part,
             };
             let to = dir.join(PartDir::file_name(part.id()));
-            match io.link(part.path(), &to) {
-                // Exported before a crash: the same bytes.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                other => other.map_err(|error| Error::io("link", &to, error))?,
-            }
+            io.link(part.path(), &to).map_err(|error| Error::io("link", &to, error))?;
         }
         for dir in dir.ancestors().take_while(|dir| dir.starts_with(&shared.dir)) {
             io.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
@@ -87,24 +89,30 @@ impl Store {
         Ok(contents.len())
     }
 
-    /// The part files in a directory below the data directory; none when it is not there. Files whose end is damaged are an error.
+    /// The part files in a directory below the data directory and in those below it; none when it is not there. Files whose end is damaged
+    /// are an error.
     pub fn detached_parts(&self, dir: &Path) -> Result<Vec<DetachedPart>> {
         let shared = self.shared();
-        let io = &*shared.options.io;
-        let dir = shared.dir.join(dir);
-        let mut names = match io.list(&dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(|error| Error::io("list", &dir, error))?,
-        };
-        names.sort();
-        let files = names.iter().filter_map(|name| Some((PartDir::id_of(name)?, dir.join(name))));
-        files
-            .map(|(id, path)| {
+        let mut found = Vec::new();
+        let mut open = vec![shared.dir.join(dir)];
+        while let Some(dir) = open.pop() {
+            let names = match shared.options.io.list(&dir) {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                other => other.map_err(|error| Error::io("list", &dir, error))?,
+            };
+            for name in names {
+                let path = dir.join(&name);
+                let Some(id) = PartDir::id_of(&name) else {
+                    open.push(path);
+                    continue;
+                };
                 let part = shared.detached(id, &path)?;
                 let (rows, bytes, partition) = (part.rows(), part.bytes(), part.partition().to_string());
-                Ok(DetachedPart { path, partition, rows, bytes })
-            })
-            .collect()
+                found.push(DetachedPart { path, partition, rows, bytes });
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
     }
 
     /// A detached file as a part for a table, the file verified to its last byte and left where it is. Fails with [`Error::Foreign`] when it
@@ -116,7 +124,11 @@ impl Store {
             return Err(error);
         }
         let footer = &part.open()?.footer;
-        let own = TableDef { sort_key: footer.sort_key.clone(), ..TableDef::new("", footer.schema.clone()) };
+        let own = TableDef {
+            sort_key: footer.sort_key.clone(),
+            ids: footer.ids.clone(),
+            ..TableDef::new("", footer.schema.clone())
+        };
         if !own.has_same_rows(&TableDef { collapse: None, sort_key: def.order(), ..def.clone() }) {
             return Err(Error::Foreign { file: path.to_path_buf(), table: def.name.clone() });
         }
@@ -131,14 +143,14 @@ impl Store {
         let io = &*self.shared().options.io;
         for path in paths {
             match io.remove(path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 other => other.map_err(|error| Error::io("remove", path, error))?,
             }
         }
         let dirs: std::collections::BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
         for dir in dirs {
             match io.sync_dir(dir) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 other => other.map_err(|error| Error::io("sync", dir, error))?,
             }
         }
@@ -183,7 +195,7 @@ impl Shared {
     /// A part file that is not in the directory of parts.
     fn detached(&self, id: PartId, path: &Path) -> Result<Part> {
         let file = self.options.io.read(path).map_err(|error| Error::io("read", path, error))?;
-        let part = Part::of_file(&self.parts, id, &file).map(|part| part.at(path));
+        let part = Part::of_file(&self.parts, id, path, &file);
         part.ok_or_else(|| Error::corrupt(path, 0, "the file does not end like a part"))
     }
 }

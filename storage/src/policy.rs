@@ -9,7 +9,8 @@
 //! **Flush** takes the largest head when all heads together, or its own rows, are over their limit; else one that is old, or that has
 //! been idle and is large enough to make a granule.
 //!
-//! **Expiry**: a part whose greatest TTL value, plus the interval, is past holds no row that may be seen.
+//! **Expiry**: a part whose greatest TTL value, plus the interval, is past holds no row that may be seen. One with some such rows is
+//! rewritten when they are many, or long past.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -143,11 +144,44 @@ pub(crate) fn flush_task(heads: &[HeadMeta], limits: &HeadLimits) -> Option<Tabl
 }
 
 const DAY: i128 = 86_400_000_000;
+/// A part is rewritten when one in so many of its rows has certainly expired…
+const RETAIN_SHARE: u64 = 4;
+/// …or one has expired longer ago than this part of the TTL, so that a row is rewritten a few times at most for it…
+const RETAIN_SHARE_OF_INTERVAL: i128 = 10;
+/// …but not sooner than this.
+const RETAIN_PAUSE_MIN: i128 = 60_000_000;
 
 /// Whether rows whose TTL column is at most `greatest` (microseconds since 1970, in UTC) may all be dropped at `now`.
 pub(crate) fn is_expired(ttl: &TtlDef, greatest: i128, now: i64) -> bool {
-    let until = add_months(greatest, ttl.months) + i128::from(ttl.days) * DAY + i128::from(ttl.micros);
-    until <= now.into()
+    expires(ttl, greatest) <= now.into()
+}
+
+/// When a row expires whose TTL column is `value`.
+pub(crate) fn expires(ttl: &TtlDef, value: i128) -> i128 {
+    add_months(value, ttl.months) + i128::from(ttl.days) * DAY + i128::from(ttl.micros)
+}
+
+/// What is known of when a part's rows expire by one rule.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expiry {
+    /// The first of them.
+    pub(crate) first: i128,
+    /// The last.
+    pub(crate) last: i128,
+    /// Rows in granules of which all have expired.
+    pub(crate) rows: u64,
+}
+
+/// Whether a part is worth rewriting without its expired rows. `last` is when that was done to it.
+pub(crate) fn is_retain_due(ttl: &TtlDef, expiry: &Expiry, rows: u64, last: Option<i64>, now: i64) -> bool {
+    let interval = i128::from(ttl.months) * 30 * DAY + i128::from(ttl.days) * DAY + i128::from(ttl.micros);
+    let grace = (interval / RETAIN_SHARE_OF_INTERVAL).clamp(RETAIN_PAUSE_MIN, DAY);
+    let since = last.map_or(i128::MIN, i128::from);
+    if !ttl.conditional && expiry.rows * RETAIN_SHARE >= rows {
+        return since < i128::from(now) - RETAIN_PAUSE_MIN;
+    }
+    // All that could expire had by then.
+    expiry.first + grace <= now.into() && expiry.last > since && since < i128::from(now) - grace
 }
 
 /// Adds calendar months as Postgres does: the day is cut to the month's last.
@@ -316,9 +350,27 @@ mod tests {
         assert_eq!(add_months(day(2023, 12, 31), 2), day(2024, 2, 29));
         assert_eq!(add_months(day(2024, 3, 31), -1), day(2024, 2, 29));
         assert_eq!(add_months(day(2024, 12, 1), 12), day(2025, 12, 1));
-        let ttl = TtlDef { column: 0, months: 1, days: 1, micros: 7 };
+        let ttl = TtlDef { column: 0, months: 1, days: 1, micros: 7, conditional: false };
         let end = (day(2024, 2, 29) + DAY + 7) as i64;
         assert!(is_expired(&ttl, day(2024, 1, 31), end));
         assert!(!is_expired(&ttl, day(2024, 1, 31), end - 1));
+    }
+
+    #[test]
+    fn a_part_is_rewritten_when_many_of_its_rows_expired_or_some_long_ago() {
+        let day = |day: i128| day * DAY;
+        let ttl = |conditional| TtlDef { column: 0, months: 0, days: 10, micros: 0, conditional };
+        let now = day(100) as i64;
+        let due = |conditional, first: i128, last: i128, rows, since: Option<i128>| {
+            let expiry = Expiry { first, last, rows };
+            is_retain_due(&ttl(conditional), &expiry, 1000, since.map(|day| day as i64), now)
+        };
+        assert!(due(false, day(99), day(101), 250, None), "a quarter");
+        assert!(!due(false, day(100) - DAY / 2, day(101), 249, None), "few, and not long ago");
+        assert!(due(false, day(99), day(101), 0, None), "a tenth of the interval ago");
+        assert!(!due(true, day(99), day(101), 1000, Some(day(100) - DAY / 2)), "looked at half a day ago");
+        assert!(due(true, day(80), day(100), 0, Some(day(98))));
+        assert!(!due(true, day(80), day(97), 0, Some(day(98))), "nothing can have expired since");
+        assert!(!due(false, day(101), day(110), 0, None), "nothing has expired");
     }
 }

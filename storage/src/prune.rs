@@ -239,8 +239,7 @@ fn retain_any(branches: &[Ready<'_>], part: &Part, left: &mut Vec<u32>, last: St
 impl<'a> OnColumn<'a> {
     /// `None` when it says nothing of this part.
     fn new(part: &Part, prune: &'a Prune) -> Result<Option<OnColumn<'a>>> {
-        let schema = &part.open()?.footer.schema;
-        let Some(field) = schema.fields().get(prune.column) else { return Ok(None) };
+        let Some(field) = part.field(prune.column)? else { return Ok(None) };
         let needs_values = !matches!(prune.op, PruneOp::IsNull | PruneOp::IsNotNull);
         if needs_values && (!is_comparable(field) || prune.values.data_type() != field.data_type()) {
             return Ok(None);
@@ -287,10 +286,9 @@ impl<'a> OnColumn<'a> {
 /// The run of granules that the sparse key index leaves. Granule g holds keys from its first key to the first key of g + 1, so
 /// two binary searches with the lowest and the highest key prefix that may match give the run.
 fn prune_by_key(part: &Part, conditions: &[&OnColumn<'_>], granules: usize) -> Result<Range<usize>> {
-    let footer = &part.open()?.footer;
     let (mut low, mut high): (Vec<Key<'_>>, Vec<Key<'_>>) = (Vec::new(), Vec::new());
-    for &column in &footer.sort_key {
-        if !is_comparable(footer.schema.field(column)) {
+    for &column in part.sort_key()? {
+        if !part.field(column)?.is_some_and(is_comparable) {
             break;
         }
         let bounds = conditions

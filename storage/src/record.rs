@@ -117,12 +117,12 @@ fn encode_op(op: &Op, out: &mut Vec<u8>) -> Decoded<()> {
     match op {
         Op::Change(Change::CreateTable { id, def }) => {
             head(CREATE_TABLE, id);
-            write_def(def, out);
+            write_def(def, out)?;
         }
         Op::Change(Change::DropTable { id }) => head(DROP_TABLE, id),
         Op::Change(Change::AlterTable { id, def }) => {
             head(ALTER_TABLE, id);
-            write_def(def, out);
+            write_def(def, out)?;
         }
         Op::Change(Change::Append { table, partition, rows }) => {
             head(APPEND, table);

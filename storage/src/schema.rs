@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Metadata, Schema, SchemaRef, TimeUnit};
 
 use crate::bytes::{Reader, Write};
 use crate::def::{Durability, TableDef, TtlDef};
+use crate::encoding::{self, Effort, Encoder};
 use crate::error::{Decoded, Error, Result, damaged};
 use crate::index::{IndexDef, IndexKey, IndexKind, IndexSource};
 
@@ -167,24 +169,42 @@ pub(crate) fn read_schema(reader: &mut Reader<'_>) -> Decoded<SchemaRef> {
     Ok(Arc::new(Schema::new_with_metadata(fields, read_metadata(reader)?)))
 }
 
-pub(crate) fn write_def(def: &TableDef, out: &mut Vec<u8>) {
+/// Ids of columns.
+pub(crate) fn write_ids(ids: &[u32], out: &mut Vec<u8>) {
+    ids.iter().for_each(|&id| out.put_varint(id.into()));
+}
+
+pub(crate) fn read_ids(reader: &mut Reader<'_>, columns: usize) -> Decoded<Vec<u32>> {
+    (0..columns).map(|_| reader.varint_u32()).collect()
+}
+
+pub(crate) fn write_def(def: &TableDef, out: &mut Vec<u8>) -> Decoded<()> {
     out.put_bytes(def.name.as_bytes());
     write_schema(&def.schema, out);
+    write_ids(&def.ids, out);
+    for missing in &def.missing {
+        out.put_u8(u8::from(missing.is_some()));
+        if let Some(value) = missing {
+            Encoder::new(Effort::Log).encode_nested(value, out)?;
+        }
+    }
     out.put_list(&def.sort_key);
     out.put_u8(u8::from(def.durability == Durability::Async));
     out.put_u8(u8::from(def.collapse.is_some()));
     if let Some(collapse) = &def.collapse {
         out.put_list(collapse);
     }
-    out.put_u8(u8::from(def.ttl.is_some()));
-    if let Some(ttl) = &def.ttl {
+    out.put_varint(def.ttl.len() as u64);
+    for ttl in &def.ttl {
         out.put_varint(ttl.column as u64);
         out.put_zigzag(ttl.months.into());
         out.put_zigzag(ttl.days.into());
         out.put_zigzag(ttl.micros);
+        out.put_u8(u8::from(ttl.conditional));
     }
     out.put_varint(def.indexes.len() as u64);
     def.indexes.iter().for_each(|index| write_index(index, out));
+    Ok(())
 }
 
 fn write_index(index: &IndexDef, out: &mut Vec<u8>) {
@@ -227,24 +247,33 @@ fn read_index(reader: &mut Reader<'_>) -> Decoded<IndexDef> {
     Ok(IndexDef { id, name, kind, granularity, keys, everywhere: reader.bool()? })
 }
 
+fn read_ttl(reader: &mut Reader<'_>) -> Decoded<TtlDef> {
+    Ok(TtlDef {
+        column: reader.varint_u32()? as usize,
+        months: reader.zigzag()?.try_into().or_else(|_| damaged("a TTL's months"))?,
+        days: reader.zigzag()?.try_into().or_else(|_| damaged("a TTL's days"))?,
+        micros: reader.zigzag()?,
+        conditional: reader.bool()?,
+    })
+}
+
 pub(crate) fn read_def(reader: &mut Reader<'_>) -> Decoded<TableDef> {
     let name = reader.str()?.to_string();
     let schema = read_schema(reader)?;
+    let ids = read_ids(reader, schema.fields().len())?;
+    let missing = schema.fields().iter().map(|field| {
+        let value = if reader.bool()? { Some(Buffer::from(reader.bytes()?.to_vec())) } else { None };
+        value.map(|chunk| encoding::decode(field.data_type(), 1, &chunk, None, None)).transpose()
+    });
+    let missing = missing.collect::<Decoded<_>>()?;
     let sort_key = reader.list()?;
     let durability = if reader.bool()? { Durability::Async } else { Durability::Fsync };
     let collapse = if reader.bool()? { Some(reader.list()?) } else { None };
-    let ttl = match reader.bool()? {
-        true => Some(TtlDef {
-            column: reader.varint_u32()? as usize,
-            months: reader.zigzag()?.try_into().or_else(|_| damaged("a TTL's months"))?,
-            days: reader.zigzag()?.try_into().or_else(|_| damaged("a TTL's days"))?,
-            micros: reader.zigzag()?,
-        }),
-        false => None,
-    };
+    let count = reader.count()?;
+    let ttl = (0..count).map(|_| read_ttl(reader)).collect::<Decoded<_>>()?;
     let count = reader.count()?;
     let indexes = (0..count).map(|_| read_index(reader)).collect::<Decoded<_>>()?;
-    Ok(TableDef { name, schema, sort_key, durability, collapse, ttl, indexes })
+    Ok(TableDef { name, schema, ids, missing, sort_key, durability, collapse, ttl, indexes })
 }
 
 #[cfg(test)]
@@ -279,14 +308,16 @@ mod tests {
         let def = TableDef {
             name: "t".into(),
             schema: Arc::new(Schema::new_with_metadata(fields, HashMap::from([("k".into(), "v".into())]))),
+            ids: vec![9, 1, 4],
+            missing: vec![None, None, Some(arrow::array::new_null_array(&DataType::FixedSizeBinary(16), 1))],
             sort_key: vec![2, 0],
             durability: Durability::Async,
             collapse: Some(vec![1]),
-            ttl: Some(TtlDef { column: 0, months: -1, days: 7, micros: i64::MIN }),
+            ttl: vec![TtlDef { column: 0, months: -1, days: 7, micros: i64::MIN, conditional: true }],
             indexes: vec![index(IndexKind::Bloom(0.01)), index(IndexKind::Ngrams { n: 3, filter })],
         };
         let mut out = Vec::new();
-        write_def(&def, &mut out);
+        write_def(&def, &mut out).unwrap();
         assert_eq!(read_def(&mut Reader::new(&out)).unwrap(), def);
         for length in 0..out.len() {
             assert!(read_def(&mut Reader::new(&out[..length])).is_err());

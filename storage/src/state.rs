@@ -4,11 +4,11 @@
 //! commit, a replay of the log, or a transaction's private overlay. An operation that fails leaves the clone it was applied
 //! to half changed; the caller throws that away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::FieldRef;
 use roaring::RoaringBitmap;
 
 use crate::def::{Change, PartId, TableDef, TableId};
@@ -18,7 +18,7 @@ use crate::head::{Head, Runs};
 use crate::index;
 use crate::map::Map;
 use crate::moved::{Late, Moved, PartRows, Recent};
-use crate::part::{NewPart, Part};
+use crate::part::{NewPart, Part, repeat, widen, widens};
 use crate::rows::{Marked, OwnRows, RowSet, without_deleted};
 use crate::schema::check_schema;
 use crate::shown::Shown;
@@ -113,6 +113,18 @@ impl TableState {
     /// Its parts, oldest rows first.
     pub fn parts(&self) -> &[Shown] {
         &self.parts
+    }
+
+    /// The partitions that have rows, deleted ones too.
+    pub fn partitions(&self) -> BTreeSet<String> {
+        let parts = self.parts.iter().map(|part| part.partition());
+        parts.chain(self.head.partitions.iter().map(|(partition, _)| &**partition)).map(str::to_string).collect()
+    }
+
+    /// How many rows of a partition are in the head, not deleted.
+    pub fn head_rows_of(&self, partition: &str) -> u64 {
+        let runs = self.head.partitions.get(partition);
+        runs.map_or(0, |runs| runs.end() - runs.first - runs.deleted.len())
     }
 
     /// Rows that are not in parts yet.
@@ -218,19 +230,7 @@ impl State {
             }
             Change::AlterTable { id, def } => {
                 check_def(def)?;
-                self.update(*id, |table| {
-                    let types = |def: &TableDef| -> Vec<DataType> {
-                        def.schema.fields().iter().map(|field| field.data_type().clone()).collect()
-                    };
-                    if types(def) != types(&table.def) {
-                        return Err(Error::invalid(format!(
-                            "the column types of table {} cannot change",
-                            table.def.name
-                        )));
-                    }
-                    table.def = Arc::new(def.clone());
-                    Ok(())
-                })?;
+                self.update(*id, |table| alter(table, Arc::new(def.clone())))?;
                 self.catalog_version += 1;
                 Ok(())
             }
@@ -298,6 +298,7 @@ impl State {
             Ok(())
         })?;
         self.update(to, |table| {
+            let parts = parts.into_iter().map(|shown| Shown { part: shown.part.under(&table.def), ..shown });
             Arc::make_mut(&mut table.parts).extend(parts);
             for (batch, bytes) in runs.iter().flat_map(living_rows) {
                 table.head.append(partition, conform(&table.def, &batch?)?, bytes);
@@ -320,7 +321,7 @@ fn add_parts(table: &mut TableState, parts: &[NewPart], effects: &mut Effects) -
     if let Some(part) = parts.iter().find(|part| table.parts.iter().any(|other| other.id() == part.id())) {
         return Err(Error::invalid(format!("part {} is in the table already", part.id())));
     }
-    Arc::make_mut(&mut table.parts).extend(parts.iter().map(|part| Shown::new(part.0.clone())));
+    Arc::make_mut(&mut table.parts).extend(parts.iter().map(|part| Shown::new(part.0.under(&table.def))));
     effects.named.extend(parts.iter().map(|part| part.0.clone()));
     Ok(())
 }
@@ -448,9 +449,60 @@ fn settle(table: &mut TableState, late: &Late, deleted: u64) -> Result<PartRows>
     Ok(rows)
 }
 
+/// Gives a table another definition: parts are seen through it from now on, rows of the head are brought to it.
+fn alter(table: &mut TableState, def: Arc<TableDef>) -> Result<()> {
+    let old = table.def.clone();
+    for (id, field) in def.ids.iter().zip(def.schema.fields()) {
+        let Some(at) = old.ids.iter().position(|other| other == id) else { continue };
+        let (from, to) = (old.schema.field(at).data_type(), field.data_type());
+        if from != to && !widens(from, to) {
+            let change = format!("column {} of table {} cannot change from {from} to {to}", field.name(), def.name);
+            return Err(Error::invalid(change));
+        }
+    }
+    let parts = table.parts.iter().map(|shown| Shown { part: shown.part.under(&def), ..shown.clone() });
+    table.parts = Arc::new(parts.collect());
+    if old.ids != def.ids || old.schema != def.schema {
+        table.head.convert(|rows| brought_to(rows, &old, &def))?;
+    }
+    table.def = def;
+    Ok(())
+}
+
+/// Rows of one definition as another has them.
+fn brought_to(rows: &RecordBatch, old: &TableDef, new: &TableDef) -> Result<RecordBatch> {
+    let column = |(at, id): (usize, &u32)| {
+        let ty = new.schema.field(at).data_type();
+        match old.ids.iter().position(|other| other == id) {
+            None => repeat(new.missing[at].as_ref(), ty, rows.num_rows()),
+            Some(column) if rows.column(column).data_type() == ty => Ok(rows.column(column).clone()),
+            Some(column) => widen(rows.column(column), ty),
+        }
+    };
+    let columns = new.ids.iter().enumerate().map(column).collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(new.schema.clone(), columns, &options)
+        .map_err(|error| Error::invalid(format!("rows do not fit table {}: {error}", new.name)))
+}
+
 fn check_def(def: &TableDef) -> Result<()> {
     check_schema(&def.schema)?;
     let columns = def.schema.fields().len();
+    if def.ids.len() != columns
+        || def.missing.len() != columns
+        || (1..columns).any(|n| def.ids[..n].contains(&def.ids[n]))
+    {
+        return Err(Error::invalid(format!("the columns of table {} do not have an id each", def.name)));
+    }
+    let fits = |(missing, field): (&Option<ArrayRef>, &FieldRef)| {
+        missing.as_ref().is_none_or(|value| value.len() == 1 && value.data_type() == field.data_type())
+    };
+    if !def.missing.iter().zip(def.schema.fields()).all(fits) {
+        return Err(Error::invalid(format!(
+            "a value of table {} for older rows is not of its column's type",
+            def.name
+        )));
+    }
     let named = def.sort_key.iter().chain(def.collapse.iter().flatten()).chain(def.ttl.iter().map(|ttl| &ttl.column));
     if let Some(column) = named.into_iter().find(|&&column| column >= columns) {
         return Err(Error::invalid(format!("table {} has no column {column}", def.name)));
@@ -468,7 +520,7 @@ pub(crate) fn conform(def: &TableDef, rows: &RecordBatch) -> Result<RecordBatch>
     if Arc::ptr_eq(rows.schema_ref(), &def.schema) {
         return Ok(rows.clone());
     }
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     RecordBatch::try_new_with_options(def.schema.clone(), rows.columns().to_vec(), &options)
         .map_err(|error| Error::invalid(format!("rows do not fit table {}: {error}", def.name)))
 }

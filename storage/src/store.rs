@@ -168,6 +168,11 @@ impl Store {
         &self.inner.shared
     }
 
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.inner.shared.dir
+    }
+
     /// The newest version.
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.inner.shared;

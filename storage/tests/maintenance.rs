@@ -11,10 +11,12 @@ use arrow::array::{
     ArrayRef, AsArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Int64Array, Int64Builder,
     IntervalMonthDayNanoArray, ListBuilder, RecordBatch, StringViewArray, StructArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Int64Type, IntervalMonthDayNanoType, Schema, TimeUnit};
+use arrow::datatypes::{
+    DataType, Field, Int64Type, IntervalMonthDayNanoType, Schema, TimeUnit, TimestampMicrosecondType,
+};
 use support::disk::Disk;
 use support::{T, append, create, granules, ids, schema, sorted};
-use weir_storage::{Change, Collapse, Commit, Error, Store, StoreOptions, TableDef, TtlDef, check};
+use weir_storage::{Change, Collapse, Commit, Error, Retain, Store, StoreOptions, TableDef, TtlDef, check};
 
 /// Nothing happens by itself.
 fn manual() -> StoreOptions {
@@ -356,7 +358,7 @@ fn parts_go_when_all_their_rows_have_expired() {
     let store = Store::open(dir.path(), manual()).unwrap();
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let schema = Arc::new(Schema::new(vec![Field::new("ts", time, true)]));
-    let ttl = Some(TtlDef { column: 0, months: 1, days: 0, micros: 0 });
+    let ttl = vec![TtlDef { column: 0, months: 1, days: 0, micros: 0, conditional: false }];
     store.commit(create(TableDef { ttl, ..TableDef::new("t", schema.clone()) })).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
     let day = 86_400_000_000;
@@ -373,6 +375,50 @@ fn parts_go_when_all_their_rows_have_expired() {
     let table = store.snapshot().table(T).unwrap();
     let partitions: Vec<&str> = table.parts().iter().map(|part| part.partition()).collect();
     assert_eq!(partitions, ["kept", "mixed"]);
+}
+
+/// Keeps the times that are less than 30 days ago.
+struct ThirtyDays;
+
+impl Retain for ThirtyDays {
+    fn retain(&self, _: &TableDef, rows: &RecordBatch, now: i64) -> Result<Option<BooleanArray>, String> {
+        let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
+        Ok(Some(times.iter().map(|time| Some(time.is_none_or(|time| time + 30 * 86_400_000_000 > now))).collect()))
+    }
+}
+
+#[test]
+fn expired_rows_leave_parts_that_nothing_else_would_rewrite() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions { retain: Some(Arc::new(ThirtyDays)), ..manual() };
+    let store = Store::open(dir.path(), options).unwrap();
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let schema = Arc::new(Schema::new(vec![Field::new("ts", time, true)]));
+    let def = TableDef::new("t", schema.clone());
+    store.commit(create(def.clone())).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+    let write = |partition: &str, days: &[i64]| {
+        let times: Vec<i64> = days.iter().map(|day| now - day * 86_400_000_000).collect();
+        let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"));
+        let rows = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
+        store.commit(vec![Change::Append { table: T, partition: partition.into(), rows }].into()).unwrap();
+    };
+    write("some", &[50, 40, 35, 20, 10]);
+    write("none", &[20, 10]);
+    store.flush(None).unwrap();
+    let rows = || -> Vec<(String, u64)> {
+        let table = store.snapshot().table(T).unwrap();
+        table.parts().iter().map(|part| (part.partition().to_string(), part.rows())).collect()
+    };
+    assert_eq!(rows(), [("none".to_string(), 2), ("some".to_string(), 5)]);
+    let ttl = vec![TtlDef { column: 0, months: 0, days: 30, micros: 0, conditional: false }];
+    store.commit(vec![Change::AlterTable { id: T, def: TableDef { ttl, ..def } }].into()).unwrap();
+    let files = || std::fs::read_dir(dir.path().join("parts")).unwrap().count();
+    store.maintain().unwrap();
+    assert_eq!((rows(), files()), (vec![("none".to_string(), 2), ("some".to_string(), 2)], 2));
+    write("new", &[90, 5]);
+    store.flush(None).unwrap();
+    assert!(rows().contains(&("new".to_string(), 1)), "a flush writes no expired row");
 }
 
 #[test]

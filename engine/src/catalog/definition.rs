@@ -69,6 +69,12 @@ pub struct RelationDef {
     pub kind: Kind,
     /// Its columns.
     pub columns: Vec<ColumnDef>,
+    /// Of each column, what storage knows it by. Empty while they are 1, 2, 3, …: until columns are dropped or moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub column_ids: Vec<u32>,
+    /// The greatest of the ids ever given out, once they are not just counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_column_id: Option<u32>,
     /// PRIMARY KEY of Postgres's form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary_key: Vec<usize>,
@@ -79,8 +85,8 @@ pub struct RelationDef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_by: Option<String>,
     /// TTL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<TtlDef>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ttl: Vec<TtlDef>,
     /// ENGINE, in ClickHouse's form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
@@ -131,7 +137,7 @@ pub struct ColumnDef {
     pub comment: Option<String>,
 }
 
-/// TTL column + interval.
+/// A rule of TTL: column + interval [WHERE condition].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TtlDef {
     /// The column.
@@ -142,8 +148,30 @@ pub struct TtlDef {
     pub days: i32,
     /// Microseconds of it.
     pub micros: i64,
-    /// The expression's text.
+    /// Only the column's date counts, in UTC.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub day: bool,
+    /// Rows for which this is not true do not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// The rule's text.
     pub sql: String,
+}
+
+impl RelationDef {
+    /// What storage knows its columns by.
+    pub fn ids(&self) -> Vec<u32> {
+        match self.column_ids.is_empty() {
+            true => (1..=self.columns.len() as u32).collect(),
+            false => self.column_ids.clone(),
+        }
+    }
+
+    /// TTL as it is written.
+    pub fn ttl_text(&self) -> Option<String> {
+        let rules: Vec<&str> = self.ttl.iter().map(|rule| rule.sql.as_str()).collect();
+        (!rules.is_empty()).then(|| rules.join(", "))
+    }
 }
 
 mod type_name {
@@ -239,10 +267,20 @@ mod tests {
                 column("e", Type::Char),
                 column("f", Type::Bpchar(None)),
             ],
+            column_ids: vec![1, 2, 5, 4, 3, 9],
+            last_column_id: Some(9),
             primary_key: vec![0],
             order_by: vec![0, 1],
             partition_by: Some("toYYYYMMDD(d)".into()),
-            ttl: Some(TtlDef { column: 3, months: 0, days: 90, micros: 0, sql: "d + INTERVAL 90 DAY".into() }),
+            ttl: vec![TtlDef {
+                column: 3,
+                months: 0,
+                days: 90,
+                micros: 0,
+                day: true,
+                condition: Some("a > 1".into()),
+                sql: "toDate(d) + INTERVAL 90 DAY DELETE WHERE a > 1".into(),
+            }],
             engine: None,
             options: vec![("connector".into(), "kafka".into())],
             watermark: None,

@@ -41,8 +41,8 @@ pub fn create_statement(def: &RelationDef) -> String {
     if !def.order_by.is_empty() && def.order_by != def.primary_key {
         let _ = write!(out, "\nORDER BY ({})", names(def, &def.order_by));
     }
-    if let Some(ttl) = &def.ttl {
-        let _ = write!(out, "\nTTL {}", ttl.sql);
+    if let Some(ttl) = def.ttl_text() {
+        let _ = write!(out, "\nTTL {ttl}");
     }
     if !def.options.is_empty() {
         let options: Vec<String> =

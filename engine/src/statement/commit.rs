@@ -1,13 +1,17 @@
 //! COMMIT: all pending changes in one commit of storage, tried again when the catalogue moved meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_storage::{Change, Commit, Committed, TableId};
+use arrow::array::RecordBatch;
+use weir_storage::{Change, Commit, Committed, NewPart, TableId};
 
 use super::names::sql_error;
+use super::partition;
+use super::table::storage_def;
 use crate::cancel::Cancel;
 use crate::catalog::state::{NEXT_OID, RELATION_PREFIX};
-use crate::catalog::{CatalogState, Kind, RelationDef};
+use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::transaction::{Item, Pending};
@@ -16,6 +20,10 @@ use crate::views::maintain;
 /// Commits, then fills the views that the transaction made.
 pub(crate) fn commit(database: &Database, mut pending: Pending) -> Result<()> {
     let committed = commit_only(database, &mut pending)?;
+    pending.gates.clear();
+    if pending.items.iter().any(|item| partition::is_unsettled(std::slice::from_ref(item.change()))) {
+        partition::settle(database)?;
+    }
     for (nth, view) in pending.views.iter().enumerate() {
         let snapshot = if nth == 0 { committed.snapshot.clone() } else { database.store()?.snapshot() };
         crate::views::fill(database, *view, &snapshot)?;
@@ -27,6 +35,7 @@ pub(crate) fn commit(database: &Database, mut pending: Pending) -> Result<()> {
 pub(crate) fn commit_only(database: &Database, pending: &mut Pending) -> Result<Committed> {
     let store = database.store()?;
     loop {
+        let _passing = database.gates().pass(&tables_of(pending), &pending.gates, &Cancel::default())?;
         let commit = Commit { changes: pending.joined()?, expect_catalog: pending.catalog };
         match store.commit(commit) {
             Ok(committed) => return Ok(committed),
@@ -40,6 +49,25 @@ pub(crate) fn commit_only(database: &Database, pending: &mut Pending) -> Result<
     }
 }
 
+/// The tables whose rows change, each once.
+pub(crate) fn tables_of(pending: &Pending) -> Vec<u32> {
+    let table = |item: &Item| match item.change() {
+        Change::Set { .. } | Change::CreateTable { .. } => Vec::new(),
+        Change::MovePartition { from, to, .. } => vec![from.0, to.0],
+        Change::DropTable { id } | Change::AlterTable { id, .. } => vec![id.0],
+        Change::Append { table, .. }
+        | Change::AddParts { table, .. }
+        | Change::DropParts { table, .. }
+        | Change::DropPartitions { table, .. }
+        | Change::Delete { table, .. }
+        | Change::Truncate { table } => vec![table.0],
+    };
+    let mut tables: Vec<u32> = pending.items.iter().flat_map(table).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    tables
+}
+
 /// Makes pending changes fit a newer catalogue, or says why they do not.
 pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<CatalogState>) -> Result<()> {
     let created: Vec<u32> = pending
@@ -50,18 +78,24 @@ pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<Cat
             _ => None,
         })
         .collect();
+    for (oid, before) in &pending.altered {
+        if state.entry(*oid).is_none_or(|now| now.def != before.def) {
+            return Err(conflict(state, TableId(*oid)));
+        }
+    }
     let mut items = Vec::new();
     for item in std::mem::take(&mut pending.items) {
         let Item::Own(change) = item else { continue };
         let deltas = match &change {
             Change::Append { table, rows, .. } if !created.contains(&table.0) => {
-                check_rows(state, *table, Some(rows.num_columns()))?;
+                check_rows(state, *table, Some(rows))?;
                 let mut deltas = maintain::deltas(database, state, table.0, &Cancel::default())?;
                 deltas.add(rows)?;
                 deltas.finish()?
             }
-            Change::AddParts { table, .. } if !created.contains(&table.0) => {
+            Change::AddParts { table, parts } if !created.contains(&table.0) => {
                 check_rows(state, *table, None)?;
+                check_parts(state, *table, parts, &pending.altered)?;
                 if state.fed_by(table.0).next().is_some() {
                     // Their rows are in files by now, and a view may have come that has not seen them.
                     return Err(conflict(state, *table));
@@ -103,12 +137,30 @@ pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<Cat
     Ok(())
 }
 
-fn check_rows(state: &CatalogState, table: TableId, columns: Option<usize>) -> Result<()> {
+/// Rows for a table that is there, and has the columns that they have.
+fn check_rows(state: &CatalogState, table: TableId, rows: Option<&RecordBatch>) -> Result<()> {
     let entry = state.entry(table.0).ok_or_else(|| gone(table))?;
-    match columns {
-        Some(n) if n != entry.def.columns.len() => Err(conflict(state, table)),
+    match rows {
+        Some(rows) if rows.schema().fields() != entry.schema().fields() => Err(conflict(state, table)),
         _ => Ok(()),
     }
+}
+
+/// The same of rows that are in files. Where this transaction changes the definition itself, they are of its own.
+fn check_parts(
+    state: &CatalogState,
+    table: TableId,
+    parts: &[NewPart],
+    altered: &BTreeMap<u32, Arc<Entry>>,
+) -> Result<()> {
+    let Some(entry) = state.entry(table.0).filter(|_| !altered.contains_key(&table.0)) else { return Ok(()) };
+    let def = storage_def(&entry.def, entry.schema());
+    for part in parts {
+        if !part.is_of(&def)? {
+            return Err(conflict(state, table));
+        }
+    }
+    Ok(())
 }
 
 fn gone(table: TableId) -> Error {

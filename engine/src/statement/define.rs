@@ -127,7 +127,7 @@ pub(crate) fn table_def(
     Ok(RelationDef {
         order_by: layout.order_by.clone(),
         partition_by: layout.partition_by.as_ref().map(|p| p.sql.clone()),
-        ttl: layout.ttl.as_ref().map(ttl_def),
+        ttl: layout.ttl.iter().map(ttl_def).collect(),
         engine: layout.engine.clone(),
         ..blank(oid, schema, name, Kind::Table, columns)
     })
@@ -141,10 +141,12 @@ pub(crate) fn blank(oid: u32, schema: String, name: &str, kind: Kind, columns: V
         name: name.to_string(),
         kind,
         columns,
+        column_ids: Vec::new(),
+        last_column_id: None,
         primary_key: Vec::new(),
         order_by: Vec::new(),
         partition_by: None,
-        ttl: None,
+        ttl: Vec::new(),
         engine: None,
         options: Vec::new(),
         watermark: None,
@@ -168,7 +170,8 @@ fn contains_record(ty: &Type) -> bool {
 pub(crate) fn ttl_def(ttl: &ast::Ttl) -> TtlDef {
     let interval = ttl.interval.array.as_primitive_opt::<IntervalMonthDayNanoType>().map(|a| a.value(0));
     let (months, days, micros) = interval.map_or((0, 0, 0), |i| (i.months, i.days, i.nanoseconds / 1000));
-    TtlDef { column: ttl.column, months, days, micros, sql: ttl.sql.clone() }
+    let condition = ttl.condition.as_ref().map(|condition| condition.sql.clone());
+    TtlDef { column: ttl.column, months, days, micros, day: ttl.day, condition, sql: ttl.sql.clone() }
 }
 
 /// The columns of a view as the catalogue keeps them.

@@ -2,6 +2,7 @@
 //!
 //! Everything here adds to the open transaction's pending changes ([`crate::transaction::Pending`]); only [`commit`] writes.
 
+mod alter;
 pub(crate) mod bootstrap;
 pub(crate) mod commit;
 pub(crate) mod cursor;
@@ -10,11 +11,13 @@ mod drop;
 pub(crate) mod insert;
 mod modify;
 pub(crate) mod names;
+pub(crate) mod partition;
 mod prepared;
 pub(crate) mod query;
 pub(crate) mod relations;
 mod setting;
 pub(crate) mod table;
+pub(crate) mod ttl;
 pub(crate) mod writer;
 
 use weir_sql::statement::{Bound, Statement};
@@ -45,6 +48,7 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
         Statement::Drop { kind, names, if_exists, cascade } => {
             drop::drop(session, running, *kind, names, *if_exists, *cascade)
         }
+        Statement::AlterTable(alter) => alter::alter(session, running, alter),
         Statement::Truncate { names } => drop::truncate(session, running, names),
         Statement::Copy(copy) => crate::copy::copy(session, running, copy),
         Statement::Explain { statement, options } => {

@@ -5,24 +5,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, Date32Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
-use weir_sql::catalog::{Catalog, Relation, RelationKind};
-use weir_sql::plan::{Expr, ExprKind, OutputColumn, Plan, Scan};
-use weir_sql::{Type, Value};
+use weir_sql::Type;
+use weir_sql::catalog::{Catalog, Relation};
+use weir_sql::plan::{Expr, OutputColumn, Plan, Scan};
 use weir_storage::{Durability, TableDef};
 
 use crate::cancel::Cancel;
-use crate::catalog::{Entry, Kind, RelationDef};
+use crate::catalog::{Entry, RelationDef};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{self, QueryContext, QueryMemory, Substituted};
 use crate::format::{FormatSettings, text_at};
 use crate::functions::{Context, registry};
-use crate::kernels::datetime::{MICROS_PER_DAY, civil_from_days, days_from_civil, days_in_month, split_micros};
 
 /// What storage has to know of a relation with these columns.
 pub(crate) fn storage_def(def: &RelationDef, schema: SchemaRef) -> TableDef {
@@ -35,18 +32,14 @@ pub(crate) fn storage_def(def: &RelationDef, schema: SchemaRef) -> TableDef {
     TableDef {
         sort_key: def.order_by.clone(),
         durability,
-        ttl: def.ttl.as_ref().map(|ttl| weir_storage::TtlDef {
-            column: ttl.column,
-            months: ttl.months,
-            days: ttl.days,
-            micros: ttl.micros,
-        }),
+        ttl: def.ttl.iter().map(super::ttl::storage_rule).collect(),
+        ids: def.ids(),
         ..TableDef::new(format!("{}.{}", def.schema, def.name), schema)
     }
 }
 
 /// A catalogue without relations: what definitions' expressions are bound against.
-struct NoRelations;
+pub(crate) struct NoRelations;
 
 impl Catalog for NoRelations {
     fn relation(&self, _: Option<&str>, _: &str) -> weir_sql::Result<Option<Arc<Relation>>> {
@@ -217,146 +210,5 @@ impl Target {
     /// Storage's definition of the table.
     pub(crate) fn storage_def(&self) -> TableDef {
         storage_def(&self.entry.def, self.schema.clone())
-    }
-}
-
-/// The condition under which a row's TTL is not over at `now`: the column plus the interval is after `now`.
-pub(crate) fn ttl_filter(entry: &Entry, now: i64) -> Result<Option<Expr>> {
-    let Some(ttl) = &entry.def.ttl else { return Ok(None) };
-    if entry.def.kind == Kind::View
-        || !matches!(entry.relation.kind, RelationKind::Table | RelationKind::MaterializedView)
-    {
-        return Ok(None);
-    }
-    let ty = entry.relation.columns[ttl.column].ty.clone();
-    let expired = Expired::at(now, ttl.months, ttl.days, ttl.micros);
-    let column = Expr::column(ttl.column, ty.clone());
-    let mut binder = weir_sql::bind::Binder::new(&NoRelations, registry(), &[]);
-    let mut compare = |operator: &str, micros: i64| {
-        binder.operator(operator, vec![column.clone(), Expr::literal(moment(&ty, micros))])
-    };
-    let alive = match ty {
-        Type::Date => compare(">", expired.last_day.saturating_mul(MICROS_PER_DAY))?,
-        _ => {
-            let mut parts = vec![compare(">", expired.cutoff())?];
-            for (from, to) in expired.after_cutoff() {
-                parts.push(Expr::new(ExprKind::Or(vec![compare("<", from)?, compare(">", to)?]), Type::Bool));
-            }
-            if parts.len() == 1 { parts.remove(0) } else { Expr::new(ExprKind::And(parts), Type::Bool) }
-        }
-    };
-    // A row without a time does not expire.
-    if entry.relation.columns[ttl.column].nullable {
-        let missing = Expr::new(ExprKind::IsNull(Box::new(column)), Type::Bool);
-        return Ok(Some(Expr::new(ExprKind::Or(vec![alive, missing]), Type::Bool)));
-    }
-    Ok(Some(alive))
-}
-
-/// A moment as a constant of a TTL column's type.
-fn moment(ty: &Type, micros: i64) -> Value {
-    let moments = TimestampMicrosecondArray::from(vec![micros]);
-    match ty {
-        Type::Date => {
-            let days = micros.div_euclid(MICROS_PER_DAY).clamp(i32::MIN.into(), i32::MAX.into());
-            Value::new(Type::Date, Arc::new(Date32Array::from(vec![days as i32])))
-        }
-        Type::Timestamp => Value::new(Type::Timestamp, Arc::new(moments)),
-        _ => Value::new(Type::Timestamptz, Arc::new(moments.with_timezone("UTC"))),
-    }
-}
-
-/// Which moments `t` are expired: `t + months + days + micros <= now`, in UTC.
-///
-/// Adding months keeps the time of day and cuts the day to the month's last, so several days (30 and 31 March, plus a month) may land on
-/// the last one, each with its own times that are over: 31 March 00:00 expires before 30 March 23:00 does.
-#[derive(Debug, PartialEq, Eq)]
-struct Expired {
-    /// The first of the days that land on the last day, on which only a part is over; all of the days before it is over. It is the day after
-    /// `last_day` if none lands there.
-    first_day: i64,
-    /// The last day of which anything is over.
-    last_day: i64,
-    /// The time of day, in microseconds, up to which these days are over.
-    time: i64,
-}
-
-impl Expired {
-    fn at(now: i64, months: i32, days: i32, micros: i64) -> Expired {
-        let rest = i64::from(days).saturating_mul(MICROS_PER_DAY).saturating_add(micros);
-        let (day, time) = split_micros(now.saturating_sub(rest));
-        // The day of a month is within five days of where it lands.
-        let mut last_day = add_months(day, -i64::from(months)) + 5;
-        while add_months(last_day, months.into()) > day {
-            last_day -= 1;
-        }
-        let mut first_day = last_day + 1;
-        while add_months(first_day - 1, months.into()) == day {
-            first_day -= 1;
-        }
-        Expired { first_day, last_day, time }
-    }
-
-    /// The moment up to which all are expired.
-    fn cutoff(&self) -> i64 {
-        let midnight = self.first_day.saturating_mul(MICROS_PER_DAY);
-        if self.first_day > self.last_day { midnight.saturating_sub(1) } else { midnight.saturating_add(self.time) }
-    }
-
-    /// The other expired moments, as first and last of each stretch.
-    fn after_cutoff(&self) -> impl Iterator<Item = (i64, i64)> {
-        let days = self.first_day + 1..=self.last_day;
-        days.map(|day| {
-            (day.saturating_mul(MICROS_PER_DAY), day.saturating_mul(MICROS_PER_DAY).saturating_add(self.time))
-        })
-    }
-}
-
-/// A day moved by months as Postgres does: cut to the month's last.
-fn add_months(day: i64, months: i64) -> i64 {
-    let (year, month, of_month) = civil_from_days(day);
-    let total = year * 12 + i64::from(month) - 1 + months;
-    let (year, month) = (total.div_euclid(12), total.rem_euclid(12) + 1);
-    days_from_civil(year, month, of_month.min(days_in_month(year, month as u32)).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: i64 = MICROS_PER_DAY / 24;
-
-    #[test]
-    fn a_ttl_of_days_has_one_cutoff() {
-        let expired = Expired::at(100 * MICROS_PER_DAY + 5, 0, 90, 0);
-        assert_eq!(expired.cutoff(), 10 * MICROS_PER_DAY + 5);
-        assert_eq!(expired.after_cutoff().count(), 0);
-    }
-
-    #[test]
-    fn expired_is_what_plus_the_interval_is_not_after_now() {
-        let check = |now: i64, months: i32, days: i32, micros: i64| {
-            let expired = Expired::at(now, months, days, micros);
-            let around = split_micros(now).0 - i64::from(months) * 30 - i64::from(days);
-            for hour in (around - 12) * 24..(around + 12) * 24 {
-                for t in [hour * HOUR, hour * HOUR + 1, hour * HOUR - 1] {
-                    let (day, time) = split_micros(t);
-                    let sum = add_months(day, months.into()) * MICROS_PER_DAY + time;
-                    let over = sum + i64::from(days) * MICROS_PER_DAY + micros <= now;
-                    let said = t <= expired.cutoff() || expired.after_cutoff().any(|(a, b)| (a..=b).contains(&t));
-                    assert_eq!(said, over, "{t} + {months} months {days} days {micros} at {now}: {expired:?}");
-                    if time == 0 {
-                        assert_eq!(day <= expired.last_day, over, "the date {day} at {now}: {expired:?}");
-                    }
-                }
-            }
-        };
-        for day in 0..400 {
-            let midnight = day * MICROS_PER_DAY;
-            check(midnight, 1, 0, 0);
-            check(midnight + 13 * HOUR, 1, 0, 0);
-            check(midnight + 13 * HOUR, 13, -3, HOUR);
-            check(midnight + 1, -2, 0, 0);
-        }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
         let message = format!("materialized views over \"{}\" are not supported", plan.input().name);
         return Err(sql_error(SqlErrorKind::Unsupported, message).with_hint("Use a table as its input."));
     }
-    if create.layout.ttl.is_some() {
+    if !create.layout.ttl.is_empty() {
         return Err(sql_error(SqlErrorKind::Unsupported, "TTL of a materialized view is not supported"));
     }
     let own = plan.key_of_column();

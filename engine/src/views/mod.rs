@@ -43,7 +43,8 @@ pub(crate) fn plan_of(state: &CatalogState, entry: &Entry) -> Result<Arc<ViewPla
     let catalog = StateCatalog { state, path: &entry.def.search_path };
     let bound = weir_sql::bind::bind(parsed, &catalog, registry(), &[])?;
     let Statement::Query(plan) = bound.statement else { return Err(broken("its query is no SELECT".into())) };
-    let plan = Arc::new(ViewPlan::new(&plan)?);
+    let names: Vec<&str> = entry.def.columns.iter().map(|column| column.name.as_str()).collect();
+    let plan = Arc::new(ViewPlan::new(&weir_sql::bind::narrowed(plan, &names))?);
     Ok(entry.view_plan.get_or_init(|| plan).clone())
 }
 

@@ -136,7 +136,7 @@ fn define(binder: &mut Binder<'_>, column: &ast::Column, clickhouse: bool) -> Re
         (None, false) => true,
     };
     let default = match &column.default {
-        Some(written) => Some(SqlExpr { sql: written.text.clone(), expr: default(binder, written, name, &ty)? }),
+        Some(written) => Some(SqlExpr { sql: written.text.clone(), expr: default(binder, &written.expr, name, &ty)? }),
         None if clickhouse && !nullable => zero(binder, &ty)?,
         None => None,
     };
@@ -151,9 +151,9 @@ fn define(binder: &mut Binder<'_>, column: &ast::Column, clickhouse: bool) -> Re
     })
 }
 
-/// A DEFAULT, as the column's type.
-fn default(binder: &mut Binder<'_>, written: &ast::Written, name: &str, ty: &Type) -> Result<Expr> {
-    let expr = binder.bind_expr_over(&written.expr, &[]).map_err(|error| match error.kind {
+/// A DEFAULT, as the type of the column of this name.
+pub fn default(binder: &mut Binder<'_>, expr: &sqlparser::ast::Expr, name: &str, ty: &Type) -> Result<Expr> {
+    let expr = binder.bind_expr_over(expr, &[]).map_err(|error| match error.kind {
         ErrorKind::UndefinedColumn => Error {
             kind: ErrorKind::Unsupported,
             message: "cannot use column reference in DEFAULT expression".to_string(),
@@ -173,7 +173,7 @@ fn default(binder: &mut Binder<'_>, written: &ast::Written, name: &str, ty: &Typ
 }
 
 /// ClickHouse's default of a type; `None` for types it does not have.
-fn zero(binder: &mut Binder<'_>, ty: &Type) -> Result<Option<SqlExpr>> {
+pub fn zero(binder: &mut Binder<'_>, ty: &Type) -> Result<Option<SqlExpr>> {
     let text = match ty {
         Type::Bool => "false",
         ty if ty.is_number() => "0",

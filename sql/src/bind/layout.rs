@@ -2,12 +2,12 @@
 
 use sqlparser::ast::{self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::Binder;
+use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast as written;
 use crate::parse::names::fold;
 use crate::plan::{ExprKind, OutputColumn};
-use crate::statement::{Layout, SqlExpr, Ttl};
+use crate::statement::{Layout, SqlExpr, Ttl, TtlRule};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -29,7 +29,7 @@ pub(super) fn layout(
     if written.order_by.is_none() {
         order_by = primary_key.to_vec();
     }
-    let ttl = written.ttl.as_ref().map(|ttl| bind_ttl(binder, ttl, columns)).transpose()?;
+    let ttl = written.ttl.iter().map(|rule| ttl(binder, rule, columns)).collect::<Result<_>>()?;
     Ok(Layout { engine: written.engine.clone(), engine_args: written.engine_args.clone(), partition_by, order_by, ttl })
 }
 
@@ -131,29 +131,37 @@ fn column(ident: &ast::Ident, columns: &[OutputColumn]) -> Result<usize> {
     })
 }
 
-/// TTL: a time column plus a constant interval.
-fn bind_ttl(binder: &mut Binder<'_>, ttl: &written::Written, columns: &[OutputColumn]) -> Result<Ttl> {
+/// A rule of TTL: a time column plus a constant interval, and a condition on the row's columns.
+pub fn ttl(binder: &mut Binder<'_>, rule: &TtlRule, columns: &[OutputColumn]) -> Result<Ttl> {
     let refused = || {
-        Error::new(ErrorKind::Unsupported, format!("TTL {} is not supported", ttl.text))
+        Error::new(ErrorKind::Unsupported, format!("TTL {} is not supported", rule.time))
             .with_hint("TTL is a date or timestamp column plus a constant interval: TTL ts + INTERVAL 90 DAY.")
     };
-    let (time, interval) = match &ttl.expr {
-        ast::Expr::BinaryOp { left, op: BinaryOperator::Plus, right } => (left, right),
+    let (time, interval) = match &crate::parse::expr(&rule.time)? {
+        ast::Expr::BinaryOp { left, op: BinaryOperator::Plus, right } => (left.clone(), right.clone()),
         _ => return Err(refused()),
     };
-    let column = ttl_column(time, columns, &refused)?;
+    let (mut day, mut sql) = (false, rule.time.clone());
+    let column = ttl_column(&time, columns, &mut day, &refused)?;
     if !matches!(columns[column].ty, Type::Date | Type::Timestamp | Type::Timestamptz) {
         let message = format!("TTL column \"{}\" is of type {}", columns[column].name, columns[column].ty);
         return Err(Error::new(ErrorKind::DatatypeMismatch, message).with_hint("It has to be a date or a timestamp."));
     }
-    let bound = match to_interval(interval) {
+    let bound = match to_interval(&interval) {
         Some(text) => binder.bind_expr_over(&crate::parse::expr(&text)?, &[])?,
-        None => binder.bind_expr_over(interval, &[])?,
+        None => binder.bind_expr_over(&interval, &[])?,
+    };
+    let condition = match &rule.condition {
+        Some(condition) => {
+            sql = format!("{sql} DELETE WHERE {condition}");
+            Some(ttl_condition(binder, condition, columns)?)
+        }
+        None => None,
     };
     match bound.kind {
         ExprKind::Literal(interval) if interval.ty == Type::Interval && !interval.is_null() => {
             check_interval(&interval, &refused)?;
-            Ok(Ttl { column, interval, sql: ttl.text.clone() })
+            Ok(Ttl { column, day, interval, condition, sql })
         }
         _ => Err(refused()),
     }
@@ -170,11 +178,32 @@ fn check_interval(interval: &Value, refused: &dyn Fn() -> Error) -> Result<()> {
     }
 }
 
-fn ttl_column(expr: &ast::Expr, columns: &[OutputColumn], refused: &dyn Fn() -> Error) -> Result<usize> {
+/// WHERE of a rule: it must say the same of a row whoever asks, and whenever.
+fn ttl_condition(binder: &mut Binder<'_>, text: &str, columns: &[OutputColumn]) -> Result<SqlExpr> {
+    let expr = binder.bind_expr_over(&crate::parse::expr(text)?, columns)?;
+    let expr = binder.coerce(expr, &Type::Bool, CoercionContext::Assignment)?;
+    if !binder.is_immutable(&expr) {
+        let message = "functions in a TTL condition must be immutable";
+        return Err(Error::new(ErrorKind::InvalidDefinition, message)
+            .with_detail("Its answer must depend on nothing but the row."));
+    }
+    Ok(SqlExpr { sql: text.to_string(), expr })
+}
+
+/// The column that rows expire by; `day` is set when only its date counts.
+fn ttl_column(
+    expr: &ast::Expr,
+    columns: &[OutputColumn],
+    day: &mut bool,
+    refused: &dyn Fn() -> Error,
+) -> Result<usize> {
     match expr {
         ast::Expr::Identifier(ident) => column(ident, columns),
-        ast::Expr::Nested(inner) => ttl_column(inner, columns, refused),
-        ast::Expr::Cast { expr, .. } => ttl_column(expr, columns, refused),
+        ast::Expr::Nested(inner) => ttl_column(inner, columns, day, refused),
+        ast::Expr::Cast { expr, data_type, .. } => {
+            *day |= matches!(data_type, ast::DataType::Date);
+            ttl_column(expr, columns, day, refused)
+        }
         ast::Expr::Function(function)
             if matches!(
                 function.name.to_string().to_ascii_lowercase().as_str(),
@@ -183,7 +212,8 @@ fn ttl_column(expr: &ast::Expr, columns: &[OutputColumn], refused: &dyn Fn() -> 
         {
             match arguments(function).as_deref() {
                 Some([first, rest @ ..]) if rest.iter().all(|arg| is_constant(arg)) => {
-                    ttl_column(first, columns, refused)
+                    *day |= matches!(function.name.to_string().to_ascii_lowercase().as_str(), "todate" | "date");
+                    ttl_column(first, columns, day, refused)
                 }
                 _ => Err(refused()),
             }

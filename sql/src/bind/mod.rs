@@ -12,13 +12,14 @@ use crate::types::Type;
 
 pub mod binder;
 mod copy;
-mod ddl;
+pub mod ddl;
 mod insert;
-mod layout;
+pub mod layout;
 mod utility;
 mod view;
 
 pub use binder::{Binder, CoercionContext};
+pub use view::narrowed;
 
 /// What a statement means at one version of the catalogue. `parameter_types` are what the client said of `$1`, `$2`, …; the result has the
 /// types of all of them.

@@ -3,7 +3,7 @@
 use super::{Binder, layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::CreateView;
-use crate::plan::OutputColumn;
+use crate::plan::{Expr, OutputColumn, Plan};
 use crate::statement::{CreateMaterializedView, Statement};
 
 /// CREATE VIEW and CREATE MATERIALIZED VIEW.
@@ -56,4 +56,19 @@ fn check_engine(engine: Option<&str>) -> Result<()> {
         .with_hint("Leave ENGINE out, or use one of the MergeTree family.")),
         _ => Ok(()),
     }
+}
+
+/// A view's plan with the columns that the view was defined with: tables that its `*` stands for may have got more since.
+pub fn narrowed(plan: Plan, names: &[&str]) -> Plan {
+    if plan.columns().len() <= names.len() {
+        return plan;
+    }
+    let all = plan.columns();
+    let by_name: Option<Vec<usize>> =
+        names.iter().map(|name| all.iter().position(|column| column.name == *name)).collect();
+    // A list of names of the view's own: they are the first.
+    let kept = by_name.unwrap_or_else(|| (0..names.len()).collect());
+    let exprs = kept.iter().map(|&column| Expr::column(column, all[column].ty.clone())).collect();
+    let columns = kept.iter().map(|&column| all[column].clone()).collect();
+    Plan::Project { input: Box::new(plan), exprs, columns }
 }

@@ -5,7 +5,7 @@ use sqlparser::ast::{
 };
 
 use crate::error::Error;
-use crate::statement::{CopyOptions, ExplainOptions, ObjectName, Statement};
+use crate::statement::{CopyOptions, ExplainOptions, ObjectName, Statement, TtlRule};
 
 /// A statement's syntax.
 #[derive(Debug, Clone)]
@@ -228,7 +228,7 @@ pub struct Layout {
     /// PRIMARY KEY after the columns: ClickHouse's.
     pub primary_key: Option<Vec<Expr>>,
     /// TTL.
-    pub ttl: Option<Written>,
+    pub ttl: Vec<TtlRule>,
     /// WITH (…) and SETTINGS, and COMMENT as `comment`; keys in lower case.
     pub options: Vec<(String, String)>,
 }

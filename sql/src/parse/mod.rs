@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::Statement;
 
+mod alter;
 pub mod ast;
 mod copy;
 mod cursor;
@@ -79,6 +80,38 @@ pub fn expr(sql: &str) -> Result<sqlparser::ast::Expr> {
     let expr = cursor.expr()?;
     cursor.expect_end()?;
     Ok(expr)
+}
+
+/// Parses the rules of a TTL, parted by commas.
+pub fn ttl(sql: &str) -> Result<Vec<crate::statement::TtlRule>> {
+    let lexed = one(lexer::lex(sql)?)?;
+    let mut cursor = Cursor::new(&lexed);
+    let rules = table::ttl(&mut cursor)?;
+    cursor.expect_end()?;
+    Ok(rules)
+}
+
+/// An expression's text with another name in the place of a column's. What follows a name (`(`, `.`) tells that it is no column.
+pub fn rename_column(sql: &str, from: &str, to: &str) -> Result<String> {
+    use sqlparser::tokenizer::Token;
+    let lexed = one(lexer::lex(sql)?)?;
+    let (mut text, mut end) = (String::new(), 0);
+    let quoted = format!("\"{}\"", to.replace('"', "\"\""));
+    for (at, token) in lexed.tokens.iter().enumerate() {
+        let Token::Word(word) = &token.token else { continue };
+        let is_it = match word.quote_style {
+            Some(_) => word.value == from,
+            None => word.value.to_lowercase() == from,
+        };
+        let next = lexed.tokens[at + 1..].iter().find(|next| !matches!(next.token, Token::Whitespace(_)));
+        if is_it && !next.is_some_and(|next| matches!(next.token, Token::LParen | Token::Period)) {
+            text.push_str(&lexed.text[end..lexed.bytes[at].0]);
+            text.push_str(&quoted);
+            end = lexed.bytes[at].1;
+        }
+    }
+    text.push_str(&lexed.text[end..]);
+    Ok(text)
 }
 
 fn one(mut statements: Vec<lexer::Lexed<'_>>) -> Result<lexer::Lexed<'_>> {

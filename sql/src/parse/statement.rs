@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 
 use super::ast::Ast;
 use super::cursor::Cursor;
-use super::{copy, modify, session, show, table, view};
+use super::{alter, copy, modify, session, show, table, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{ExplainOptions, ObjectKind, Statement};
 
@@ -34,6 +34,10 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     }
     if modify::is_mutation(c) {
         return modify::mutation(c);
+    }
+    if ["TABLE", "VIEW", "MATERIALIZED"].iter().any(|object| c.is_word("ALTER") && c.is_word_at(1, object)) {
+        c.advance();
+        return alter::alter(c);
     }
     if let Some(what) = unsupported(c) {
         let error = Error::new(ErrorKind::Unsupported, format!("{what} is not supported yet"));
@@ -80,8 +84,8 @@ fn insert(c: &mut Cursor<'_>) -> Result<Ast> {
 /// Statements of PostgreSQL and ClickHouse that Weir does not have: by what name to say so.
 fn unsupported(c: &Cursor<'_>) -> Option<String> {
     const ONE: &[&str] = &[
-        "ALTER", "GRANT", "REVOKE", "CALL", "DO", "SECURITY", "IMPORT", "ATTACH", "DETACH", "RENAME", "EXCHANGE",
-        "REASSIGN", "KILL",
+        "GRANT", "REVOKE", "CALL", "DO", "SECURITY", "IMPORT", "ATTACH", "DETACH", "RENAME", "EXCHANGE", "REASSIGN",
+        "KILL",
     ];
     const TWO: &[&str] = &["CREATE", "DROP"];
     const OBJECTS: &[&str] = &[
@@ -119,7 +123,7 @@ fn unsupported(c: &Cursor<'_>) -> Option<String> {
         "QUOTA",
         "PROFILE",
     ];
-    if let Some(word) = ONE.iter().find(|word| c.is_word(word)) {
+    if let Some(word) = ONE.iter().chain(&["ALTER"]).find(|word| c.is_word(word)) {
         return Some(match (*word, c.peek_nth(1)) {
             ("ALTER" | "RENAME" | "ATTACH" | "DETACH" | "EXCHANGE", Token::Word(object)) => {
                 format!("{word} {}", object.value.to_uppercase())

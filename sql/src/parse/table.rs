@@ -3,10 +3,11 @@
 use sqlparser::ast::{Expr, FunctionArguments};
 use sqlparser::tokenizer::Token;
 
-use super::ast::{Ast, Column, CreateTable, Layout, Name, Written};
+use super::ast::{Ast, Column, CreateTable, Layout, Name};
 use super::cursor::{Cursor, is_word};
 use super::names::fold;
 use crate::error::{Error, ErrorKind, Result};
+use crate::statement::TtlRule;
 
 /// After CREATE [OR REPLACE] [TEMPORARY] TABLE.
 pub(super) fn create_table(c: &mut Cursor<'_>, temporary: bool) -> Result<Ast> {
@@ -267,11 +268,10 @@ pub(super) fn layout(c: &mut Cursor<'_>, layout: &mut Layout) -> Result<()> {
         } else if c.words("SAMPLE BY") {
             c.expr()?;
         } else if c.words("TTL") {
-            once(layout.ttl.is_some(), "TTL", at)?;
-            layout.ttl = Some(ttl(c)?);
+            once(!layout.ttl.is_empty(), "TTL", at)?;
+            layout.ttl = ttl(c)?;
         } else if c.words("SETTINGS") {
-            let settings = c.comma_separated(setting)?;
-            layout.options.extend(settings);
+            layout.options.extend(settings(c)?);
         } else if c.is_word("WITH") && matches!(c.peek_nth(1), Token::LParen) {
             c.advance();
             c.expect(&Token::LParen)?;
@@ -345,13 +345,28 @@ fn key(c: &mut Cursor<'_>) -> Result<Vec<Expr>> {
     Ok(keys)
 }
 
-fn ttl(c: &mut Cursor<'_>) -> Result<Written> {
-    let ttl = c.written()?;
-    c.words("DELETE");
-    if c.is_any(&["TO", "GROUP", "WHERE", "RECOMPRESS", "SET"]) || *c.peek() == Token::Comma {
-        return Err(c.unsupported("TTL with anything but DELETE"));
-    }
-    Ok(ttl)
+/// The rules of TTL, parted by commas: when rows expire, and which of them.
+pub(super) fn ttl(c: &mut Cursor<'_>) -> Result<Vec<TtlRule>> {
+    c.comma_separated(|c| {
+        // `INTERVAL 1 DAY TO` would go on as `DAY TO SECOND`.
+        let ends = |n: &usize| matches!(c.peek_nth(*n), Token::Comma | Token::EOF);
+        let to = |n: usize| c.is_word_at(n, "TO") && (c.is_word_at(n + 1, "DISK") || c.is_word_at(n + 1, "VOLUME"));
+        if (0..).take_while(|n| !ends(n)).any(to) {
+            return Err(c.unsupported("TTL … TO DISK or VOLUME").with_hint("Weir keeps all parts in one folder."));
+        }
+        let time = c.written()?.text;
+        let deletes = c.words("DELETE");
+        if !deletes && c.is_any(&["GROUP", "RECOMPRESS", "SET"]) {
+            return Err(c.unsupported("TTL with anything but DELETE").with_hint("Keep totals in a materialized view."));
+        }
+        let condition = if c.words("WHERE") { Some(c.written()?.text) } else { None };
+        Ok(TtlRule { time, condition })
+    })
+}
+
+/// SETTINGS, after the word.
+pub(super) fn settings(c: &mut Cursor<'_>) -> Result<Vec<(String, String)>> {
+    c.comma_separated(setting)
 }
 
 /// `name = value` of SETTINGS.
@@ -362,7 +377,7 @@ fn setting(c: &mut Cursor<'_>) -> Result<(String, String)> {
 }
 
 /// `name = value`, `'name' = 'value'`, `a.b = value` or `name` of WITH.
-fn option(c: &mut Cursor<'_>) -> Result<(String, String)> {
+pub(super) fn option(c: &mut Cursor<'_>) -> Result<(String, String)> {
     let name = if c.is_string() {
         c.string()?
     } else {

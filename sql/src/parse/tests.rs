@@ -1,7 +1,7 @@
 //! What statements parse to, and how mistakes are told.
 
 use super::*;
-use crate::statement::{CopyFormat, ObjectKind, ObjectName};
+use crate::statement::{AlterAction, CopyFormat, ObjectKind, ObjectName, TtlRule};
 
 fn ast(sql: &str) -> Ast {
     match parse(sql) {
@@ -75,7 +75,7 @@ fn what_is_not_supported_says_so() {
     }
     for (sql, message) in [
         ("rename table t to u", "RENAME TABLE is not supported yet"),
-        ("alter table t add column b int4", "ALTER TABLE is not supported yet"),
+        ("alter sequence s restart", "ALTER SEQUENCE is not supported yet"),
         (
             "create or replace function f() returns int4 as $$ select 1 $$ language sql",
             "CREATE FUNCTION is not supported yet",
@@ -85,6 +85,41 @@ fn what_is_not_supported_says_so() {
         let Ast::Unsupported(error) = ast(sql) else { panic!("{sql}") };
         assert_eq!(error.message, message, "{sql}");
     }
+}
+
+#[test]
+fn changes_of_definitions() {
+    let actions = |sql: &str| match ready(sql) {
+        Statement::AlterTable(alter) => alter.actions,
+        other => panic!("{sql}: {other:?}"),
+    };
+    for (sql, count) in [
+        (
+            "alter table if exists only s.t * add column if not exists a int4 default 1 not null, drop column b cascade",
+            2,
+        ),
+        ("alter table t modify column a Nullable(Int64) default 1 codec(ZSTD(3), LZ4) comment 'x' after b", 5),
+        ("alter table t alter a set data type text collate \"C\" using a::text, alter column b drop not null", 2),
+        ("alter table t rename a to b", 1),
+        ("alter table t owner to someone", 0),
+        ("alter materialized view v rename to w", 1),
+        ("alter table t modify ttl d + interval 1 day, d + toIntervalDay(3) delete where a > 1", 1),
+        ("alter table t freeze partition id '2024' with name 'x'", 1),
+        ("alter table t attach partition (1, 'a') from u", 1),
+        ("alter table t set (durability = async), reset (durability)", 2),
+    ] {
+        assert_eq!(actions(sql).len(), count, "{sql}");
+    }
+    let [AlterAction::SetTtl(rules)] =
+        &actions("alter table t modify ttl a + interval 1 day, b + interval 2 day where c")[..]
+    else {
+        panic!("a TTL");
+    };
+    assert_eq!(rules[1], TtlRule { time: "b + interval 2 day".into(), condition: Some("c".into()) });
+    assert_eq!(
+        rename_column("a + A(a) + \"a\" + t.a + ax", "a", "b c").as_deref(),
+        Ok("\"b c\" + A(\"b c\") + \"b c\" + t.\"b c\" + ax")
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod push_filters;
 use crate::catalog::Functions;
 use crate::catalog::Volatility;
 use crate::plan::{Expr, ExprKind, Plan, SubqueryKind};
+use crate::types::Type;
 use crate::walk;
 
 /// Applies all rules.
@@ -51,6 +52,18 @@ pub(crate) fn volatility(function: crate::catalog::FunctionId, name: &str, funct
 pub(crate) fn is_volatile(expr: &Expr, functions: &dyn Functions) -> bool {
     walk::any(expr, &mut |node, _| match &node.kind {
         ExprKind::Call { function, name, .. } => volatility(*function, name, functions) == Volatility::Volatile,
+        _ => false,
+    })
+}
+
+/// Whether an expression says the same of a row whoever asks and whenever: no clock, no time zone, no other row.
+pub(crate) fn is_immutable(expr: &Expr, functions: &dyn Functions) -> bool {
+    let fixed = |function, name: &str| volatility(function, name, functions) == Volatility::Immutable;
+    !walk::any(expr, &mut |node, _| match &node.kind {
+        ExprKind::Call { function, name, .. } | ExprKind::Quantified { function, name, .. } => !fixed(*function, name),
+        // Between times with and without a zone, and between either and text, the session's zone decides.
+        ExprKind::Cast { expr, .. } => (expr.ty == Type::Timestamptz) != (node.ty == Type::Timestamptz),
+        ExprKind::Parameter(_) | ExprKind::Subquery(_) | ExprKind::Outer { .. } => true,
         _ => false,
     })
 }

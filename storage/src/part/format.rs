@@ -11,7 +11,7 @@ use crate::bytes::{Reader, Write};
 use crate::encoding::{self, Effort, Encoder};
 use crate::error::{Decoded, damaged};
 use crate::index::IndexKind;
-use crate::schema::{DEPTH_MAX, read_schema, read_type, write_schema, write_type};
+use crate::schema::{DEPTH_MAX, read_ids, read_schema, read_type, write_ids, write_schema, write_type};
 
 /// Bytes at the beginning of a part file.
 pub(crate) const HEADER: &[u8; 16] = b"WEIRPART\x01\0\0\0\0\0\0\0";
@@ -100,6 +100,8 @@ impl PartIndex {
 pub(crate) struct Footer {
     pub(crate) partition: Arc<str>,
     pub(crate) schema: SchemaRef,
+    /// The columns' ids.
+    pub(crate) ids: Vec<u32>,
     pub(crate) sort_key: Vec<usize>,
     pub(crate) rows: u64,
     pub(crate) granules: Vec<u32>,
@@ -114,6 +116,7 @@ impl Footer {
         let start = out.len();
         out.put_bytes(self.partition.as_bytes());
         write_schema(&self.schema, out);
+        write_ids(&self.ids, out);
         out.put_list(&self.sort_key);
         out.put_varint(self.rows);
         out.put_varint(self.granules.len() as u64);
@@ -164,6 +167,7 @@ impl Footer {
     fn parse(reader: &mut Reader<'_>) -> Decoded<Footer> {
         let partition = reader.str()?.into();
         let schema = read_schema(reader)?;
+        let ids = read_ids(reader, schema.fields().len())?;
         let sort_key = reader.list()?;
         if sort_key.iter().any(|&column| column >= schema.fields().len()) {
             return damaged("a sort column that is not there");
@@ -188,7 +192,7 @@ impl Footer {
         let count = reader.count()?;
         let indexes = (0..count).map(|_| PartIndex::read(reader, granules.len())).collect::<Decoded<_>>()?;
         reader.end()?;
-        Ok(Footer { partition, schema, sort_key, rows, granules, columns, key, indexes })
+        Ok(Footer { partition, schema, ids, sort_key, rows, granules, columns, key, indexes })
     }
 }
 

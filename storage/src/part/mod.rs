@@ -7,6 +7,7 @@
 mod format;
 mod indexes;
 mod reader;
+mod view;
 mod writer;
 
 use std::fmt;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::def::PartId;
+use crate::def::{PartId, TableDef};
 use crate::error::{Error, Result};
 use crate::io::Io;
 use format::Footer;
@@ -22,6 +23,9 @@ pub(crate) use format::{PartIndex, Section, nested_array};
 
 pub use reader::ColumnInfo;
 use reader::Open;
+use view::View;
+pub use view::widens;
+pub(crate) use view::{repeat, widen};
 pub(crate) use writer::{PartWriter, Target, Written, write_rows};
 
 /// Where parts are, and by what they are read.
@@ -65,9 +69,16 @@ pub(crate) struct PartName {
     pub(crate) footer_hash: u64,
 }
 
-/// An immutable sorted file of rows of one partition.
+/// An immutable sorted file of rows of one partition, as a table's definition sees it.
 pub struct Part {
     pub(crate) name: PartName,
+    file: Arc<PartFile>,
+    /// The definition; without one the part is as it was written.
+    view: Option<View>,
+}
+
+/// A part's file.
+struct PartFile {
     path: PathBuf,
     io: Arc<dyn Io>,
     /// No version names it (any more): the file goes with this.
@@ -78,21 +89,29 @@ pub struct Part {
 impl Part {
     /// A part that a commit names, or one just written (`garbage` until a commit names it).
     pub(crate) fn new(dir: &PartDir, name: PartName, garbage: bool) -> Part {
-        let path = dir.path(name.id);
-        Part { name, path, io: dir.io.clone(), garbage: AtomicBool::new(garbage), open: OnceLock::new() }
+        Part::in_file(dir, dir.path(name.id), name, garbage)
+    }
+
+    fn in_file(dir: &PartDir, path: PathBuf, name: PartName, garbage: bool) -> Part {
+        let file = PartFile { path, io: dir.io.clone(), garbage: AtomicBool::new(garbage), open: OnceLock::new() };
+        Part { name, file: Arc::new(file), view: None }
+    }
+
+    /// The same file, as this definition sees it.
+    pub(crate) fn under(self: &Arc<Part>, def: &Arc<TableDef>) -> Arc<Part> {
+        match &self.view {
+            Some(view) if view.is_of(def) => self.clone(),
+            _ => {
+                Arc::new(Part { name: self.name.clone(), file: self.file.clone(), view: Some(View::new(def.clone())) })
+            }
+        }
     }
 
     /// The part that a whole file says it is; `None` when the file has no sound end.
-    pub(crate) fn of_file(dir: &PartDir, id: PartId, file: &[u8]) -> Option<Part> {
+    pub(crate) fn of_file(dir: &PartDir, id: PartId, path: &Path, file: &[u8]) -> Option<Part> {
         let (Footer { partition, rows, .. }, footer_hash) = Footer::read(file).ok()?;
         let name = PartName { id, partition, rows, bytes: file.len() as u64, footer_hash };
-        Some(Part::new(dir, name, false))
-    }
-
-    /// The same, in a file of another name.
-    pub(crate) fn at(mut self, path: &Path) -> Part {
-        self.path = path.to_path_buf();
-        self
+        Some(Part::in_file(dir, path.to_path_buf(), name, false))
     }
 
     /// Its id.
@@ -117,15 +136,15 @@ impl Part {
 
     /// Its file.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
     }
 
     pub(crate) fn set_garbage(&self, garbage: bool) {
-        self.garbage.store(garbage, Ordering::Release);
+        self.file.garbage.store(garbage, Ordering::Release);
     }
 }
 
-impl Drop for Part {
+impl Drop for PartFile {
     fn drop(&mut self) {
         if self.garbage.load(Ordering::Acquire)
             && let Err(error) = self.io.remove(&self.path)

@@ -69,9 +69,9 @@ pub(super) fn get_or_try<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>
 impl Part {
     /// The open file.
     pub(crate) fn open(&self) -> Result<&Open> {
-        get_or_try(&self.open, || {
+        get_or_try(&self.file.open, || {
             let corrupt = |detail: String| Error::corrupt(self.path(), 0, detail);
-            let file = self.io.read(self.path()).map_err(|error| match error.kind() {
+            let file = self.file.io.read(self.path()).map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => corrupt("the file is missing".into()),
                 _ => Error::io("read", self.path(), error),
             })?;
@@ -119,8 +119,8 @@ impl Part {
         }
     }
 
-    /// A column's index.
-    pub(crate) fn index(&self, column: usize) -> Result<&ColumnIndex> {
+    /// The index of a column of the file.
+    pub(super) fn file_index(&self, column: usize) -> Result<&ColumnIndex> {
         let open = self.open()?;
         get_or_try(&open.columns[column].index, || {
             let section = open.footer.columns[column].index;
@@ -130,8 +130,8 @@ impl Part {
         })
     }
 
-    /// The entries of a column's dictionary, if it has one.
-    pub(crate) fn dictionary(&self, column: usize) -> Result<Option<&ArrayRef>> {
+    /// The entries of the dictionary of a column of the file, if it has one.
+    pub(super) fn file_dictionary(&self, column: usize) -> Result<Option<&ArrayRef>> {
         let open = self.open()?;
         let Some((section, entries)) = open.footer.columns[column].dictionary else { return Ok(None) };
         get_or_try(&open.columns[column].dictionary, || {
@@ -142,8 +142,8 @@ impl Part {
         .map(Some)
     }
 
-    /// The first values of all granules, by key column.
-    pub(crate) fn keys(&self) -> Result<&[ArrayRef]> {
+    /// The first values of all granules, by the file's key columns.
+    pub(super) fn file_keys(&self) -> Result<&[ArrayRef]> {
         let open = self.open()?;
         get_or_try(&open.keys, || {
             let footer = &open.footer;
@@ -169,9 +169,9 @@ impl Part {
     }
 
     /// Bytes of a chunk, verified when they are read first.
-    pub(crate) fn chunk(&self, granule: usize, column: usize) -> Result<Buffer> {
+    fn chunk(&self, granule: usize, column: usize) -> Result<Buffer> {
         let open = self.open()?;
-        let index = self.index(column)?;
+        let index = self.file_index(column)?;
         let offset = index.offsets[granule];
         let length = index.lengths[granule];
         let range = self.range(offset, length.into())?;
@@ -185,29 +185,29 @@ impl Part {
         Ok(open.file.slice_with_length(range.start, length as usize))
     }
 
-    /// Reads one column of a granule, all rows or the selected ones.
-    pub(crate) fn read(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<ArrayRef> {
+    /// Reads one column of the file, of a granule, all rows or the selected ones.
+    pub(super) fn file_read(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<ArrayRef> {
         let open = self.open()?;
         let chunk = self.chunk(granule, column)?;
         let ty = open.footer.schema.field(column).data_type();
         let rows = open.footer.granules[granule] as usize;
-        let index = self.index(column)?;
+        let index = self.file_index(column)?;
         // Only chunks that refer to the dictionary need it.
         let dictionary = match index.encodings[granule] == Encoding::PartDictionary as u8 {
-            true => self.dictionary(column)?,
+            true => self.file_dictionary(column)?,
             false => None,
         };
         encoding::decode(ty, rows, &chunk, dictionary, selection)
             .map_err(|damage| damage.at(self.path(), index.offsets[granule]))
     }
 
-    /// How a column is kept.
-    pub fn column(&self, column: usize) -> Result<ColumnInfo> {
+    /// How a column of the file is kept.
+    pub(super) fn file_column(&self, column: usize) -> Result<ColumnInfo> {
         let open = self.open()?;
         if column >= open.columns.len() {
             return Err(Error::invalid(format!("part {} has no column {column}", self.id())));
         }
-        let index = self.index(column)?;
+        let index = self.file_index(column)?;
         let mut encodings = std::collections::BTreeMap::new();
         for &code in &index.encodings {
             let encoding = Encoding::from_code(code).map_err(|damage| damage.at(self.path(), 0))?;
@@ -234,12 +234,12 @@ impl Part {
         for (column, footer) in open.footer.columns.iter().enumerate() {
             sections.push(footer.index);
             sections.extend(footer.dictionary.map(|(section, _)| section));
-            match self.index(column) {
+            match self.file_index(column) {
                 Err(error) => damage.push(error),
                 Ok(index) => {
                     for granule in 0..open.footer.granules.len() {
                         ranges.push((index.offsets[granule], index.lengths[granule].into()));
-                        damage.extend(self.read(granule, column, None).err());
+                        damage.extend(self.file_read(granule, column, None).err());
                     }
                 }
             }
@@ -249,7 +249,7 @@ impl Part {
             ranges.push((section.offset, section.length));
             damage.extend(self.section(section).err());
         }
-        damage.extend(self.keys().err());
+        damage.extend(self.file_keys().err());
         damage.extend(self.verify_indexes());
         if !damage.is_empty() {
             return damage;

@@ -135,6 +135,7 @@ impl PartWriter {
             footer: Footer {
                 partition,
                 schema,
+                ids: target.def.ids.clone(),
                 sort_key,
                 rows: 0,
                 granules: Vec::new(),

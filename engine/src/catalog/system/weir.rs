@@ -45,6 +45,19 @@ const DECLARATIONS: &[Declaration] = &[
         parts,
     ),
     (
+        "partitions",
+        &[
+            ("schema", TEXT),
+            ("table", TEXT),
+            ("partition", TEXT),
+            ("parts", INT8),
+            ("rows", INT8),
+            ("head_rows", INT8),
+            ("bytes", INT8),
+        ],
+        partitions,
+    ),
+    (
         "part_columns",
         &[("schema", TEXT), ("table", TEXT), ("part", INT8), ("column", TEXT), ("encodings", TEXT), ("bytes", INT8)],
         part_columns,
@@ -136,7 +149,7 @@ fn tables(context: &SystemContext, rows: &mut Rows<'_>) {
             ("head_rows", stored.head_rows().into()),
             ("partition_by", def.partition_by.as_ref().into()),
             ("order_by", names(&def.order_by).into()),
-            ("ttl", def.ttl.as_ref().map(|t| t.sql.clone()).into()),
+            ("ttl", def.ttl_text().into()),
             ("options", options.join(", ").into()),
         ]);
     }
@@ -145,6 +158,25 @@ fn tables(context: &SystemContext, rows: &mut Rows<'_>) {
 /// Bytes of a table's parts.
 fn bytes(table: &weir_storage::TableState) -> u64 {
     table.parts().iter().map(|part| part.bytes()).sum()
+}
+
+fn partitions(context: &SystemContext, rows: &mut Rows<'_>) {
+    for entry in visible(context).filter(|e| e.def.kind != Kind::View) {
+        let Some(stored) = context.snapshot.table(weir_storage::TableId(entry.def.oid)) else { continue };
+        for partition in stored.partitions() {
+            let parts: Vec<_> = stored.parts().iter().filter(|part| part.partition() == partition).collect();
+            let head_rows = stored.head_rows_of(&partition);
+            rows.push(&[
+                ("schema", (&entry.def.schema).into()),
+                ("table", (&entry.def.name).into()),
+                ("partition", (&partition).into()),
+                ("parts", parts.len().into()),
+                ("rows", (head_rows + parts.iter().map(|part| part.living_rows()).sum::<u64>()).into()),
+                ("head_rows", head_rows.into()),
+                ("bytes", parts.iter().map(|part| part.bytes()).sum::<u64>().into()),
+            ]);
+        }
+    }
 }
 
 fn parts(context: &SystemContext, rows: &mut Rows<'_>) {

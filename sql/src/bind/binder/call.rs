@@ -296,8 +296,13 @@ impl<'a> Binder<'a> {
         Ok(Expr::new(ExprKind::Subquery(Box::new(subquery)), ty))
     }
 
+    /// Whether an expression says the same of a row whoever asks and whenever.
+    pub fn is_immutable(&self, expr: &Expr) -> bool {
+        crate::rules::is_immutable(expr, self.functions)
+    }
+
     /// Whether an expression may differ between two evaluations over the same row.
-    pub(super) fn is_volatile(&self, expr: &Expr) -> bool {
+    pub fn is_volatile(&self, expr: &Expr) -> bool {
         crate::rules::is_volatile(expr, self.functions)
     }
 }

@@ -190,6 +190,8 @@ impl Binder<'_> {
         binder.next_recursion = self.next_recursion;
         let plan = binder.bind_query(query).map_err(within)?;
         self.next_recursion = binder.next_recursion;
+        let names: Vec<&str> = relation.columns.iter().map(|column| column.name.as_str()).collect();
+        let plan = super::super::view::narrowed(plan, &names);
         if plan.columns().len() != relation.columns.len() {
             let message = format!("view \"{}\" no longer has the columns it was defined with", relation.name);
             return Err(Error::new(ErrorKind::InvalidDefinition, message));

@@ -1,0 +1,154 @@
+//! What uses a column: clauses of the table's own definition, and the queries of views.
+//!
+//! Definitions are kept as text, so they are bound, and the bound form is asked which columns it reads.
+
+use std::sync::Arc;
+
+use weir_sql::plan::Plan;
+use weir_sql::statement::Statement;
+use weir_sql::{ErrorKind as SqlErrorKind, walk};
+use weir_storage::{Change, TableId};
+
+use super::Work;
+use crate::catalog::state::RELATION_PREFIX;
+use crate::catalog::{CatalogState, ColumnDef, Entry, Kind, RelationDef, StateCatalog};
+use crate::error::{Error, ErrorKind, Result};
+use crate::functions::registry;
+use crate::session::Severity;
+use crate::statement::names::sql_error;
+use crate::statement::table::{bind_over, output_columns};
+
+/// Whether an expression over a definition's columns reads one of them. One that does not bind is taken to.
+pub(super) fn uses(sql: &str, def: &RelationDef, column: usize) -> bool {
+    let relation = Entry::new(def.clone()).relation;
+    bind_over(sql, &output_columns(&relation)).map_or(true, |expr| walk::columns_read(&expr).contains(&column))
+}
+
+/// An expression's text after a column was renamed.
+pub(super) fn renamed(sql: &str, before: &RelationDef, after: &[ColumnDef], at: usize) -> Result<String> {
+    let old = bind_over(sql, &output_columns(&Entry::new(before.clone()).relation))?;
+    if !walk::columns_read(&old).contains(&at) {
+        return Ok(sql.to_string());
+    }
+    let name = &before.columns[at].name;
+    let text = weir_sql::parse::rename_column(sql, name, &after[at].name)?;
+    let relation = Entry::new(RelationDef { columns: after.to_vec(), ..before.clone() }).relation;
+    match bind_over(&text, &output_columns(&relation)) {
+        Ok(same) if walk::same(&same, &old) => Ok(text),
+        _ => {
+            let message = format!("cannot rename column \"{name}\" because the expression \"{sql}\" uses it");
+            Err(sql_error(SqlErrorKind::Unsupported, message))
+        }
+    }
+}
+
+/// Whether a plan reads a column of a relation.
+fn reads(plan: &Plan, oid: u32, column: usize) -> bool {
+    if let Plan::Scan(scan) = plan
+        && scan.relation.oid == oid
+    {
+        let filtered = scan.filters.iter().any(|filter| walk::columns_read(filter).contains(&column));
+        return filtered || scan.projection.contains(&column);
+    }
+    let mut found = false;
+    walk::inputs(plan, &mut |input, _| found |= reads(input, oid, column));
+    walk::expressions(plan, &mut |expr| {
+        found |= walk::any(expr, &mut |node, _| match &node.kind {
+            weir_sql::plan::ExprKind::Subquery(subquery) => reads(&subquery.plan, oid, column),
+            _ => false,
+        });
+    });
+    found
+}
+
+/// Whether a view's query reads a column. One that does not bind is taken to.
+fn view_reads(state: &CatalogState, view: &Entry, oid: u32, column: usize) -> bool {
+    let bound = || -> Result<Plan> {
+        let query = view.def.query.as_deref().unwrap_or_default();
+        let parsed = weir_sql::parse::parse(query)?;
+        let catalog = StateCatalog { state, path: &view.def.search_path };
+        let statement = parsed.first().ok_or_else(|| Error::internal("a view without a query"))?;
+        match weir_sql::bind::bind(statement, &catalog, registry(), &[])?.statement {
+            Statement::Query(plan) => Ok(weir_sql::rules::optimise(plan, registry())),
+            _ => Err(Error::internal("a view of no query")),
+        }
+    };
+    bound().map_or(true, |plan| reads(&plan, oid, column))
+}
+
+impl Work<'_> {
+    /// The views whose queries read a column of the new definition, those on such views too.
+    fn readers(&self, at: usize) -> Vec<Arc<Entry>> {
+        let Some(old) = self.origins[at].old else { return Vec::new() };
+        let state = &self.running.view.state;
+        let mut found: Vec<Arc<Entry>> = Vec::new();
+        for view in state.dependents(self.def.oid).filter(|view| view_reads(state, view, self.def.oid, old)) {
+            found.push(view.clone());
+        }
+        found
+    }
+
+    /// Refuses to change a column that a view's query names.
+    pub(super) fn refuse_if_read(&self, at: usize, what: &str) -> Result<()> {
+        let Some(view) = self.readers(at).into_iter().next() else { return Ok(()) };
+        let (column, table) = (&self.def.columns[at].name, &self.def.name);
+        let message = match what {
+            "alter type of" => "cannot alter type of a column used by a view or rule".to_string(),
+            what => format!("cannot {what} column \"{column}\" of table \"{table}\" used by a view"),
+        };
+        let noun = view.def.kind.noun();
+        let detail = format!("{noun} {} depends on column {column} of table {table}", view.def.name);
+        Err(sql_error(SqlErrorKind::Unsupported, message).with_detail(detail))
+    }
+
+    /// What uses a column that is to go: with CASCADE it goes too, otherwise it forbids it.
+    pub(super) fn drop_dependents(&mut self, at: usize, cascade: bool) -> Result<()> {
+        let (column, table) = (self.def.columns[at].name.clone(), self.def.name.clone());
+        let clauses = self.clauses_with(at);
+        let views = self.readers(at);
+        let kept: Vec<&str> = clauses.iter().copied().filter(|clause| !cascade || *clause != "TTL").collect();
+        if !kept.is_empty() || (!views.is_empty() && !cascade) {
+            let what = format!("column {column} of table {table}");
+            let own = kept.iter().map(|clause| format!("{clause} of table {table} depends on {what}"));
+            let others = views.iter().map(|v| format!("{} {} depends on {what}", v.def.kind.noun(), v.def.name));
+            let lines: Vec<String> = own.chain(others).collect();
+            let message = format!("cannot drop {what} because other objects depend on it");
+            let error = Error::new(ErrorKind::DependentObjects, message).with_detail(lines.join("\n"));
+            return Err(match kept.iter().any(|clause| *clause != "TTL") {
+                true => error,
+                false => error.with_hint("Use DROP ... CASCADE to drop the dependent objects too."),
+            });
+        }
+        if clauses.contains(&"TTL") {
+            let def = self.def.clone();
+            let in_text = |sql: &str| uses(sql, &def, at);
+            self.def.ttl.retain(|rule| rule.column != at && !rule.condition.as_deref().is_some_and(in_text));
+        }
+        self.drop_views(views);
+        Ok(())
+    }
+
+    fn drop_views(&mut self, views: Vec<Arc<Entry>>) {
+        let message = match views.as_slice() {
+            [] => return,
+            [one] => format!("drop cascades to {} {}", one.def.kind.noun(), one.def.name),
+            many => format!("drop cascades to {} other objects", many.len()),
+        };
+        self.session.notice(Severity::Notice, "00000", message);
+        let state = self.running.view.state.clone();
+        let mut gone: Vec<u32> = Vec::new();
+        let mut next: Vec<u32> = views.iter().map(|view| view.def.oid).collect();
+        while let Some(oid) = next.pop() {
+            if !gone.contains(&oid) {
+                gone.push(oid);
+                next.extend(state.dependents(oid).map(|view| view.def.oid));
+            }
+        }
+        for oid in gone {
+            if state.entry(oid).is_some_and(|entry| entry.def.kind != Kind::View) {
+                self.others.push(Change::DropTable { id: TableId(oid) });
+            }
+            self.others.push(Change::Set { key: format!("{RELATION_PREFIX}{oid}"), value: None });
+        }
+    }
+}

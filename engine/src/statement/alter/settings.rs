@@ -1,0 +1,75 @@
+//! What is not a column's: name, schema, TTL, options.
+
+use weir_sql::ErrorKind as SqlErrorKind;
+use weir_sql::bind::{Binder, layout};
+use weir_sql::statement::{ObjectName, TtlRule};
+
+use super::Work;
+use crate::error::Result;
+use crate::functions::registry;
+use crate::statement::define::ttl_def;
+use crate::statement::names::{already_exists, sql_error, taken, target_schema};
+use crate::statement::table::{NoRelations, output_columns};
+
+impl Work<'_> {
+    /// RENAME TO.
+    pub(super) fn rename(&mut self, name: &str) -> Result<()> {
+        if taken(&self.running.view, &self.def.schema, name) {
+            return Err(already_exists(name));
+        }
+        self.refuse_if_named("rename")?;
+        self.def.name = name.to_string();
+        Ok(())
+    }
+
+    /// SET SCHEMA.
+    pub(super) fn set_schema(&mut self, schema: &str) -> Result<()> {
+        let name = ObjectName { schema: Some(schema.to_string()), name: self.def.name.clone() };
+        let schema = target_schema(&self.running.view, &name)?;
+        if schema == self.def.schema {
+            return Ok(());
+        }
+        if taken(&self.running.view, &schema, &self.def.name) {
+            let message = format!("relation \"{}\" already exists in schema \"{schema}\"", self.def.name);
+            return Err(sql_error(SqlErrorKind::DuplicateTable, message));
+        }
+        self.refuse_if_named("move")?;
+        self.def.schema = schema;
+        Ok(())
+    }
+
+    /// Views name what they read: that name has to stay.
+    fn refuse_if_named(&self, what: &str) -> Result<()> {
+        let Some(view) = self.running.view.state.dependents(self.def.oid).next() else { return Ok(()) };
+        let own = format!("{} {}", self.def.kind.noun(), self.def.name);
+        let message = format!("cannot {what} {own} because a view reads it by name");
+        let detail = format!("{} {} depends on {own}", view.def.kind.noun(), view.def.name);
+        Err(sql_error(SqlErrorKind::Unsupported, message).with_detail(detail))
+    }
+
+    /// MODIFY TTL, REMOVE TTL.
+    pub(super) fn set_ttl(&mut self, rules: &[TtlRule]) -> Result<()> {
+        let relation = crate::catalog::Entry::new(self.def.clone()).relation;
+        let columns = output_columns(&relation);
+        let mut binder = Binder::new(&NoRelations, registry(), &[]);
+        let bind = |rule: &TtlRule| Ok(ttl_def(&layout::ttl(&mut binder, rule, &columns)?));
+        self.def.ttl = rules.iter().map(bind).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// SET (…): `ttl` is MODIFY TTL, all others are kept as they are.
+    pub(super) fn set_options(&mut self, options: &[(String, String)]) -> Result<()> {
+        for (key, value) in options {
+            let key = key.to_ascii_lowercase();
+            if key == "ttl" {
+                self.set_ttl(&weir_sql::parse::ttl(value)?)?;
+                continue;
+            }
+            match self.def.options.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, known)) => *known = value.clone(),
+                None => self.def.options.push((key, value.clone())),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! TTL: which rows have expired, as a condition on the rows.
+//!
+//! Readers add [`alive`] to what they ask for, so that a row is in no answer from the moment its TTL is over; storage leaves such rows out
+//! of what it writes ([`ExpiredRows`]). Both go by the same expression, in UTC and without a session.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray, Date32Array, RecordBatch, TimestampMicrosecondArray};
+use parking_lot::RwLock;
+use weir_sql::catalog::RelationKind;
+use weir_sql::plan::{Expr, ExprKind};
+use weir_sql::{Type, Value};
+use weir_storage::{Retain, TableDef};
+
+use super::table::{NoRelations, bind_over, detached_context, output_columns};
+use crate::cancel::Cancel;
+use crate::catalog::{Entry, Kind, TtlDef};
+use crate::database::{Database, WeakDatabase};
+use crate::error::{Error, Result};
+use crate::exec;
+use crate::functions::registry;
+use crate::kernels::datetime::{MICROS_PER_DAY, civil_from_days, days_from_civil, days_in_month, split_micros};
+
+/// A rule as storage knows it. It takes whole days for their last moment, so it is never early.
+pub(crate) fn storage_rule(rule: &TtlDef) -> weir_storage::TtlDef {
+    let TtlDef { column, months, days, micros, .. } = *rule;
+    weir_storage::TtlDef { column, months, days, micros, conditional: rule.condition.is_some() }
+}
+
+/// The condition under which a row is not expired at `now`; `None` when the relation has no TTL.
+pub(crate) fn alive(entry: &Entry, now: i64) -> Result<Option<Expr>> {
+    if entry.def.kind == Kind::View || entry.relation.kind != RelationKind::Table {
+        return Ok(None);
+    }
+    let mut rules = Vec::new();
+    for rule in &entry.def.ttl {
+        let in_time = in_time(entry, rule, now)?;
+        rules.push(match &rule.condition {
+            None => in_time,
+            Some(condition) => {
+                let condition = bind_over(condition, &output_columns(&entry.relation))?;
+                let unknown = Expr::new(ExprKind::IsNull(Box::new(condition.clone())), Type::Bool);
+                let spared = Expr::new(ExprKind::Not(Box::new(condition)), Type::Bool);
+                Expr::new(ExprKind::Or(vec![in_time, unknown, spared]), Type::Bool)
+            }
+        });
+    }
+    Ok(match rules.len() {
+        0 | 1 => rules.pop(),
+        _ => Some(Expr::new(ExprKind::And(rules), Type::Bool)),
+    })
+}
+
+/// The condition under which a rule's time is not over: the column plus the interval is after `now`.
+fn in_time(entry: &Entry, ttl: &TtlDef, now: i64) -> Result<Expr> {
+    let ty = entry.relation.columns[ttl.column].ty.clone();
+    let expired = Expired::at(now, ttl.months, ttl.days, ttl.micros);
+    let column = Expr::column(ttl.column, ty.clone());
+    let mut binder = weir_sql::bind::Binder::new(&NoRelations, registry(), &[]);
+    let mut compare = |operator: &str, micros: i64| {
+        binder.operator(operator, vec![column.clone(), Expr::literal(moment(&ty, micros))])
+    };
+    let alive = match ty {
+        Type::Date => compare(">", expired.last_day.saturating_mul(MICROS_PER_DAY))?,
+        _ if ttl.day => compare(">=", (expired.last_day + 1).saturating_mul(MICROS_PER_DAY))?,
+        _ => {
+            let mut parts = vec![compare(">", expired.cutoff())?];
+            for (from, to) in expired.after_cutoff() {
+                parts.push(Expr::new(ExprKind::Or(vec![compare("<", from)?, compare(">", to)?]), Type::Bool));
+            }
+            if parts.len() == 1 { parts.remove(0) } else { Expr::new(ExprKind::And(parts), Type::Bool) }
+        }
+    };
+    // A row without a time does not expire.
+    if entry.relation.columns[ttl.column].nullable {
+        let missing = Expr::new(ExprKind::IsNull(Box::new(column)), Type::Bool);
+        return Ok(Expr::new(ExprKind::Or(vec![alive, missing]), Type::Bool));
+    }
+    Ok(alive)
+}
+
+/// Tells storage which rows have expired.
+#[derive(Default)]
+pub(crate) struct ExpiredRows {
+    /// Set once the database is open; weak, since the database owns the store that owns this.
+    database: RwLock<Option<WeakDatabase>>,
+}
+
+impl ExpiredRows {
+    pub(crate) fn attach(&self, database: &Database) {
+        *self.database.write() = Some(database.downgrade());
+    }
+
+    fn kept(&self, def: &TableDef, rows: &RecordBatch, now: i64) -> Result<Option<BooleanArray>> {
+        let database = self.database.read().as_ref().and_then(WeakDatabase::upgrade);
+        let database = database.ok_or_else(|| Error::internal("the database is not open"))?;
+        let state = database.catalog(&database.store()?.snapshot())?;
+        let Some(entry) = state.entries().find(|entry| entry.qualified() == def.name) else { return Ok(None) };
+        // Rows of an older definition: the next merge asks again.
+        if entry.def.ids() != def.ids || entry.schema().fields() != rows.schema().fields() {
+            return Ok(None);
+        }
+        let Some(alive) = alive(entry, now)? else { return Ok(None) };
+        let context = Arc::new(detached_context(&database, &Cancel::default()));
+        Ok(Some(exec::evaluate(&alive, rows, &context)?.as_boolean().clone()))
+    }
+}
+
+impl Retain for ExpiredRows {
+    fn retain(
+        &self,
+        def: &TableDef,
+        rows: &RecordBatch,
+        now: i64,
+    ) -> std::result::Result<Option<BooleanArray>, String> {
+        self.kept(def, rows, now).map_err(|e| e.message)
+    }
+}
+
+/// A moment as a constant of a TTL column's type.
+fn moment(ty: &Type, micros: i64) -> Value {
+    let moments = TimestampMicrosecondArray::from(vec![micros]);
+    match ty {
+        Type::Date => {
+            let days = micros.div_euclid(MICROS_PER_DAY).clamp(i32::MIN.into(), i32::MAX.into());
+            Value::new(Type::Date, Arc::new(Date32Array::from(vec![days as i32])))
+        }
+        Type::Timestamp => Value::new(Type::Timestamp, Arc::new(moments)),
+        _ => Value::new(Type::Timestamptz, Arc::new(moments.with_timezone("UTC"))),
+    }
+}
+
+/// Which moments `t` are expired: `t + months + days + micros <= now`, in UTC.
+///
+/// Adding months keeps the time of day and cuts the day to the month's last, so several days (30 and 31 March, plus a month) may land on
+/// the last one, each with its own times that are over: 31 March 00:00 expires before 30 March 23:00 does.
+#[derive(Debug, PartialEq, Eq)]
+struct Expired {
+    /// The first of the days that land on the last day, on which only a part is over; all of the days before it is over. It is the day after
+    /// `last_day` if none lands there.
+    first_day: i64,
+    /// The last day of which anything is over.
+    last_day: i64,
+    /// The time of day, in microseconds, up to which these days are over.
+    time: i64,
+}
+
+impl Expired {
+    fn at(now: i64, months: i32, days: i32, micros: i64) -> Expired {
+        let rest = i64::from(days).saturating_mul(MICROS_PER_DAY).saturating_add(micros);
+        let (day, time) = split_micros(now.saturating_sub(rest));
+        // The day of a month is within five days of where it lands.
+        let mut last_day = add_months(day, -i64::from(months)) + 5;
+        while add_months(last_day, months.into()) > day {
+            last_day -= 1;
+        }
+        let mut first_day = last_day + 1;
+        while add_months(first_day - 1, months.into()) == day {
+            first_day -= 1;
+        }
+        Expired { first_day, last_day, time }
+    }
+
+    /// The moment up to which all are expired.
+    fn cutoff(&self) -> i64 {
+        let midnight = self.first_day.saturating_mul(MICROS_PER_DAY);
+        if self.first_day > self.last_day { midnight.saturating_sub(1) } else { midnight.saturating_add(self.time) }
+    }
+
+    /// The other expired moments, as first and last of each stretch.
+    fn after_cutoff(&self) -> impl Iterator<Item = (i64, i64)> {
+        let days = self.first_day + 1..=self.last_day;
+        days.map(|day| {
+            (day.saturating_mul(MICROS_PER_DAY), day.saturating_mul(MICROS_PER_DAY).saturating_add(self.time))
+        })
+    }
+}
+
+/// A day moved by months as Postgres does: cut to the month's last.
+fn add_months(day: i64, months: i64) -> i64 {
+    let (year, month, of_month) = civil_from_days(day);
+    let total = year * 12 + i64::from(month) - 1 + months;
+    let (year, month) = (total.div_euclid(12), total.rem_euclid(12) + 1);
+    days_from_civil(year, month, of_month.min(days_in_month(year, month as u32)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = MICROS_PER_DAY / 24;
+
+    #[test]
+    fn a_ttl_of_days_has_one_cutoff() {
+        let expired = Expired::at(100 * MICROS_PER_DAY + 5, 0, 90, 0);
+        assert_eq!(expired.cutoff(), 10 * MICROS_PER_DAY + 5);
+        assert_eq!(expired.after_cutoff().count(), 0);
+    }
+
+    #[test]
+    fn expired_is_what_plus_the_interval_is_not_after_now() {
+        let check = |now: i64, months: i32, days: i32, micros: i64| {
+            let expired = Expired::at(now, months, days, micros);
+            let around = split_micros(now).0 - i64::from(months) * 30 - i64::from(days);
+            for hour in (around - 12) * 24..(around + 12) * 24 {
+                for t in [hour * HOUR, hour * HOUR + 1, hour * HOUR - 1] {
+                    let (day, time) = split_micros(t);
+                    let sum = add_months(day, months.into()) * MICROS_PER_DAY + time;
+                    let over = sum + i64::from(days) * MICROS_PER_DAY + micros <= now;
+                    let said = t <= expired.cutoff() || expired.after_cutoff().any(|(a, b)| (a..=b).contains(&t));
+                    assert_eq!(said, over, "{t} + {months} months {days} days {micros} at {now}: {expired:?}");
+                    if time == 0 {
+                        assert_eq!(day <= expired.last_day, over, "the date {day} at {now}: {expired:?}");
+                    }
+                }
+            }
+        };
+        for day in 0..400 {
+            let midnight = day * MICROS_PER_DAY;
+            check(midnight, 1, 0, 0);
+            check(midnight + 13 * HOUR, 1, 0, 0);
+            check(midnight + 13 * HOUR, 13, -3, HOUR);
+            check(midnight + 1, -2, 0, 0);
+        }
+    }
+}
