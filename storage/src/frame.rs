@@ -5,9 +5,8 @@
 
 use std::path::Path;
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::bytes::{Reader, Write};
+use crate::checksum;
 use crate::error::{Error, Result};
 
 /// Bytes before the first frame of a file.
@@ -40,7 +39,7 @@ pub(crate) fn file_header(kind: Kind, number: u32) -> Vec<u8> {
     let mut header = kind.magic().to_vec();
     header.put_u32(FORMAT);
     header.put_u32(number);
-    let hash = xxh3_64(&header);
+    let hash = checksum::of(&header);
     header.put_u64(hash);
     header
 }
@@ -73,8 +72,8 @@ pub(crate) fn write_frame<'a>(
         .filter(|&(at, sector)| at > offset as usize + HEADER && is_zero(sector))
         .count();
     header.put_u32(quiet as u32);
-    header.put_u64(xxh3_64(&out[payload]));
-    let hash = xxh3_64(&header);
+    header.put_u64(checksum::of(&out[payload]));
+    let hash = checksum::of(&header);
     header.put_u64(hash);
     out[start..body].copy_from_slice(&header);
 }
@@ -183,7 +182,7 @@ impl<'a> Frames<'a> {
         let end = HEADER + header.length;
         let (payload, rest) = (&frame[HEADER..end], &frame[end..]);
         let (padding, trailer) = rest.split_at(rest.len() - TRAILER.len());
-        if xxh3_64(payload) != header.hash || !is_zero(padding) || trailer != TRAILER {
+        if !checksum::matches(payload, header.hash) || !is_zero(padding) || trailer != TRAILER {
             return None;
         }
         let mut reader = Reader::new(payload);
@@ -206,7 +205,7 @@ impl<'a> Frames<'a> {
 fn header_at(bytes: &[u8]) -> Option<Header> {
     let bytes = bytes.get(..HEADER)?;
     let mut reader = Reader::new(bytes);
-    if reader.u32().ok()? != MAGIC || xxh3_64(&bytes[..40]).to_le_bytes() != bytes[40..] {
+    if reader.u32().ok()? != MAGIC || !checksum::matches(&bytes[..40], Reader::new(&bytes[40..]).u64().ok()?) {
         return None;
     }
     Some(Header {

@@ -8,7 +8,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use arrow::buffer::Buffer;
-use xxhash_rust::xxh3::xxh3_64;
+
+use crate::checksum;
 
 /// The file system, as far as storage needs it.
 pub trait Io: Send + Sync {
@@ -156,7 +157,7 @@ impl Io for DiskIo {
 /// What the lock file of this process says.
 fn lock_text(pid: u32) -> String {
     let pid = pid.to_string();
-    format!("{pid} {:016x}\n", xxh3_64(pid.as_bytes()))
+    format!("{pid} {:016x}\n", checksum::of(pid.as_bytes()))
 }
 
 /// The pid in a lock file (`Some(None)` when the file is empty); `None` when the text is damaged.

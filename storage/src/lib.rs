@@ -15,6 +15,7 @@
 mod bytes;
 mod check;
 mod checkpoint;
+mod checksum;
 mod committer;
 mod compare;
 mod def;
@@ -24,6 +25,8 @@ mod expire;
 mod flush;
 mod fold;
 mod frame;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod head;
 mod index;
 mod io;

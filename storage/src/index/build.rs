@@ -1,13 +1,13 @@
 //! Building an index while a part is written: granules in, segments out.
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::bloom::Filters;
 use super::minmax::Extremes;
 use super::set::Sets;
 use super::text::Postings;
 use super::{IndexDef, IndexKind, IndexSource, IndexValues};
+use crate::checksum;
 use crate::def::TableDef;
 use crate::error::Decoded;
 use crate::part::{PartIndex, Section};
@@ -92,7 +92,7 @@ impl IndexWriter {
         let length = (self.buffer.len() - from) as u64;
         self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
         // Relative to the buffer until it is moved to the file.
-        let section = Section { offset: from as u64, length, hash: xxh3_64(&self.buffer[from..]) };
+        let section = Section { offset: from as u64, length, hash: checksum::of(&self.buffer[from..]) };
         self.index.segments.push((self.in_segment, section));
         self.in_segment = 0;
         Ok(())

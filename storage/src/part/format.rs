@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, UInt8Array, UInt32Array, UInt64Array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef, UInt8Type, UInt32Type, UInt64Type};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bytes::{Reader, Write};
+use crate::checksum;
 use crate::encoding::{self, Effort, Encoder};
 use crate::error::{Decoded, damaged};
 use crate::index::IndexKind;
@@ -133,7 +133,7 @@ impl Footer {
         self.key.write(out);
         out.put_varint(self.indexes.len() as u64);
         self.indexes.iter().for_each(|index| index.write(out));
-        let (length, hash) = ((out.len() - start) as u64, xxh3_64(&out[start..]));
+        let (length, hash) = ((out.len() - start) as u64, checksum::of(&out[start..]));
         out.put_u64(length);
         out.put_u64(hash);
         out.extend_from_slice(TAIL_END);
@@ -152,7 +152,7 @@ impl Footer {
             return damaged("the file does not end like a part of this format");
         }
         let footer = &body[body.len() - length as usize..];
-        if xxh3_64(footer) != hash {
+        if !checksum::matches(footer, hash) {
             return damaged("the footer's checksum does not match");
         }
         Ok((Footer::parse(&mut Reader::new(footer))?, hash))

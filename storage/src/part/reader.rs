@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::Buffer;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::Part;
 use super::format::{ColumnIndex, Footer, HEADER, PartIndex, Section, TAIL, nested_array};
 use crate::bytes::Reader;
+use crate::checksum;
 use crate::encoding::{self, Encoding};
 use crate::error::{Error, Result};
 use crate::index::Segment;
@@ -103,7 +103,7 @@ impl Part {
     pub(crate) fn section(&self, section: Section) -> Result<Buffer> {
         let open = self.open()?;
         let range = self.range(section.offset, section.length)?;
-        match xxh3_64(&open.file[range.clone()]) == section.hash {
+        match checksum::matches(&open.file[range.clone()], section.hash) {
             true => Ok(open.file.slice_with_length(range.start, section.length as usize)),
             false => Err(Error::corrupt(self.path(), section.offset, "a section's checksum does not match")),
         }
@@ -177,7 +177,7 @@ impl Part {
         let range = self.range(offset, length.into())?;
         let (word, bit) = (&open.columns[column].verified[granule / 64], 1u64 << (granule % 64));
         if word.load(Ordering::Relaxed) & bit == 0 {
-            if xxh3_64(&open.file[range.clone()]) != index.hashes[granule] {
+            if !checksum::matches(&open.file[range.clone()], index.hashes[granule]) {
                 return Err(Error::corrupt(self.path(), offset, "a chunk's checksum does not match"));
             }
             word.fetch_or(bit, Ordering::Relaxed);

@@ -11,10 +11,10 @@ use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::{DataType, Field};
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::format::{ColumnFooter, ColumnIndex, Footer, HEADER, Section};
 use super::{NewPart, Part, PartDir, PartName};
+use crate::checksum;
 use crate::def::{PartId, TableDef};
 use crate::encoding::{Effort, Encoder, raw_size};
 use crate::error::{Damage, Decoded, Error, Result};
@@ -78,7 +78,7 @@ impl ColumnWriter {
         self.index.lengths.push(u32::try_from(length).map_err(|_| Damage("a granule is over 4 GiB".into()))?);
         self.index.encodings.push(encoding as u8);
         self.index.nulls.push(array.null_count() as u32);
-        self.index.hashes.push(xxh3_64(chunk));
+        self.index.hashes.push(checksum::of(chunk));
         self.raw_bytes += raw_size(array) as u64;
         if let Some((mins, maxs)) = &mut self.zones {
             let value = |row: Option<usize>| match row {
@@ -202,7 +202,7 @@ impl PartWriter {
         let section = |out: &mut Vec<u8>, from: usize| {
             let length = (out.len() - from) as u64;
             out.resize(out.len().next_multiple_of(8), 0);
-            Section { offset: start + from as u64, length, hash: xxh3_64(&out[from..]) }
+            Section { offset: start + from as u64, length, hash: checksum::of(&out[from..]) }
         };
         let mut write = || -> Decoded<()> {
             let mut dictionaries = Vec::new();

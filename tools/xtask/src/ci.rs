@@ -4,6 +4,8 @@ use std::process::Command;
 
 use crate::{Done, root, setup, sh, tidy};
 
+/// How long each of storage's fuzz targets runs.
+const FUZZ_SECONDS: u32 = 15;
 /// Seeds of storage's simulation, each with a dozen crash points and more.
 const SIM_SEEDS: u64 = 2500;
 
@@ -21,6 +23,7 @@ pub(crate) fn run() -> Done {
     ]))?;
     tidy::run()?;
     crate::simulate(None, Some(SIM_SEEDS))?;
+    crate::fuzz::run(FUZZ_SECONDS)?;
     setup::run()?;
     sh(cargo().args(["build", "--release", "--package", "weir-server"]))?;
     // One at a time: these tests start servers, kill them, and share two cores with a broker. The server is the one that users get; the

@@ -1,9 +1,10 @@
-//! The developer's commands: `cargo xtask ci | tidy | setup | sim | kafka up | kafka down`.
+//! The developer's commands: `cargo xtask ci | tidy | setup | sim | fuzz | kafka up | kafka down`.
 //!
 //! Everything a command needs beyond a Rust and a C toolchain it fetches itself from package registries, into `.tools` in the
 //! checkout; nothing outside the checkout is relied on but Debian packages that [`setup`] installs.
 
 mod ci;
+mod fuzz;
 mod kafka;
 mod setup;
 mod tidy;
@@ -37,6 +38,12 @@ enum Task {
         #[arg(long, conflicts_with = "seed")]
         seeds: Option<u64>,
     },
+    /// Storage's fuzz targets (`storage/fuzz`), one after the other.
+    Fuzz {
+        /// How long each runs.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// A real Apache Kafka in KRaft mode, fetched from Maven Central.
     Kafka {
         #[command(subcommand)]
@@ -49,6 +56,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Setup => setup::run(),
+        Task::Fuzz { seconds } => fuzz::run(seconds),
         Task::Sim { seed, seeds } => simulate(seed, seeds),
         Task::Kafka { action } => kafka::run(action),
     };
