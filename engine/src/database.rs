@@ -26,6 +26,7 @@ use weir_sql::catalog::{ColumnInfo, Relation, RelationKind};
 use weir_sql::plan::OutputColumn;
 use weir_storage::{Snapshot, Store, StoreOptions};
 
+use crate::backup::Places;
 use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
 use crate::error::{Error, ErrorKind, Result};
@@ -104,6 +105,7 @@ struct Inner {
     sessions: Mutex<BTreeMap<i32, Arc<Mutex<Live>>>>,
     closing: AtomicBool,
     gates: Arc<Gates>,
+    places: RwLock<Places>,
     settling: Mutex<()>,
 }
 
@@ -204,6 +206,7 @@ impl Database {
             .thread_name(|i| format!("weir-query-{i}"))
             .build()
             .map_err(|e| Error::internal(format!("cannot start threads: {e}")))?;
+        let places = Places::local(options.store.io.clone());
         let inner = Inner {
             store: Mutex::new(Some(store)),
             catalog: RwLock::new(None),
@@ -216,6 +219,7 @@ impl Database {
             sessions: Mutex::default(),
             closing: AtomicBool::new(false),
             gates: Arc::default(),
+            places: RwLock::new(places),
             settling: Mutex::default(),
         };
         let database = Database { inner: Arc::new(inner) };
@@ -309,6 +313,15 @@ impl Database {
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
         &self.inner.broker
+    }
+
+    /// Where backups may be.
+    pub(crate) fn places(&self) -> Places {
+        self.inner.places.read().clone()
+    }
+
+    pub(crate) fn change_places(&self, change: impl FnOnce(&mut Places)) {
+        change(&mut self.inner.places.write());
     }
 
     /// What commits of rows pass.
@@ -420,6 +433,8 @@ impl From<weir_storage::Error> for Error {
             E::PartsChanged { .. } | E::RowsChanged { .. } => {
                 Error::new(ErrorKind::SerializationFailure, "could not serialize access due to concurrent update")
             }
+            E::NotEmpty { .. } => Error::new(ErrorKind::Sql(weir_sql::ErrorKind::DuplicateObject), message)
+                .with_hint("A backup is restored into a directory of its own."),
             E::Foreign { .. } => Error::new(ErrorKind::Sql(weir_sql::ErrorKind::DatatypeMismatch), message),
             E::NoTable { table } => {
                 let kind = ErrorKind::Sql(weir_sql::ErrorKind::UndefinedTable);

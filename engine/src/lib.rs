@@ -3,6 +3,7 @@
 //! It never opens a socket and speaks no wire protocol.
 
 pub mod aggregates;
+pub mod backup;
 pub mod cancel;
 pub mod catalog;
 pub mod copy;

@@ -62,16 +62,24 @@ impl Pending {
         Ok(base.with_changes(&self.changes())?)
     }
 
-    /// The changes in order, small appends to one table joined.
+    /// The changes in order.
     pub(crate) fn changes(&self) -> Vec<Change> {
-        self.items.iter().map(|item| item.change().clone()).collect()
+        self.kept().map(|item| item.change().clone()).collect()
+    }
+
+    /// All but what rows mean for views that this transaction makes: they are filled after the commit, from all rows of its version.
+    fn kept(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter(|item| match item {
+            Item::Own(_) => true,
+            Item::Delta(change) => !table_of(change).is_some_and(|table| self.views.contains(&table.0)),
+        })
     }
 
     /// The changes in order, with rows for the same table and partition joined to one batch where nothing stands between them.
     pub(crate) fn joined(&self) -> Result<Vec<Change>> {
         let mut groups: Vec<(TableId, String, Vec<arrow::array::RecordBatch>)> = Vec::new();
         let mut changes = Vec::new();
-        for item in &self.items {
+        for item in self.kept() {
             match item.change() {
                 Change::Append { table, partition, rows } => {
                     match groups.iter_mut().find(|(t, p, _)| t == table && p == partition) {
@@ -87,6 +95,19 @@ impl Pending {
         }
         flush(&mut groups, &mut changes)?;
         Ok(changes)
+    }
+}
+
+/// The table whose rows change.
+fn table_of(change: &Change) -> Option<TableId> {
+    match change {
+        Change::Append { table, .. }
+        | Change::AddParts { table, .. }
+        | Change::DropParts { table, .. }
+        | Change::DropPartitions { table, .. }
+        | Change::Delete { table, .. }
+        | Change::Truncate { table } => Some(*table),
+        _ => None,
     }
 }
 

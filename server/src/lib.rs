@@ -7,6 +7,7 @@ pub mod config;
 mod http;
 mod pg;
 mod render;
+mod s3;
 mod server;
 mod statements;
 mod values;

@@ -1,6 +1,10 @@
 //! Checkpoints: the whole state as operations that make it from nothing, so that older logs can go.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::def::{Change, TableId};
 use crate::error::{Error, Result};
@@ -60,8 +64,38 @@ impl Writer<'_> {
     }
 }
 
+/// The same as bytes: of a checkpoint that is to be kept elsewhere.
+pub(crate) fn bytes(number: u32, state: &State, next_part: u64) -> Result<Vec<u8>> {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    write_to(Box::new(InMemory(bytes.clone())), Path::new("checkpoint"), number, state, next_part)?;
+    Ok(std::mem::take(&mut *bytes.lock()))
+}
+
+/// A file that is only bytes.
+struct InMemory(Arc<Mutex<Vec<u8>>>);
+
+impl IoFile for InMemory {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.0.lock().truncate(length as usize);
+        Ok(())
+    }
+}
+
 fn write_file(io: &dyn Io, path: &Path, number: u32, state: &State, next_part: u64) -> Result<()> {
     let file = io.create(path).map_err(|error| Error::io("create", path, error))?;
+    write_to(file, path, number, state, next_part)
+}
+
+fn write_to(file: Box<dyn IoFile>, path: &Path, number: u32, state: &State, next_part: u64) -> Result<()> {
     let mut writer = Writer { path, file, length: 0, version: state.version, records: Vec::new(), size: 0 };
     writer.append(&frame::file_header(Kind::Checkpoint, number))?;
     writer.push(Op::Checkpoint { version: state.version, next_part })?;

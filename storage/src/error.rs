@@ -57,6 +57,12 @@ pub enum Error {
         /// The table's name.
         table: String,
     },
+    /// A directory that was to be restored into has files in it.
+    #[error("{} is not empty", dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// There is no such table (any more).
     #[error("there is no table with id {table}")]
     NoTable {

@@ -57,7 +57,7 @@ fn dir_of(file: &[u8]) -> PartDir {
 
 /// Reads and verifies a whole part file.
 pub fn part(file: &[u8]) {
-    if let Some(part) = Part::of_file(&dir_of(file), PartId(1), file) {
+    if let Some(part) = Part::of_file(&dir_of(file), PartId(1), Path::new("1.part"), file) {
         let _ = part.verify();
     }
 }

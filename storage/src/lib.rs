@@ -28,6 +28,7 @@ mod frame;
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;
 mod head;
+mod image;
 mod index;
 mod io;
 mod key;
@@ -58,6 +59,7 @@ pub use def::{
 };
 pub use encoding::Encoding;
 pub use error::{Error, Result};
+pub use image::{Image, Restoring, RestoringPart};
 pub use index::{FilterSize, IndexDef, IndexKey, IndexKind, IndexSource, IndexTest, IndexValues, Piece};
 pub use io::{DiskIo, Io, IoFile, LockError};
 pub use part::{ColumnInfo, NewPart, Part, widens};

@@ -3,6 +3,7 @@
 //! Everything here adds to the open transaction's pending changes ([`crate::transaction::Pending`]); only [`commit`] writes.
 
 mod alter;
+mod backup;
 pub(crate) mod bootstrap;
 pub(crate) mod commit;
 pub(crate) mod cursor;
@@ -49,6 +50,8 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
             drop::drop(session, running, *kind, names, *if_exists, *cascade)
         }
         Statement::AlterTable(alter) => alter::alter(session, running, alter),
+        Statement::Backup { to, options } => backup::backup(session, running, &bound.columns, to, options),
+        Statement::Restore { from, options } => backup::restore(session, running, &bound.columns, from, options),
         Statement::Truncate { names } => drop::truncate(session, running, names),
         Statement::Copy(copy) => crate::copy::copy(session, running, copy),
         Statement::Explain { statement, options } => {

@@ -72,6 +72,7 @@ pub(super) fn run(config: &Config, rate: u32) -> Result<ExitCode, String> {
     let cluster = MockCluster::new(1).map_err(|e| format!("cannot start the in-process Kafka: {e}"))?;
     cluster.create_topic(TOPIC, PARTITIONS, 1).map_err(|e| format!("cannot make the topic: {e}"))?;
     let db = Database::open_with(&config.data, options(config)).map_err(|e| describe(&e))?;
+    db.register_place(crate::s3::SCHEME, crate::s3::opener());
     let brokers = cluster.bootstrap_servers();
     prepare(&db, &brokers)?;
     let ingest = weir_ingest::start(db.clone(), Vec::new());

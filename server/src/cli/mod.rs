@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod prompt;
+mod restore;
 mod serve;
 mod sql;
 
@@ -42,6 +43,8 @@ enum Command {
     Sql(Sql),
     /// Verify every checksum in a data directory; exit 1 and name what is damaged.
     Check(Check),
+    /// Make a data directory from a backup: a folder, or s3://bucket/prefix.
+    Restore(Restore),
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,6 +84,24 @@ impl Serve {
         config.check()?;
         Ok(config)
     }
+}
+
+#[derive(Debug, clap::Args)]
+struct Restore {
+    /// The data directory to write: empty, or not there.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where the backup is.
+    #[arg(long, value_name = "PLACE")]
+    from: String,
+    /// What the place needs to know, such as endpoint=http://localhost:9000; the environment's AWS_… count too.
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    options: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it has no =")?;
+    Ok((name.to_string(), value.to_string()))
 }
 
 #[derive(Debug, clap::Args)]
@@ -126,6 +147,7 @@ pub fn main() -> ExitCode {
         }
         Command::Sql(sql) => sql::run(&sql),
         Command::Check(check) => check::run(&check.data),
+        Command::Restore(restore) => restore::run(&restore.data, &restore.from, &restore.options),
     };
     match result {
         Ok(code) => code,

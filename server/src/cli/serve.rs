@@ -15,6 +15,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: &Config) -> Result<ExitCode, String> {
     let db = Database::open_with(&config.data, options(config)).map_err(|e| describe(&e))?;
+    db.register_place(crate::s3::SCHEME, crate::s3::opener());
     let ingest = weir_ingest::start(db.clone(), subscriptions(config)?);
     let server = Server::start(db.clone(), config).map_err(|e| e.to_string())?;
     println!("{}", ready_line(&server, config));

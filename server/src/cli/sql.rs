@@ -13,6 +13,7 @@ use crate::statements::{self, Trouble};
 
 pub(super) fn run(arguments: &Sql) -> Result<ExitCode, String> {
     let db = Database::open(&arguments.data).map_err(|e| describe(&e))?;
+    db.register_place(crate::s3::SCHEME, crate::s3::opener());
     let mut shell = Shell { session: db.session(), form: arguments.format, timing: false };
     let ok = match &arguments.file {
         _ if !arguments.command.is_empty() => arguments.command.iter().all(|text| shell.execute(text)),

@@ -41,6 +41,9 @@ pub(super) fn ready(world: &World<'_>, statement: &Statement) -> Result<BoundAst
             }
             vec![column(title(name), Type::Text)]
         }
+        Statement::Backup { .. } | Statement::Restore { .. } => {
+            ["version", "parts", "copied", "bytes"].iter().map(|name| column(name, Type::Int8)).collect()
+        }
         _ => Vec::new(),
     };
     Ok((statement.clone(), columns))

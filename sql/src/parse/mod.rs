@@ -12,6 +12,7 @@ use crate::statement::Statement;
 
 mod alter;
 pub mod ast;
+mod backup;
 mod copy;
 mod cursor;
 pub mod datatype;

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 
 use super::ast::Ast;
 use super::cursor::Cursor;
-use super::{alter, copy, modify, session, show, table, view};
+use super::{alter, backup, copy, modify, session, show, table, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{ExplainOptions, ObjectKind, Statement};
 
@@ -53,6 +53,12 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     }
     if c.words("DROP") {
         return drop_objects(c);
+    }
+    if c.words("BACKUP") {
+        return backup::backup(c);
+    }
+    if c.words("RESTORE") {
+        return backup::restore(c);
     }
     if c.words("TRUNCATE") {
         return truncate(c);

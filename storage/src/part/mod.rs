@@ -134,6 +134,16 @@ impl Part {
         self.name.bytes
     }
 
+    /// The xxh3 of its file's footer, which has the checksums of all the rest.
+    pub fn footer_checksum(&self) -> u64 {
+        self.name.footer_hash
+    }
+
+    /// The whole file, as the disk has it.
+    pub fn file(&self) -> Result<arrow::buffer::Buffer> {
+        Ok(self.open()?.file.clone())
+    }
+
     /// Its file.
     pub fn path(&self) -> &Path {
         &self.file.path

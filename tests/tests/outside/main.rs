@@ -4,5 +4,6 @@ mod clients;
 mod copy;
 mod guide;
 mod kafka;
+mod s3;
 mod scripts;
 mod soccer;

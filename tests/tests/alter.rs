@@ -1,0 +1,169 @@
+//! Definitions and partitions change while rows come in: none is lost, none is wrong, and what goes is gone from the disk soon.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use weir_tests::process::{Server, eventually, rows, value};
+
+/// Writers that insert `(id, ts, v)` until they are told to stop; how many rows were acknowledged.
+struct Ingest<'a> {
+    server: &'a Server,
+    stop: AtomicBool,
+    acknowledged: AtomicI64,
+}
+
+impl Ingest<'_> {
+    fn write(&self, thread: i64) {
+        let mut client = self.server.connect();
+        let mut n = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            let id = thread * 1_000_000 + n;
+            let sql = format!("INSERT INTO t (id, ts, v) VALUES ({id}, now(), {}), ({id}, now(), {})", n % 7, n % 11);
+            client.batch_execute(&sql).unwrap_or_else(|e| panic!("{sql}: {}", weir_tests::process::explain(&e)));
+            self.acknowledged.fetch_add(2, Ordering::Relaxed);
+            n += 1;
+        }
+    }
+}
+
+/// Runs `work` while three threads insert; gives the number of rows that were acknowledged.
+fn under_ingest(server: &Server, work: impl FnOnce()) -> i64 {
+    let ingest = Ingest { server, stop: AtomicBool::new(false), acknowledged: AtomicI64::new(0) };
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let ingest = &ingest;
+            scope.spawn(move || ingest.write(thread));
+        }
+        // Stops the writers whatever happens, or the scope would never end.
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let _stop = Stop(&ingest.stop);
+        eventually("the writers write", Duration::from_secs(30), || ingest.acknowledged.load(Ordering::Relaxed) > 20);
+        work();
+        let so_far = ingest.acknowledged.load(Ordering::Relaxed);
+        eventually("the writers go on", Duration::from_secs(30), || {
+            ingest.acknowledged.load(Ordering::Relaxed) > so_far + 20
+        });
+    });
+    ingest.acknowledged.load(Ordering::Relaxed)
+}
+
+#[test]
+fn columns_change_under_ingest_and_no_row_is_lost() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    client
+        .batch_execute(
+            "CREATE TABLE t (id int, ts timestamptz, v int) ORDER BY id;
+             CREATE MATERIALIZED VIEW per_v AS SELECT v, count(*) AS n FROM t GROUP BY v",
+        )
+        .expect("it is made");
+    let acknowledged = under_ingest(&server, || {
+        for sql in [
+            "ALTER TABLE t ADD COLUMN tag text DEFAULT 'none'",
+            "ALTER TABLE t ADD COLUMN n bigint FIRST",
+            "ALTER TABLE t ALTER COLUMN id TYPE bigint",
+            "ALTER TABLE t ALTER COLUMN tag TYPE varchar(10) USING tag || '!'",
+            "ALTER TABLE t ALTER COLUMN id SET NOT NULL, ALTER COLUMN n SET DEFAULT 5",
+            "ALTER TABLE t DROP COLUMN n",
+            "ALTER TABLE t ADD COLUMN r double precision DEFAULT random()",
+        ] {
+            client.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {}", weir_tests::process::explain(&e)));
+        }
+    });
+    let counts = "SELECT count(*), count(id), count(tag), count(r), count(DISTINCT id) * 2 FROM t";
+    let check = |client: &mut postgres::Client| {
+        let all = acknowledged.to_string();
+        assert_eq!(rows(client, counts), [vec![all.clone(), all.clone(), all.clone(), all.clone(), all]]);
+        assert_eq!(
+            rows(client, "SELECT v, count(*) FROM t GROUP BY v ORDER BY v"),
+            rows(client, "SELECT v, n FROM per_v ORDER BY v")
+        );
+    };
+    check(&mut client);
+    drop(client);
+    server.stop();
+    let server = Server::start(data.path());
+    check(&mut server.connect());
+}
+
+fn part_bytes(data: &Path) -> u64 {
+    let files = std::fs::read_dir(data.join("parts")).expect("the folder is there");
+    files.filter_map(|file| file.ok()?.metadata().ok()).map(|file| file.len()).sum()
+}
+
+#[test]
+fn a_dropped_partition_frees_its_space_under_ingest() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    client
+        .batch_execute(
+            "CREATE TABLE t (id bigint, ts timestamptz, v bigint) PARTITION BY toYYYYMM(ts) ORDER BY id;
+             INSERT INTO t SELECT i, '2020-01-15', (random() * 1e18)::bigint FROM generate_series(1, 1000000) AS i",
+        )
+        .expect("it is made");
+    eventually("a million rows are in parts", Duration::from_secs(60), || part_bytes(data.path()) > 6_000_000);
+    let acknowledged = under_ingest(&server, || {
+        client.batch_execute("ALTER TABLE t DROP PARTITION 202001").expect("it goes");
+        assert_eq!(value(&mut client, "SELECT count(*) FROM t WHERE ts < '2021-01-01'"), "0");
+        eventually("the space is free", Duration::from_secs(60), || part_bytes(data.path()) < 1_000_000);
+    });
+    assert_eq!(value(&mut client, "SELECT count(*) FROM t"), acknowledged.to_string());
+}
+
+#[test]
+fn a_row_past_its_ttl_is_in_no_answer_under_ingest() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    client.batch_execute("CREATE TABLE t (id bigint, ts timestamptz, v bigint) ORDER BY id").expect("it is made");
+    let acknowledged = under_ingest(&server, || {
+        client.batch_execute("ALTER TABLE t MODIFY TTL ts + INTERVAL 2 SECOND").expect("it has a TTL");
+        for _ in 0..40 {
+            // now() is the statement's time, and the TTL goes by it.
+            let expired = "SELECT count(*) FROM t WHERE ts + INTERVAL '2 seconds' <= now()";
+            assert_eq!(value(&mut client, expired), "0");
+            let sql = "SELECT count(*) FROM t WHERE id >= 0 AND v >= 0 AND ts <= now() - INTERVAL '2 seconds'";
+            assert_eq!(value(&mut client, sql), "0");
+        }
+    });
+    assert!(acknowledged > 0);
+    eventually("all rows have expired", Duration::from_secs(20), || {
+        value(&mut client, "SELECT count(*) FROM t") == "0"
+    });
+}
+
+#[test]
+fn a_detached_partition_survives_a_restart_and_comes_back() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    client
+        .batch_execute(
+            "CREATE TABLE t (id bigint, ts timestamptz, v bigint) PARTITION BY toYYYYMM(ts) ORDER BY id;
+             INSERT INTO t SELECT i, '2020-01-15', i FROM generate_series(1, 1000) AS i",
+        )
+        .expect("it is made");
+    let acknowledged = under_ingest(&server, || {
+        client.batch_execute("ALTER TABLE t DETACH PARTITION 202001").expect("it is detached");
+    });
+    assert!(data.path().join("detached/public.t/202001").is_dir());
+    server.kill();
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    assert_eq!(value(&mut client, "SELECT count(*) FROM t"), acknowledged.to_string());
+    client.batch_execute("ALTER TABLE t ATTACH PARTITION 202001").expect("it comes back");
+    assert_eq!(value(&mut client, "SELECT sum(v) FROM t WHERE ts < '2021-01-01'"), "500500");
+    server.kill();
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    client.batch_execute("ALTER TABLE t ATTACH PARTITION 202001").expect("there is nothing left to attach");
+    assert_eq!(value(&mut client, "SELECT count(*) FROM t"), (acknowledged + 1000).to_string());
+}
