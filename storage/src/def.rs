@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 
+use crate::codec::Codec;
 use crate::index::{IndexDef, IndexValues};
 use crate::io::{DiskIo, Io};
 use crate::part::NewPart;
@@ -53,6 +54,8 @@ pub struct TableDef {
     pub ttl: Vec<TtlDef>,
     /// Skip indexes.
     pub indexes: Vec<IndexDef>,
+    /// How columns are to be encoded, by column; those past its end, by their data.
+    pub codecs: Vec<Codec>,
 }
 
 impl TableDef {
@@ -69,6 +72,7 @@ impl TableDef {
             collapse: None,
             ttl: Vec::new(),
             indexes: Vec::new(),
+            codecs: Vec::new(),
         }
     }
 

@@ -2,10 +2,11 @@
 //!
 //! The order is the one in which parts are sorted: numbers as numbers, NaN greatest, −0 equal to 0, text and bytes bytewise.
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, AsArray, GenericByteViewArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    Time64MicrosecondType, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ByteViewType, DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 
 /// Zones keep text and bytes up to this length.
@@ -118,11 +119,23 @@ pub(crate) fn extremes(array: &dyn Array) -> Option<(usize, usize)> {
         DataType::Decimal128(..) => numbers!(Decimal128Type, same),
         DataType::Float32 => numbers!(Float32Type, |value: f32| float_order(value.into())),
         DataType::Float64 => numbers!(Float64Type, float_order),
-        DataType::Utf8View => bytes!(array.as_string_view(), str::as_bytes),
-        DataType::BinaryView => bytes!(array.as_binary_view(), same),
+        DataType::Utf8View => views(array.as_string_view()),
+        DataType::BinaryView => views(array.as_binary_view()),
         DataType::FixedSizeBinary(_) => bytes!(array.as_fixed_size_binary(), same),
         _ => None,
     }
+}
+
+/// The same for text and bytes: the first four bytes, which the view has, decide most comparisons.
+fn views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> Option<(usize, usize)> {
+    let bytes = |row: usize| -> &[u8] { array.value(row).as_ref() };
+    let prefix = |row: usize| ((array.views()[row] >> 32) as u32).swap_bytes();
+    let value = |row: usize| (prefix(row), bytes(row));
+    let (min, max) = match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => extremes_of(0..array.len(), value)?,
+        Some(nulls) => extremes_of(nulls.valid_indices(), value)?,
+    };
+    (bytes(min).len() <= TEXT_MAX && bytes(max).len() <= TEXT_MAX).then_some((min, max))
 }
 
 fn extremes_of<T: PartialOrd>(

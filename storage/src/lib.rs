@@ -16,6 +16,7 @@ mod bytes;
 mod check;
 mod checkpoint;
 mod checksum;
+mod codec;
 mod committer;
 mod compare;
 mod def;
@@ -54,6 +55,7 @@ mod state;
 mod store;
 
 pub use check::{Findings, check, check_with};
+pub use codec::{Codec, Compression, Transform};
 pub use def::{
     Change, Collapse, Commit, Committed, Durability, PartId, Pressure, Retain, StoreOptions, TableDef, TableId, TtlDef,
 };

@@ -7,6 +7,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Metadata, Schema, SchemaRef, TimeUnit};
 
 use crate::bytes::{Reader, Write};
+use crate::codec::Codec;
 use crate::def::{Durability, TableDef, TtlDef};
 use crate::encoding::{self, Effort, Encoder};
 use crate::error::{Decoded, Error, Result, damaged};
@@ -204,6 +205,8 @@ pub(crate) fn write_def(def: &TableDef, out: &mut Vec<u8>) -> Decoded<()> {
     }
     out.put_varint(def.indexes.len() as u64);
     def.indexes.iter().for_each(|index| write_index(index, out));
+    out.put_varint(def.codecs.len() as u64);
+    def.codecs.iter().for_each(|codec| codec.write(out));
     Ok(())
 }
 
@@ -273,12 +276,15 @@ pub(crate) fn read_def(reader: &mut Reader<'_>) -> Decoded<TableDef> {
     let ttl = (0..count).map(|_| read_ttl(reader)).collect::<Decoded<_>>()?;
     let count = reader.count()?;
     let indexes = (0..count).map(|_| read_index(reader)).collect::<Decoded<_>>()?;
-    Ok(TableDef { name, schema, ids, missing, sort_key, durability, collapse, ttl, indexes })
+    let count = reader.count()?;
+    let codecs = (0..count).map(|_| Codec::read(reader)).collect::<Decoded<_>>()?;
+    Ok(TableDef { name, schema, ids, missing, sort_key, durability, collapse, ttl, indexes, codecs })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::{Compression, Transform};
     use crate::index::FilterSize;
 
     #[test]
@@ -314,6 +320,7 @@ mod tests {
             durability: Durability::Async,
             collapse: Some(vec![1]),
             ttl: vec![TtlDef { column: 0, months: -1, days: 7, micros: i64::MIN, conditional: true }],
+            codecs: vec![Codec::default(), Codec { transform: Transform::Delta(2), compression: Compression::Zstd(9) }],
             indexes: vec![index(IndexKind::Bloom(0.01)), index(IndexKind::Ngrams { n: 3, filter })],
         };
         let mut out = Vec::new();

@@ -5,6 +5,7 @@ use arrow::buffer::Buffer;
 
 use super::Effort;
 use crate::bytes::{Reader, Write};
+use crate::codec::Compression;
 use crate::error::{Decoded, damaged};
 
 /// Body as is.
@@ -42,11 +43,25 @@ pub(super) fn zstd_len(body: &[u8]) -> usize {
 }
 
 /// Replaces `out[from..]`, a body, by its compressed form if that is worth it; says what was done.
-pub(super) fn compress(out: &mut Vec<u8>, from: usize, effort: Effort, memory: &mut Memory) -> u8 {
+pub(super) fn compress(out: &mut Vec<u8>, from: usize, effort: Effort, wanted: Compression, memory: &mut Memory) -> u8 {
     let body = &out[from..];
     if matches!(effort, Effort::Log | Effort::Inner) || body.len() < BODY_MIN {
         return NONE;
     }
+    let (method, compressed) = match wanted {
+        Compression::Auto => return by_data(out, from, effort, memory),
+        Compression::Off => return NONE,
+        Compression::Lz4 => (LZ4, lz4_flex::block::compress(body)),
+        Compression::Zstd(level) => (ZSTD, zstd::bulk::compress(body, level.into()).unwrap_or_else(|_| body.to_vec())),
+    };
+    match compressed.len() < body.len() {
+        true => replace(out, from, &compressed, method),
+        false => NONE,
+    }
+}
+
+fn by_data(out: &mut Vec<u8>, from: usize, effort: Effort, memory: &mut Memory) -> u8 {
+    let body = &out[from..];
     if std::mem::take(&mut memory.zstd)
         && let Ok(compressed) = zstd::bulk::compress(body, ZSTD_LEVEL)
         && compressed.len() < body.len()

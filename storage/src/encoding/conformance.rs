@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
 use proptest::prelude::*;
 
 use super::{Effort, Encoder, Encoding, decode};
+use crate::codec::{Codec, Compression, Transform};
 
 /// Numbers with a shape that some encoding likes.
 fn shapes(rows: usize) -> Vec<(&'static str, Vec<i128>)> {
@@ -163,7 +164,10 @@ fn assert_same(read: &ArrayRef, written: &ArrayRef, what: &str) {
 }
 
 fn check(array: &ArrayRef, effort: Effort, what: &str) -> Encoding {
-    let mut encoder = Encoder::with_dictionary(effort);
+    check_encoder(array, Encoder::with_dictionary(effort), what)
+}
+
+fn check_encoder(array: &ArrayRef, mut encoder: Encoder, what: &str) -> Encoding {
     let mut first = Vec::new();
     // A chunk of other rows before: dictionaries and memories are shared.
     encoder.encode(&array.slice(array.len() / 3, array.len() / 2), &mut first).unwrap();
@@ -205,7 +209,41 @@ fn every_type_shape_and_null_pattern_comes_back() {
         }
     }
     for encoding in (0..).map_while(|code| Encoding::from_code(code).ok()) {
-        assert!(seen.contains(&encoding) || encoding == Encoding::Dictionary, "{encoding} was never chosen");
+        // Codecs ask for Gorilla; data never does.
+        let chosen = seen.contains(&encoding) || matches!(encoding, Encoding::Dictionary | Encoding::Gorilla);
+        assert!(chosen, "{encoding} was never chosen");
+    }
+}
+
+#[test]
+fn codecs_are_obeyed_and_lose_nothing() {
+    // What whole seconds are as integers and as floats.
+    let transforms = [
+        (Transform::Plain, Encoding::Plain, Encoding::Plain),
+        (Transform::Delta(1), Encoding::Delta, Encoding::Alp),
+        (Transform::Delta(3), Encoding::Delta, Encoding::Alp),
+        (Transform::Packed, Encoding::Packed, Encoding::Alp),
+        (Transform::Scaled, Encoding::Scaled, Encoding::Alp),
+        (Transform::Gorilla, Encoding::Scaled, Encoding::Gorilla),
+        (Transform::Alp, Encoding::Scaled, Encoding::Alp),
+    ];
+    for (transform, integers, floats) in transforms {
+        for compression in [Compression::Auto, Compression::Off, Compression::Lz4, Compression::Zstd(3)] {
+            let codec = Codec { transform, compression };
+            for (shape, values) in shapes(300) {
+                for array in arrays(&values, nulls(300, 1)) {
+                    let what = format!("{} {shape} by {codec:?}", array.data_type());
+                    check_encoder(&array, Encoder::with_dictionary(Effort::Fast).with_codec(codec), &what);
+                }
+            }
+            let seconds = shapes(300).into_iter().find(|(shape, _)| *shape == "seconds").unwrap().1;
+            let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(seconds.iter().map(|&v| v as i64)));
+            let reals: ArrayRef = Arc::new(Float64Array::from_iter_values(seconds.iter().map(|&v| v as f64 / 1e6)));
+            for (array, expected) in [(numbers, integers), (reals, floats)] {
+                let encoder = Encoder::new(Effort::Fast).with_codec(codec);
+                assert_eq!(check_encoder(&array, encoder, "seconds"), expected, "{codec:?}");
+            }
+        }
     }
 }
 

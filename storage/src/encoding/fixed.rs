@@ -5,7 +5,7 @@
 //! values, and wins when its codes are narrower by enough to pay for itself; a column that has taken to one stays with it while it
 //! serves. Plain is what is left.
 
-use arrow::array::{Array, UInt32Array};
+use arrow::array::Array;
 use arrow::buffer::{Buffer, NullBuffer};
 use arrow::datatypes::DataType;
 use hashbrown::HashSet;
@@ -14,8 +14,9 @@ use super::alp::Decimals;
 use super::dictionary::Dictionary;
 use super::integers::{self, Shape, Tries};
 use super::numbers::{self, Word};
-use super::{Effort, Encoder, Encoding, Physical, Shared, bitpack, fixed_bytes, runs, split};
+use super::{Effort, Encoder, Encoding, Physical, Shared, bitpack, fixed_bytes, gorilla, runs, split};
 use crate::bytes::Write;
+use crate::codec::Transform;
 use crate::error::{Decoded, damaged};
 
 /// How many rows of a chunk are looked at to guess its number of distinct values.
@@ -34,7 +35,8 @@ impl Encoder {
         let data = array.to_data();
         let width = physical.width();
         let bytes = fixed_bytes(&data, width);
-        if self.effort == Effort::Log && array.len() < 16 {
+        let plainly = self.codec.transform == Transform::Plain && self.effort != Effort::Log;
+        if plainly || (self.effort == Effort::Log && array.len() < 16) {
             return Ok(plain(bytes, out));
         }
         match physical {
@@ -68,11 +70,17 @@ impl Encoder {
         shape: Shape,
         out: &mut Vec<u8>,
     ) -> Decoded<Encoding> {
-        if self.effort == Effort::Log {
-            let plan = integers::plan(values, shape, Tries::QUICK);
+        let width = numbers::frame(values, shape.signed).width;
+        let plan = match self.codec.transform {
+            _ if self.effort == Effort::Log => Some(integers::plan(values, shape, Tries::QUICK)),
+            Transform::Delta(times) if width > 0 && values.len() > 1 => Some(integers::plan_delta(values, times)),
+            Transform::Packed => Some(integers::plan(values, shape, Tries::PACKED)),
+            Transform::Scaled => Some(integers::plan(values, shape, Tries::ALL)),
+            _ => None,
+        };
+        if let Some(plan) = plan {
             return Ok(integers::write(values, &plan, shape, out));
         }
-        let width = numbers::frame(values, shape.signed).width;
         if width > 0 {
             if let Some(encoding) = self.runs(array, values, nulls, width.into(), out)? {
                 return Ok(encoding);
@@ -155,6 +163,15 @@ impl Encoder {
             return Ok(Encoding::Constant);
         }
         if self.effort != Effort::Log {
+            if self.codec.transform == Transform::Gorilla {
+                gorilla::write(bits, out);
+                return Ok(Encoding::Gorilla);
+            }
+            if self.codec.transform == Transform::Alp
+                && let Some(dense) = floats(bits, width)
+            {
+                return dense.write(bits, out);
+            }
             if let Some(encoding) = self.runs(array, bits, nulls, 8 * width, out)? {
                 return Ok(encoding);
             }
@@ -164,17 +181,9 @@ impl Encoder {
                 return Ok(encoding);
             }
             // A dictionary that was to serve and did not left no other choice made.
-            return match dense.or_else(|| floats(bits, width)) {
-                Some(Dense::Decimals(decimals)) => {
-                    decimals.write(out);
-                    Ok(Encoding::Alp)
-                }
-                Some(Dense::Split(cut)) => split::write(bits, cut, out).map(|()| Encoding::Split),
-                None => {
-                    bits.iter().for_each(|&value| shape.put(value, out));
-                    Ok(Encoding::Plain)
-                }
-            };
+            if let Some(dense) = dense.or_else(|| floats(bits, width)) {
+                return dense.write(bits, out);
+            }
         }
         bits.iter().for_each(|&value| shape.put(value, out));
         Ok(Encoding::Plain)
@@ -212,7 +221,7 @@ impl Encoder {
             && let Some(codes) = dictionary.codes_fixed(values, key)
             && bitpack::width_of(dictionary.len() as u64) < width
         {
-            self.write_codes(&codes, out)?;
+            runs::write_codes(&codes, out);
             return Ok(Some(Encoding::PartDictionary));
         }
         self.give_up_shared();
@@ -252,11 +261,6 @@ impl Encoder {
         };
     }
 
-    pub(super) fn write_codes(&mut self, codes: &[u64], out: &mut Vec<u8>) -> Decoded<()> {
-        let codes: UInt32Array = codes.iter().map(|&code| code as u32).collect::<Vec<_>>().into();
-        Encoder::new(Effort::Inner).encode(&codes, out).map(drop)
-    }
-
     pub(super) fn write_dictionary(
         &mut self,
         dictionary: &Dictionary,
@@ -267,7 +271,7 @@ impl Encoder {
         out.put_varint(dictionary.len() as u64);
         Encoder::new(Effort::Inner).encode_nested(&dictionary.entries(ty)?, out)?;
         let mut chunk = Vec::new();
-        self.write_codes(codes, &mut chunk)?;
+        runs::write_codes(codes, &mut chunk);
         out.put_bytes(&chunk);
         Ok(())
     }
@@ -280,6 +284,16 @@ enum Dense {
 }
 
 impl Dense {
+    fn write(&self, bits: &[u64], out: &mut Vec<u8>) -> Decoded<Encoding> {
+        match self {
+            Dense::Decimals(decimals) => {
+                decimals.write(out);
+                Ok(Encoding::Alp)
+            }
+            Dense::Split(cut) => split::write(bits, *cut, out).map(|()| Encoding::Split),
+        }
+    }
+
     /// What `rows` values take.
     fn bits(&self, rows: usize) -> usize {
         match self {

@@ -60,6 +60,8 @@ impl Tries {
     pub(super) const ALL: Tries = Tries { scale: true, patch: true, deltas: 2 };
     /// Rows on their way through the log: what is found at once.
     pub(super) const QUICK: Tries = Tries { scale: false, patch: false, deltas: 1 };
+    /// Distances alone.
+    pub(super) const PACKED: Tries = Tries { scale: false, patch: false, deltas: 0 };
     /// Codes and lengths.
     pub(super) const INNER: Tries = Tries { scale: false, patch: true, deltas: 1 };
 }
@@ -272,6 +274,18 @@ pub(super) fn nest(values: &[u64], shape: Shape, out: &mut Vec<u8>) {
         true => out.put_bytes(&[Encoding::Constant as u8, super::NULLS_ALL]),
         false => write_nested(values, &plan(values, shape, Tries::INNER), shape, out),
     }
+}
+
+/// Forces differences, taken `times` times, whatever they cost.
+pub(super) fn plan_delta(values: &[u64], times: u8) -> Plan {
+    let differences: Vec<u64> = values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+    let rest = match times {
+        2.. if differences.len() > 1 => plan_delta(&differences, times - 1),
+        _ if differences.is_empty() => Plan { how: How::Constant, bits: 0 },
+        _ => plan(&differences, Shape::I64, Tries { scale: false, patch: true, deltas: 0 }),
+    };
+    let bits = rest.bits + NESTED_BITS;
+    Plan { how: How::Delta { differences, rest: Box::new(rest) }, bits }
 }
 
 fn pack(values: &[u64], frame: Frame, out: &mut Vec<u8>) {

@@ -5,7 +5,7 @@
 //! against the bytes that are there, and bad bytes give [`Damage`], never a panic.
 //!
 //! One file holds one family: [`integers`] and [`numbers`] (writing and reading packed, patched, delta, scaled), [`alp`] and [`split`] (floats),
-//! [`bools`], [`runs`], [`dictionary`], [`text`] and [`fsst`] (text and bytes), [`fixed`] (constant and plain of fixed width, and how
+//! [`gorilla`], [`bools`], [`runs`], [`dictionary`], [`text`] and [`fsst`] (text and bytes), [`fixed`] (constant and plain of fixed width, and how
 //! fixed-width chunks are chosen), [`nested`] (lists and structs); [`bitpack`] and [`compress`] are what they stand on.
 
 mod alp;
@@ -15,6 +15,7 @@ mod compress;
 mod dictionary;
 mod fixed;
 mod fsst;
+mod gorilla;
 mod integers;
 mod nested;
 mod numbers;
@@ -33,6 +34,7 @@ use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 
 use crate::bytes::{Reader, Write};
+use crate::codec::Codec;
 use crate::error::{Damage, Decoded, damaged};
 use dictionary::Dictionary;
 
@@ -75,6 +77,8 @@ pub enum Encoding {
     Fsst = 13,
     /// Booleans by the rows of the rarer kind.
     Sparse = 14,
+    /// Floats as the bits that change.
+    Gorilla = 15,
 }
 
 impl Encoding {
@@ -95,6 +99,7 @@ impl Encoding {
             12 => Encoding::Split,
             13 => Encoding::Fsst,
             14 => Encoding::Sparse,
+            15 => Encoding::Gorilla,
             other => return damaged(format!("there is no encoding {other}")),
         })
     }
@@ -118,6 +123,7 @@ impl fmt::Display for Encoding {
             Encoding::Split => "split",
             Encoding::Fsst => "fsst",
             Encoding::Sparse => "sparse",
+            Encoding::Gorilla => "gorilla",
         })
     }
 }
@@ -212,6 +218,7 @@ enum Shared {
 /// Writes the chunks of one column.
 pub(crate) struct Encoder {
     effort: Effort,
+    codec: Codec,
     shared: Shared,
     compression: compress::Memory,
     text: text::Memory,
@@ -225,6 +232,7 @@ impl Encoder {
     pub(crate) fn new(effort: Effort) -> Encoder {
         Encoder {
             effort,
+            codec: Codec::default(),
             shared: Shared::No,
             compression: Default::default(),
             text: Default::default(),
@@ -238,6 +246,11 @@ impl Encoder {
         Encoder { shared: Shared::Open, ..Encoder::new(effort) }
     }
 
+    /// Does what the codec says, where it applies.
+    pub(crate) fn with_codec(self, codec: Codec) -> Encoder {
+        Encoder { codec, ..self }
+    }
+
     /// The shared dictionary, if any chunk refers to it.
     pub(crate) fn dictionary(&self, ty: &DataType) -> Decoded<Option<ArrayRef>> {
         match &self.shared {
@@ -248,7 +261,7 @@ impl Encoder {
 
     fn child(&mut self, index: usize) -> &mut Encoder {
         while self.children.len() <= index {
-            self.children.push(Encoder::new(self.effort));
+            self.children.push(Encoder::new(self.effort).with_codec(self.codec));
         }
         &mut self.children[index]
     }
@@ -287,7 +300,7 @@ impl Encoder {
             Encoding::List | Encoding::Struct => compress::NONE,
             // Nothing is left to compress, and single values are found.
             Encoding::Constant | Encoding::Fsst => compress::NONE,
-            _ => compress::compress(out, body, self.effort, &mut self.compression),
+            _ => compress::compress(out, body, self.effort, self.codec.compression, &mut self.compression),
         };
         out[start] = encoding as u8;
         out[start + 1] = if nulls.is_some() { NULLS_SOME } else { 0 } | compression << 2;
@@ -408,6 +421,9 @@ fn decode_at(
         (Encoding::Alp, Physical::Float { width }) => {
             fixed_array(ty, selected, alp::decode(width, rows, &body, selection, level)?, nulls)
         }
+        (Encoding::Gorilla, Physical::Float { width }) => {
+            fixed_array(ty, selected, gorilla::decode(width, rows, &body, selection)?, nulls)
+        }
         (Encoding::Split, Physical::Float { width }) => {
             fixed_array(ty, selected, split::decode(width, rows, &body, selection, level)?, nulls)
         }
@@ -418,4 +434,9 @@ fn decode_at(
 /// The number of bytes that the values take uncompressed, NULL bitmaps aside.
 pub(crate) fn raw_size(array: &dyn Array) -> usize {
     text::raw_size(array)
+}
+
+/// The same of each row of columns.
+pub(crate) fn row_sizes(columns: &[ArrayRef]) -> Vec<usize> {
+    text::row_sizes(columns)
 }

@@ -6,9 +6,9 @@ use arrow::buffer::{Buffer, NullBuffer};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
 
-use super::integers::{self, Shape};
+use super::integers::{self, Shape, Tries};
 use super::numbers::Word;
-use super::{Effort, Encoder, Physical, decode_at, fixed_array, fixed_bytes, nested, nested_u32};
+use super::{Effort, Encoder, Encoding, Physical, decode_at, fixed_array, fixed_bytes, nested, nested_u32};
 use crate::bytes::{Reader, Write};
 use crate::error::{Decoded, damaged};
 
@@ -54,6 +54,24 @@ pub(super) struct Run {
 pub(super) fn bits(runs: &[Run], width: usize) -> usize {
     let longest = runs.iter().map(|run| run.length).max().unwrap_or(0);
     runs.len() * (width + usize::from(super::bitpack::width_of(longest.into()))) + 256
+}
+
+/// Appends a chunk of codes (UInt32).
+pub(super) fn write_codes(codes: &[u64], out: &mut Vec<u8>) {
+    let plan = integers::plan(codes, Shape::U32, Tries::INNER);
+    let start = out.len();
+    out.extend_from_slice(&[0, 0]);
+    out[start] = match find(codes, None).filter(|runs| bits(runs, 8) < plan.bits / 2) {
+        Some(runs) => {
+            let values: Vec<u64> = runs.iter().map(|run| codes[run.row as usize]).collect();
+            let lengths: Vec<u64> = runs.iter().map(|run| run.length.into()).collect();
+            out.put_varint(runs.len() as u64);
+            integers::nest(&values, Shape::U32, out);
+            integers::nest(&lengths, Shape::U32, out);
+            Encoding::RunLength
+        }
+        None => integers::write(codes, &plan, Shape::U32, out),
+    } as u8;
 }
 
 impl Encoder {

@@ -12,8 +12,9 @@ use arrow::datatypes::{BinaryViewType, ByteViewType, StringViewType};
 use super::dictionary::Dictionary;
 use super::fixed::sample_distinct;
 use super::integers::{self, Shape};
-use super::{Effort, Encoder, Encoding, Physical, Shared, compress, fsst, nested_u32};
+use super::{Effort, Encoder, Encoding, Physical, Shared, compress, fsst, nested_u32, runs};
 use crate::bytes::Reader;
+use crate::codec::{Codec, Transform};
 use crate::error::{Decoded, damaged};
 
 /// Chunks smaller than this get no dictionary of their own.
@@ -52,12 +53,12 @@ impl Encoder {
             return Ok(Encoding::Constant);
         }
         let pays = || sample_distinct((0..array.len()).map(&value)).is_some();
-        if self.effort != Effort::Log {
+        if self.effort != Effort::Log && self.codec.transform != Transform::Plain {
             if self.decide_shared(pays, Dictionary::bytes)
                 && let Shared::Yes(dictionary) = &mut self.shared
                 && let Some(codes) = dictionary.codes_bytes(array, nulls)
             {
-                self.write_codes(&codes, out)?;
+                runs::write_codes(&codes, out);
                 return Ok(Encoding::PartDictionary);
             }
             self.give_up_shared();
@@ -78,7 +79,8 @@ impl Encoder {
     /// Text without a dictionary.
     fn encode_values(&mut self, values: &[&[u8]], out: &mut Vec<u8>) -> Decoded<Encoding> {
         let raw: usize = values.iter().map(|value| value.len()).sum();
-        if matches!(self.effort, Effort::Log | Effort::Inner) || raw < fsst::BYTES_MIN {
+        let by_data = self.codec == Codec::default();
+        if matches!(self.effort, Effort::Log | Effort::Inner) || raw < fsst::BYTES_MIN || !by_data {
             plain(values, out);
             return Ok(Encoding::Plain);
         }
@@ -251,4 +253,25 @@ pub(super) fn raw_size(array: &dyn Array) -> usize {
         Ok(physical) => physical.width() * array.len(),
         Err(_) => 0,
     }
+}
+
+/// The same of each row alone.
+pub(super) fn row_sizes(columns: &[ArrayRef]) -> Vec<usize> {
+    let mut sizes = vec![0; columns.first().map_or(0, |column| column.len())];
+    let mut add = |size: &dyn Fn(usize) -> usize| sizes.iter_mut().enumerate().for_each(|(row, all)| *all += size(row));
+    for column in columns {
+        if let Some(strings) = column.as_any().downcast_ref::<StringViewArray>() {
+            add(&|row| strings.views()[row] as u32 as usize);
+        } else if let Some(bytes) = column.as_any().downcast_ref::<BinaryViewArray>() {
+            add(&|row| bytes.views()[row] as u32 as usize);
+        } else {
+            match Physical::of(column.data_type()) {
+                Ok(Physical::List | Physical::Struct) => add(&|row| raw_size(&column.slice(row, 1))),
+                Ok(Physical::Bool) => add(&|_| 1),
+                Ok(physical) => add(&|_| physical.width()),
+                Err(_) => {}
+            }
+        }
+    }
+    sizes
 }

@@ -15,8 +15,9 @@ use parking_lot::Mutex;
 use super::format::{ColumnFooter, ColumnIndex, Footer, HEADER, Section};
 use super::{NewPart, Part, PartDir, PartName};
 use crate::checksum;
+use crate::codec::Codec;
 use crate::def::{PartId, TableDef};
-use crate::encoding::{Effort, Encoder, raw_size};
+use crate::encoding::{Effort, Encoder, raw_size, row_sizes};
 use crate::error::{Damage, Decoded, Error, Result};
 use crate::index::{IndexSource, IndexValues, IndexWriter, key_values};
 use crate::io::IoFile;
@@ -55,10 +56,10 @@ struct ColumnWriter {
 }
 
 impl ColumnWriter {
-    fn new(field: &Field, effort: Effort) -> ColumnWriter {
+    fn new(field: &Field, effort: Effort, codec: Codec) -> ColumnWriter {
         ColumnWriter {
             ty: field.data_type().clone(),
-            encoder: Encoder::with_dictionary(effort),
+            encoder: Encoder::with_dictionary(effort).with_codec(codec),
             index: ColumnIndex::default(),
             raw_bytes: 0,
             buffer: Vec::new(),
@@ -123,11 +124,14 @@ impl PartWriter {
         file.append(HEADER).map_err(|error| Error::io("write", part.path(), error))?;
         let sort_key = target.def.order();
         let schema = target.def.schema.clone();
+        let codecs = target.def.codecs.iter().copied().chain(std::iter::repeat(Codec::default()));
+        let columns = schema.fields().iter().zip(codecs);
+        let columns = columns.map(|(field, codec)| ColumnWriter::new(field, target.effort, codec));
         Ok(PartWriter {
             part: Arc::new(part),
             file,
             offset: HEADER.len() as u64,
-            columns: schema.fields().iter().map(|field| ColumnWriter::new(field, target.effort)).collect(),
+            columns: columns.collect(),
             keys: vec![Vec::new(); sort_key.len()],
             def: target.def.clone(),
             indexes: index_writers(target.def),
@@ -380,12 +384,10 @@ fn granule_bounds(
     if bytes <= GRANULE_BYTES_MAX {
         return uniform(granule_rows);
     }
-    let sizes: Vec<usize> = batches
-        .iter()
-        .flat_map(|batch| {
-            (0..batch.num_rows()).map(|row| batch.columns().iter().map(|c| raw_size(&c.slice(row, 1))).sum())
-        })
-        .collect();
+    let sizes: Vec<usize> = batches.iter().flat_map(|batch| row_sizes(batch.columns())).collect();
+    if sizes.iter().max().is_none_or(|&size| size.saturating_mul(granule_rows) <= GRANULE_BYTES_MAX) {
+        return uniform(granule_rows);
+    }
     let mut bounds = Vec::new();
     let (mut from, mut size) = (0, 0);
     for at in 0..rows {
