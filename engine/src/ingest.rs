@@ -196,7 +196,7 @@ impl Database {
             }
             let _passing = self.gates().pass(&tables_of(&pending), &[], &Cancel::default())?;
             // Against a newer catalogue everything is computed again, parts among it: a view may have come.
-            match store.commit(Commit { changes: pending.joined()?, expect_catalog: Some(state.version) }) {
+            match store.commit(Commit { changes: pending.joined()?, expect_catalog: Some(state.version), seen: None }) {
                 Ok(committed) => return Ok(committed.version),
                 Err(weir_storage::Error::CatalogChanged) => {}
                 Err(e) => return Err(e.into()),

@@ -38,11 +38,18 @@ pub(crate) enum Request {
     Stop,
 }
 
+/// On what a commit insists ([`crate::Commit`]).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Expect {
+    pub(crate) catalog: Option<u64>,
+    pub(crate) seen: Option<u64>,
+}
+
 /// A commit that waits.
 pub(crate) struct Pending {
     pub(crate) ops: Vec<Op>,
     pub(crate) record: Record,
-    pub(crate) expect_catalog: Option<u64>,
+    pub(crate) expect: Expect,
     pub(crate) reply: Sender<Result<Committed>>,
 }
 
@@ -176,7 +183,9 @@ impl Committer {
         self.shared.publish(state.clone());
         self.shared.after_commit(&before, &state, parts_came);
         drop((before, state));
-        for Applied { state, reply, .. } in applied {
+        for Applied { state, reply, effects, .. } in applied {
+            // Who gets the answer may expect that files are gone which no snapshot shows.
+            drop(effects);
             let snapshot = self.shared.snapshot_of(state);
             let _ = reply.send(Ok(Committed { version: snapshot.version(), snapshot }));
         }
@@ -185,7 +194,7 @@ impl Committer {
 
 /// Applies a commit to a copy of the state, and completes its record.
 fn apply(state: &State, pending: &mut Pending) -> Result<(State, Effects)> {
-    if pending.expect_catalog.is_some_and(|version| version != state.catalog_version) {
+    if pending.expect.catalog.is_some_and(|version| version != state.catalog_version) {
         return Err(Error::CatalogChanged);
     }
     if pending.record.len() > PAYLOAD_MAX - 16 - GROUP_BYTES_MAX {
@@ -199,6 +208,7 @@ fn apply(state: &State, pending: &mut Pending) -> Result<(State, Effects)> {
         next.apply(op, version, &mut effects)?;
         resolved.extend(effects.resolved.take().map(|op| (at, op)));
     }
+    next.add_keys(&effects.added, pending.expect.seen)?;
     pending.record.resolve(&resolved)?;
     Ok((next, effects))
 }

@@ -56,6 +56,9 @@ pub struct TableDef {
     pub indexes: Vec<IndexDef>,
     /// How columns are to be encoded, by column; those past its end, by their data.
     pub codecs: Vec<Codec>,
+    /// The columns that no two rows have the same values of, NULLs included; set when the table is made. It is kept by those who
+    /// add rows ([`Commit::seen`]).
+    pub key: Option<Vec<usize>>,
 }
 
 impl TableDef {
@@ -73,6 +76,7 @@ impl TableDef {
             ttl: Vec::new(),
             indexes: Vec::new(),
             codecs: Vec::new(),
+            key: None,
         }
     }
 
@@ -85,6 +89,7 @@ impl TableDef {
             && self.ids == other.ids
             && self.order() == other.order()
             && self.collapse == other.collapse
+            && self.key == other.key
     }
 
     /// The columns by which parts are really sorted: the sort key, with the collapse key brought to the front unless the
@@ -134,11 +139,15 @@ pub struct Commit {
     pub changes: Vec<Change>,
     /// Fail with [`crate::Error::CatalogChanged`] unless the catalogue is still at this version.
     pub expect_catalog: Option<u64>,
+    /// The version of the snapshot in which the keys were looked up of the rows that it adds to tables with a unique key; it must
+    /// be there when it adds some. The commit fails with [`crate::Error::RowsChanged`] when another has added one of the keys since. That no
+    /// key is twice among its own rows is for the caller to see to.
+    pub seen: Option<u64>,
 }
 
 impl From<Vec<Change>> for Commit {
     fn from(changes: Vec<Change>) -> Commit {
-        Commit { changes, expect_catalog: None }
+        Commit { changes, ..Commit::default() }
     }
 }
 

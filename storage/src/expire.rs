@@ -10,6 +10,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
 
+use crate::committer::Expect;
 use crate::def::{Change, PartId, TableDef, TtlDef};
 use crate::error::{Error, Result};
 use crate::key::{Key, key_at};
@@ -37,7 +38,7 @@ impl Shared {
             if parts.is_empty() {
                 continue;
             }
-            match self.submit(vec![Op::Change(Change::DropParts { table: id, parts })], None) {
+            match self.submit(vec![Op::Change(Change::DropParts { table: id, parts })], Expect::default()) {
                 // Next time.
                 Err(Error::PartsChanged { .. } | Error::NoTable { .. }) => {}
                 other => drop(other?),

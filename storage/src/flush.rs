@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use crate::committer::Expect;
 use crate::def::{TableDef, TableId};
 use crate::encoding::Effort;
 use crate::error::{Error, Result};
@@ -70,7 +71,7 @@ impl Shared {
         if self.state().tables.get(&id).is_none_or(|table| table.head.rows == 0) {
             return Ok(());
         }
-        let sealed = self.submit(vec![Op::Seal { table: id }], None)?;
+        let sealed = self.submit(vec![Op::Seal { table: id }], Expect::default())?;
         let Some(table) = sealed.snapshot.table(id) else { return Ok(()) };
         let Some(sealed_at) = table.head.sealed_at else { return Ok(()) };
         let fold = self.options.collapse.as_ref().filter(|_| may_fold && table.def().collapse.is_some());
@@ -102,7 +103,7 @@ impl Shared {
             true => Late::Refused { seen: table.head.sealed_deleted() },
             false => self.moved(Moved::Flush(moved)),
         };
-        self.submit(vec![Op::Flush { table: id, sealed_at, parts, late }], None).map(drop)
+        self.submit(vec![Op::Flush { table: id, sealed_at, parts, late }], Expect::default()).map(drop)
     }
 }
 

@@ -21,6 +21,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use crate::error::Result;
 use crate::map::Map;
 use crate::marks::Marks;
+use crate::unique::Entry;
 
 /// How many runs of a size class are joined into one of the next.
 const FAN_IN: usize = 8;
@@ -33,6 +34,8 @@ pub(crate) struct Run {
     pub(crate) batch: RecordBatch,
     /// What the rows took in the log: how much they count for the head's limits.
     pub(crate) bytes: usize,
+    /// Its rows by the hash of their unique key; nothing when the table has none.
+    pub(crate) keys: Vec<Entry>,
 }
 
 impl Run {
@@ -85,8 +88,8 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Adds rows, which took `bytes` in the log. Gives the first one's sequence number.
-    pub(crate) fn append(&mut self, partition: &str, batch: RecordBatch, bytes: usize) -> u64 {
+    /// Adds rows, which took `bytes` in the log, and of which `keys` are the hashes. Gives the first one's sequence number.
+    pub(crate) fn append(&mut self, partition: &str, batch: RecordBatch, bytes: usize, keys: Vec<Entry>) -> u64 {
         let known = self.partitions.get(partition).cloned();
         let mut runs = known.unwrap_or_else(|| Runs { first: self.clock, ..Runs::default() });
         let at = runs.end();
@@ -96,7 +99,7 @@ impl Head {
         self.rows += batch.num_rows();
         self.bytes += bytes;
         let open = Arc::make_mut(&mut runs.open);
-        open.push(Arc::new(Run { batch, bytes }));
+        open.push(Arc::new(Run { batch, bytes, keys }));
         join(open);
         self.partitions.insert(partition.into(), runs);
         at
@@ -171,7 +174,9 @@ impl Head {
     /// Changes every run's rows, whose number and order stay.
     pub(crate) fn convert(&mut self, change: impl Fn(&RecordBatch) -> Result<RecordBatch>) -> Result<()> {
         let convert = |runs: &[Arc<Run>]| -> Result<Arc<Vec<Arc<Run>>>> {
-            let one = |run: &Arc<Run>| Ok(Arc::new(Run { batch: change(&run.batch)?, bytes: run.bytes }));
+            let one = |run: &Arc<Run>| {
+                Ok(Arc::new(Run { batch: change(&run.batch)?, bytes: run.bytes, keys: run.keys.clone() }))
+            };
             runs.iter().map(one).collect::<Result<_>>().map(Arc::new)
         };
         let mut partitions = Map::default();
@@ -219,9 +224,22 @@ fn join(runs: &mut Vec<Arc<Run>>) {
         let batches: Vec<&RecordBatch> = runs[from..].iter().map(|run| &run.batch).collect();
         let Some(batch) = concat_compact(&runs[from].batch.schema(), &batches) else { return };
         let bytes = runs[from..].iter().map(|run| run.bytes).sum();
+        let keys = join_keys(&runs[from..]);
         runs.truncate(from);
-        runs.push(Arc::new(Run { batch, bytes }));
+        runs.push(Arc::new(Run { batch, bytes, keys }));
     }
+}
+
+/// The entries of joined runs.
+fn join_keys(runs: &[Arc<Run>]) -> Vec<Entry> {
+    let (mut keys, mut first) = (Vec::with_capacity(runs.iter().map(|run| run.keys.len()).sum()), 0);
+    for run in runs {
+        keys.extend(run.keys.iter().map(|&(hash, row)| (hash, first + row)));
+        first += run.batch.num_rows() as u32;
+    }
+    // They are sorted runs, which the stable sort merges.
+    keys.sort();
+    keys
 }
 
 /// The batches as one, with text in one buffer instead of one a batch. `None` if they are not of one schema.
@@ -280,7 +298,7 @@ mod tests {
         let mut head = Head::default();
         let mut runs_max = 0;
         for row in 0..10_000 {
-            head.append("p", batch(row, 1), 10);
+            head.append("p", batch(row, 1), 10, Vec::new());
             runs_max = runs_max.max(head.partitions.get("p").unwrap().open.len());
         }
         assert!(runs_max <= 40, "{runs_max} runs");
@@ -298,9 +316,9 @@ mod tests {
     #[test]
     fn a_seal_keeps_apart_what_came_before_and_after() {
         let mut head = Head::default();
-        (0..5).for_each(|row| _ = head.append("", batch(row, 1), 1));
+        (0..5).for_each(|row| _ = head.append("", batch(row, 1), 1, Vec::new()));
         head.seal(9);
-        (5..12).for_each(|row| _ = head.append("", batch(row, 1), 1));
+        (5..12).for_each(|row| _ = head.append("", batch(row, 1), 1, Vec::new()));
         let sealed: u64 = head.sealed().map(|(_, runs)| runs.sealed_end() - runs.first).sum();
         assert_eq!((sealed, head.rows, head.sealed_at), (5, 12, Some(9)));
         head.drop_sealed();
@@ -311,13 +329,13 @@ mod tests {
     fn sequence_numbers_stay_and_are_never_used_again() {
         let mut head = Head::default();
         for row in 0..20 {
-            assert_eq!(head.append("", batch(row, 1), 1), row as u64);
+            assert_eq!(head.append("", batch(row, 1), 1, Vec::new()), row as u64);
         }
         assert_eq!(head.delete("", [3, 19].into_iter()), Some(()));
         assert_eq!(head.delete("", [4, 19].into_iter()), None, "deleted twice");
         assert_eq!(head.delete("", [20].into_iter()), None, "not there");
         head.seal(1);
-        assert_eq!(head.append("", batch(20, 5), 1), 20);
+        assert_eq!(head.append("", batch(20, 5), 1, Vec::new()), 20);
         assert_eq!((head.rows, head.deleted, head.sealed_deleted()), (25, 2, 2));
         assert_eq!(head.delete("", [21].into_iter()), Some(()));
         head.drop_sealed();
@@ -325,8 +343,11 @@ mod tests {
         assert_eq!(head.delete("", [5].into_iter()), None, "moved");
         head.seal(2);
         head.drop_sealed();
-        assert_eq!((head.rows, head.append("", batch(25, 1), 1), head.append("q", batch(0, 1), 1)), (0, 25, 25));
+        assert_eq!(
+            (head.rows, head.append("", batch(25, 1), 1, Vec::new()), head.append("q", batch(0, 1), 1, Vec::new())),
+            (0, 25, 25)
+        );
         head.clear();
-        assert_eq!((head.rows, head.append("", batch(0, 1), 1)), (0, 26));
+        assert_eq!((head.rows, head.append("", batch(0, 1), 1, Vec::new())), (0, 26));
     }
 }

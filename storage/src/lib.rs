@@ -12,6 +12,7 @@
 //! and the log is cut by checkpoints ([`mod@checkpoint`]); what is due is decided by pure functions ([`mod@policy`]). [`check()`] verifies
 //! every byte of a directory.
 
+mod added;
 mod bytes;
 mod check;
 mod checkpoint;
@@ -23,6 +24,7 @@ mod def;
 mod encoding;
 mod error;
 mod expire;
+mod find;
 mod flush;
 mod fold;
 mod frame;
@@ -53,6 +55,7 @@ mod snapshot;
 mod sort;
 mod state;
 mod store;
+mod unique;
 
 pub use check::{Findings, check, check_with};
 pub use codec::{Codec, Compression, Transform};

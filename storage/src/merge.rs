@@ -17,6 +17,7 @@ use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::error::ArrowError;
 use arrow::row::Rows;
 
+use crate::committer::Expect;
 use crate::def::{Collapse, PartId, TableDef, TableId};
 use crate::encoding::{Effort, raw_size};
 use crate::error::{Error, Result};
@@ -97,7 +98,7 @@ impl Shared {
                 self.moved(Moved::Merge(Merged::new(inputs, from, new.first().map(|part| part.id()))))
             }
         };
-        self.submit(vec![Op::Replace { table, old: task.ids(), new, late }], None).map(drop)
+        self.submit(vec![Op::Replace { table, old: task.ids(), new, late }], Expect::default()).map(drop)
     }
 
     /// What is shown of a part, as a part that no commit names yet; nothing when every row is deleted.

@@ -207,6 +207,10 @@ pub(crate) fn write_def(def: &TableDef, out: &mut Vec<u8>) -> Decoded<()> {
     def.indexes.iter().for_each(|index| write_index(index, out));
     out.put_varint(def.codecs.len() as u64);
     def.codecs.iter().for_each(|codec| codec.write(out));
+    out.put_u8(u8::from(def.key.is_some()));
+    if let Some(key) = &def.key {
+        out.put_list(key);
+    }
     Ok(())
 }
 
@@ -278,7 +282,8 @@ pub(crate) fn read_def(reader: &mut Reader<'_>) -> Decoded<TableDef> {
     let indexes = (0..count).map(|_| read_index(reader)).collect::<Decoded<_>>()?;
     let count = reader.count()?;
     let codecs = (0..count).map(|_| Codec::read(reader)).collect::<Decoded<_>>()?;
-    Ok(TableDef { name, schema, ids, missing, sort_key, durability, collapse, ttl, indexes, codecs })
+    let key = if reader.bool()? { Some(reader.list()?) } else { None };
+    Ok(TableDef { name, schema, ids, missing, sort_key, durability, collapse, ttl, indexes, codecs, key })
 }
 
 #[cfg(test)]
@@ -322,6 +327,7 @@ mod tests {
             ttl: vec![TtlDef { column: 0, months: -1, days: 7, micros: i64::MIN, conditional: true }],
             codecs: vec![Codec::default(), Codec { transform: Transform::Delta(2), compression: Compression::Zstd(9) }],
             indexes: vec![index(IndexKind::Bloom(0.01)), index(IndexKind::Ngrams { n: 3, filter })],
+            key: Some(vec![2, 0]),
         };
         let mut out = Vec::new();
         write_def(&def, &mut out).unwrap();

@@ -128,7 +128,7 @@ fn codes(key: &ArrayRef) -> Codes {
 }
 
 /// Numbers of up to 64 bits as unsigned words of the same order; the fast way for most keys.
-fn words(key: &ArrayRef) -> Option<Vec<u64>> {
+pub(crate) fn words(key: &ArrayRef) -> Option<Vec<u64>> {
     const SIGN: u64 = 1 << 63;
     macro_rules! words {
         ($ty:ty, $word:expr) => {

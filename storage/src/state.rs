@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::FieldRef;
 use roaring::RoaringBitmap;
 
+use crate::added::{Added, Keys};
 use crate::def::{Change, PartId, TableDef, TableId};
 use crate::encoding::raw_size;
 use crate::error::{Error, Result};
@@ -22,6 +23,7 @@ use crate::part::{NewPart, Part, repeat, widen, widens};
 use crate::rows::{Marked, OwnRows, RowSet, without_deleted};
 use crate::schema::check_schema;
 use crate::shown::Shown;
+use crate::unique;
 
 /// Keys that belong to the catalogue: setting one raises its version.
 const CATALOG_PREFIX: &str = "catalog/";
@@ -84,6 +86,8 @@ pub(crate) struct Effects {
     pub(crate) dropped: Vec<Arc<Part>>,
     /// Where the rows begin that it appended.
     pub(crate) own: OwnRows,
+    /// Unique keys that it adds.
+    pub(crate) added: Vec<(TableId, Keys)>,
     /// The last operation as the log has to say it, when only the state could tell.
     pub(crate) resolved: Option<Op>,
 }
@@ -97,6 +101,8 @@ pub struct TableState {
     pub(crate) head: Head,
     /// Where rows went of late.
     recent: Recent,
+    /// Unique keys that came of late.
+    added: Added,
 }
 
 impl TableState {
@@ -215,6 +221,7 @@ impl State {
                     parts: Arc::default(),
                     head: Head::default(),
                     recent: Recent::default(),
+                    added: Added::default(),
                 };
                 self.tables.insert(*id, Arc::new(table));
                 self.catalog_version += 1;
@@ -238,7 +245,12 @@ impl State {
                 let batch = conform(&table.def, rows)?;
                 let text: usize = batch.columns().iter().map(|column| raw_size(column)).sum();
                 let bytes = text + 16 * batch.num_rows();
-                let first = table.head.append(partition, batch, bytes);
+                let keys = unique::entries(&table.def, &batch);
+                if table.def.key.is_some() {
+                    let hashes = keys.iter().map(|(hash, _)| *hash).collect();
+                    effects.added.push((table.id, Keys::Hashes(hashes)));
+                }
+                let first = table.head.append(partition, batch, bytes, keys);
                 effects.own.entry((table.id, partition.as_str().into())).or_insert(first);
                 Ok(())
             }),
@@ -248,7 +260,14 @@ impl State {
                 effects.resolved = Some(Op::Delete { table: table.id, rows });
                 Ok(())
             }),
-            Change::AddParts { table, parts } => self.update(*table, |table| add_parts(table, parts, effects)),
+            Change::AddParts { table, parts } => self.update(*table, |table| {
+                add_parts(table, parts, effects)?;
+                if table.def.key.is_some() {
+                    let new = &table.parts[table.parts.len() - parts.len()..];
+                    effects.added.extend(new.iter().map(|shown| (table.id, Keys::Part(shown.part.clone()))));
+                }
+                Ok(())
+            }),
             Change::DropParts { table, parts } => {
                 self.update(*table, |table| remove_parts(table, parts, effects).map(drop))
             }
@@ -287,7 +306,7 @@ impl State {
         let other = self.tables.get(&to).ok_or(Error::NoTable { table: to.0 })?.def().clone();
         let (mut parts, mut runs) = (Vec::new(), None);
         self.update(from, |table| {
-            if !table.def.has_same_rows(&other) || from == to {
+            if other.key.is_some() || !table.def.has_same_rows(&other) || from == to {
                 return Err(Error::invalid(format!(
                     "rows of table {} are not those of table {}",
                     table.def.name, other.name
@@ -301,10 +320,32 @@ impl State {
             let parts = parts.into_iter().map(|shown| Shown { part: shown.part.under(&table.def), ..shown });
             Arc::make_mut(&mut table.parts).extend(parts);
             for (batch, bytes) in runs.iter().flat_map(living_rows) {
-                table.head.append(partition, conform(&table.def, &batch?)?, bytes);
+                table.head.append(partition, conform(&table.def, &batch?)?, bytes, Vec::new());
             }
             Ok(())
         })
+    }
+
+    /// Checks that no commit after version `seen` has added one of these keys, and remembers them as added at the state's own version.
+    pub(crate) fn add_keys(&mut self, added: &[(TableId, Keys)], seen: Option<u64>) -> Result<()> {
+        let version = self.version;
+        for (number, (id, keys)) in added.iter().enumerate() {
+            self.update(*id, |table| {
+                let Some(seen) = seen else {
+                    return Err(Error::invalid(format!(
+                        "no snapshot is named for the keys of table {}",
+                        table.def.name
+                    )));
+                };
+                // Those of this very commit are for its maker to keep apart.
+                if table.added.conflicts(keys, seen, version)? {
+                    return Err(Error::RowsChanged { table: table.id.0 });
+                }
+                table.added.push(version, number as u32, keys);
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn update(&mut self, id: TableId, change: impl FnOnce(&mut TableState) -> Result<()>) -> Result<()> {
@@ -449,9 +490,18 @@ fn settle(table: &mut TableState, late: &Late, deleted: u64) -> Result<PartRows>
     Ok(rows)
 }
 
+/// The ids of the columns of a table's unique key.
+fn key_ids(def: &TableDef) -> Option<Vec<u32>> {
+    def.key.as_ref().map(|key| key.iter().map(|&column| def.ids[column]).collect())
+}
+
 /// Gives a table another definition: parts are seen through it from now on, rows of the head are brought to it.
 fn alter(table: &mut TableState, def: Arc<TableDef>) -> Result<()> {
     let old = table.def.clone();
+    // Types may get wider: hashes stay the same.
+    if key_ids(&old) != key_ids(&def) {
+        return Err(Error::invalid(format!("the key of table {} cannot change", def.name)));
+    }
     for (id, field) in def.ids.iter().zip(def.schema.fields()) {
         let Some(at) = old.ids.iter().position(|other| other == id) else { continue };
         let (from, to) = (old.schema.field(at).data_type(), field.data_type());
@@ -507,6 +557,7 @@ fn check_def(def: &TableDef) -> Result<()> {
     if let Some(column) = named.into_iter().find(|&&column| column >= columns) {
         return Err(Error::invalid(format!("table {} has no column {column}", def.name)));
     }
+    unique::check(def)?;
     for index in &def.indexes {
         let table = &def.name;
         let invalid = |why: String| Error::invalid(format!("index {} of table {table}: {why}", index.name));

@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use crossbeam_channel::{Sender, bounded, unbounded};
 use parking_lot::{Mutex, RwLock};
 
-use crate::committer::{Committer, Pending, Request};
+use crate::committer::{Committer, Expect, Pending, Request};
 use crate::def::{Commit, Committed, PartId, Pressure, StoreOptions, TableDef, TableId};
 use crate::error::{Error, Result};
 use crate::io::{Io, LockError};
@@ -65,10 +65,10 @@ impl Shared {
     }
 
     /// Hands operations to the committer and waits for its answer.
-    pub(crate) fn submit(&self, ops: Vec<Op>, expect_catalog: Option<u64>) -> Result<Committed> {
+    pub(crate) fn submit(&self, ops: Vec<Op>, expect: Expect) -> Result<Committed> {
         let record = Record::new(&ops)?;
         let (reply, answer) = bounded(1);
-        let pending = Pending { ops, record, expect_catalog, reply };
+        let pending = Pending { ops, record, expect, reply };
         self.requests.send(Request::Commit(pending)).map_err(|_| Error::Closed)?;
         answer.recv().unwrap_or(Err(Error::Closed))
     }
@@ -183,8 +183,9 @@ impl Store {
     /// when the changes are fsynced (unless all their tables opted out) and visible.
     pub fn commit(&self, commit: Commit) -> Result<Committed> {
         self.inner.shared.make_room(&commit)?;
+        let expect = Expect { catalog: commit.expect_catalog, seen: commit.seen };
         let ops: Vec<Op> = commit.changes.into_iter().map(Op::Change).collect();
-        self.inner.shared.submit(ops, commit.expect_catalog)
+        self.inner.shared.submit(ops, expect)
     }
 
     /// Sorts, encodes, writes and fsyncs rows as parts of a partition, in as many threads as the options allow. A later commit

@@ -71,7 +71,7 @@ fn a_commit_that_does_not_apply_leaves_no_trace() {
     let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
     assert!(matches!(store.commit(append(0..1)), Err(Error::NoTable { table: 16384 })));
     store.commit(create()).unwrap();
-    let twice = Commit { changes: [append(0..1).changes, create().changes].concat(), expect_catalog: None };
+    let twice = Commit::from([append(0..1).changes, create().changes].concat());
     assert!(matches!(store.commit(twice), Err(Error::Invalid(_))));
     let raced = Commit { expect_catalog: Some(0), ..append(0..1) };
     assert!(matches!(store.commit(raced), Err(Error::CatalogChanged)));

@@ -46,6 +46,6 @@ pub(crate) fn first_open(database: &Database) -> Result<()> {
     }
     let mut pending = Pending::default();
     add_definitions(&mut pending, state.version, database.next_oid(), changes);
-    database.store()?.commit(Commit { changes: pending.changes(), expect_catalog: None })?;
+    database.store()?.commit(Commit::from(pending.changes()))?;
     Ok(())
 }

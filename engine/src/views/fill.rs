@@ -95,7 +95,7 @@ fn finish(database: &Database, view: u32, changes: Vec<Change>, complete: bool) 
             let key = format!("{}{view}", crate::catalog::state::RELATION_PREFIX);
             changes.push(Change::Set { key, value: None });
         }
-        match store.commit(Commit { changes, expect_catalog: Some(state.version) }) {
+        match store.commit(Commit { changes, expect_catalog: Some(state.version), seen: None }) {
             Ok(_) => return Ok(()),
             Err(weir_storage::Error::CatalogChanged) => {}
             Err(e) => return Err(e.into()),

@@ -95,6 +95,16 @@ impl PartIndex {
     }
 }
 
+/// The hash index, as the footer has it.
+#[derive(Debug, Clone)]
+pub(crate) struct PartHashes {
+    /// The columns of the unique key.
+    pub(crate) key: Vec<usize>,
+    /// Where the first block is.
+    pub(crate) offset: u64,
+    pub(crate) directory: Section,
+}
+
 /// A part's footer.
 #[derive(Debug, Clone)]
 pub(crate) struct Footer {
@@ -108,6 +118,8 @@ pub(crate) struct Footer {
     pub(crate) columns: Vec<ColumnFooter>,
     pub(crate) key: Section,
     pub(crate) indexes: Vec<PartIndex>,
+    /// There when the table has a unique key.
+    pub(crate) hashes: Option<PartHashes>,
 }
 
 impl Footer {
@@ -133,6 +145,12 @@ impl Footer {
         self.key.write(out);
         out.put_varint(self.indexes.len() as u64);
         self.indexes.iter().for_each(|index| index.write(out));
+        out.put_u8(u8::from(self.hashes.is_some()));
+        if let Some(hashes) = &self.hashes {
+            out.put_list(&hashes.key);
+            out.put_varint(hashes.offset);
+            hashes.directory.write(out);
+        }
         let (length, hash) = ((out.len() - start) as u64, checksum::of(&out[start..]));
         out.put_u64(length);
         out.put_u64(hash);
@@ -191,8 +209,18 @@ impl Footer {
         let key = Section::read(reader)?;
         let count = reader.count()?;
         let indexes = (0..count).map(|_| PartIndex::read(reader, granules.len())).collect::<Decoded<_>>()?;
+        let hashes = match reader.bool()? {
+            true => {
+                let (key, offset) = (reader.list()?, reader.varint()?);
+                Some(PartHashes { key, offset, directory: Section::read(reader)? })
+            }
+            false => None,
+        };
+        if hashes.iter().flat_map(|hashes| &hashes.key).any(|&column| column >= schema.fields().len()) {
+            return damaged("a key column that is not there");
+        }
         reader.end()?;
-        Ok(Footer { partition, schema, ids, sort_key, rows, granules, columns, key, indexes })
+        Ok(Footer { partition, schema, ids, sort_key, rows, granules, columns, key, indexes, hashes })
     }
 }
 

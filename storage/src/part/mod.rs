@@ -5,6 +5,7 @@
 //! garbage, and its file goes with the last reference.
 
 mod format;
+mod hashes;
 mod indexes;
 mod reader;
 mod view;

@@ -12,6 +12,7 @@ use arrow::buffer::Buffer;
 
 use super::Part;
 use super::format::{ColumnIndex, Footer, HEADER, PartIndex, Section, TAIL, nested_array};
+use super::hashes::Directory;
 use crate::bytes::Reader;
 use crate::checksum;
 use crate::encoding::{self, Encoding};
@@ -29,6 +30,8 @@ pub(crate) struct Open {
     keys: OnceLock<Vec<ArrayRef>>,
     /// Of each index, its segments.
     pub(super) indexes: Vec<Vec<OnceLock<Segment>>>,
+    /// Of the hash index.
+    pub(super) directory: OnceLock<Directory>,
 }
 
 #[derive(Default)]
@@ -95,7 +98,16 @@ impl Part {
             }));
             let segments = |index: &PartIndex| index.segments.iter().map(|_| OnceLock::new()).collect();
             let indexes = footer.indexes.iter().map(segments).collect();
-            Ok(Open { file, footer, starts, footer_bytes, columns, keys: OnceLock::new(), indexes })
+            Ok(Open {
+                file,
+                footer,
+                starts,
+                footer_bytes,
+                columns,
+                keys: OnceLock::new(),
+                indexes,
+                directory: OnceLock::new(),
+            })
         })
     }
 
@@ -110,7 +122,7 @@ impl Part {
     }
 
     /// Where a section or chunk lies, its padding included.
-    fn range(&self, offset: u64, length: u64) -> Result<Range<usize>> {
+    pub(super) fn range(&self, offset: u64, length: u64) -> Result<Range<usize>> {
         let end =
             offset.checked_add(padded(length)).filter(|&end| end <= self.name.bytes && offset >= HEADER.len() as u64);
         match end {
@@ -251,6 +263,8 @@ impl Part {
         }
         damage.extend(self.file_keys().err());
         damage.extend(self.verify_indexes());
+        damage.extend(self.verify_hashes().err());
+        ranges.extend(self.hash_ranges().unwrap_or_default());
         if !damage.is_empty() {
             return damage;
         }

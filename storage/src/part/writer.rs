@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field};
 use parking_lot::Mutex;
 
 use super::format::{ColumnFooter, ColumnIndex, Footer, HEADER, Section};
+use super::hashes;
 use super::{NewPart, Part, PartDir, PartName};
 use crate::checksum;
 use crate::codec::Codec;
@@ -23,6 +24,7 @@ use crate::index::{IndexSource, IndexValues, IndexWriter, key_values};
 use crate::io::IoFile;
 use crate::key::{extremes, is_comparable};
 use crate::sort::sort_order;
+use crate::unique::{Entry, hash_keys, key_columns};
 
 /// Encoded columns are moved to the file when they hold this much.
 const BUFFER_BYTES: usize = 8 << 20;
@@ -113,6 +115,8 @@ pub(crate) struct PartWriter {
     def: TableDef,
     indexes: Vec<IndexWriter>,
     index_values: Option<Arc<dyn IndexValues>>,
+    /// Hashes of the unique keys, by row; nothing when there is none.
+    hashes: Vec<Entry>,
 }
 
 impl PartWriter {
@@ -136,6 +140,7 @@ impl PartWriter {
             def: target.def.clone(),
             indexes: index_writers(target.def),
             index_values: target.index_values.cloned(),
+            hashes: Vec::new(),
             footer: Footer {
                 partition,
                 schema,
@@ -146,6 +151,7 @@ impl PartWriter {
                 columns: Vec::new(),
                 key: Section { offset: 0, length: 0, hash: 0 },
                 indexes: Vec::new(),
+                hashes: None,
             },
         })
     }
@@ -161,6 +167,10 @@ impl PartWriter {
         for index in &mut self.indexes {
             let column = |column: usize| Ok(batch.column(column).clone());
             push_values(index, self.index_values.as_deref(), &self.def, batch.num_rows(), &column)?;
+        }
+        if let Some(key) = &self.def.key {
+            let first = self.footer.rows as u32;
+            self.hashes.extend(hash_keys(&key_columns(key, batch)).into_iter().zip(first..));
         }
         self.count(batch.num_rows());
         if self.columns.iter().map(|column| column.buffer.len()).sum::<usize>() > BUFFER_BYTES {
@@ -202,6 +212,13 @@ impl PartWriter {
         self.drain()?;
         self.footer.indexes = std::mem::take(&mut self.indexes).into_iter().map(IndexWriter::into_index).collect();
         let mut out = Vec::new();
+        let mut lines = Vec::new();
+        let hashes_at = self.offset;
+        for (block, line) in hashes::blocks(std::mem::take(&mut self.hashes)) {
+            self.file.append(&block).map_err(|error| Error::io("write", self.part.path(), error))?;
+            self.offset += block.len() as u64;
+            lines.extend_from_slice(&line);
+        }
         let start = self.offset;
         let section = |out: &mut Vec<u8>, from: usize| {
             let length = (out.len() - from) as u64;
@@ -233,6 +250,11 @@ impl PartWriter {
                 Encoder::new(Effort::Fast).encode_nested(&concat(&values)?, &mut out)?;
             }
             self.footer.key = section(&mut out, from);
+            if let Some(key) = &self.def.key {
+                let from = out.len();
+                out.extend_from_slice(&lines);
+                self.footer.hashes = Some(hashes::footer(key, hashes_at, section(&mut out, from)));
+            }
             Ok(())
         };
         write().map_err(|damage| Error::invalid(damage.0))?;
@@ -316,6 +338,14 @@ pub(crate) fn write_rows(
             first_value(&key.slice(row, 1))
         };
         writer.keys[at] = granules.iter().map(first).collect::<Result<_>>()?;
+    }
+    if let Some(key) = &target.def.key {
+        let keys: Vec<ArrayRef> = key.iter().map(|&at| column(at)).collect::<Result<_>>()?;
+        let hashes = hash_keys(&keys);
+        writer.hashes = match &order {
+            Some(order) => order.values().iter().map(|&row| hashes[row as usize]).zip(0..).collect(),
+            None => hashes.into_iter().zip(0..).collect(),
+        };
     }
     let next = AtomicUsize::new(0);
     let mut columns: Vec<(usize, Mutex<&mut ColumnWriter>)> =

@@ -28,14 +28,14 @@ impl Stored {
         let context = world.context(1, 100);
         let mut def = TableDef::new("view", view.schema(&context).expect("a schema"));
         def.sort_key = (0..view.key_columns().unwrap_or(0)).collect();
-        let create = Commit { changes: vec![Change::CreateTable { id: TABLE, def }], expect_catalog: None };
+        let create = Commit::from(vec![Change::CreateTable { id: TABLE, def }]);
         store.commit(create).expect("it is made");
         Stored { world, view, store, _dir: dir }
     }
 
     fn append(&self, rows: RecordBatch) {
         let append = Change::Append { table: TABLE, partition: String::new(), rows };
-        self.store.commit(Commit { changes: vec![append], expect_catalog: None }).expect("it is appended");
+        self.store.commit(Commit::from(vec![append])).expect("it is appended");
     }
 
     /// A reading query's rows; the view is named `v` in it.
