@@ -32,6 +32,7 @@ use crate::catalog::CatalogState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Broker;
 use crate::gate::Gates;
+use crate::index_values::IndexExpressions;
 use crate::ingest::RelationRows;
 use crate::session::{Outcome, Session};
 use crate::statement::bootstrap;
@@ -193,24 +194,26 @@ impl Database {
         let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
         let collapse = Arc::new(StateCollapse::default());
         let expired = Arc::new(ExpiredRows::default());
-        let store_options = StoreOptions {
-            granule_rows: options.granule_rows,
-            threads,
-            collapse: Some(collapse.clone()),
-            retain: Some(expired.clone()),
-            ..options.store.clone()
-        };
-        let store = Store::open(dir.as_ref(), store_options)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("weir-query-{i}"))
             .build()
             .map_err(|e| Error::internal(format!("cannot start threads: {e}")))?;
         let places = Places::local(options.store.io.clone());
+        let pool = Arc::new(pool);
+        let store_options = StoreOptions {
+            granule_rows: options.granule_rows,
+            threads,
+            collapse: Some(collapse.clone()),
+            retain: Some(expired.clone()),
+            index_values: Some(Arc::new(IndexExpressions::new(pool.clone(), options.batch_rows))),
+            ..options.store.clone()
+        };
+        let store = Store::open(dir.as_ref(), store_options)?;
         let inner = Inner {
             store: Mutex::new(Some(store)),
             catalog: RwLock::new(None),
-            pool: Arc::new(pool),
+            pool,
             broker: Broker::new(options.memory_limit),
             options,
             next_session: AtomicI32::new(1),
@@ -442,6 +445,7 @@ impl From<weir_storage::Error> for Error {
             }
             E::Locked { .. } => Error::new(ErrorKind::Locked, message),
             E::Invalid(_) => Error::internal(message),
+            E::Stopped => Error::new(ErrorKind::Cancelled, "canceling statement due to user request"),
             E::Closed => Error::new(ErrorKind::Shutdown, "the database is closed"),
         }
     }

@@ -15,6 +15,7 @@ pub mod files;
 pub mod format;
 pub mod functions;
 mod gate;
+mod index_values;
 pub mod ingest;
 pub mod kernels;
 pub mod session;

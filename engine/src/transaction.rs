@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use weir_storage::{Change, Snapshot, TableId};
 
+use crate::cancel::Cancel;
 use crate::catalog::Entry;
 use crate::error::Result;
 use crate::gate::Closed;
@@ -47,6 +48,8 @@ pub(crate) struct Pending {
     pub(crate) gates: Vec<Arc<Closed>>,
     /// Views that are to be filled after the commit.
     pub(crate) views: Vec<u32>,
+    /// Tables whose parts are to get indexes after the commit, and what ends the wait for that.
+    pub(crate) indexed: Vec<(u32, Cancel)>,
 }
 
 impl Pending {

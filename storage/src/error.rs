@@ -80,6 +80,9 @@ pub enum Error {
     /// The caller broke the rules of the call (wrong schema, unknown column, a table created twice).
     #[error("{0}")]
     Invalid(String),
+    /// The caller said stop before the work was done.
+    #[error("the work was told to stop")]
+    Stopped,
     /// The store is closed.
     #[error("the database is closed")]
     Closed,

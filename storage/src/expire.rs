@@ -76,7 +76,8 @@ impl Shared {
                     policy::is_retain_due(ttl, &expiry, shown.rows(), last, now)
                 };
                 if found.is_none() && !self.is_resting(shown.id()) && table.def().ttl.iter().any(due) {
-                    found = Some(MergeTask { table: id, def: table.def().clone(), parts: vec![shown.clone()] });
+                    found =
+                        Some(MergeTask { table: id, def: table.def().clone(), parts: vec![shown.clone()], stop: None });
                 }
             }
         }

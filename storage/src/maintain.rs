@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::bounded;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::committer::Request;
 use crate::def::{Change, Commit, PartId, TableId};
@@ -29,7 +29,7 @@ use crate::policy::{self, HeadLimits, HeadMeta, MergeLimits, PartMeta};
 use crate::shown::Shown;
 use crate::state::{State, TableState};
 use crate::store::Shared;
-use crate::{checkpoint, log};
+use crate::{checkpoint, log, priority};
 
 /// How often heads are looked at when nothing wakes us.
 const FLUSH_TICK: Duration = Duration::from_millis(250);
@@ -40,7 +40,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// How long parts are set aside whose merge failed because of what is in them.
 const REST: Duration = Duration::from_secs(3600);
 /// What a merge holds decoded at once was at most this many bytes in its files.
-const MERGE_GRANULE_BYTES: u64 = 128 << 20;
+pub(crate) const MERGE_GRANULE_BYTES: u64 = 128 << 20;
 /// A commit that is held back is written at this many bytes a second when half of the room above the limit is used.
 const SLOW_BYTES_A_SECOND: f64 = 64e6;
 /// The same for small commits: how long each is held back.
@@ -99,6 +99,11 @@ pub(crate) struct Maintenance {
 }
 
 impl Maintenance {
+    /// The right to merge, if nobody else has it before the time is over.
+    pub(crate) fn try_merging(&self, time: Duration) -> Option<MutexGuard<'_, ()>> {
+        self.merging.try_lock_for(time)
+    }
+
     /// Wakes all that wait.
     pub(crate) fn wake_all(&self) {
         self.flush.raise();
@@ -157,6 +162,7 @@ pub(crate) fn run_flushes(shared: &Arc<Shared>) {
 
 /// The thread that merges and drops parts.
 pub(crate) fn run_merges(shared: &Arc<Shared>) {
+    priority::give_way();
     let mut pause = Pause::new();
     while !shared.is_stopping() {
         shared.maintenance.merge.wait(MERGE_TICK);
@@ -254,10 +260,11 @@ impl Shared {
 
     /// Merges until nothing is worth merging.
     fn merge_due(&self) -> Result<()> {
-        let _one = self.maintenance.merging.lock();
-        while let Some(task) = self.next_merge().or_else(|| self.next_retain(now_micros())) {
+        loop {
+            let _one = self.maintenance.merging.lock();
+            let Some(task) = self.next_due() else { return Ok(()) };
             match guarded(|| self.merge(&task)) {
-                Ok(()) => {}
+                Ok(_) => {}
                 // Its parts, or some of their rows, are no longer there: so is the task.
                 Err(Error::PartsChanged { .. } | Error::RowsChanged { .. } | Error::NoTable { .. }) => {}
                 Err(error @ (Error::Corrupt { .. } | Error::Invalid(_))) => {
@@ -268,7 +275,11 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+    }
+
+    /// What is to be merged now, the most worthwhile first.
+    fn next_due(&self) -> Option<MergeTask> {
+        self.next_merge().or_else(|| self.next_retain(now_micros())).or_else(|| self.next_build())
     }
 
     /// Whether a part is set aside.
@@ -300,7 +311,7 @@ impl Shared {
                     && best.as_ref().is_none_or(|(other, _)| score < *other)
                 {
                     let parts = parts[run].iter().map(|&shown| shown.clone()).collect();
-                    best = Some((score, MergeTask { table: table.id(), def: table.def().clone(), parts }));
+                    best = Some((score, MergeTask { table: table.id(), def: table.def().clone(), parts, stop: None }));
                 }
             }
         }
@@ -386,7 +397,7 @@ impl Shared {
 }
 
 /// A table's parts by partition, oldest first.
-fn by_partition(table: &TableState) -> HashMap<&str, Vec<&Shown>> {
+pub(crate) fn by_partition(table: &TableState) -> HashMap<&str, Vec<&Shown>> {
     let mut partitions: HashMap<&str, Vec<&Shown>> = HashMap::new();
     for part in table.parts() {
         partitions.entry(part.partition()).or_default().push(part);

@@ -11,6 +11,7 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::{self, AtomicBool};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, interleave_record_batch};
@@ -45,6 +46,8 @@ pub(crate) struct MergeTask {
     pub(crate) table: TableId,
     pub(crate) def: Arc<TableDef>,
     pub(crate) parts: Vec<Shown>,
+    /// Raised when nobody waits for it any more.
+    pub(crate) stop: Option<Arc<AtomicBool>>,
 }
 
 impl MergeTask {
@@ -58,24 +61,24 @@ fn invalid(error: ArrowError) -> Error {
 }
 
 impl Shared {
-    /// Writes the merged part and commits it in place of its inputs. Ends with [`Error::PartsChanged`] or [`Error::NoTable`] when
-    /// they are gone, and with [`Error::Closed`] soon after the store was told to stop.
-    pub(crate) fn merge(&self, task: &MergeTask) -> Result<()> {
+    /// Writes the merged part and commits it in place of its inputs; gives its id, if there was a row. Ends with
+    /// [`Error::PartsChanged`] or [`Error::NoTable`] when they are gone, and with [`Error::Closed`] soon after the store was told to stop.
+    pub(crate) fn merge(&self, task: &MergeTask) -> Result<Vec<PartId>> {
         match self.try_merge(task, true) {
             // Rows were deleted that it had folded or left out. Alone a part is not worth writing as it is.
             Err(Error::RowsChanged { .. }) if task.parts.len() > 1 => self.try_merge(task, false),
             Err(Error::RowsChanged { .. }) => {
                 task.ids().into_iter().for_each(|part| self.note_retained(part, now_micros()));
-                Ok(())
+                Ok(Vec::new())
             }
             other => other,
         }
     }
 
     /// `lossy`: rows are folded, and expired ones left out.
-    fn try_merge(&self, task: &MergeTask, lossy: bool) -> Result<()> {
+    fn try_merge(&self, task: &MergeTask, lossy: bool) -> Result<Vec<PartId>> {
         let collapse = self.options.collapse.as_ref().filter(|_| lossy);
-        let Some(first) = task.parts.first() else { return Ok(()) };
+        let Some(first) = task.parts.first() else { return Ok(Vec::new()) };
         let bytes: u64 = task.parts.iter().map(|part| part.bytes()).sum();
         let effort = if bytes >= DENSE_BYTES { Effort::Dense } else { Effort::Fast };
         let (table, def, partition) = (task.table, &*task.def, first.partition());
@@ -91,6 +94,7 @@ impl Shared {
             new.iter().for_each(|part| self.note_retained(part.id(), now));
         }
         self.parts.sync()?;
+        let ids = new.iter().map(|part| part.id()).collect();
         let late = match from {
             None => Late::Refused { seen: task.parts.iter().map(Shown::deleted_rows).sum() },
             Some(from) => {
@@ -98,7 +102,8 @@ impl Shared {
                 self.moved(Moved::Merge(Merged::new(inputs, from, new.first().map(|part| part.id()))))
             }
         };
-        self.submit(vec![Op::Replace { table, old: task.ids(), new, late }], Expect::default()).map(drop)
+        self.submit(vec![Op::Replace { table, old: task.ids(), new, late }], Expect::default())?;
+        Ok(ids)
     }
 
     /// What is shown of a part, as a part that no commit names yet; nothing when every row is deleted.
@@ -168,6 +173,9 @@ impl Shared {
     fn still_wanted(&self, task: &MergeTask) -> Result<()> {
         if self.is_stopping() {
             return Err(Error::Closed);
+        }
+        if task.stop.as_ref().is_some_and(|stop| stop.load(atomic::Ordering::Relaxed)) {
+            return Err(Error::Stopped);
         }
         let state = self.state();
         let table = state.tables.get(&task.table).ok_or(Error::NoTable { table: task.table.0 })?;

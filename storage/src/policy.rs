@@ -12,6 +12,7 @@
 //! **Expiry**: a part whose greatest TTL value, plus the interval, is past holds no row that may be seen. One with some such rows is
 //! rewritten when they are many, or long past.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -103,6 +104,37 @@ impl PartMeta {
     fn is_riddled(&self) -> bool {
         self.deleted.saturating_mul(DELETED_SHARE) > self.rows
     }
+}
+
+/// The run of a partition's parts to merge next when all of them are to become one: as many neighbours as may be merged at once, and
+/// of these runs the smallest. `None` when no two may.
+pub(crate) fn gather_task(parts: &[PartMeta], limits: &MergeLimits) -> Option<Range<usize>> {
+    let mut best: Option<(Range<usize>, u64)> = None;
+    for from in 0..parts.len() {
+        let (mut bytes, mut rows, mut granules) = (0u64, 0u64, 0u64);
+        let mut to = from;
+        for part in &parts[from..] {
+            bytes = bytes.saturating_add(part.bytes);
+            rows = rows.saturating_add(part.rows);
+            granules = granules.saturating_add(granule_bytes(part, limits.granule_rows));
+            // Two may always be merged, however large their granules are.
+            let fits = to < from + 2 || (to < from + FAN_IN_MAX && granules <= limits.granule_bytes_max);
+            if !fits || part.resting || bytes > limits.bytes_max || rows > PART_ROWS_MAX {
+                break;
+            }
+            to += 1;
+        }
+        let bytes = parts[from..to].iter().map(|part| part.bytes).fold(0, u64::saturating_add);
+        let is_better = best.as_ref().is_none_or(|(other, other_bytes)| match other.len().cmp(&(to - from)) {
+            Ordering::Less => true,
+            Ordering::Equal => bytes < *other_bytes,
+            Ordering::Greater => false,
+        });
+        if to - from > 1 && is_better {
+            best = Some((from..to, bytes));
+        }
+    }
+    best.map(|(range, _)| range)
 }
 
 /// About what a granule of the part takes.
@@ -282,6 +314,24 @@ mod tests {
         assert_eq!(merge_task(&[part; 4], &LIMITS), None);
         let part = PartMeta { rows: 1 << 29, ..part };
         assert_eq!(merge_task(&[part; 8], &LIMITS).map(|(range, _)| range.len()), Some(7));
+    }
+
+    #[test]
+    fn all_become_one_in_a_few_passes() {
+        for limits in [LIMITS, MergeLimits { granule_bytes_max: 1, ..LIMITS }] {
+            let mut sizes: Vec<u64> = (0..100).map(|at| 1 + at * 7919 % 1000).collect();
+            let mut merges = 0;
+            while let Some(range) = gather_task(&parts(&sizes), &limits) {
+                let sum = sizes[range.clone()].iter().sum();
+                sizes.splice(range, [sum]);
+                merges += 1;
+            }
+            assert_eq!(sizes.len(), 1);
+            assert_eq!(merges, if limits.granule_bytes_max == 1 { 99 } else { 4 });
+        }
+        assert_eq!(gather_task(&parts(&[3 << 30, 3 << 30, 5, 6]), &LIMITS), Some(1..4));
+        assert_eq!(gather_task(&parts(&[3 << 30, 3 << 30]), &LIMITS), None);
+        assert_eq!(gather_task(&parts(&[7]), &LIMITS), None);
     }
 
     #[test]

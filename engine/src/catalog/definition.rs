@@ -57,7 +57,7 @@ impl Kind {
 }
 
 /// A table, view or materialized view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RelationDef {
     /// Its oid, which is also storage's table id.
     pub oid: u32,
@@ -90,6 +90,9 @@ pub struct RelationDef {
     /// ENGINE, in ClickHouse's form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
+    /// Skip indexes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<IndexDef>,
     /// `WITH (…)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<(String, String)>,
@@ -172,6 +175,51 @@ impl RelationDef {
         let rules: Vec<&str> = self.ttl.iter().map(|rule| rule.sql.as_str()).collect();
         (!rules.is_empty()).then(|| rules.join(", "))
     }
+}
+
+/// A skip index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IndexDef {
+    /// Its oid, by which parts know it.
+    pub oid: u32,
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: IndexKind,
+    /// Granules that are taken together.
+    pub granularity: u32,
+    /// What it is over.
+    pub keys: Vec<IndexKey>,
+    /// Parts that lack it are to get it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub everywhere: bool,
+}
+
+/// What a skip index is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexKey {
+    /// The expression's text.
+    pub sql: String,
+    /// The columns that it reads.
+    pub columns: Vec<usize>,
+    /// Whether it is that column itself.
+    pub is_column: bool,
+    /// Its type.
+    #[serde(rename = "type", with = "type_name")]
+    pub ty: Type,
+}
+
+/// What a skip index keeps, and with which parameters; see [`weir_storage::IndexKind`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum IndexKind {
+    MinMax,
+    Set(u32),
+    Bloom(f64),
+    Ngrams { n: u32, bytes: u32, hashes: u32, seed: u64 },
+    Tokens { bytes: u32, hashes: u32, seed: u64 },
+    Text,
 }
 
 mod type_name {
@@ -282,6 +330,14 @@ mod tests {
                 sql: "toDate(d) + INTERVAL 90 DAY DELETE WHERE a > 1".into(),
             }],
             engine: None,
+            indexes: vec![IndexDef {
+                oid: 16385,
+                name: "i".into(),
+                kind: IndexKind::Ngrams { n: 3, bytes: 512, hashes: 2, seed: u64::MAX },
+                granularity: 4,
+                keys: vec![IndexKey { sql: "lower(f)".into(), columns: vec![5], is_column: false, ty: Type::Text }],
+                everywhere: true,
+            }],
             options: vec![("connector".into(), "kafka".into())],
             watermark: None,
             query: None,

@@ -123,7 +123,7 @@ fn json(node: &Node, options: &ExplainOptions) -> serde_json::Value {
         map.insert("Actual Loops".into(), get(&metrics.loops).into());
         map.insert("Memory Bytes".into(), metrics.memory.load(Ordering::Relaxed).into());
         for (key, value) in metrics.notes.lock().iter() {
-            map.insert((*key).into(), value.clone().into());
+            map.insert(key.to_string(), value.clone().into());
         }
     }
     if options.verbose {

@@ -15,7 +15,7 @@ pub(crate) mod groups;
 pub(crate) mod keys;
 pub mod memory;
 mod operator;
-mod operators;
+pub(crate) mod operators;
 pub mod partial;
 mod pipeline;
 

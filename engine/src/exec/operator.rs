@@ -1,5 +1,6 @@
 //! What every operator is: [`Operator`], wrapped in a [`Node`] that counts for EXPLAIN ANALYZE.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -62,14 +63,14 @@ pub(crate) struct Metrics {
     pub(crate) last: AtomicU64,
     pub(crate) memory: AtomicUsize,
     /// Lines that only a run can tell: granules read and pruned.
-    pub(crate) notes: Mutex<Vec<(&'static str, String)>>,
+    pub(crate) notes: Mutex<Vec<(Cow<'static, str>, String)>>,
     started: Mutex<Option<Instant>>,
 }
 
 impl Metrics {
     /// Adds a line.
-    pub(crate) fn note(&self, key: &'static str, value: impl Into<String>) {
-        self.notes.lock().push((key, value.into()));
+    pub(crate) fn note(&self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+        self.notes.lock().push((key.into(), value.into()));
     }
 
     /// Counts what a reservation held.

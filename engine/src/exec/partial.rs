@@ -439,7 +439,7 @@ pub(crate) fn compile_states(
         .cloned()
         .flat_map(walk::conjuncts)
         .partition(|filter| keys > 0 && walk::columns_read(filter).iter().all(|&column| column < keys));
-    let conditions = operators::conditions(&before, &types, context);
+    let conditions = operators::conditions(&before, &types, &[], context);
 
     // The results that are wanted, and where each is among them.
     let read_after: Vec<usize> = after.iter().flat_map(walk::columns_read).collect();

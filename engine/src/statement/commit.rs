@@ -28,6 +28,11 @@ pub(crate) fn commit(database: &Database, mut pending: Pending) -> Result<()> {
         let snapshot = if nth == 0 { committed.snapshot.clone() } else { database.store()?.snapshot() };
         crate::views::fill(database, *view, &snapshot)?;
     }
+    for (table, cancel) in &pending.indexed {
+        // The index is there; what is not done when the wait is cancelled, background work does.
+        super::optimize::run(database, TableId(*table), None, weir_storage::Optimize::Indexes, cancel)
+            .or_else(|error| if cancel.check().is_err() { Ok(()) } else { Err(error) })?;
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use weir_sql::statement::{self as ast, CreateTable, Layout, ObjectName};
 use weir_sql::{ErrorKind as SqlErrorKind, Type};
 use weir_storage::{Change, TableId};
 
+use super::index;
 use super::names::{Named, already_exists, does_not_exist, look_up, sql_error, taken, target_schema, written};
 use super::query;
 use super::table::storage_def;
@@ -65,6 +66,7 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
     def.options = create.options.clone();
     def.comment = take_comment(&mut def.options);
     def.watermark = create.watermark.as_ref().map(|(column, expr)| (*column, expr.sql.clone()));
+    def.indexes = index::create(session, &create.indexes)?;
     def.primary_key = create.primary_key.clone();
     if !def.primary_key.is_empty() {
         for column in &def.primary_key {
@@ -148,6 +150,7 @@ pub(crate) fn blank(oid: u32, schema: String, name: &str, kind: Kind, columns: V
         partition_by: None,
         ttl: Vec::new(),
         engine: None,
+        indexes: Vec::new(),
         options: Vec::new(),
         watermark: None,
         query: None,

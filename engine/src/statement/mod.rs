@@ -9,9 +9,11 @@ pub(crate) mod commit;
 pub(crate) mod cursor;
 pub(crate) mod define;
 mod drop;
+mod index;
 pub(crate) mod insert;
 mod modify;
 pub(crate) mod names;
+mod optimize;
 pub(crate) mod partition;
 mod prepared;
 pub(crate) mod query;
@@ -81,6 +83,9 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
         Statement::Comment { relation, column, comment } => {
             define::comment(session, running, relation, column.as_deref(), comment.as_deref())
         }
+        Statement::AlterIndexes(alter) => index::alter(session, running, alter),
+        Statement::DropIndex(drop) => index::drop_index(session, running, drop),
+        Statement::Optimize(optimize) => optimize::optimize(session, running, optimize),
         Statement::NoOp { tag } => done(tag),
     }
 }

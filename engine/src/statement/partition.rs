@@ -83,7 +83,7 @@ fn stored(running: &Running, entry: &Entry) -> Result<Arc<weir_storage::TableSta
 }
 
 /// The partitions that a name means; ALL are those that `holder` has now.
-fn named(
+pub(super) fn named(
     session: &Session,
     running: &Running,
     entry: &Entry,

@@ -34,6 +34,7 @@ pub(crate) fn storage_def(def: &RelationDef, schema: SchemaRef) -> TableDef {
         durability,
         ttl: def.ttl.iter().map(super::ttl::storage_rule).collect(),
         ids: def.ids(),
+        indexes: def.indexes.iter().map(super::index::stored).collect(),
         ..TableDef::new(format!("{}.{}", def.schema, def.name), schema)
     }
 }

@@ -5,7 +5,7 @@
 //! unique.
 
 use super::utility::column;
-use super::{Binder, CoercionContext, layout};
+use super::{Binder, CoercionContext, index, layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::{self, Name};
 use crate::parse::datatype;
@@ -64,6 +64,7 @@ pub(super) fn create_table(binder: &mut Binder<'_>, table: &ast::CreateTable) ->
         columns,
         layout,
         primary_key,
+        indexes: index::indexes(binder, &table.indexes, &shape)?,
         options: table.layout.options.clone(),
         watermark,
         source,

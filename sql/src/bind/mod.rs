@@ -13,6 +13,7 @@ use crate::types::Type;
 pub mod binder;
 mod copy;
 pub mod ddl;
+mod index;
 mod insert;
 pub mod layout;
 mod utility;
@@ -89,6 +90,9 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
         Ast::DeclareCursor { name, query, hold } => {
             let plan = binder.bind_query(query)?;
             Ok((Statement::DeclareCursor { name: name.clone(), plan, hold: *hold }, Vec::new()))
+        }
+        Ast::AlterIndexes { table, at, if_exists, actions, tag } => {
+            index::alter(world, binder, table, *at, *if_exists, actions, tag)
         }
         Ast::Ready(statement) => utility::ready(world, statement),
         Ast::Unsupported(error) => Err((**error).clone()),

@@ -336,7 +336,7 @@ fn partition(c: &mut Cursor<'_>) -> Result<Option<PartitionAction>> {
 }
 
 /// `ALL`, `ID 'text'`, or a value of the partition key.
-fn partition_name(c: &mut Cursor<'_>) -> Result<PartitionName> {
+pub(super) fn partition_name(c: &mut Cursor<'_>) -> Result<PartitionName> {
     if c.is_word("ALL") {
         c.advance();
         return Ok(PartitionName::All);

@@ -58,6 +58,19 @@ pub enum Ast {
         /// WITH HOLD.
         hold: bool,
     },
+    /// CREATE INDEX, DROP INDEX … ON, and ALTER TABLE with actions on indexes.
+    AlterIndexes {
+        /// The table.
+        table: ObjectName,
+        /// Where it was written.
+        at: usize,
+        /// ALTER TABLE IF EXISTS.
+        if_exists: bool,
+        /// What to do, in order.
+        actions: Vec<IndexAction>,
+        /// What CommandComplete says.
+        tag: &'static str,
+    },
     /// A statement whose meaning no catalogue changes.
     Ready(Box<Statement>),
     /// A statement that Weir knows but does not do; the error is given when it is bound, so that a query text before it still runs.
@@ -189,6 +202,8 @@ pub struct CreateTable {
     pub primary_key: Option<Vec<Name>>,
     /// What follows the columns.
     pub layout: Layout,
+    /// INDEX … TYPE ….
+    pub indexes: Vec<Index>,
     /// WATERMARK FOR column AS expression.
     pub watermark: Option<(Name, Written)>,
     /// AS query.
@@ -212,6 +227,58 @@ pub struct Column {
     pub codec: Option<String>,
     /// COMMENT.
     pub comment: Option<String>,
+}
+
+/// A skip index.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// Its name; only CREATE INDEX may leave it off.
+    pub name: Option<Name>,
+    /// What it is over.
+    pub keys: Vec<Written>,
+    /// Its type.
+    pub kind: IndexType,
+    /// GRANULARITY.
+    pub granularity: Option<u64>,
+}
+
+/// `TYPE name(arguments)`, or PostgreSQL's access method.
+#[derive(Debug, Clone)]
+pub struct IndexType {
+    /// In lower case.
+    pub name: String,
+    /// Arguments.
+    pub args: Vec<Written>,
+    /// Where it was written.
+    pub at: usize,
+}
+
+/// What ALTER TABLE does to an index.
+#[derive(Debug, Clone)]
+pub enum IndexAction {
+    /// ADD INDEX; CREATE INDEX.
+    Add {
+        /// The index.
+        index: Index,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+        /// Parts that are there get it too.
+        everywhere: bool,
+    },
+    /// DROP INDEX.
+    Drop {
+        /// Its name.
+        name: Name,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
+    /// MATERIALIZE INDEX.
+    Materialize {
+        /// Its name.
+        name: Name,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
 }
 
 /// Clauses that say how rows are kept.

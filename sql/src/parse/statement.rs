@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 
 use super::ast::Ast;
 use super::cursor::Cursor;
-use super::{alter, backup, copy, modify, session, show, table, view};
+use super::{alter, backup, copy, index, modify, optimize, session, show, table, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{ExplainOptions, ObjectKind, Statement};
 
@@ -35,6 +35,9 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     if modify::is_mutation(c) {
         return modify::mutation(c);
     }
+    if index::is_alter(c) {
+        return index::alter(c);
+    }
     if ["TABLE", "VIEW", "MATERIALIZED"].iter().any(|object| c.is_word("ALTER") && c.is_word_at(1, object)) {
         c.advance();
         return alter::alter(c);
@@ -51,6 +54,9 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     if c.words("CREATE") {
         return create(c);
     }
+    if c.words("DROP INDEX") {
+        return index::drop_index(c);
+    }
     if c.words("DROP") {
         return drop_objects(c);
     }
@@ -62,6 +68,12 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     }
     if c.words("TRUNCATE") {
         return truncate(c);
+    }
+    if c.words("OPTIMIZE") {
+        return optimize::optimize(c);
+    }
+    if c.words("VACUUM") {
+        return optimize::vacuum(c);
     }
     if c.words("COPY") {
         return copy::copy(c);
@@ -153,15 +165,11 @@ fn without_effect(c: &Cursor<'_>) -> Option<&'static str> {
         ("UNLISTEN", "UNLISTEN"),
         ("ANALYZE", "ANALYZE"),
         ("ANALYSE", "ANALYZE"),
-        ("VACUUM", "VACUUM"),
         ("LOCK", "LOCK TABLE"),
         ("CHECKPOINT", "CHECKPOINT"),
         ("CLUSTER", "CLUSTER"),
         ("REINDEX", "REINDEX"),
-        ("OPTIMIZE", "OPTIMIZE"),
         ("REFRESH MATERIALIZED VIEW", "REFRESH MATERIALIZED VIEW"),
-        ("CREATE INDEX", "CREATE INDEX"),
-        ("DROP INDEX", "DROP INDEX"),
         ("LOAD", "LOAD"),
     ];
     STATEMENTS.iter().find(|(words, _)| c.is_words(words)).map(|(_, tag)| *tag)
@@ -193,6 +201,9 @@ fn create(c: &mut Cursor<'_>) -> Result<Ast> {
     }
     if c.words("MATERIALIZED VIEW") {
         return view::create_view(c, true, or_replace);
+    }
+    if !or_replace && c.words("INDEX") {
+        return index::create_index(c);
     }
     if !or_replace && c.one_of(&["SCHEMA", "DATABASE"]).is_some() {
         return create_schema(c);

@@ -5,6 +5,7 @@ use sqlparser::tokenizer::Token;
 
 use super::ast::{Ast, Column, CreateTable, Layout, Name};
 use super::cursor::{Cursor, is_word};
+use super::index;
 use super::names::fold;
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::TtlRule;
@@ -23,6 +24,7 @@ pub(super) fn create_table(c: &mut Cursor<'_>, temporary: bool) -> Result<Ast> {
         columns: Vec::new(),
         primary_key: None,
         layout: Layout::default(),
+        indexes: Vec::new(),
         watermark: None,
         source: None,
         with_data: true,
@@ -122,22 +124,27 @@ fn element(c: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
         table.watermark = Some((column, expr));
         return Ok(());
     }
-    if is_index(c) {
-        // Skip indexes and projections make queries faster and change no answer.
+    if is_projection(c) {
+        // It makes queries faster and changes no answer.
         return skip_element(c);
+    }
+    if is_index(c) {
+        c.advance();
+        table.indexes.push(index::index(c)?);
+        return Ok(());
     }
     column(c, table)
 }
 
-/// `INDEX name expression TYPE kind …` or `PROJECTION name (SELECT …)`, rather than a column of that name.
+/// `PROJECTION name (SELECT …)`, rather than a column of that name.
+fn is_projection(c: &Cursor<'_>) -> bool {
+    let is_query = || matches!(c.peek_nth(2), Token::LParen) && (c.is_word_at(3, "SELECT") || c.is_word_at(3, "WITH"));
+    c.is_word("PROJECTION") && matches!(c.peek_nth(1), Token::Word(_)) && is_query()
+}
+
+/// `INDEX name expression TYPE kind …`, rather than a column of that name.
 fn is_index(c: &Cursor<'_>) -> bool {
-    if !matches!(c.peek_nth(1), Token::Word(_)) {
-        return false;
-    }
-    if c.is_word("PROJECTION") {
-        return matches!(c.peek_nth(2), Token::LParen) && (c.is_word_at(3, "SELECT") || c.is_word_at(3, "WITH"));
-    }
-    if !c.is_word("INDEX") {
+    if !c.is_word("INDEX") || !matches!(c.peek_nth(1), Token::Word(_)) {
         return false;
     }
     let mut depth = 0usize;

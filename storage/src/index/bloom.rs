@@ -21,8 +21,8 @@ use crate::part::nested_array;
 
 /// In place of a filter's length: nothing is known of the block.
 const UNKNOWN: u32 = u32::MAX;
-/// No filter is larger.
-const BYTES_MAX: f64 = (64 << 20) as f64;
+/// No filter of values is smaller (in a few bytes the bits of different values are too often the same), or larger.
+const BYTES: (f64, f64) = (64.0, (64 << 20) as f64);
 
 /// What the entries of a filter are.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +134,7 @@ impl Blocks for Filters {
     fn end_block(&mut self) -> Decoded<()> {
         if let Entries::Values(rate) = self.entries {
             let (bits, hashes) = size_for(rate);
-            let bytes = (bits * self.hashes.len() as f64 / 8.0).ceil().clamp(1.0, BYTES_MAX);
+            let bytes = (bits * self.hashes.len() as f64 / 8.0).ceil().clamp(BYTES.0, BYTES.1);
             self.bitmap = vec![0; bytes as usize];
             self.hashes.drain().for_each(|hash| insert(&mut self.bitmap, hash, hashes));
         }
@@ -165,12 +165,14 @@ impl Blocks for Filters {
 /// The filters of a segment's blocks.
 pub(super) struct OpenFilters {
     entries: Entries,
+    /// The type of the values (the elements, of lists).
+    ty: DataType,
     /// Of each block: where its filter is; `None` when nothing is known.
     filters: Vec<Option<Buffer>>,
 }
 
 impl OpenFilters {
-    pub(super) fn read(kind: &IndexKind, section: &Buffer, blocks: usize) -> Decoded<OpenFilters> {
+    pub(super) fn read(kind: &IndexKind, ty: &DataType, section: &Buffer, blocks: usize) -> Decoded<OpenFilters> {
         let Some(entries) = Entries::of(kind) else { return damaged("an index of another kind") };
         let mut reader = Reader::new(section);
         let lengths = nested_array(&mut reader, section, &DataType::UInt32, blocks)?;
@@ -185,7 +187,11 @@ impl OpenFilters {
             filters.push(Some(section.slice_with_length(at, length as usize)));
         }
         reader.end()?;
-        Ok(OpenFilters { entries, filters })
+        let ty = match ty {
+            DataType::List(item) => item.data_type().clone(),
+            ty => ty.clone(),
+        };
+        Ok(OpenFilters { entries, ty, filters })
     }
 }
 
@@ -197,7 +203,9 @@ impl Probe for OpenFilters {
             self.filters.iter().map(|filter| filter.as_ref().is_none_or(|filter| passes(filter))).collect()
         };
         match (test, self.entries) {
-            (IndexTest::Compare { op, values }, Entries::Values(_)) if op.is_equality() => {
+            (IndexTest::Compare { op, values }, Entries::Values(_))
+                if op.is_equality() && *values.data_type() == self.ty =>
+            {
                 let keys = (0..values.len()).filter_map(|row| key_at(values, row));
                 let wanted: Vec<u64> = keys.map(|key| hash_key(key, 0)).collect();
                 by(&|filter| wanted.iter().any(|&hash| has(filter, hash)))

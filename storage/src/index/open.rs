@@ -32,7 +32,7 @@ impl Segment {
             IndexKind::MinMax => Box::new(OpenExtremes::read(&index.ty, section, blocks)?),
             IndexKind::Set(_) => Box::new(OpenSets::read(&index.ty, section, blocks)?),
             IndexKind::Text => return Ok(Segment::Text(OpenPostings::read(section)?)),
-            kind => Box::new(OpenFilters::read(kind, section, blocks)?),
+            kind => Box::new(OpenFilters::read(kind, &index.ty, section, blocks)?),
         };
         Ok(Segment::Blocks { granularity: index.granularity, probe })
     }

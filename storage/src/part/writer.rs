@@ -28,6 +28,8 @@ use crate::unique::{Entry, hash_keys, key_columns};
 
 /// Encoded columns are moved to the file when they hold this much.
 const BUFFER_BYTES: usize = 8 << 20;
+/// A file is synced after this much: one fsync of gigabytes at its end would hold up the log's.
+const SYNC_BYTES: u64 = 16 << 20;
 /// A granule of text has at most about this many bytes: far less than a chunk can hold.
 const GRANULE_BYTES_MAX: usize = 256 << 20;
 
@@ -108,6 +110,8 @@ pub(crate) struct PartWriter {
     part: Arc<Part>,
     file: Box<dyn IoFile>,
     offset: u64,
+    /// Up to where the file is known to be synced.
+    synced: u64,
     footer: Footer,
     columns: Vec<ColumnWriter>,
     /// First values of each granule, by key column.
@@ -135,6 +139,7 @@ impl PartWriter {
             part: Arc::new(part),
             file,
             offset: HEADER.len() as u64,
+            synced: 0,
             columns: columns.collect(),
             keys: vec![Vec::new(); sort_key.len()],
             def: target.def.clone(),
@@ -184,24 +189,28 @@ impl PartWriter {
         self.footer.rows += rows as u64;
     }
 
-    /// Moves what columns hold to the file.
+    /// Moves what columns and indexes hold to the file.
     fn drain(&mut self) -> Result<()> {
-        for column in &mut self.columns {
-            let path = self.part.path();
-            self.file.append(&column.buffer).map_err(|error| Error::io("write", path, error))?;
-            for offset in &mut column.index.offsets[column.buffered_from..] {
-                *offset += self.offset;
+        let path = self.part.path();
+        let mut append = |bytes: &[u8]| -> Result<u64> {
+            let from = self.offset;
+            self.file.append(bytes).map_err(|error| Error::io("write", path, error))?;
+            self.offset += bytes.len() as u64;
+            if self.offset - self.synced >= SYNC_BYTES {
+                self.file.sync().map_err(|error| Error::io("sync", path, error))?;
+                self.synced = self.offset;
             }
+            Ok(from)
+        };
+        for column in &mut self.columns {
+            let from = append(&column.buffer)?;
+            column.index.offsets[column.buffered_from..].iter_mut().for_each(|offset| *offset += from);
             column.buffered_from = column.index.offsets.len();
-            self.offset += column.buffer.len() as u64;
             column.buffer.clear();
         }
         for index in &mut self.indexes {
-            let path = self.part.path();
-            self.file.append(&index.buffer).map_err(|error| Error::io("write", path, error))?;
-            let length = index.buffer.len() as u64;
-            index.moved(self.offset);
-            self.offset += length;
+            let from = append(&index.buffer)?;
+            index.moved(from);
         }
         Ok(())
     }

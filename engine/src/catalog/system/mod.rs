@@ -6,6 +6,7 @@
 
 mod class;
 mod database;
+mod indexes;
 mod info;
 mod relations;
 mod rows;

@@ -74,6 +74,7 @@ fn pg_matviews(context: &SystemContext, rows: &mut Rows<'_>) {
 }
 
 fn pg_indexes(context: &SystemContext, rows: &mut Rows<'_>) {
+    super::indexes::pg_indexes(context, rows);
     for entry in visible(context).filter(|e| !e.def.primary_key.is_empty()) {
         let oid = super::class::index_oid(entry.def.oid);
         rows.push(&[

@@ -103,6 +103,7 @@ const DECLARATIONS: &[Declaration] = &[
     ),
     ("columns", COLUMN_COLUMNS, columns),
     ("sources", &[("source", TEXT), ("partition", INT8), ("next_offset", INT8)], sources),
+    ("indexes", super::indexes::COLUMNS, super::indexes::indexes),
 ];
 
 const COLUMN_COLUMNS: &[(&str, Type)] = &[

@@ -31,7 +31,7 @@ use crate::exec::operator::Node;
 pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
 pub(crate) use filter::Filter;
 pub(crate) use project::Project;
-pub(crate) use prune::conditions;
+pub(crate) use prune::{conditions, ordered_bytes};
 pub(crate) use scan::{Reader, note_pruning, stored};
 
 /// LIMITs up to this many rows over a sort keep only as many; larger ones sort all.

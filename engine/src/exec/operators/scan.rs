@@ -40,10 +40,12 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
     };
     let filters: Vec<Expr> = filters.into_iter().flat_map(walk::conjuncts).collect();
     let types: Vec<Type> = relation.columns.iter().map(|c| c.ty.clone()).collect();
-    let conditions = match stored {
-        Rows::Stored(..) => prune::conditions(&filters, &types, context),
-        Rows::Batches(_) => Vec::new(),
-    };
+    let (mut conditions, mut indexes) = (Vec::new(), String::new());
+    if let Rows::Stored(snapshot, table) = &stored {
+        let indexed = snapshot.table(*table).map_or(Vec::new(), |table| prune::indexed(table.def(), &types));
+        conditions = prune::conditions(&filters, &types, &indexed, context);
+        indexes = prune::index_names(&conditions, &indexed);
+    }
     let mut names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
     names.push("place".into());
     let text = filters.iter().map(|f| explain::expression(f, &names)).collect::<Vec<_>>().join(" AND ");
@@ -52,7 +54,7 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
         schema => format!("{schema}.{}", relation.name),
     };
     let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), context)?;
-    let scan_node = Scan { name, rows: stored, conditions, reader: Arc::new(reader), text };
+    let scan_node = Scan { name, rows: stored, conditions, indexes, reader: Arc::new(reader), text };
     Ok(Node::new(scan_node, &scan.columns))
 }
 
@@ -65,6 +67,8 @@ struct Scan {
     name: String,
     rows: Rows,
     conditions: Vec<Condition>,
+    /// The skip indexes that are asked, for EXPLAIN.
+    indexes: String,
     reader: Arc<Reader>,
     text: String,
 }
@@ -147,7 +151,11 @@ impl Reader {
 impl Operator for Scan {
     fn describe(&self) -> Description {
         let description = Description::new(format!("Seq Scan on {}", self.name));
-        if self.text.is_empty() { description } else { description.with("Filter", self.text.clone()) }
+        let description = match self.text.is_empty() {
+            true => description,
+            false => description.with("Filter", self.text.clone()),
+        };
+        if self.indexes.is_empty() { description } else { description.with("Indexes", self.indexes.clone()) }
     }
 
     fn children(&self) -> Vec<&Node> {
@@ -227,5 +235,8 @@ pub(crate) fn note_pruning(scan: &weir_storage::Scan, metrics: &Metrics) {
     metrics.note("Granules Pruned by Key", stats.granules_pruned_by_key.to_string());
     metrics.note("Granules Pruned by Zone", stats.granules_pruned_by_zone.to_string());
     metrics.note("Granules Pruned by Dictionary", stats.granules_pruned_by_dictionary.to_string());
+    for (index, granules) in scan.pruned_by_index() {
+        metrics.note(format!("Granules Pruned by Index {index}"), granules.to_string());
+    }
     metrics.note("Parts Pruned", format!("{} of {}", stats.parts_pruned, stats.parts_total));
 }

@@ -114,6 +114,8 @@ impl Work<'_> {
         self.def.last_column_id = self.def.last_column_id.max(last);
         self.def.columns.remove(at);
         self.origins.remove(at);
+        // As PostgreSQL has it, its indexes go with a column.
+        self.def.indexes.retain(|index| !index.keys.iter().any(|key| key.columns.contains(&at)));
         remap(&mut self.def, &|column| if column > at { column - 1 } else { column });
         Ok(())
     }
@@ -137,6 +139,9 @@ impl Work<'_> {
         }
         if let Some((_, sql)) = &mut self.def.watermark {
             *sql = renamed(sql, &before, &self.def.columns, at)?;
+        }
+        for key in self.def.indexes.iter_mut().flat_map(|index| &mut index.keys) {
+            key.sql = renamed(&key.sql, &before, &self.def.columns, at)?;
         }
         for rule in &mut self.def.ttl {
             let condition =
@@ -241,7 +246,8 @@ impl Work<'_> {
 
 /// Gives the columns that a definition names by number their new numbers.
 fn remap(def: &mut RelationDef, to: &dyn Fn(usize) -> usize) {
-    let columns = def.primary_key.iter_mut().chain(&mut def.order_by);
+    let indexed = def.indexes.iter_mut().flat_map(|index| &mut index.keys).flat_map(|key| &mut key.columns);
+    let columns = def.primary_key.iter_mut().chain(&mut def.order_by).chain(indexed);
     let columns = columns.chain(def.ttl.iter_mut().map(|rule| &mut rule.column));
     columns.chain(def.watermark.iter_mut().map(|(column, _)| column)).for_each(|column| *column = to(*column));
 }

@@ -11,6 +11,7 @@ use super::{Origin, Work};
 use crate::error::Result;
 use crate::functions::registry;
 use crate::session::Severity;
+use crate::statement::index;
 use crate::statement::names::sql_error;
 use crate::statement::table::{NoRelations, bind_over, output_columns};
 
@@ -53,6 +54,7 @@ impl Work<'_> {
             }
             self.def.columns[at].ty = set.ty.clone();
             self.check_default(at)?;
+            index::with_new_type(self.session, &mut self.def, at)?;
         }
         if set.clickhouse && self.def.engine.is_some() && set.nullable != self.def.columns[at].nullable {
             self.set_not_null(name, !set.nullable)?;

@@ -1,6 +1,10 @@
-//! Which conditions of a scan storage can use: comparisons of a column with a constant, IN, NULL tests and LIKE with a fixed start.
+//! Which conditions of a scan storage can use: comparisons of a column with a constant, IN, NULL tests and LIKE with a fixed start; what
+//! skip indexes answer (`index`); and AND and OR of these.
 //!
 //! They are only hints: every filter is evaluated on the rows as well.
+
+mod index;
+mod pattern;
 
 use std::sync::Arc;
 
@@ -15,9 +19,25 @@ use crate::exec::context::QueryContext;
 use crate::exec::expression::constant;
 use crate::functions::registry;
 
+pub(crate) use index::{Indexed, indexed};
+
+/// What conditions are read with.
+pub(super) struct Scope<'a> {
+    /// The types of the relation's columns.
+    types: &'a [Type],
+    indexes: &'a [Indexed],
+    context: &'a Arc<QueryContext>,
+}
+
 /// What storage can know of the rows for which all of `filters` hold.
-pub(crate) fn conditions(filters: &[Expr], types: &[Type], context: &Arc<QueryContext>) -> Vec<Condition> {
-    filters.iter().filter_map(|filter| condition(filter, types, context)).collect()
+pub(crate) fn conditions(
+    filters: &[Expr],
+    types: &[Type],
+    indexes: &[Indexed],
+    context: &Arc<QueryContext>,
+) -> Vec<Condition> {
+    let scope = Scope { types, indexes, context };
+    filters.iter().filter_map(|filter| condition(filter, &scope)).collect()
 }
 
 /// Those of [`conditions`] that are on one column.
@@ -30,23 +50,56 @@ pub(crate) fn column_conditions(filter: &Expr, types: &[Type], context: &Arc<Que
         }
     }
     let mut found = Vec::new();
-    condition(filter, types, context).into_iter().for_each(|one| flatten(one, &mut found));
+    let scope = Scope { types, indexes: &[], context };
+    condition(filter, &scope).into_iter().for_each(|one| flatten(one, &mut found));
     found
 }
 
-/// What holds for a row for which `expr` is true.
-fn condition(expr: &Expr, types: &[Type], context: &Arc<QueryContext>) -> Option<Condition> {
-    let on = |column: usize, op: PruneOp, values: ArrayRef| Some(Prune { column, op, values }.into());
-    match &expr.kind {
-        ExprKind::And(parts) => {
-            let all: Vec<Condition> = parts.iter().filter_map(|part| condition(part, types, context)).collect();
-            (!all.is_empty()).then_some(Condition::All(all))
+/// The names of the indexes that conditions ask, each once, with their types.
+pub(crate) fn index_names(conditions: &[Condition], indexes: &[Indexed]) -> String {
+    fn ids(condition: &Condition, found: &mut Vec<u32>) {
+        match condition {
+            Condition::Index { index, .. } if !found.contains(index) => found.push(*index),
+            Condition::All(list) | Condition::Any(list) => list.iter().for_each(|one| ids(one, found)),
+            _ => {}
         }
+    }
+    let mut found = Vec::new();
+    conditions.iter().for_each(|condition| ids(condition, &mut found));
+    let name = |id: &u32| indexes.iter().find(|index| index.id == *id).map(Indexed::shown);
+    found.iter().filter_map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// What holds for a row for which `expr` is true.
+fn condition(expr: &Expr, scope: &Scope<'_>) -> Option<Condition> {
+    match &expr.kind {
+        ExprKind::And(parts) => all(parts.iter().filter_map(|part| condition(part, scope)).collect()),
         // Of no use unless each branch says something.
         ExprKind::Or(parts) => {
-            let any = parts.iter().map(|part| condition(part, types, context)).collect::<Option<Vec<_>>>()?;
+            let any = parts.iter().map(|part| condition(part, scope)).collect::<Option<Vec<_>>>()?;
             Some(Condition::Any(any))
         }
+        _ => {
+            let mut found = index::conditions(expr, scope);
+            found.extend(on_column(expr, scope));
+            all(found)
+        }
+    }
+}
+
+fn all(mut conditions: Vec<Condition>) -> Option<Condition> {
+    match conditions.len() {
+        0 => None,
+        1 => conditions.pop(),
+        _ => Some(Condition::All(conditions)),
+    }
+}
+
+/// The same, of one column.
+fn on_column(expr: &Expr, scope: &Scope<'_>) -> Option<Condition> {
+    let Scope { types, context, .. } = scope;
+    let on = |column: usize, op: PruneOp, values: ArrayRef| Some(Prune { column, op, values }.into());
+    match &expr.kind {
         ExprKind::Column(column) if expr.ty == Type::Bool => on(*column, PruneOp::Eq, Value::bool(true).array),
         ExprKind::Not(input) => match &input.kind {
             ExprKind::IsNull(input) => {
@@ -66,10 +119,10 @@ fn condition(expr: &Expr, types: &[Type], context: &Arc<QueryContext>) -> Option
         }
         ExprKind::Call { name, args, .. } => {
             let [left, right] = args.as_slice() else { return None };
-            if name == "~~" || name.eq_ignore_ascii_case("like") {
-                return starts_with(left, right, types, context);
-            }
-            let op = comparison(name)?;
+            let op = match comparison(name) {
+                Some(op) => op,
+                None => return starts_with(name, left, right, scope),
+            };
             let (column, op, value) = match column_of(left, types) {
                 Some(column) => (column, op, constant_side(right, context)?),
                 None => (column_of(right, types)?, mirrored(op), constant_side(left, context)?),
@@ -125,18 +178,21 @@ fn column_of(expr: &Expr, types: &[Type]) -> Option<usize> {
         ExprKind::Column(column) => ordered_bytes(types.get(*column)?).then_some(*column),
         ExprKind::Cast { expr: inner, .. } => {
             let ExprKind::Column(column) = inner.kind else { return None };
-            let from = types.get(column)?;
-            let plain = |ty: &Type| matches!(ty, Type::Text | Type::Varchar(None)) || *ty == inner.ty;
-            let widens = from.is_integer() && expr.ty.is_integer() && width(from) < width(&expr.ty);
-            let same = from.is_text() && plain(&expr.ty) && !matches!(from, Type::Bpchar(_));
-            (widens || same).then_some(column)
+            same_order(types.get(column)?, &expr.ty).then_some(column)
         }
         _ => None,
     }
 }
 
+/// Whether a cast keeps the order of values, and loses nothing.
+fn same_order(from: &Type, to: &Type) -> bool {
+    let plain = |ty: &Type| matches!(ty, Type::Text | Type::Varchar(None)) || ty == from;
+    let widens = from.is_integer() && to.is_integer() && width(from) < width(to);
+    widens || (from.is_text() && plain(to) && !matches!(from, Type::Bpchar(_)))
+}
+
 /// Whether storage's order of values is SQL's.
-fn ordered_bytes(ty: &Type) -> bool {
+pub(crate) fn ordered_bytes(ty: &Type) -> bool {
     !matches!(
         ty,
         Type::Numeric(None)
@@ -175,39 +231,26 @@ fn as_column(value: &Value, ty: &Type) -> Option<ArrayRef> {
     cast_with_options(&value.array, &arrow, &CastOptions { safe: false, ..Default::default() }).ok()
 }
 
-/// `column LIKE 'abc%'` is at least 'abc' and less than 'abd'.
-fn starts_with(left: &Expr, pattern: &Expr, types: &[Type], context: &Arc<QueryContext>) -> Option<Condition> {
-    let column = column_of(left, types)?;
-    if !types[column].is_text() {
+/// `column LIKE 'abc%'`, and the functions that say so, is at least 'abc' and less than 'abd'.
+fn starts_with(function: &str, left: &Expr, other: &Expr, scope: &Scope<'_>) -> Option<Condition> {
+    let column = column_of(left, scope.types)?;
+    if !scope.types[column].is_text() {
         return None;
     }
-    let pattern = constant_side(pattern, context)?;
-    let text = pattern.array.as_string_view_opt()?;
-    if text.is_null(0) {
-        return None;
-    }
-    let text = text.value(0);
-    let end = text.find(['%', '_', '\\']).unwrap_or(text.len());
-    let start = &text[..end];
+    let value = constant_side(other, scope.context).filter(|value| !value.is_null())?;
+    let text = value.array.as_string_view_opt()?.value(0);
+    let start = match function.to_ascii_lowercase().as_str() {
+        "~~" | "like" => pattern::start_of(text),
+        "starts_with" | "startswith" | "startswithutf8" | "^@" => text.to_string(),
+        _ => return None,
+    };
     if start.is_empty() {
         return None;
     }
     let bound = |op: PruneOp, text: &str| -> Condition {
         Prune { column, op, values: Arc::new(StringViewArray::from(vec![text])) }.into()
     };
-    let mut all = vec![bound(PruneOp::Ge, start)];
-    all.extend(after_all(start).map(|upper| bound(PruneOp::Lt, &upper)));
-    Some(Condition::All(all))
-}
-
-/// The least text that is after all texts with this start; `None` when there is none.
-fn after_all(start: &str) -> Option<String> {
-    let mut upper: Vec<char> = start.chars().collect();
-    while let Some(last) = upper.pop() {
-        if let Some(next) = char::from_u32(last as u32 + 1) {
-            upper.push(next);
-            return Some(upper.into_iter().collect());
-        }
-    }
-    None
+    let mut found = vec![bound(PruneOp::Ge, &start)];
+    found.extend(pattern::after_all(&start).map(|upper| bound(PruneOp::Lt, &upper)));
+    all(found)
 }
