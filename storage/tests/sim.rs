@@ -19,6 +19,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::disk::{Disk, Image};
 use support::history::{self, History};
+use support::model;
 use weir_storage::{Error, check_with};
 
 /// Without being told: enough for a working day. The gate runs 2,000 and more.
@@ -155,8 +156,8 @@ fn flip(history: &History, sound: &Disk, random: &mut StdRng) -> bool {
     let findings = check_with(Arc::new(disk.clone()), Path::new(history::DIR)).expect(&place);
     let names = |error: &Error| matches!(error, Error::Corrupt { file: damaged, .. } if damaged == file);
     assert!(findings.damage.iter().any(names), "{place}: {:?}", findings.damage);
-    match history::open(&disk).and_then(|store| history::read(&store.snapshot())) {
-        Ok(found) => assert_eq!(found, *history.now(), "{place}"),
+    match history::open(&disk).and_then(|store| model::read(&store.snapshot())) {
+        Ok(found) => assert_eq!(found, model::expected(history.now()), "{place}"),
         Err(error) => assert!(names(&error), "{place}: {error}"),
     }
     true

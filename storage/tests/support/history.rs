@@ -11,10 +11,11 @@ use arrow::datatypes::Int64Type;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use weir_storage::{Change, Commit, Error, Result, RowSet, Snapshot, Store, StoreOptions};
+use weir_storage::{Change, Commit, Error, Result, RowSet, Snapshot, Store, StoreOptions, TableDef};
 
 use super::disk::Disk;
-use super::{T, create, rows, sorted};
+use super::model::{Shown, Table, expected, read};
+use super::{T, create, sorted};
 
 /// Where the store is on its disk.
 pub(crate) const DIR: &str = "/db";
@@ -32,26 +33,6 @@ pub(crate) fn open(disk: &Disk) -> Result<Store> {
         ..StoreOptions::default()
     };
     Store::open(DIR, options)
-}
-
-/// What a store shows: the ids of the table's rows, sorted; `None` before the table is made.
-pub(crate) type Shown = Option<Vec<i64>>;
-
-/// What a snapshot shows.
-pub(crate) fn read(snapshot: &Snapshot) -> Result<Shown> {
-    if snapshot.table(T).is_none() {
-        return Ok(None);
-    }
-    let scan = snapshot.scan(T, &[])?;
-    let mut ids = Vec::new();
-    for granule in 0..scan.len() {
-        let batch = scan.read(granule, &[0, 1], None)?;
-        let found = batch.column(0).as_primitive::<Int64Type>().values();
-        assert_eq!(batch.column(1), rows(found.iter().copied()).column(1), "names follow from ids");
-        ids.extend_from_slice(found);
-    }
-    ids.sort_unstable();
-    Ok(Some(ids))
 }
 
 /// The ids of all rows, and their places.
@@ -112,7 +93,7 @@ impl History {
         assert!((mark.0..=mark.1).contains(&n), "{place}: commit {n} is there");
         let shown = &other.attempts[&n];
         let found = read(&snapshot).unwrap_or_else(|error| panic!("{place}: {error}"));
-        assert_eq!(found, **shown, "{place}, commit {n}");
+        assert_eq!(found, expected(shown), "{place}, commit {n}");
         History {
             disk,
             random: StdRng::seed_from_u64(seed),
@@ -161,14 +142,14 @@ impl History {
             self.store = Some(open(&self.disk).expect("the disk works again"));
         }
         let snapshot = self.store().snapshot();
-        assert_eq!(read(&snapshot).unwrap(), *self.now(), "after attempt {}", self.acknowledged);
+        assert_eq!(read(&snapshot).unwrap(), expected(self.now()), "after attempt {}", self.acknowledged);
     }
 
     fn act(&mut self) -> Result<()> {
         if self.now().is_none() {
-            return self.commit(create(sorted()).changes, Some(Vec::new()));
+            return self.commit(create(sorted()).changes, Some(Table::default()));
         }
-        match self.random.random_range(0..28) {
+        match self.random.random_range(0..30) {
             0..7 => self.append(),
             7..9 => self.bulk(),
             9..12 => self.work(|store| store.flush(Some(T))),
@@ -183,6 +164,7 @@ impl History {
                 Ok(())
             }
             25..28 => self.delete_found(),
+            28..30 => self.alter(),
             15 => {
                 self.held.push((self.store().snapshot(), self.attempts[&self.acknowledged].clone()));
                 Ok(())
@@ -191,11 +173,11 @@ impl History {
                 if !self.held.is_empty() {
                     let at = self.random.random_range(0..self.held.len());
                     let (snapshot, shown) = self.held.swap_remove(at);
-                    assert_eq!(read(&snapshot)?, *shown, "a snapshot that was held");
+                    assert_eq!(read(&snapshot)?, expected(&shown), "a snapshot that was held");
                 }
                 Ok(())
             }
-            17 => self.commit(vec![Change::Truncate { table: T }], Some(Vec::new())),
+            17 => self.empty(),
             _ => self.reopen(),
         }
     }
@@ -221,33 +203,63 @@ impl History {
         from..self.next_id
     }
 
-    /// The rows with these as well.
-    fn with(&self, ids: impl Iterator<Item = i64>) -> Shown {
-        let mut all: Vec<i64> = self.now().iter().flatten().copied().chain(ids).collect();
-        all.sort_unstable();
-        Some(all)
+    /// The table as it is now.
+    fn table(&self) -> Table {
+        self.now().clone().expect("it was made")
     }
 
-    fn partition(&mut self) -> String {
-        PARTITIONS.choose(&mut self.random).copied().unwrap_or_default().to_string()
+    /// Its definition as it is now.
+    fn def(&self) -> TableDef {
+        TableDef::clone(self.store().snapshot().table(T).expect("it was made").def())
+    }
+
+    fn partition(&mut self) -> &'static str {
+        PARTITIONS.choose(&mut self.random).copied().unwrap_or_default()
+    }
+
+    /// New rows for the table: through the log.
+    fn more(&mut self, table: &mut Table) -> Change {
+        let (ids, partition) = (self.ids(), self.partition());
+        let rows = table.add(&self.def(), partition, ids, 0);
+        Change::Append { table: T, partition: partition.into(), rows }
     }
 
     fn append(&mut self) -> Result<()> {
-        let (ids, partition) = (self.ids(), self.partition());
-        let shown = self.with(ids.clone());
-        self.commit(vec![Change::Append { table: T, partition, rows: rows(ids) }], shown)
+        let mut table = self.table();
+        let more = self.more(&mut table);
+        self.commit(vec![more], Some(table))
     }
 
     fn bulk(&mut self) -> Result<()> {
-        let (ids, partition) = (self.ids(), self.partition());
-        let def = self.store().snapshot().table(T).expect("it was made").def().clone();
-        let parts = self.store().write_parts(&def, &partition, vec![rows(ids.clone().rev())])?;
+        let (ids, partition, def, mut table) = (self.ids(), self.partition(), self.def(), self.table());
+        let rows = table.add(&def, partition, ids.rev(), 0);
+        let parts = self.store().write_parts(&def, partition, vec![rows])?;
         // Sometimes nobody names them.
         if self.random.random_ratio(1, 5) {
             return Ok(());
         }
-        let shown = self.with(ids);
-        self.commit(vec![Change::AddParts { table: T, parts }], shown)
+        self.commit(vec![Change::AddParts { table: T, parts }], Some(table))
+    }
+
+    /// All rows go, or those of a partition.
+    fn empty(&mut self) -> Result<()> {
+        let mut table = self.table();
+        if self.random.random() {
+            table.rows.clear();
+            return self.commit(vec![Change::Truncate { table: T }], Some(table));
+        }
+        let partition = self.partition();
+        table.rows.retain(|_, row| row.partition != partition);
+        self.commit(vec![Change::DropPartitions { table: T, partitions: vec![partition.into()] }], Some(table))
+    }
+
+    /// A column comes, with a value for the rows that are there, or goes.
+    fn alter(&mut self) -> Result<()> {
+        let mut table = self.table();
+        let id = 10 + self.attempts.last_key_value().map_or(0, |(n, _)| *n as u32);
+        let value = self.random.random::<bool>().then_some(i64::from(id));
+        let def = table.alter(self.def(), id, value);
+        self.commit(vec![Change::AlterTable { id: T, def }], Some(table))
     }
 
     /// Some rows, a few or many, and their ids.
@@ -263,13 +275,11 @@ impl History {
     /// Deletes rows that are all there, sometimes with new ones in the same commit.
     fn delete(&mut self, rows: RowSet, ids: Vec<i64>) -> Result<()> {
         let mut changes = vec![Change::Delete { table: T, rows }];
-        let mut shown = self.without(&ids);
+        let mut table = self.without(&ids);
         if self.random.random() {
-            let (more, partition) = (self.ids(), self.partition());
-            shown.iter_mut().for_each(|all| all.extend(more.clone()));
-            changes.push(Change::Append { table: T, partition, rows: super::rows(more) });
+            changes.push(self.more(&mut table));
         }
-        self.commit(changes, shown)
+        self.commit(changes, Some(table))
     }
 
     /// Deletes rows that were found some time ago. Flushes and merges may have moved them; if one is gone, nothing is deleted.
@@ -279,7 +289,7 @@ impl History {
         }
         let at = self.random.random_range(0..self.found.len());
         let (rows, ids) = self.found.swap_remove(at);
-        let alive = |id| self.now().iter().flatten().any(|other| other == id);
+        let alive = |id: &i64| self.table().rows.contains_key(id);
         if ids.iter().all(alive) {
             return self.delete(rows, ids);
         }
@@ -296,7 +306,7 @@ impl History {
         }
         let (rows, ids) = self.find();
         let n = self.attempts.last_key_value().map_or(0, |(n, _)| *n) + 1;
-        self.attempts.insert(n, Arc::new(self.without(&ids)));
+        self.attempts.insert(n, Arc::new(Some(self.without(&ids))));
         let (store, disk, before) = (self.store().clone(), self.disk.clone(), self.acknowledged);
         let (done, result) = std::sync::mpsc::channel();
         self.disk.meanwhile(Some(Box::new(move || {
@@ -321,9 +331,11 @@ impl History {
         }
     }
 
-    /// The rows without these.
-    fn without(&self, ids: &[i64]) -> Shown {
-        Some(self.now().iter().flatten().copied().filter(|id| !ids.contains(id)).collect())
+    /// The table without these rows.
+    fn without(&self, ids: &[i64]) -> Table {
+        let mut table = self.table();
+        table.rows.retain(|id, _| !ids.contains(id));
+        table
     }
 
     fn reopen(&mut self) -> Result<()> {
@@ -337,7 +349,7 @@ impl History {
     /// Closes the store, and opens it once more, which removes what nothing names; the disk as it is then.
     pub(crate) fn close(&mut self) -> Disk {
         for (snapshot, shown) in self.held.drain(..) {
-            assert_eq!(read(&snapshot).unwrap(), *shown, "a snapshot that was held");
+            assert_eq!(read(&snapshot).unwrap(), expected(&shown), "a snapshot that was held");
         }
         self.reopen().unwrap();
         let store = self.store.take().expect("it is open");

@@ -5,6 +5,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod history;
+pub(crate) mod model;
 
 use std::sync::Arc;
 
