@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use weir_storage::{Change, Commit, Error, Result, RowSet, Snapshot, Store, StoreOptions, TableDef};
 
@@ -57,8 +57,8 @@ pub(crate) struct History {
     acknowledged: u64,
     /// Snapshots that are held open.
     held: Vec<(Snapshot, Arc<Shown>)>,
-    /// Rows that were found in older snapshots, and their ids.
-    found: Vec<(RowSet, Vec<i64>)>,
+    /// Rows that were found in older snapshots; their ids, and the attempts that put them there.
+    found: Vec<(RowSet, Vec<(i64, u64)>)>,
     next_id: i64,
     /// Acknowledged commits.
     pub(crate) commits: u64,
@@ -147,9 +147,10 @@ impl History {
 
     fn act(&mut self) -> Result<()> {
         if self.now().is_none() {
-            return self.commit(create(sorted()).changes, Some(Table::default()));
+            let create = create(self.first_def());
+            return self.commit(create.changes, Some(Table::default()));
         }
-        match self.random.random_range(0..30) {
+        match self.random.random_range(0..36) {
             0..7 => self.append(),
             7..9 => self.bulk(),
             9..12 => self.work(|store| store.flush(Some(T))),
@@ -159,12 +160,14 @@ impl History {
                 self.delete(rows, ids)
             }
             23..25 => {
-                let found = self.find();
-                self.found.push(found);
+                let (rows, ids) = self.find();
+                let table = self.table();
+                self.found.push((rows, ids.into_iter().map(|id| (id, table.rows[&id].born)).collect()));
                 Ok(())
             }
             25..28 => self.delete_found(),
             28..30 => self.alter(),
+            30..36 => self.upsert(),
             15 => {
                 self.held.push((self.store().snapshot(), self.attempts[&self.acknowledged].clone()));
                 Ok(())
@@ -183,16 +186,27 @@ impl History {
     }
 
     /// An attempt to commit, after which the store shows this.
-    fn commit(&mut self, mut changes: Vec<Change>, shown: Shown) -> Result<()> {
-        let n = self.attempts.last_key_value().map_or(0, |(n, _)| *n) + 1;
+    fn commit(&mut self, changes: Vec<Change>, shown: Shown) -> Result<()> {
+        let seen = Some(self.store().snapshot().version());
+        self.commit_seen(changes, shown, seen)
+    }
+
+    /// The same of keys that were looked up at a version.
+    fn commit_seen(&mut self, mut changes: Vec<Change>, shown: Shown, seen: Option<u64>) -> Result<()> {
+        let n = self.next_attempt();
         changes.push(Change::Set { key: "n".into(), value: Some(n.to_string().into_bytes()) });
         self.attempts.insert(n, Arc::new(shown));
         self.disk.mark((self.acknowledged, n));
-        self.store().commit(Commit::from(changes))?;
+        self.store().commit(Commit { seen, ..Commit::from(changes) })?;
         self.acknowledged = n;
         self.disk.mark((n, n));
         self.commits += 1;
         Ok(())
+    }
+
+    /// The number of the next attempt to commit.
+    fn next_attempt(&self) -> u64 {
+        self.attempts.last_key_value().map_or(0, |(n, _)| *n) + 1
     }
 
     /// New ids: a few, or many.
@@ -220,7 +234,7 @@ impl History {
     /// New rows for the table: through the log.
     fn more(&mut self, table: &mut Table) -> Change {
         let (ids, partition) = (self.ids(), self.partition());
-        let rows = table.add(&self.def(), partition, ids, 0);
+        let rows = table.add(&self.def(), partition, ids, self.next_attempt());
         Change::Append { table: T, partition: partition.into(), rows }
     }
 
@@ -232,7 +246,7 @@ impl History {
 
     fn bulk(&mut self) -> Result<()> {
         let (ids, partition, def, mut table) = (self.ids(), self.partition(), self.def(), self.table());
-        let rows = table.add(&def, partition, ids.rev(), 0);
+        let rows = table.add(&def, partition, ids.rev(), self.next_attempt());
         let parts = self.store().write_parts(&def, partition, vec![rows])?;
         // Sometimes nobody names them.
         if self.random.random_ratio(1, 5) {
@@ -256,7 +270,7 @@ impl History {
     /// A column comes, with a value for the rows that are there, or goes.
     fn alter(&mut self) -> Result<()> {
         let mut table = self.table();
-        let id = 10 + self.attempts.last_key_value().map_or(0, |(n, _)| *n as u32);
+        let id = 10 + self.next_attempt() as u32;
         let value = self.random.random::<bool>().then_some(i64::from(id));
         let def = table.alter(self.def(), id, value);
         self.commit(vec![Change::AlterTable { id: T, def }], Some(table))
@@ -270,6 +284,41 @@ impl History {
         let some: Vec<(i64, u64)> = all.into_iter().filter(|_| self.random.random_bool(share)).collect();
         let places: Vec<u64> = some.iter().map(|(_, place)| *place).collect();
         (snapshot.row_set(T, &places).unwrap(), some.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Half of all tables have a key.
+    fn first_def(&mut self) -> TableDef {
+        let key = self.random.random::<bool>().then(|| vec![0]);
+        TableDef { key, ..sorted() }
+    }
+
+    /// Puts rows in the place of those with their keys, or adds them: some ids that are there, and some that are not.
+    fn upsert(&mut self) -> Result<()> {
+        let (mut table, def) = (self.table(), self.def());
+        if def.key.is_none() {
+            return Ok(());
+        }
+        let share = [0.05, 0.5][self.random.random_range(0..2)];
+        let mut ids: Vec<i64> = self.ids().chain([-1]).collect();
+        ids.extend(table.rows.keys().copied().filter(|&id| id != -1 && self.random.random_bool(share)));
+        ids.shuffle(&mut self.random);
+        let snapshot = self.store().snapshot();
+        let keys: ArrayRef = Arc::new(Int64Array::from(ids.clone()));
+        let found = snapshot.find_keys(T, &[keys])?;
+        let there: Vec<(i64, u64)> = ids.iter().zip(&found).filter_map(|(&id, place)| Some((id, (*place)?))).collect();
+        assert!(ids.iter().zip(&found).all(|(id, place)| table.rows.contains_key(id) == place.is_some()));
+        let places: Vec<u64> = there.iter().map(|(_, place)| *place).collect();
+        let taken = snapshot.take(T, &places, &[0])?;
+        assert!(there.iter().map(|(id, _)| id).eq(taken.column(0).as_primitive::<Int64Type>().values()));
+        let delete = Change::Delete { table: T, rows: snapshot.row_set(T, &places)? };
+        let partition = self.partition();
+        let rows = table.add(&def, partition, ids.iter().copied(), self.next_attempt());
+        let add = match self.random.random_ratio(1, 4) {
+            true => Change::AddParts { table: T, parts: self.store().write_parts(&def, partition, vec![rows])? },
+            false => Change::Append { table: T, partition: partition.into(), rows },
+        };
+        let seen = Some(snapshot.version());
+        self.commit_seen(vec![delete, add], Some(table), seen)
     }
 
     /// Deletes rows that are all there, sometimes with new ones in the same commit.
@@ -289,9 +338,10 @@ impl History {
         }
         let at = self.random.random_range(0..self.found.len());
         let (rows, ids) = self.found.swap_remove(at);
-        let alive = |id: &i64| self.table().rows.contains_key(id);
+        let table = self.table();
+        let alive = |(id, born): &(i64, u64)| table.rows.get(id).is_some_and(|row| row.born == *born);
         if ids.iter().all(alive) {
-            return self.delete(rows, ids);
+            return self.delete(rows, ids.into_iter().map(|(id, _)| id).collect());
         }
         match self.commit(vec![Change::Delete { table: T, rows }], None) {
             Err(Error::RowsChanged { .. }) => Ok(()),
@@ -305,7 +355,7 @@ impl History {
             return work(self.store());
         }
         let (rows, ids) = self.find();
-        let n = self.attempts.last_key_value().map_or(0, |(n, _)| *n) + 1;
+        let n = self.next_attempt();
         self.attempts.insert(n, Arc::new(Some(self.without(&ids))));
         let (store, disk, before) = (self.store().clone(), self.disk.clone(), self.acknowledged);
         let (done, result) = std::sync::mpsc::channel();

@@ -23,6 +23,8 @@ pub(crate) struct Row {
     pub(crate) partition: &'static str,
     /// What it has in the column that comes and goes.
     pub(crate) extra: Option<i64>,
+    /// The number of the attempt that put it there.
+    pub(crate) born: u64,
 }
 
 /// What a store shows; `None` before the table is made.
@@ -64,15 +66,15 @@ impl Table {
         def: &TableDef,
         partition: &'static str,
         ids: impl Iterator<Item = i64> + Clone,
-        salt: i64,
+        born: u64,
     ) -> RecordBatch {
         let has_extra = self.extra;
-        let extra = |id: i64| (has_extra && id % 3 > 0).then_some(id * 1000 + salt);
+        let extra = |id: i64| (has_extra && id % 3 > 0).then_some(id * 1000 + born as i64);
         let mut columns = rows(ids.clone()).columns().to_vec();
         if has_extra {
             columns.push(Arc::new(Int64Array::from_iter(ids.clone().map(extra))));
         }
-        self.rows.extend(ids.map(|id| (id, Row { partition, extra: extra(id) })));
+        self.rows.extend(ids.map(|id| (id, Row { partition, extra: extra(id), born })));
         RecordBatch::try_new(def.schema.clone(), columns).expect("the columns are the table's")
     }
 
