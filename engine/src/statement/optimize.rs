@@ -19,7 +19,9 @@ use crate::session::{Outcome, Session};
 pub(super) fn optimize(session: &mut Session, running: &Running, optimize: &Optimize) -> Result<Outcome> {
     let command = optimize.tag.split(' ').next().unwrap_or_default();
     session.writable(command)?;
-    if session.in_block() {
+    // A pipeline of the extended protocol is a block to `in_block`, but not before it has changed something.
+    let transaction = session.transaction()?;
+    if transaction.explicit || !transaction.pending.is_empty() {
         let message = format!("{command} cannot run inside a transaction block");
         return Err(Error::new(ErrorKind::ActiveTransaction, message));
     }
