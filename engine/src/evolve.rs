@@ -23,6 +23,17 @@ use crate::statement::table::{assigned, detached_context};
 /// The key in a field's metadata under which the column's id is.
 const COLUMN: &str = "weir.column";
 
+impl Database {
+    /// Adds columns to a table (`name` or `schema.name`), which admit NULL; those whose names are there already are passed over.
+    pub fn add_columns(&self, table: &str, columns: &[(String, Type)]) -> Result<()> {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let table: Vec<String> = table.splitn(2, '.').map(quoted).collect();
+        let add = |(name, ty): &(String, Type)| format!("ADD COLUMN IF NOT EXISTS {} {ty} NULL", quoted(name));
+        let actions: Vec<String> = columns.iter().map(add).collect();
+        self.execute(&format!("ALTER TABLE {} {}", table.join("."), actions.join(", "))).map(drop)
+    }
+}
+
 /// A table's schema with the ids of its columns.
 pub(crate) fn marked_schema(entry: &Entry) -> SchemaRef {
     let schema = entry.schema();

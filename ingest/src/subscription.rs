@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use weir_engine::ingest::Subscription as TableSubscription;
 
+/// A table grows with its stream up to this many columns, unless an option says otherwise.
+const COLUMNS_MAX: usize = 1000;
+
 /// A topic that fills a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
@@ -23,6 +26,8 @@ pub struct Subscription {
     pub start: Start,
     /// A json, jsonb or text column that keeps the fields which have no column of their own.
     pub extra_column: Option<String>,
+    /// Fields that have no column get one, as long as the table has no more columns than this.
+    pub evolve_to: Option<usize>,
     /// A batch is committed when it has this many records,
     pub batch_rows: usize,
     /// or this many bytes,
@@ -62,6 +67,7 @@ impl Subscription {
             format: Format::Json,
             start: Start::Earliest,
             extra_column: None,
+            evolve_to: None,
             batch_rows: 131_072,
             batch_bytes: 64 << 20,
             batch_interval: Duration::from_millis(50),
@@ -77,15 +83,19 @@ impl Subscription {
     /// A subscription from Flink's options. The error names the option that is wrong.
     pub fn from_options(name: &str, table: &str, options: &[(String, String)]) -> Result<Subscription, String> {
         let mut subscription = Subscription::new(name, "", "", table);
-        let mut since = None;
+        let (mut since, mut columns_max) = (None, COLUMNS_MAX);
         for (key, value) in options {
             match key.as_str() {
                 "scan.startup.timestamp-millis" => since = Some(number(key, value)?),
+                "schema_evolution.max-columns" => columns_max = number(key, value)?,
                 _ => subscription.set(key, value)?,
             }
         }
         if let (Start::Timestamp(millis), Some(since)) = (&mut subscription.start, since) {
             *millis = since;
+        }
+        if let Some(max) = &mut subscription.evolve_to {
+            *max = columns_max;
         }
         let required = [("topic", &subscription.topic), ("properties.bootstrap.servers", &subscription.brokers)];
         for (key, value) in required {
@@ -109,6 +119,7 @@ impl Subscription {
             "json.extra-column" => self.extra_column = Some(value.to_string()),
             // Flink's: records that do not decode never fail a stream here, they are dead letters.
             "json.ignore-parse-errors" | "json.fail-on-missing-field" => {}
+            "schema_evolution" => self.evolve_to = evolution_of(value)?.then_some(COLUMNS_MAX),
             "batch.rows" => self.batch_rows = number(key, value)?,
             "batch.bytes" => self.batch_bytes = number(key, value)?,
             "batch.interval-ms" => self.batch_interval = Duration::from_millis(number(key, value)?),
@@ -120,6 +131,15 @@ impl Subscription {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether fields that have no column get one.
+fn evolution_of(policy: &str) -> Result<bool, String> {
+    match policy {
+        "add_columns" => Ok(true),
+        "none" => Ok(false),
+        other => Err(format!("schema_evolution '{other}' is not supported: use 'add_columns' or 'none'")),
     }
 }
 

@@ -12,6 +12,7 @@ use sonic_rs::{JsonValueTrait, LazyValue, to_object_iter};
 use weir_engine::ingest::IngestTarget;
 use weir_sql::Type;
 
+use super::evolve::NewFields;
 use super::{Reason, Rows};
 
 /// Decodes JSON records for one table.
@@ -26,6 +27,8 @@ pub struct JsonDecoder {
     /// The json column that takes the fields that have no column, and their text in the making.
     rest: Option<usize>,
     rest_text: String,
+    /// Fields that have no column, when the table is to get columns for them.
+    new_fields: Option<NewFields>,
 }
 
 impl JsonDecoder {
@@ -50,8 +53,19 @@ impl JsonDecoder {
             order: Vec::new(),
             rest,
             rest_text: String::new(),
+            new_fields: None,
             names,
         })
+    }
+
+    /// Whether to look at fields that have no column: [`JsonDecoder::take_new_fields`].
+    pub fn set_evolving(&mut self, evolving: bool) {
+        self.new_fields = evolving.then(NewFields::default);
+    }
+
+    /// The fields without a column that came since the last call, and a type that holds their values.
+    pub fn take_new_fields(&mut self) -> Vec<(String, Type)> {
+        self.new_fields.as_mut().map(NewFields::take).unwrap_or_default()
     }
 
     /// Appends a record. An error is the reason why it is not a row; the batch goes on without it.
@@ -75,6 +89,7 @@ impl JsonDecoder {
             end = raw.as_ptr() as usize + raw.len() - record.as_ptr() as usize;
             match self.column_of(position, &name) {
                 Some(column) => self.set(column, &value)?,
+                None if self.new_fields.is_some() => self.unknown(&name, &value),
                 None if self.rest.is_some() => self.keep(&name, raw),
                 None => {}
             }
@@ -101,6 +116,15 @@ impl JsonDecoder {
         }
         rows.set[column] = true;
         rows.columns[column].push(value).map_err(|why| format!("column \"{}\": {why}", self.names[column]))
+    }
+
+    fn unknown(&mut self, name: &str, value: &LazyValue) {
+        if let Some(fields) = &mut self.new_fields {
+            fields.see(name, value);
+        }
+        if self.rest.is_some() {
+            self.keep(name, value.as_raw_str());
+        }
     }
 
     fn keep(&mut self, name: &str, raw: &str) {

@@ -5,6 +5,7 @@
 //! the record to the dead letters. Decoders share nothing, so several can work on successive batches of one stream.
 
 mod column;
+mod evolve;
 pub mod json;
 mod time;
 

@@ -13,6 +13,8 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use weir_engine::ingest::{IngestTarget, SourceOffset};
 
+use weir_sql::Type;
+
 use super::Shared;
 use crate::decode::json::JsonDecoder;
 use crate::status::Progress;
@@ -133,9 +135,40 @@ pub(super) fn decode_all(
         Ok(decoder) => decoder,
         Err(why) => return drop(decoded.send(Err(why))),
     };
+    decoder.set_evolving(shared.subscription.evolve_to.is_some());
+    let mut full = false;
     for batch in raw {
-        if decoded.send(Ok(decode(shared, &mut decoder, batch))).is_err() {
+        let batch = decode(shared, &mut decoder, batch);
+        if let (Some(max), false) = (shared.subscription.evolve_to, full) {
+            // The batch is decoded again when it comes to be committed: the table has other columns then.
+            full = !add_columns(shared, target, &decoder.take_new_fields(), max);
+            decoder.set_evolving(!full);
+        }
+        if decoded.send(Ok(batch)).is_err() {
             return;
+        }
+    }
+}
+
+/// Gives the table columns for new fields; false if it may not have them.
+fn add_columns(shared: &Shared, target: &IngestTarget, fields: &[(String, Type)], max: usize) -> bool {
+    if fields.is_empty() {
+        return true;
+    }
+    let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    let name = &shared.subscription.name;
+    if target.columns.len() + fields.len() > max {
+        tracing::warn!(source = %name, ?names, max, "fields get no column: the table may have no more");
+        return false;
+    }
+    match shared.db.add_columns(&target.table, fields) {
+        Ok(()) => {
+            tracing::info!(source = %name, ?names, "the table has columns for new fields");
+            true
+        }
+        Err(e) => {
+            tracing::warn!(source = %name, ?names, "fields get no column: {}", e.message);
+            false
         }
     }
 }

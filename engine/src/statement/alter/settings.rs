@@ -18,6 +18,7 @@ impl Work<'_> {
             return Err(already_exists(name));
         }
         self.refuse_if_named("rename")?;
+        self.refuse_if_filled("rename")?;
         self.def.name = name.to_string();
         Ok(())
     }
@@ -34,8 +35,18 @@ impl Work<'_> {
             return Err(sql_error(SqlErrorKind::DuplicateTable, message));
         }
         self.refuse_if_named("move")?;
+        self.refuse_if_filled("move")?;
         self.def.schema = schema;
         Ok(())
+    }
+
+    /// A stream's offsets are kept under its table's name.
+    fn refuse_if_filled(&self, what: &str) -> Result<()> {
+        if !self.def.options.iter().any(|(key, value)| key == "connector" && value == "kafka") {
+            return Ok(());
+        }
+        let message = format!("cannot {what} table {} because a stream fills it", self.def.name);
+        Err(sql_error(SqlErrorKind::Unsupported, message).with_detail("The stream's offsets are kept under this name."))
     }
 
     /// Views name what they read: that name has to stay.

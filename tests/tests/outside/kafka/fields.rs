@@ -268,3 +268,42 @@ fn records_over_a_megabyte() {
     assert_eq!(lengths, [["3000000", "3000000", "1"]]);
     wait_for(&mut client, "SELECT max(length(raw)) > 3000000 FROM weir.dead_letters", "t");
 }
+
+#[test]
+fn new_fields_get_columns_where_the_table_says_so() {
+    let (broker, weir) = (Broker::shared(), Weir::start());
+    let (mut client, topic) = (weir.client(), "evolving");
+    broker.create_topic(topic, 1);
+    let options = with(broker, topic, &[("schema_evolution", "add_columns"), ("schema_evolution.max-columns", "5")]);
+    run(&mut client, &format!("CREATE TABLE evolving (id bigint NOT NULL) {options}"));
+    run(
+        &mut client,
+        "CREATE MATERIALIZED VIEW evolving_count AS SELECT id % 2 AS odd, count(*) AS n FROM evolving GROUP BY 1",
+    );
+    send(
+        broker,
+        topic,
+        0,
+        &["{\"id\": 1}", "{\"id\": 2, \"Name\": \"two\", \"n\": 2.5}", "{\"id\": 3, \"n\": 3, \"name\": null}"],
+    );
+    wait_for(&mut client, "SELECT count(*) FROM evolving", "3");
+    send(broker, topic, 0, &["{\"id\": 4, \"at\": \"2026-01-02T03:04:05Z\", \"more\": {\"a\": [1]}}"]);
+    wait_for(&mut client, "SELECT count(*) FROM evolving", "4");
+    // The table has as many columns as it may.
+    send(broker, topic, 0, &["{\"id\": 5, \"too\": 1, \"much\": 2, \"n\": 5}"]);
+    wait_for(&mut client, "SELECT count(*) FROM evolving", "5");
+    let found = rows(&mut client, "SELECT id, \"Name\", n, at, more FROM evolving ORDER BY id");
+    let row = |cells: [&str; 5]| cells.map(str::to_string).to_vec();
+    assert_eq!(
+        found,
+        [
+            row(["1", "NULL", "NULL", "NULL", "NULL"]),
+            row(["2", "two", "2.5", "NULL", "NULL"]),
+            row(["3", "NULL", "3", "NULL", "NULL"]),
+            row(["4", "NULL", "NULL", "2026-01-02 03:04:05+00", "{\"a\": [1]}"]),
+            row(["5", "NULL", "5", "NULL", "NULL"]),
+        ]
+    );
+    assert_eq!(value(&mut client, "SELECT count(*) FROM weir.dead_letters"), "0");
+    assert_eq!(rows(&mut client, "SELECT n FROM evolving_count ORDER BY odd"), [["2"], ["3"]]);
+}
