@@ -306,7 +306,9 @@ impl State {
         let other = self.tables.get(&to).ok_or(Error::NoTable { table: to.0 })?.def().clone();
         let (mut parts, mut runs) = (Vec::new(), None);
         self.update(from, |table| {
-            if other.key.is_some() || !table.def.has_same_rows(&other) || from == to {
+            // Rows of a table whose keys are unique may go to one that has none; the other way they would have to be looked up.
+            let same = table.def.has_same_rows(&TableDef { key: table.def.key.clone(), ..TableDef::clone(&other) });
+            if other.key.is_some() || !same || from == to {
                 return Err(Error::invalid(format!(
                     "rows of table {} are not those of table {}",
                     table.def.name, other.name

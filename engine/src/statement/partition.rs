@@ -48,6 +48,19 @@ pub(super) fn carry_out(
     if entry.def.kind != Kind::Table && !(drops && entry.def.kind == Kind::Materialized) {
         return Err(sql_error(SqlErrorKind::WrongObjectType, format!("\"{}\" is not a table", entry.def.name)));
     }
+    let adds = match action {
+        PartitionAction::Attach(_) | PartitionAction::AttachFrom(..) | PartitionAction::Replace(..) => {
+            Some(entry.clone())
+        }
+        PartitionAction::Move(_, to) => Some(alike(running, entry, to)?),
+        _ => None,
+    };
+    if let Some(keyed) = adds.filter(|entry| !entry.def.primary_key.is_empty()) {
+        let message = format!("rows cannot be added to table \"{}\" by partition", keyed.def.name);
+        return Err(sql_error(SqlErrorKind::Unsupported, message)
+            .with_detail("Its primary key would have to be checked for duplicates.")
+            .with_hint("Use INSERT … SELECT."));
+    }
     match action {
         PartitionAction::Drop(name) => {
             let partitions = named(session, running, entry, name, entry)?;
@@ -203,7 +216,7 @@ fn detach(session: &mut Session, running: &Running, entry: &Entry, name: &Partit
     let table = stored(running, entry)?;
     let hidden = session.database.new_oid();
     let (from, to) = (TableId(entry.def.oid), TableId(hidden));
-    let def = TableDef { ttl: Vec::new(), ..(**table.def()).clone() };
+    let def = TableDef { ttl: Vec::new(), key: None, ..(**table.def()).clone() };
     let mut changes = vec![Change::CreateTable { id: to, def }];
     changes.extend(partitions.into_iter().map(|partition| Change::MovePartition { from, to, partition }));
     changes.push(Change::Set { key: format!("{DETACH}{hidden}"), value: Some(folder(entry).into_bytes()) });
