@@ -16,6 +16,7 @@ use crate::evolve;
 use crate::exec;
 use crate::statement::commit::tables_of;
 use crate::statement::table::{assigned, bind_over, detached_context};
+use crate::statement::unique::Policy;
 use crate::statement::writer::{Base, Writer};
 use crate::transaction::{Item, Pending};
 
@@ -168,7 +169,7 @@ impl Database {
             let mut pending = Pending::default();
             if !batch.rows.is_empty() {
                 let entry = table_named(&state, &batch.table)?;
-                let mut writer = Writer::new(base.clone(), &entry)?;
+                let mut writer = Writer::new(base.clone(), &entry, Policy::of_stream(&entry.def))?;
                 writer.set_bulk(batch.bulk);
                 let target = self.ingest_target(&batch.table)?;
                 if target.catalog_version != state.version {
@@ -181,7 +182,7 @@ impl Database {
             }
             if let Some(dead) = &batch.dead_letters {
                 let entry = table_named(&state, &format!("weir.{DEAD_LETTERS}"))?;
-                let mut writer = Writer::new(base.clone(), &entry)?;
+                let mut writer = Writer::unchecked(base.clone(), &entry)?;
                 writer.push(dead)?;
                 writer.finish(&mut pending)?;
             }
@@ -196,9 +197,13 @@ impl Database {
             }
             let _passing = self.gates().pass(&tables_of(&pending), &[], &Cancel::default())?;
             // Against a newer catalogue everything is computed again, parts among it: a view may have come.
-            match store.commit(Commit { changes: pending.joined()?, expect_catalog: Some(state.version), seen: None }) {
+            match store.commit(Commit {
+                changes: pending.joined()?,
+                expect_catalog: Some(state.version),
+                seen: pending.seen,
+            }) {
                 Ok(committed) => return Ok(committed.version),
-                Err(weir_storage::Error::CatalogChanged) => {}
+                Err(weir_storage::Error::CatalogChanged | weir_storage::Error::RowsChanged { .. }) => {}
                 Err(e) => return Err(e.into()),
             }
         }

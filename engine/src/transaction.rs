@@ -50,11 +50,18 @@ pub(crate) struct Pending {
     pub(crate) views: Vec<u32>,
     /// Tables whose parts are to get indexes after the commit, and what ends the wait for that.
     pub(crate) indexed: Vec<(u32, Cancel)>,
+    /// The oldest version at which keys were looked up: a key that another commit has added since is a conflict.
+    pub(crate) seen: Option<u64>,
 }
 
 impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Keys were looked up at this version.
+    pub(crate) fn saw(&mut self, version: u64) {
+        self.seen = Some(self.seen.map_or(version, |seen| seen.min(version)));
     }
 
     /// A snapshot with these changes on top.

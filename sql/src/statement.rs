@@ -325,6 +325,8 @@ pub struct CreateTable {
     pub primary_key: Vec<usize>,
     /// Skip indexes.
     pub indexes: Vec<IndexDef>,
+    /// What the engine makes of rows with equal sorting keys.
+    pub merging: Option<Merging>,
     /// `WITH (…)` and SETTINGS, keys in lower case: `connector`, `topic`, `properties.bootstrap.servers`, `format`, `durability` …
     pub options: Vec<(String, String)>,
     /// WATERMARK FOR column AS expression.
@@ -449,6 +451,20 @@ pub struct DropIndex {
     pub names: Vec<ObjectName>,
     /// IF EXISTS.
     pub if_exists: bool,
+}
+
+/// What a ClickHouse engine makes of rows with equal sorting keys. Columns are by index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merging {
+    /// ReplacingMergeTree: the row of the greatest version stays, of several the last.
+    Replacing {
+        /// The version.
+        version: Option<usize>,
+        /// Rows with 1 here hide their key.
+        is_deleted: Option<usize>,
+    },
+    /// SummingMergeTree: one row with the sums of these columns; it goes when all are zero.
+    Summing(Vec<usize>),
 }
 
 /// A column's definition.

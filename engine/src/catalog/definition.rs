@@ -93,6 +93,9 @@ pub struct RelationDef {
     /// Skip indexes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<IndexDef>,
+    /// What ENGINE makes of rows with equal sorting keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merging: Option<MergingDef>,
     /// `WITH (…)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<(String, String)>,
@@ -114,6 +117,53 @@ pub struct RelationDef {
     /// COMMENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+}
+
+impl RelationDef {
+    /// The columns of which no two rows have the same values, if there are such.
+    pub fn key(&self) -> Option<Vec<usize>> {
+        match &self.merging {
+            Some(_) => Some(self.order_by.clone()),
+            None => (!self.primary_key.is_empty()).then(|| self.primary_key.clone()),
+        }
+    }
+
+    /// The column that says whether a row hides its key and is itself not shown.
+    pub fn tombstones(&self) -> Option<usize> {
+        match &self.merging {
+            Some(MergingDef::Replacing { is_deleted, .. }) => *is_deleted,
+            _ => None,
+        }
+    }
+}
+
+/// What a table's engine makes of rows with equal sorting keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MergingDef {
+    /// The row of the greatest version stays, of several the last.
+    Replacing {
+        /// The version's column.
+        version: Option<usize>,
+        /// Rows with 1 in this column hide their key.
+        is_deleted: Option<usize>,
+    },
+    /// One row with the sums of these columns.
+    Summing(Vec<usize>),
+}
+
+impl MergingDef {
+    /// The columns that it names.
+    pub fn columns(&self) -> Vec<usize> {
+        self.clone().columns_mut().into_iter().map(|column| *column).collect()
+    }
+
+    pub(crate) fn columns_mut(&mut self) -> Vec<&mut usize> {
+        match self {
+            MergingDef::Replacing { version, is_deleted } => version.iter_mut().chain(is_deleted).collect(),
+            MergingDef::Summing(columns) => columns.iter_mut().collect(),
+        }
+    }
 }
 
 /// A column.
@@ -338,6 +388,7 @@ mod tests {
                 keys: vec![IndexKey { sql: "lower(f)".into(), columns: vec![5], is_column: false, ty: Type::Text }],
                 everywhere: true,
             }],
+            merging: None,
             options: vec![("connector".into(), "kafka".into())],
             watermark: None,
             query: None,

@@ -7,7 +7,7 @@ pub mod procs;
 pub mod state;
 pub mod system;
 
-pub use definition::{ColumnDef, Kind, RelationDef, SchemaDef, TtlDef};
+pub use definition::{ColumnDef, Kind, MergingDef, RelationDef, SchemaDef, TtlDef};
 pub use describe::create_statement;
 pub(crate) use state::StateCatalog;
 pub use state::{CatalogState, Entry, Found};

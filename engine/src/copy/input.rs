@@ -16,7 +16,7 @@ use super::lines::{self, Lines, Quoting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{self, QueryContext};
 use crate::format::ColumnBuilder;
-use crate::statement::writer::Writer;
+use crate::statement::writer::{Base, Writer};
 use crate::transaction::Pending;
 
 /// Rows of a batch.
@@ -30,6 +30,8 @@ const SHOWN_BYTES: usize = 100;
 pub(crate) struct Input {
     source: Source,
     rows: Rows,
+    /// Whether all data has become rows.
+    ended: bool,
 }
 
 /// Bytes that are not rows yet.
@@ -126,6 +128,7 @@ impl Input {
                 writer,
                 context,
             },
+            ended: false,
         })
     }
 
@@ -140,12 +143,17 @@ impl Input {
     }
 
     /// The data has ended: its rows become changes of a transaction. How many there were.
-    pub(crate) fn finish(mut self, pending: &mut Pending) -> Result<u64> {
-        self.take(true)?;
-        self.rows.flush()?;
-        let rows = self.rows.writer.rows();
-        self.rows.writer.finish(pending)?;
-        Ok(rows)
+    pub(crate) fn finish(&mut self, pending: &mut Pending) -> Result<u64> {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.take(true)?;
+            self.rows.flush()?;
+        }
+        Ok(self.rows.writer.finish(pending)?.count)
+    }
+
+    /// Lets the COPY see this instead, if its rows are still at hand: see [`Writer::see`].
+    pub(crate) fn see(&mut self, base: Base) -> Result<bool> {
+        self.rows.writer.see(base)
     }
 
     fn take(&mut self, at_end: bool) -> Result<()> {
@@ -352,7 +360,7 @@ impl Rows {
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.context.cancel.check()?;
-        self.writer.push(batch).map(drop)
+        self.writer.push(batch)
     }
 
     /// The rows so far with all columns of the table.

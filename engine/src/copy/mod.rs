@@ -38,6 +38,7 @@ use crate::session::run::Running;
 use crate::session::{Outcome, Session};
 use crate::statement::insert;
 use crate::statement::query;
+use crate::statement::unique::Policy;
 use crate::statement::writer::Writer;
 
 /// How much of a file is read at a time.
@@ -93,7 +94,7 @@ fn input(session: &mut Session, running: &Running, copy: &Copy) -> Result<input:
         return Err(Error::internal("COPY TO has no inward side"));
     };
     let entry = insert::entry(running, *oid)?;
-    let writer = Writer::new(session.base(running), &entry)?;
+    let writer = Writer::new(session.base(running), &entry, Policy::of_table(&entry.def))?;
     input::Input::new(writer, columns, defaults, &copy.options, session.query_context(running))
 }
 

@@ -5,7 +5,7 @@ use weir_sql::statement::CopyFormat;
 
 use super::input::Input;
 use super::output::RowWriter;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::exec::RowStream;
 use crate::session::Session;
 
@@ -40,17 +40,29 @@ impl CopyIn {
     }
 
     /// The data has ended: writes the rows and gives the command tag, `COPY n`. An error has failed the transaction.
-    pub fn finish(self, session: &mut Session) -> Result<String> {
-        let rows = session.transaction().and_then(|transaction| self.input.finish(&mut transaction.pending));
-        let done = match rows {
-            Ok(rows) => session.finish_statement().map(|()| format!("COPY {rows}")),
-            Err(error) => {
-                session.fail_transaction();
-                Err(error)
-            }
-        };
+    pub fn finish(mut self, session: &mut Session) -> Result<String> {
+        let alone = !session.in_block();
+        // Keys are looked up in what is there now, however long the data took to come.
+        let seen = session.base_of_next().and_then(|base| self.input.see(base));
+        let mut done = seen.and_then(|_| self.finish_once(session));
+        // Another commit has added one of the keys, or changed a row that goes: on top of it, the same rows may mean something else.
+        while let Err(error) = &done
+            && alone
+            && error.kind == ErrorKind::SerializationFailure
+            && session.base_of_next().and_then(|base| self.input.see(base))?
+        {
+            done = self.finish_once(session);
+        }
+        if done.is_err() {
+            session.fail_transaction();
+        }
         session.rest();
-        done
+        done.map(|rows| format!("COPY {rows}"))
+    }
+
+    fn finish_once(&mut self, session: &mut Session) -> Result<u64> {
+        let rows = session.transaction().and_then(|transaction| self.input.finish(&mut transaction.pending))?;
+        session.finish_statement().map(|()| rows)
     }
 
     /// The client gave up (CopyFail) or [`CopyIn::push`] failed: nothing is written, and the transaction block, if there is one, fails.

@@ -59,6 +59,12 @@ impl Parsed {
     pub fn text(&self) -> &str {
         &self.syntax.text
     }
+
+    /// Whether it ends the transaction, or goes back in it: what must be possible whatever the transaction's changes have met.
+    pub(crate) fn ends_transaction(&self) -> bool {
+        let weir_sql::parse::Ast::Ready(statement) = self.syntax.ast.as_ref() else { return false };
+        matches!(**statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_))
+    }
 }
 
 /// A statement that was bound: its parameters and columns are known. Cheap to clone; stays good when the catalogue changes, because

@@ -37,7 +37,7 @@ impl Session {
     /// Binds a statement. `param_types` are the types that the client declared, `None` for those it left open; there may be fewer than the
     /// statement has.
     pub fn prepare(&self, parsed: &Parsed, param_types: &[Option<Type>]) -> Result<Prepared> {
-        let view = self.view()?;
+        let view = self.view_for(parsed)?;
         let bound = Arc::new(self.bind(&view, parsed, param_types)?);
         let prepared = Prepared {
             parsed: parsed.clone(),
@@ -162,7 +162,7 @@ impl Session {
 
     pub(crate) fn run_bound(&mut self, prepared: &Prepared, params: &[Value], cancel: &Cancel) -> Result<Outcome> {
         cancel.check()?;
-        let view = Arc::new(self.view()?);
+        let view = Arc::new(self.view_for(&prepared.parsed)?);
         let bound = if self.bound_under(&view) == prepared.bound_under {
             prepared.bound.clone()
         } else {
@@ -192,6 +192,16 @@ impl Session {
             params: params.to_vec(),
         };
         statement::run(self, &running, &bound, prepared)
+    }
+
+    /// What a statement sees. What ends the transaction asks for nothing of its changes, which may no longer fit.
+    fn view_for(&self, parsed: &Parsed) -> Result<View> {
+        if !parsed.ends_transaction() {
+            return self.view();
+        }
+        let snapshot = self.database.store()?.snapshot();
+        let state = self.database.catalog(&snapshot)?;
+        Ok(View::new(state, snapshot, self.info(), self.database.clone(), Vec::new()))
     }
 
     /// The catalogue and data as the next statement sees them: the newest snapshot under the transaction's own changes.
@@ -269,6 +279,19 @@ impl Session {
             cancel: running.cancel.clone(),
             now: running.functions.now,
         }
+    }
+
+    /// What a statement stands on that begins now, in a transaction of its own if none is open.
+    pub(crate) fn base_of_next(&mut self) -> Result<Base> {
+        self.ensure_transaction();
+        let view = self.view()?;
+        Ok(Base {
+            database: self.database.clone(),
+            state: view.state.clone(),
+            snapshot: view.snapshot.clone(),
+            cancel: Cancel::default(),
+            now: now_micros(),
+        })
     }
 
     /// What the executor needs for a query of this statement.

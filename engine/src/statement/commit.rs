@@ -41,7 +41,7 @@ pub(crate) fn commit_only(database: &Database, pending: &mut Pending) -> Result<
     let store = database.store()?;
     loop {
         let _passing = database.gates().pass(&tables_of(pending), &pending.gates, &Cancel::default())?;
-        let commit = Commit { changes: pending.joined()?, expect_catalog: pending.catalog, seen: None };
+        let commit = Commit { changes: pending.joined()?, expect_catalog: pending.catalog, seen: pending.seen };
         match store.commit(commit) {
             Ok(committed) => return Ok(committed),
             Err(weir_storage::Error::CatalogChanged) => {

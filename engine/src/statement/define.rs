@@ -13,10 +13,12 @@ use super::index;
 use super::names::{Named, already_exists, does_not_exist, look_up, sql_error, taken, target_schema, written};
 use super::query;
 use super::table::storage_def;
+use super::unique::Policy;
 use super::writer::Writer;
 use crate::catalog::state::{NEXT_OID, RELATION_PREFIX, SCHEMA_PREFIX};
-use crate::catalog::{ColumnDef, Entry, Kind, RelationDef, SchemaDef, TtlDef};
+use crate::catalog::{ColumnDef, Entry, Kind, MergingDef, RelationDef, SchemaDef, TtlDef};
 use crate::error::{Error, Result};
+use crate::exec::keys::has_variants;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity, View};
 use crate::transaction::{Item, Pending};
@@ -75,25 +77,54 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
         if def.order_by.is_empty() {
             def.order_by = def.primary_key.clone();
         }
-        session.notice(
-            Severity::Notice,
-            "00000",
-            format!("PRIMARY KEY of \"{}\" orders its rows but is not yet checked for duplicates", def.name),
-        );
     }
+    def.merging = create.merging.as_ref().map(|merging| match merging {
+        ast::Merging::Replacing { version, is_deleted } => {
+            MergingDef::Replacing { version: *version, is_deleted: *is_deleted }
+        }
+        ast::Merging::Summing(columns) => MergingDef::Summing(columns.clone()),
+    });
+    check_key(&def)?;
     let entry = Arc::new(Entry::new(def.clone()));
     let table = Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) };
     define(session, running, vec![table, set_relation(&def)?])?;
     let Some(source) = &create.source else { return done("CREATE TABLE") };
-    let mut writer = Writer::new(session.base(running), &entry)?;
+    let mut writer = Writer::new(session.base(running), &entry, Policy::of_table(&entry.def))?;
     let mut stream = query::stream(session, running, source)?;
     while let Some(batch) = stream.next()? {
         writer.push(&batch)?;
     }
     drop(stream);
-    let rows = writer.rows();
-    writer.finish(&mut session.transaction()?.pending)?;
-    done(&format!("SELECT {rows}"))
+    let written = writer.finish(&mut session.transaction()?.pending)?;
+    done(&format!("SELECT {}", written.count))
+}
+
+/// Whether storage can find rows by the key, and what `on_conflict` says.
+fn check_key(def: &RelationDef) -> Result<()> {
+    let key = def.key();
+    for &column in key.iter().flatten() {
+        let ColumnDef { name, ty, .. } = &def.columns[column];
+        if has_variants(ty) || matches!(ty, Type::Json | Type::Array(_)) {
+            let message = format!("a primary key of type {ty} is not supported");
+            return Err(sql_error(SqlErrorKind::Unsupported, message)
+                .with_detail(format!("Equal values of column \"{name}\" may look different."))
+                .with_hint(
+                    "Use a type whose equal values look alike: an integer, numeric(p, s), text, uuid, date, timestamp.",
+                ));
+        }
+    }
+    let Some((_, value)) = def.options.iter().find(|(option, _)| option == "on_conflict") else { return Ok(()) };
+    if !matches!(value.as_str(), "replace" | "ignore" | "error") {
+        let message = format!("invalid value for option \"on_conflict\": \"{value}\"");
+        return Err(sql_error(SqlErrorKind::InvalidParameter, message).with_hint("It is replace, ignore or error."));
+    }
+    match key {
+        Some(_) => Ok(()),
+        None => {
+            let message = "option \"on_conflict\" needs a primary key";
+            Err(sql_error(SqlErrorKind::InvalidDefinition, message))
+        }
+    }
 }
 
 /// `COMMENT '…'` of ClickHouse's form comes among the options.
@@ -151,6 +182,7 @@ pub(crate) fn blank(oid: u32, schema: String, name: &str, kind: Kind, columns: V
         ttl: Vec::new(),
         engine: None,
         indexes: Vec::new(),
+        merging: None,
         options: Vec::new(),
         watermark: None,
         query: None,

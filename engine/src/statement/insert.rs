@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use weir_sql::statement::Insert;
+use weir_sql::statement::{Insert, OnConflict};
 
 use super::query;
+use super::unique::Policy;
 use super::writer::Writer;
 use crate::catalog::Entry;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::session::run::Running;
 use crate::session::{Outcome, Rows, Session};
 
@@ -15,27 +16,36 @@ use crate::session::{Outcome, Rows, Session};
 pub(crate) fn insert(session: &mut Session, running: &Running, insert: &Insert) -> Result<Outcome> {
     session.writable("INSERT")?;
     let entry = entry(running, insert.oid)?;
-    if insert.on_conflict.is_some() {
-        let message = "ON CONFLICT is not supported yet";
-        return Err(Error::new(ErrorKind::Sql(weir_sql::ErrorKind::Unsupported), message));
+    let mut writer = Writer::new(session.base(running), &entry, policy(session, running, insert, &entry))?;
+    if let Some(OnConflict::Update { .. }) = insert.on_conflict {
+        // No row may meet one that the statement has added before.
+        writer.settle_at_end();
     }
-    let mut writer = Writer::new(session.base(running), &entry)?;
-    let mut kept = Vec::new();
+    if insert.returning.is_some() {
+        writer.keep_rows();
+    }
     let mut stream = query::stream(session, running, &insert.source)?;
     while let Some(batch) = stream.next()? {
-        let batch = writer.push(&batch)?;
-        if insert.returning.is_some() {
-            kept.push(batch);
-        }
+        writer.push(&batch)?;
     }
     drop(stream);
-    let rows = writer.rows();
-    writer.finish(&mut session.transaction()?.pending)?;
+    let written = writer.finish(&mut session.transaction()?.pending)?;
     match &insert.returning {
-        None => Ok(Outcome::Command { tag: format!("INSERT 0 {rows}") }),
+        None => Ok(Outcome::Command { tag: format!("INSERT 0 {}", written.count) }),
         Some((exprs, columns)) => {
-            let batches = query::returned(exprs, columns, &kept, &session.query_context(running))?;
+            let batches = query::returned(exprs, columns, &written.rows, &session.query_context(running))?;
             Ok(Outcome::Rows(Rows::of_batches(columns.clone(), batches, "INSERT")))
+        }
+    }
+}
+
+/// What is done with rows whose key is there.
+fn policy(session: &Session, running: &Running, insert: &Insert, entry: &Entry) -> Policy {
+    match &insert.on_conflict {
+        None => Policy::of_table(&entry.def),
+        Some(OnConflict::Nothing) => Policy::Ignore,
+        Some(OnConflict::Update { row, predicate }) => {
+            Policy::Update { row: row.clone(), predicate: predicate.clone(), context: session.query_context(running) }
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod define;
 mod drop;
 mod index;
 pub(crate) mod insert;
+pub(crate) mod merging;
 mod modify;
 pub(crate) mod names;
 mod optimize;
@@ -21,6 +22,7 @@ pub(crate) mod relations;
 mod setting;
 pub(crate) mod table;
 pub(crate) mod ttl;
+pub(crate) mod unique;
 pub(crate) mod writer;
 
 use weir_sql::statement::{Bound, Statement};

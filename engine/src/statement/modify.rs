@@ -10,7 +10,9 @@ use weir_sql::statement::{Modify, ModifyAction, ModifyVerb};
 
 use super::insert::entry;
 use super::query;
+use super::unique::Policy;
 use super::writer::Writer;
+use crate::catalog::{Entry, RelationDef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::run::Running;
 use crate::session::{Outcome, Rows, Session};
@@ -23,7 +25,12 @@ pub(crate) fn modify(session: &mut Session, running: &Running, modify: &Modify) 
     let verb = modify.verb.name();
     session.writable(verb)?;
     let entry = entry(running, modify.oid)?;
-    let mut writer = Writer::new(session.base(running), &entry)?;
+    let mut writer = match modify.actions.iter().any(|action| touches_key(action, &entry)) {
+        true => Writer::new(session.base(running), &entry, key_policy(&entry.def))?,
+        false => Writer::unchecked(session.base(running), &entry)?,
+    };
+    // A row may get the key of one that goes.
+    writer.settle_at_end();
     let (mut count, mut returned) = (0u64, Vec::new());
     let mut stream = query::stream(session, running, &modify.source)?;
     while let Some(batch) = stream.next()? {
@@ -49,6 +56,23 @@ pub(crate) fn modify(session: &mut Session, running: &Running, modify: &Modify) 
             let batches = query::returned(exprs, columns, &returned, &session.query_context(running))?;
             Ok(Outcome::Rows(Rows::of_batches(columns.clone(), batches, verb)))
         }
+    }
+}
+
+/// Whether an action may give a row a key that it did not have.
+fn touches_key(action: &ModifyAction, entry: &Entry) -> bool {
+    match action {
+        ModifyAction::Insert => true,
+        ModifyAction::Update(columns) => entry.def.key().is_some_and(|key| key.iter().any(|c| columns.contains(c))),
+        ModifyAction::Delete => false,
+    }
+}
+
+/// What a changed row does to another of its key: only in tables whose inserts replace does it take the other's place.
+fn key_policy(def: &RelationDef) -> Policy {
+    match def.primary_key.is_empty() {
+        true => Policy::of_table(def),
+        false => Policy::Fail,
     }
 }
 

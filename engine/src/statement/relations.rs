@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weir_sql::catalog::{Relation, RelationKind};
 use weir_storage::{Snapshot, TableId};
 
-use super::ttl;
+use super::{merging, ttl};
 use crate::catalog::{CatalogState, system};
 use crate::error::{Error, Result};
 use crate::exec::{RelationRows, Relations};
@@ -29,7 +29,7 @@ impl Relations for StoredRelations {
                 Ok(RelationRows::View { snapshot, table, view: views::plan_of(&self.state, entry)? })
             }
             _ => {
-                let filters = ttl::alive(entry, self.now)?.into_iter().collect();
+                let filters = ttl::alive(entry, self.now)?.into_iter().chain(merging::shown(entry)?).collect();
                 Ok(RelationRows::Stored { snapshot, table, filters })
             }
         }

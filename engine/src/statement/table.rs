@@ -31,6 +31,7 @@ pub(crate) fn storage_def(def: &RelationDef, schema: SchemaRef) -> TableDef {
     };
     TableDef {
         sort_key: def.order_by.clone(),
+        key: def.key(),
         durability,
         ttl: def.ttl.iter().map(super::ttl::storage_rule).collect(),
         ids: def.ids(),
@@ -175,32 +176,7 @@ impl Target {
 
     /// The rows under the table's own schema; 23502 if a NULL stands where none may.
     pub(crate) fn conform(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        for (column, array) in self.entry.relation.columns.iter().zip(rows.columns()) {
-            if !column.nullable && array.null_count() > 0 {
-                return Err(self.null_violation(&column.name, rows));
-            }
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        RecordBatch::try_new_with_options(self.schema.clone(), rows.columns().to_vec(), &options)
-            .map_err(|e| Error::internal(format!("rows do not fit table \"{}\": {e}", self.entry.def.name)))
-    }
-
-    fn null_violation(&self, column: &str, rows: &RecordBatch) -> Error {
-        let columns = &self.entry.relation.columns;
-        let wrong = |row: &usize| columns.iter().zip(rows.columns()).any(|(c, a)| !c.nullable && a.is_null(*row));
-        let row = (0..rows.num_rows()).find(wrong).unwrap_or(0);
-        let settings = FormatSettings::default();
-        let texts: Vec<String> = columns
-            .iter()
-            .zip(rows.columns())
-            .map(|(c, a)| text_at(&c.ty, a, row, &settings).unwrap_or_else(|| "null".into()))
-            .collect();
-        let message = format!(
-            "null value in column \"{column}\" of relation \"{}\" violates not-null constraint",
-            self.entry.def.name
-        );
-        Error::new(ErrorKind::NotNullViolation, message)
-            .with_detail(format!("Failing row contains ({}).", texts.join(", ")))
+        conform(&self.entry, &self.schema, rows.columns(), rows.num_rows())
     }
 
     /// The rows by partition, in the order of their first rows.
@@ -212,4 +188,32 @@ impl Target {
     pub(crate) fn storage_def(&self) -> TableDef {
         storage_def(&self.entry.def, self.schema.clone())
     }
+}
+
+/// Columns as rows of a relation, under its own schema; 23502 if a NULL stands where none may.
+pub(crate) fn conform(entry: &Entry, schema: &SchemaRef, columns: &[ArrayRef], rows: usize) -> Result<RecordBatch> {
+    for (column, array) in entry.relation.columns.iter().zip(columns) {
+        if !column.nullable && array.null_count() > 0 {
+            return Err(null_violation(entry, &column.name, columns, rows));
+        }
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema.clone(), columns.to_vec(), &options)
+        .map_err(|e| Error::internal(format!("rows do not fit table \"{}\": {e}", entry.def.name)))
+}
+
+fn null_violation(entry: &Entry, column: &str, arrays: &[ArrayRef], rows: usize) -> Error {
+    let columns = &entry.relation.columns;
+    let wrong = |row: &usize| columns.iter().zip(arrays).any(|(c, a)| !c.nullable && a.is_null(*row));
+    let row = (0..rows).find(wrong).unwrap_or(0);
+    let settings = FormatSettings::default();
+    let texts: Vec<String> = columns
+        .iter()
+        .zip(arrays)
+        .map(|(c, a)| text_at(&c.ty, a, row, &settings).unwrap_or_else(|| "null".into()))
+        .collect();
+    let message =
+        format!("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", entry.def.name);
+    Error::new(ErrorKind::NotNullViolation, message)
+        .with_detail(format!("Failing row contains ({}).", texts.join(", ")))
 }

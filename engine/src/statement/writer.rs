@@ -4,27 +4,35 @@
 //! commit only names them. What the rows mean for the views on the table is computed from the same rows at once, or, where rows go, by
 //! recomputing the groups that they touch ([`crate::views::retract`]).
 //!
-//! Invariants: deletions stand before additions in a statement's changes, so that a row may take another's place; a place is one of the
-//! snapshot that the statement reads.
+//! Rows for a table with a key are gathered and settled ([`super::unique`]): all at once at the end, or, where there are many, in runs that each see
+//! what the ones before have done.
+//!
+//! Invariants: deletions stand before the additions that they make room for; a place is one of the snapshot in which it was found.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
 use roaring::RoaringTreemap;
 use weir_storage::{Change, NewPart, Snapshot, Store, TableId};
 
-use super::table::Target;
+use super::merging;
+use super::table::{Target, detached_context};
+use super::unique::{Policy, Unique};
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry};
 use crate::database::Database;
 use crate::error::Result;
+use crate::exec;
 use crate::exec::batch::Batch;
 use crate::transaction::{Item, Pending};
-use crate::views::{Deltas, maintain, retract};
+use crate::views::{Deltas, Retractions, maintain};
 
 /// A bulk statement writes parts each time it has this many times `bulk_bytes` of rows.
 const PART_FACTOR: usize = 8;
+/// Rows that go are looked at this many at a time.
+const ROWS_AT_ONCE: usize = 1 << 16;
 
 /// What a statement sees when it begins.
 #[derive(Clone)]
@@ -45,32 +53,87 @@ pub(crate) struct Writer {
     store: Store,
     bulk_bytes: usize,
     deltas: Deltas,
+    retractions: Retractions,
     /// Places of rows that go, in the base's snapshot.
     deleted: RoaringTreemap,
+    unique: Option<Unique>,
+    /// Rows that are not settled yet.
+    gathered: Vec<RecordBatch>,
+    gathered_bytes: usize,
+    /// Rows that were settled at once, in case that they have to be again.
+    settled: Vec<RecordBatch>,
+    /// Whether rows are settled at the end only.
+    at_end: bool,
+    /// Whether rows were settled before the end.
+    in_runs: bool,
     /// Rows not in parts yet, by partition.
     waiting: BTreeMap<String, Vec<RecordBatch>>,
     waiting_bytes: usize,
     parts: Vec<NewPart>,
+    /// Changes that are settled, and what the snapshot shows with them on top.
+    changes: Vec<Change>,
+    current: Snapshot,
+    /// How many rows it was given, and how many it added.
+    taken: u64,
     rows: u64,
     /// Everything goes to parts, however little it is.
     bulk: bool,
+    /// The rows as they were added, if they are asked for.
+    kept: Option<Vec<RecordBatch>>,
 }
 
 impl Writer {
-    /// For the rows of a statement that sees this.
-    pub(crate) fn new(base: Base, entry: &Arc<Entry>) -> Result<Writer> {
+    /// For rows that a statement, which sees this, adds to a table, and whose keys are dealt with as the policy says.
+    pub(crate) fn new(base: Base, entry: &Arc<Entry>, policy: Policy) -> Result<Writer> {
+        let unique = Unique::new(&base, entry, policy)?;
+        Writer::with(base, entry, unique)
+    }
+
+    /// Lets the statement see this instead, for rows that it has gathered and not settled, nor written as parts; false if there are others.
+    /// Rows that were settled and not committed count as gathered.
+    pub(crate) fn see(&mut self, base: Base) -> Result<bool> {
+        let Some(unique) = self.unique.as_ref().filter(|_| !self.in_runs) else { return Ok(false) };
+        if base.state.version != self.base.state.version {
+            return Ok(false);
+        }
+        let mut fresh = Writer::new(base, &self.target.entry, unique.policy().clone())?;
+        for rows in self.settled.drain(..).chain(self.gathered.drain(..)) {
+            fresh.push(&rows)?;
+        }
+        fresh.at_end = self.at_end;
+        *self = fresh;
+        Ok(true)
+    }
+
+    /// For rows that are known to have keys of their own.
+    pub(crate) fn unchecked(base: Base, entry: &Arc<Entry>) -> Result<Writer> {
+        Writer::with(base, entry, None)
+    }
+
+    fn with(base: Base, entry: &Arc<Entry>, unique: Option<Unique>) -> Result<Writer> {
         let database = &base.database;
         Ok(Writer {
             target: Target::new(entry, database, &base.cancel)?,
             store: database.store()?,
             bulk_bytes: database.options().bulk_bytes,
             deltas: maintain::deltas(database, &base.state, entry.def.oid, &base.cancel)?,
+            retractions: Retractions::default(),
             deleted: RoaringTreemap::new(),
+            unique,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            settled: Vec::new(),
+            at_end: false,
+            in_runs: false,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             parts: Vec::new(),
+            changes: Vec::new(),
+            current: base.snapshot.clone(),
+            taken: 0,
             rows: 0,
             bulk: false,
+            kept: None,
             base,
         })
     }
@@ -80,34 +143,102 @@ impl Writer {
         self.bulk = bulk;
     }
 
+    /// Rows are settled only at the end, since what goes is known only then, or since they must not meet each other.
+    pub(crate) fn settle_at_end(&mut self) {
+        self.at_end = true;
+    }
+
+    /// Rows are kept, for [`Writer::finish`] to give back.
+    pub(crate) fn keep_rows(&mut self) {
+        self.kept = Some(Vec::new());
+    }
+
     /// The table.
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
-    /// How many rows it took.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// The rows at these places of the base's snapshot go; how many of them were not gone already.
+    /// The rows at these places of the base's snapshot go; how many of them were not gone already. Before rows are added, unless they
+    /// are settled at the end.
     pub(crate) fn delete(&mut self, places: impl IntoIterator<Item = u64>) -> u64 {
         places.into_iter().map(|place| u64::from(self.deleted.insert(place))).sum()
     }
 
-    /// Takes rows; gives them back as they are kept.
-    pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
+    /// Takes rows.
+    pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<()> {
         let rows = self.target.conform(rows)?;
-        self.rows += rows.num_rows() as u64;
-        self.keep(&rows)?;
-        Ok(rows)
-    }
-
-    fn keep(&mut self, rows: &RecordBatch) -> Result<()> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        self.deltas.add(rows)?;
+        self.taken += rows.num_rows() as u64;
+        if self.unique.is_none() {
+            return self.add(&rows);
+        }
+        self.gathered_bytes += Batch::from_record(&rows).bytes();
+        self.gathered.push(rows);
+        if self.gathered_bytes > self.bulk_bytes * PART_FACTOR && !self.at_end {
+            self.in_runs = true;
+            self.settle()?;
+            self.write_parts()?;
+            self.name_parts()?;
+        }
+        Ok(())
+    }
+
+    /// Decides what becomes of the rows that were gathered.
+    fn settle(&mut self) -> Result<()> {
+        self.drop_deleted()?;
+        let Some(unique) = &self.unique else { return Ok(()) };
+        let gathered = std::mem::take(&mut self.gathered);
+        self.gathered_bytes = 0;
+        let rows = match gathered.as_slice() {
+            [] => return Ok(()),
+            [one] => one.clone(),
+            many => concat_batches(&self.target.schema, many)?,
+        };
+        let settled = unique.settle(&rows, &self.current)?;
+        if !self.in_runs {
+            self.settled = gathered;
+        }
+        self.drop_rows(&settled.deleted)?;
+        self.add(&settled.rows)
+    }
+
+    /// Turns the places of rows that go into a change.
+    fn drop_deleted(&mut self) -> Result<()> {
+        let places: Vec<u64> = std::mem::take(&mut self.deleted).iter().collect();
+        self.drop_rows(&places)
+    }
+
+    fn drop_rows(&mut self, places: &[u64]) -> Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let (table, entry) = (self.table(), &self.target.entry);
+        if self.base.state.fed_by(entry.def.oid).next().is_some() {
+            let columns: Vec<usize> = (0..entry.relation.columns.len()).collect();
+            for places in places.chunks(ROWS_AT_ONCE) {
+                self.base.cancel.check()?;
+                let rows = self.current.take(table, places, &columns)?;
+                self.retractions.touch(&self.base, entry, rows)?;
+            }
+        }
+        let change = Change::Delete { table, rows: self.current.row_set(table, places)? };
+        self.current = self.current.with_changes(std::slice::from_ref(&change))?;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// Adds rows that are settled.
+    fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        self.rows += rows.num_rows() as u64;
+        if let Some(kept) = &mut self.kept {
+            kept.push(rows.clone());
+        }
+        self.feed(rows)?;
         self.waiting_bytes += Batch::from_record(rows).bytes();
         for (partition, rows) in self.target.split(rows)? {
             self.waiting.entry(partition).or_default().push(rows);
@@ -116,6 +247,18 @@ impl Writer {
             self.write_parts()?;
         }
         Ok(())
+    }
+
+    /// Gives rows to the views, but no tombstones.
+    fn feed(&mut self, rows: &RecordBatch) -> Result<()> {
+        match merging::shown(&self.target.entry)? {
+            None => self.deltas.add(rows),
+            Some(shown) => {
+                let context = Arc::new(detached_context(&self.base.database, &self.base.cancel));
+                let shown = exec::evaluate(&shown, rows, &context)?;
+                self.deltas.add(&filter_record_batch(rows, shown.as_boolean())?)
+            }
+        }
     }
 
     fn write_parts(&mut self) -> Result<()> {
@@ -127,47 +270,69 @@ impl Writer {
         Ok(())
     }
 
+    /// Turns the parts that were written into a change.
+    fn name_parts(&mut self) -> Result<()> {
+        if self.parts.is_empty() {
+            return Ok(());
+        }
+        let change = Change::AddParts { table: self.table(), parts: std::mem::take(&mut self.parts) };
+        self.current = self.current.with_changes(std::slice::from_ref(&change))?;
+        self.changes.push(change);
+        Ok(())
+    }
+
     fn table(&self) -> TableId {
         TableId(self.target.entry.def.oid)
     }
 
     /// The changes to the table itself.
-    fn changes(&mut self) -> Result<Vec<Change>> {
-        let table = self.table();
-        let mut changes = Vec::new();
-        if !self.deleted.is_empty() {
-            let places: Vec<u64> = self.deleted.iter().collect();
-            changes.push(Change::Delete { table, rows: self.base.snapshot.row_set(table, &places)? });
-        }
+    fn settled_changes(&mut self) -> Result<Vec<Change>> {
+        self.settle()?;
         if self.bulk || !self.parts.is_empty() || self.waiting_bytes > self.bulk_bytes {
             self.write_parts()?;
         }
-        if !self.parts.is_empty() {
-            changes.push(Change::AddParts { table, parts: std::mem::take(&mut self.parts) });
-        }
+        self.name_parts()?;
+        let table = self.table();
         for (partition, batches) in std::mem::take(&mut self.waiting) {
             let rows = match batches.as_slice() {
                 [one] => one.clone(),
-                many => arrow::compute::concat_batches(&self.target.schema, many)?,
+                many => concat_batches(&self.target.schema, many)?,
             };
-            changes.push(Change::Append { table, partition, rows });
+            self.changes.push(Change::Append { table, partition, rows });
         }
-        Ok(changes)
+        Ok(std::mem::take(&mut self.changes))
     }
 
     /// Adds everything to a transaction's changes.
-    pub(crate) fn finish(mut self, pending: &mut Pending) -> Result<()> {
-        let changes = self.changes()?;
+    pub(crate) fn finish(&mut self, pending: &mut Pending) -> Result<Written> {
+        let changes = self.settled_changes()?;
+        let count = match &self.unique {
+            Some(unique) if unique.counts_added() => self.rows,
+            _ => self.taken,
+        };
+        let written = Written { count, rows: self.kept.take().unwrap_or_default() };
         if changes.is_empty() {
-            return Ok(());
+            return Ok(written);
         }
-        let deltas = match self.deleted.is_empty() {
-            true => self.deltas.finish()?,
-            false => retract::changes(&self.base, &self.target.entry, &self.deleted, &changes, &mut self.deltas)?,
+        let added = self.deltas.finish()?;
+        let deltas = match self.retractions.is_empty() {
+            true => added,
+            false => self.retractions.changes(&self.base, &changes, &added)?,
         };
         pending.items.extend(changes.into_iter().map(Item::Own));
         pending.items.extend(deltas.into_iter().map(Item::Delta));
         pending.catalog.get_or_insert(self.base.state.version);
-        Ok(())
+        if self.target.entry.def.key().is_some() {
+            pending.saw(self.base.snapshot.version());
+        }
+        Ok(written)
     }
+}
+
+/// What a writer added.
+pub(crate) struct Written {
+    /// How many rows a command tag says.
+    pub(crate) count: u64,
+    /// The rows, if they were asked for.
+    pub(crate) rows: Vec<RecordBatch>,
 }

@@ -22,6 +22,7 @@ use weir_storage::{Collapse, TableDef};
 pub(crate) use create::create;
 pub(crate) use fill::fill;
 pub(crate) use maintain::Deltas;
+pub(crate) use retract::Retractions;
 
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry, StateCatalog};

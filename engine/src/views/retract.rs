@@ -13,12 +13,11 @@ use std::time::Duration;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{SortOptions, concat, filter_record_batch};
 use arrow::row::RowConverter;
-use roaring::RoaringTreemap;
 use weir_sql::plan::{Expr, ExprKind, Plan};
 use weir_sql::{Type, Value};
-use weir_storage::{Change, Condition, Prune, PruneOp, Snapshot, TableId};
+use weir_storage::{Change, Condition, Prune, PruneOp, Snapshot};
 
-use super::maintain::{Deltas, Feed};
+use super::maintain::Feed;
 use crate::catalog::{CatalogState, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::Batch;
@@ -28,8 +27,6 @@ use crate::statement::relations::StoredRelations;
 use crate::statement::table::{detached_context, whole_scan};
 use crate::statement::writer::Base;
 
-/// Deleted rows are read this many at a time.
-const ROWS_AT_ONCE: usize = 1 << 16;
 /// Rows are aggregated this many bytes at a time.
 const BYTES_AT_ONCE: usize = 32 << 20;
 /// With at most this many touched groups, their keys narrow down what is read.
@@ -37,33 +34,53 @@ const KEYS_MAX: usize = 256;
 /// How long a statement waits between looks at a view that is being filled.
 const WAIT: Duration = Duration::from_millis(20);
 
-/// The changes to the views' own tables that go with `own`, a statement's changes to the table, of which `deleted` are the places of rows
-/// that go. `deltas` has the rows that come.
-pub(crate) fn changes(
-    base: &Base,
-    entry: &Arc<Entry>,
-    deleted: &RoaringTreemap,
-    own: &[Change],
-    deltas: &mut Deltas,
-) -> Result<Vec<Change>> {
-    let added = deltas.finish()?;
-    let mut changes = Vec::new();
-    let mut after = None;
-    for view in base.state.fed_by(entry.def.oid) {
-        if view.def.building {
-            return Err(wait_for(base, view));
-        }
-        let after = match &after {
-            Some(after) => after,
-            None => after.insert(base.snapshot.with_changes(own)?),
-        };
-        let added = added.iter().filter_map(|change| match change {
-            Change::Append { table, rows, .. } if table.0 == view.def.oid => Some(rows),
-            _ => None,
-        });
-        changes.extend(Retraction::new(base, view)?.changes(entry, deleted, added, after)?);
+/// The views on a table that rows go from.
+#[derive(Default)]
+pub(crate) struct Retractions {
+    /// Each view; none before the first row goes.
+    views: Vec<Retraction>,
+}
+
+impl Retractions {
+    /// Whether no rows went that a view shows.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.views.is_empty()
     }
-    Ok(changes)
+
+    /// Notes the groups of rows of a table that go.
+    pub(crate) fn touch(&mut self, base: &Base, entry: &Entry, rows: RecordBatch) -> Result<()> {
+        if self.views.is_empty() {
+            for view in base.state.fed_by(entry.def.oid) {
+                if view.def.building {
+                    return Err(wait_for(base, view));
+                }
+                self.views.push(Retraction::new(base, view)?);
+            }
+        }
+        for view in &mut self.views {
+            for (_, states) in view.feed.states(vec![rows.clone()])? {
+                view.touched.add(&states)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The changes to the views' own tables that go with `own`, a statement's changes to the table. `added` is what its added rows alone would
+    /// bring.
+    pub(crate) fn changes(&mut self, base: &Base, own: &[Change], added: &[Change]) -> Result<Vec<Change>> {
+        let after = base.snapshot.with_changes(own)?;
+        let mut changes = Vec::new();
+        for view in &mut self.views {
+            for change in added {
+                match change {
+                    Change::Append { table, rows, .. } if *table == view.feed.table() => view.touched.add(rows)?,
+                    _ => {}
+                }
+            }
+            view.changes(base, &after, &mut changes)?;
+        }
+        Ok(changes)
+    }
 }
 
 /// A view that is being filled has states to come that no statement can see: the statement waits and is then tried again.
@@ -89,65 +106,37 @@ pub(crate) fn wait_for(base: &Base, view: &Entry) -> Error {
 }
 
 /// One view, whose touched groups are computed again.
-struct Retraction<'a> {
-    base: &'a Base,
+struct Retraction {
     feed: Feed,
     touched: Touched,
 }
 
-impl<'a> Retraction<'a> {
-    fn new(base: &'a Base, view: &Entry) -> Result<Retraction<'a>> {
+impl Retraction {
+    fn new(base: &Base, view: &Entry) -> Result<Retraction> {
         let feed = Feed::new(&base.database, &base.state, view, &base.cancel)?;
         let touched = Touched::new(feed.plan(), &feed.column_types()?)?;
-        Ok(Retraction { base, feed, touched })
+        Ok(Retraction { feed, touched })
     }
 
-    fn changes<'r>(
-        mut self,
-        entry: &Entry,
-        deleted: &RoaringTreemap,
-        added: impl Iterator<Item = &'r RecordBatch>,
-        after: &Snapshot,
-    ) -> Result<Vec<Change>> {
-        self.touch_deleted(TableId(entry.def.oid), entry.relation.columns.len(), deleted)?;
-        for rows in added {
-            self.touched.add(rows)?;
-        }
-        let mut changes = Vec::new();
+    fn changes(&self, base: &Base, after: &Snapshot, changes: &mut Vec<Change>) -> Result<()> {
         if !self.touched.any {
-            return Ok(changes);
+            return Ok(());
         }
         let table = self.feed.table();
-        let places = self.states_of_touched()?;
+        let places = self.states_of_touched(base)?;
         if !places.is_empty() {
-            changes.push(Change::Delete { table, rows: self.base.snapshot.row_set(table, &places)? });
+            changes.push(Change::Delete { table, rows: base.snapshot.row_set(table, &places)? });
         }
-        self.recompute(after, &mut changes)?;
-        Ok(changes)
-    }
-
-    /// Notes the groups of deleted rows.
-    fn touch_deleted(&mut self, table: TableId, width: usize, deleted: &RoaringTreemap) -> Result<()> {
-        let columns: Vec<usize> = (0..width).collect();
-        let mut places = deleted.iter().peekable();
-        while places.peek().is_some() {
-            self.base.cancel.check()?;
-            let some: Vec<u64> = places.by_ref().take(ROWS_AT_ONCE).collect();
-            let rows = self.base.snapshot.take(table, &some, &columns)?;
-            for (_, states) in self.feed.states(vec![rows])? {
-                self.touched.add(&states)?;
-            }
-        }
-        Ok(())
+        self.recompute(base, after, changes)
     }
 
     /// The places of the states of touched groups.
-    fn states_of_touched(&self) -> Result<Vec<u64>> {
-        let scan = self.base.snapshot.scan(self.feed.table(), &self.touched.conditions())?;
+    fn states_of_touched(&self, base: &Base) -> Result<Vec<u64>> {
+        let scan = base.snapshot.scan(self.feed.table(), &self.touched.conditions())?;
         let keys: Vec<usize> = (0..self.touched.types.len()).collect();
         let mut places = Vec::new();
         for granule in 0..scan.len() {
-            self.base.cancel.check()?;
+            base.cancel.check()?;
             let rows = scan.read(granule, &keys, None)?;
             let selection: Vec<u32> = self.touched.mask(&rows)?.values().set_indices_u32().collect();
             if !selection.is_empty() {
@@ -158,8 +147,7 @@ impl<'a> Retraction<'a> {
     }
 
     /// Adds the states of touched groups as the table is after the statement.
-    fn recompute(&self, after: &Snapshot, changes: &mut Vec<Change>) -> Result<()> {
-        let base = self.base;
+    fn recompute(&self, base: &Base, after: &Snapshot, changes: &mut Vec<Change>) -> Result<()> {
         let relations = StoredRelations { state: base.state.clone(), snapshot: after.clone(), now: base.now };
         let context = Arc::new(detached_context(&base.database, &base.cancel).with_relations(Arc::new(relations)));
         let mut plan = whole_scan(self.feed.plan().input());
@@ -177,7 +165,7 @@ impl<'a> Retraction<'a> {
             }
             if !waiting.is_empty() && (done || bytes > BYTES_AT_ONCE) {
                 bytes = 0;
-                self.add_states(std::mem::take(&mut waiting), changes)?;
+                self.add_states(base, std::mem::take(&mut waiting), changes)?;
             }
             if done {
                 return Ok(());
@@ -185,19 +173,19 @@ impl<'a> Retraction<'a> {
         }
     }
 
-    fn add_states(&self, rows: Vec<RecordBatch>, changes: &mut Vec<Change>) -> Result<()> {
+    fn add_states(&self, base: &Base, rows: Vec<RecordBatch>, changes: &mut Vec<Change>) -> Result<()> {
         let table = self.feed.table();
         for (partition, states) in self.feed.states(rows)? {
             let rows = filter_record_batch(&states, &self.touched.mask(&states)?)?;
             if rows.num_rows() == 0 {
                 continue;
             }
-            if Batch::from_record(&rows).bytes() <= self.base.database.options().bulk_bytes {
+            if Batch::from_record(&rows).bytes() <= base.database.options().bulk_bytes {
                 changes.push(Change::Append { table, partition, rows });
                 continue;
             }
-            let state = self.base.snapshot.table(table).ok_or_else(|| Error::internal("the view has no table"))?;
-            let parts = self.base.database.store()?.write_parts(state.def(), &partition, vec![rows])?;
+            let state = base.snapshot.table(table).ok_or_else(|| Error::internal("the view has no table"))?;
+            let parts = base.database.store()?.write_parts(state.def(), &partition, vec![rows])?;
             changes.push(Change::AddParts { table, parts });
         }
         Ok(())

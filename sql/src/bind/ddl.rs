@@ -5,7 +5,7 @@
 //! unique.
 
 use super::utility::column;
-use super::{Binder, CoercionContext, index, layout};
+use super::{Binder, CoercionContext, engine, index, layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::{self, Name};
 use crate::parse::datatype;
@@ -14,19 +14,9 @@ use crate::statement::{ColumnDef, CreateTable, ObjectName, SqlExpr, Statement};
 use crate::types::Type;
 use crate::value::Value;
 
-/// Engines whose tables keep every row as it came, which is what Weir's tables do.
-const PLAIN_ENGINES: [&str; 7] =
-    ["mergetree", "replicatedmergetree", "sharedmergetree", "memory", "log", "tinylog", "stripelog"];
-
 /// CREATE TABLE.
 pub(super) fn create_table(binder: &mut Binder<'_>, table: &ast::CreateTable) -> Result<Statement> {
     let clickhouse = table.layout.engine.is_some();
-    if let Some(engine) = &table.layout.engine
-        && !PLAIN_ENGINES.contains(&engine.to_ascii_lowercase().as_str())
-    {
-        return Err(Error::new(ErrorKind::Unsupported, format!("ENGINE = {engine} is not supported for a table"))
-            .with_hint("Use ENGINE = MergeTree(); CREATE MATERIALIZED VIEW keeps aggregates up to date."));
-    }
     let (mut columns, source) = columns(binder, table, clickhouse)?;
     let shape: Vec<OutputColumn> = columns.iter().map(|def| column(&def.name, def.ty.clone())).collect();
     let mut primary_key = Vec::new();
@@ -37,6 +27,7 @@ pub(super) fn create_table(binder: &mut Binder<'_>, table: &ast::CreateTable) ->
         primary_key = layout::key(exprs, &shape)?;
     }
     let layout = layout::layout(binder, &table.layout, &shape, &primary_key)?;
+    let merging = engine::merging(table, &shape, &layout.order_by)?;
     if clickhouse {
         if !layout.order_by.starts_with(&primary_key) {
             return Err(Error::new(ErrorKind::InvalidDefinition, "PRIMARY KEY must be a prefix of ORDER BY"));
@@ -65,6 +56,7 @@ pub(super) fn create_table(binder: &mut Binder<'_>, table: &ast::CreateTable) ->
         layout,
         primary_key,
         indexes: index::indexes(binder, &table.indexes, &shape)?,
+        merging,
         options: table.layout.options.clone(),
         watermark,
         source,

@@ -13,6 +13,7 @@ use crate::types::Type;
 pub mod binder;
 mod copy;
 pub mod ddl;
+mod engine;
 mod index;
 mod insert;
 pub mod layout;

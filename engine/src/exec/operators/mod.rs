@@ -4,6 +4,7 @@ mod aggregate;
 mod distinct;
 mod filter;
 mod hash_join;
+mod key_lookup;
 mod limit;
 mod nested_loop;
 mod project;

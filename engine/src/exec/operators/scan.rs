@@ -12,7 +12,7 @@ use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
 use weir_storage::{Condition, Snapshot, TableId};
 
-use super::prune;
+use super::{key_lookup, prune};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::{QueryContext, RelationRows};
@@ -102,6 +102,11 @@ impl Reader {
         Ok(Reader { filters, filtered, projection: projection.to_vec(), rest, width })
     }
 
+    /// How many columns a row has; the column of this number is its place.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
         self.filters.iter().for_each(|f| f.prepare(context));
     }
@@ -167,6 +172,11 @@ impl Operator for Scan {
         let (reader, own) = (self.reader.clone(), context.clone());
         match &self.rows {
             Rows::Stored(snapshot, table) => {
+                if let Some(found) =
+                    key_lookup::open(snapshot, *table, &self.conditions, reader.clone(), own.clone(), metrics)?
+                {
+                    return Ok(found);
+                }
                 let scan = snapshot.scan(*table, &self.conditions)?;
                 note_pruning(&scan, metrics);
                 Ok(stored(scan, reader, own))

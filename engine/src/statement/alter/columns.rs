@@ -9,7 +9,7 @@ use weir_storage::TableId;
 
 use super::depends::{renamed, uses};
 use super::{Origin, Work};
-use crate::catalog::{ColumnDef, Kind, RelationDef};
+use crate::catalog::{ColumnDef, Kind, MergingDef, RelationDef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::registry;
 use crate::session::Severity;
@@ -239,6 +239,9 @@ impl Work<'_> {
         if def.watermark.as_ref().is_some_and(|(column, sql)| *column == at || in_text(sql)) {
             clauses.push("watermark");
         }
+        if def.merging.as_ref().is_some_and(|merging| merging.columns().contains(&at)) {
+            clauses.push("engine");
+        }
         debug_assert!(def.kind == Kind::Table);
         clauses
     }
@@ -248,6 +251,7 @@ impl Work<'_> {
 fn remap(def: &mut RelationDef, to: &dyn Fn(usize) -> usize) {
     let indexed = def.indexes.iter_mut().flat_map(|index| &mut index.keys).flat_map(|key| &mut key.columns);
     let columns = def.primary_key.iter_mut().chain(&mut def.order_by).chain(indexed);
+    let columns = columns.chain(def.merging.iter_mut().flat_map(MergingDef::columns_mut));
     let columns = columns.chain(def.ttl.iter_mut().map(|rule| &mut rule.column));
     columns.chain(def.watermark.iter_mut().map(|(column, _)| column)).for_each(|column| *column = to(*column));
 }
