@@ -55,10 +55,10 @@ pub(super) fn carry_out(
         PartitionAction::Move(_, to) => Some(alike(running, entry, to)?),
         _ => None,
     };
-    if let Some(keyed) = adds.filter(|entry| !entry.def.primary_key.is_empty()) {
+    if let Some(keyed) = adds.filter(|entry| entry.def.key().is_some()) {
         let message = format!("rows cannot be added to table \"{}\" by partition", keyed.def.name);
         return Err(sql_error(SqlErrorKind::Unsupported, message)
-            .with_detail("Its primary key would have to be checked for duplicates.")
+            .with_detail("Its unique key would have to be checked for duplicates.")
             .with_hint("Use INSERT … SELECT."));
     }
     match action {

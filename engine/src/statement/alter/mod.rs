@@ -245,7 +245,12 @@ impl<'a> Work<'a> {
             Kind::Table => {
                 let def = self.storage_def();
                 match self.origins.iter().any(|origin| origin.expr.is_some()) {
-                    true => changes.extend(self.rewritten(def)?),
+                    true => {
+                        // No other key has come since the gate closed.
+                        let version = self.session.view()?.snapshot.version();
+                        self.session.transaction()?.pending.saw(version);
+                        changes.extend(self.rewritten(def)?);
+                    }
                     false => changes.push(Change::AlterTable { id, def }),
                 }
             }

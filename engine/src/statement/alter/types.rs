@@ -45,10 +45,10 @@ impl Work<'_> {
         if from != set.ty || set.using.is_some() {
             self.refuse_type_in_use(at)?;
             let instant = set.using.is_none() && is_instant(&from, &set.ty) && self.origins[at].expr.is_none();
-            if !instant && self.def.primary_key.contains(&at) {
+            if !instant && self.def.key().is_some_and(|key| key.contains(&at)) {
                 let message = format!("cannot alter type of column \"{name}\" from {from} to {}", set.ty);
                 return Err(sql_error(SqlErrorKind::Unsupported, message)
-                    .with_detail("It is in the primary key, whose values would have to be checked for duplicates."));
+                    .with_detail("It is in the unique key, whose values would have to be checked for duplicates."));
             }
             if !instant {
                 let expr = self.converted(at, set)?;
