@@ -76,6 +76,26 @@ fn arrays(values: &[i128], nulls: Option<NullBuffer>) -> Vec<ArrayRef> {
         Arc::new(BinaryViewArray::from_iter(masked(&text).into_iter().map(|text| text.map(|t| t.into_bytes()))));
     let hex: Vec<String> = values.iter().map(|v| format!("{:x}", v ^ v >> 60)).collect();
     let hex: ArrayRef = Arc::new(StringViewArray::from_iter(masked(&hex)));
+    let documents: Vec<String> = values
+        .iter()
+        .map(|v| match v.rem_euclid(3) {
+            0 => format!("[{{\"x\": {}, \"y\": \"{}\"}}]", v.rem_euclid(100), v % 7),
+            1 => format!("{{\"a\\\"b\": [{v}, -0, 007, 1.50, {}], \"s\" : \"q\\\"ü\"}}", *v as i64),
+            _ => "{\"open\": \"".to_string(),
+        })
+        .collect();
+    let field = |v: i128, at: u32| (v >> at).rem_euclid(101);
+    let points = values.iter().map(|&v| {
+        format!(
+            "[{{\"x\": {}, \"y\": {}}}, {{\"x\": {}, \"y\": {}}}]",
+            field(v, 3),
+            field(v, 13),
+            field(v, 23),
+            field(v, 33)
+        )
+    });
+    let points: ArrayRef = Arc::new(StringViewArray::from_iter(masked(&points.collect::<Vec<_>>())));
+    let documents: ArrayRef = Arc::new(StringViewArray::from_iter(masked(&documents)));
     let fixed: Vec<u8> = values.iter().flat_map(|v| v.to_be_bytes()).collect();
     let three: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()[..3].to_vec()).collect();
     let lengths = values.iter().map(|v| v.rem_euclid(4) as usize);
@@ -139,6 +159,8 @@ fn arrays(values: &[i128], nulls: Option<NullBuffer>) -> Vec<ArrayRef> {
         Arc::new(IntervalMonthDayNanoArray::new(interval.into(), nulls.clone())),
         strings,
         hex,
+        documents,
+        points,
         bytes,
         Arc::new(FixedSizeBinaryArray::new(16, fixed.into(), nulls.clone())),
         Arc::new(FixedSizeBinaryArray::new(3, three.into(), nulls.clone())),

@@ -5,7 +5,7 @@
 //! against the bytes that are there, and bad bytes give [`Damage`], never a panic.
 //!
 //! One file holds one family: [`integers`] and [`numbers`] (writing and reading packed, patched, delta, scaled), [`alp`] and [`split`] (floats),
-//! [`gorilla`], [`bools`], [`runs`], [`dictionary`], [`text`] and [`fsst`] (text and bytes), [`fixed`] (constant and plain of fixed width, and how
+//! [`gorilla`], [`bools`], [`runs`], [`dictionary`], [`text`], [`fsst`] and [`json`] (text and bytes), [`fixed`] (constant and plain of fixed width, and how
 //! fixed-width chunks are chosen), [`nested`] (lists and structs); [`bitpack`] and [`compress`] are what they stand on.
 
 mod alp;
@@ -17,6 +17,7 @@ mod fixed;
 mod fsst;
 mod gorilla;
 mod integers;
+mod json;
 mod nested;
 mod numbers;
 mod runs;
@@ -79,6 +80,8 @@ pub enum Encoding {
     Sparse = 14,
     /// Floats as the bits that change.
     Gorilla = 15,
+    /// Documents as shapes, and what is in their holes.
+    Json = 16,
 }
 
 impl Encoding {
@@ -100,6 +103,7 @@ impl Encoding {
             13 => Encoding::Fsst,
             14 => Encoding::Sparse,
             15 => Encoding::Gorilla,
+            16 => Encoding::Json,
             other => return damaged(format!("there is no encoding {other}")),
         })
     }
@@ -124,6 +128,7 @@ impl fmt::Display for Encoding {
             Encoding::Fsst => "fsst",
             Encoding::Sparse => "sparse",
             Encoding::Gorilla => "gorilla",
+            Encoding::Json => "json",
         })
     }
 }
@@ -299,7 +304,7 @@ impl Encoder {
             // Their children are chunks that are compressed themselves.
             Encoding::List | Encoding::Struct => compress::NONE,
             // Nothing is left to compress, and single values are found.
-            Encoding::Constant | Encoding::Fsst => compress::NONE,
+            Encoding::Constant | Encoding::Fsst | Encoding::Json => compress::NONE,
             _ => compress::compress(out, body, self.effort, self.codec.compression, &mut self.compression),
         };
         out[start] = encoding as u8;

@@ -12,7 +12,7 @@ use arrow::datatypes::{BinaryViewType, ByteViewType, StringViewType};
 use super::dictionary::Dictionary;
 use super::fixed::sample_distinct;
 use super::integers::{self, Shape};
-use super::{Effort, Encoder, Encoding, Physical, Shared, compress, fsst, nested_u32, runs};
+use super::{Effort, Encoder, Encoding, Physical, Shared, compress, fsst, json, nested_u32, runs};
 use crate::bytes::Reader;
 use crate::codec::{Codec, Transform};
 use crate::error::{Decoded, damaged};
@@ -90,6 +90,14 @@ impl Encoder {
             return Ok(Encoding::Plain);
         }
         let start = out.len();
+        if self.text.until > 0 && self.text.choice == Choice::Shapes {
+            self.text.until -= 1;
+            if let Some(body) = json::encode(values)? {
+                out.extend_from_slice(&body);
+                return Ok(Encoding::Json);
+            }
+            self.text.until = 0;
+        }
         if self.text.until > 0 && self.text.choice == Choice::Compressed {
             self.text.until -= 1;
             plain(values, out);
@@ -99,8 +107,20 @@ impl Encoder {
         let coded = fsst::code(&mut self.text.table, values);
         if self.text.until == 0 {
             plain(values, out);
-            self.text.choice = choose(raw, coded.len(), compress::zstd_len(&out[start..]));
+            let zstd = compress::zstd_len(&out[start..]);
+            self.text.choice = choose(raw, coded.len(), zstd);
             self.text.until = CHOICE_CHUNKS;
+            let likely = values.iter().find(|value| !value.is_empty()).is_some_and(|value| json::is_likely(value));
+            // Documents are put together anew: that has to save half.
+            if likely
+                && let Some(body) = json::encode(values)?
+                && body.len() * 2 <= coded.len().min(zstd)
+            {
+                self.text.choice = Choice::Shapes;
+                out.truncate(start);
+                out.extend_from_slice(&body);
+                return Ok(Encoding::Json);
+            }
             if self.text.choice != Choice::Coded {
                 if self.text.choice == Choice::Compressed {
                     self.compression.expect_zstd();
@@ -130,6 +150,7 @@ enum Choice {
     Plain,
     Coded,
     Compressed,
+    Shapes,
 }
 
 /// Codes are read several times as fast as zstd, and single values at once: zstd has to save much more.
@@ -197,8 +218,11 @@ pub(super) fn decode(
             };
             (views, bytes)
         }
-        Encoding::Fsst => {
-            let (bytes, ends) = fsst::decode(rows, &body, selection, level)?;
+        Encoding::Fsst | Encoding::Json => {
+            let (bytes, ends) = match encoding {
+                Encoding::Fsst => fsst::decode(rows, &body, selection, level)?,
+                _ => json::decode(rows, &body, selection, level)?,
+            };
             let whole = check_text(text, &bytes)?;
             let mut views = Vec::with_capacity(ends.len());
             let mut from = 0;
