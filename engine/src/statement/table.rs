@@ -9,11 +9,13 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use weir_sql::Type;
+use weir_sql::bind::codec;
 use weir_sql::catalog::{Catalog, Relation};
 use weir_sql::plan::{Expr, OutputColumn, Plan, Scan};
-use weir_storage::{Durability, TableDef};
+use weir_storage::{Codec, Compression, Durability, TableDef, Transform};
 
 use crate::cancel::Cancel;
+use crate::catalog::definition::ColumnDef;
 use crate::catalog::{Entry, RelationDef};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,8 +38,32 @@ pub(crate) fn storage_def(def: &RelationDef, schema: SchemaRef) -> TableDef {
         ttl: def.ttl.iter().map(super::ttl::storage_rule).collect(),
         ids: def.ids(),
         indexes: def.indexes.iter().map(super::index::stored).collect(),
+        codecs: def.columns.iter().map(storage_codec).collect(),
         ..TableDef::new(format!("{}.{}", def.schema, def.name), schema)
     }
+}
+
+/// What a column's CODEC asks of storage. FPC has no like here: its floats are encoded as ALP's are, and LZ4HC's reader is LZ4's.
+fn storage_codec(column: &ColumnDef) -> Codec {
+    let mut asked = Codec::default();
+    // A codec that the type cannot have is from before its type changed: it asks for nothing any more.
+    let codecs = column.codec.as_ref().and_then(|text| codec::codecs(text, &column.ty).ok()).unwrap_or_default();
+    for codec in codecs {
+        let taken = if let Transform::Delta(times) = asked.transform { times } else { 0 };
+        match codec {
+            codec::Codec::Default => {}
+            codec::Codec::None => asked = Codec { transform: Transform::Plain, compression: Compression::Off },
+            codec::Codec::Lz4 | codec::Codec::Lz4Hc => asked.compression = Compression::Lz4,
+            codec::Codec::Zstd(level) => asked.compression = Compression::Zstd(level),
+            codec::Codec::Delta => asked.transform = Transform::Delta((taken + 1).min(3)),
+            codec::Codec::DoubleDelta => asked.transform = Transform::Delta((taken + 2).min(3)),
+            codec::Codec::Gcd => asked.transform = Transform::Scaled,
+            codec::Codec::T64 => asked.transform = Transform::Packed,
+            codec::Codec::Gorilla => asked.transform = Transform::Gorilla,
+            codec::Codec::Fpc | codec::Codec::Alp => asked.transform = Transform::Alp,
+        }
+    }
+    asked
 }
 
 /// A catalogue without relations: what definitions' expressions are bound against.

@@ -4,6 +4,7 @@
 //! is a prefix of the sorting key. Any other table is PostgreSQL's: columns admit NULL unless they are said not to, and PRIMARY KEY is
 //! unique.
 
+use super::codec;
 use super::utility::column;
 use super::{Binder, CoercionContext, engine, index, layout};
 use crate::error::{Error, ErrorKind, Result};
@@ -133,6 +134,9 @@ fn define(binder: &mut Binder<'_>, column: &ast::Column, clickhouse: bool) -> Re
         None if clickhouse && !nullable => zero(binder, &ty)?,
         None => None,
     };
+    if let Some(written) = &column.codec {
+        codec::codecs(written, &ty).map_err(|error| error.at(column.name.at))?;
+    }
     Ok(ColumnDef {
         name: name.clone(),
         ty,

@@ -11,6 +11,7 @@ use crate::statement::{Bound, Modify, Statement};
 use crate::types::Type;
 
 pub mod binder;
+pub mod codec;
 mod copy;
 pub mod ddl;
 mod engine;

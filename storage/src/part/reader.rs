@@ -171,6 +171,11 @@ impl Part {
     }
 
     /// How many granules there are.
+    pub fn granule_count(&self) -> Result<usize> {
+        Ok(self.granules()?.len())
+    }
+
+    /// The rows of each granule.
     pub(crate) fn granules(&self) -> Result<&[u32]> {
         Ok(&self.open()?.footer.granules)
     }

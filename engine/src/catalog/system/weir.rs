@@ -41,7 +41,17 @@ const DECLARATIONS: &[Declaration] = &[
     ),
     (
         "parts",
-        &[("schema", TEXT), ("table", TEXT), ("part", INT8), ("partition", TEXT), ("rows", INT8), ("bytes", INT8)],
+        &[
+            ("schema", TEXT),
+            ("table", TEXT),
+            ("part", INT8),
+            ("partition", TEXT),
+            ("rows", INT8),
+            ("rows_deleted", INT8),
+            ("granules", INT8),
+            ("bytes", INT8),
+            ("bytes_raw", INT8),
+        ],
         parts,
     ),
     (
@@ -59,7 +69,17 @@ const DECLARATIONS: &[Declaration] = &[
     ),
     (
         "part_columns",
-        &[("schema", TEXT), ("table", TEXT), ("part", INT8), ("column", TEXT), ("encodings", TEXT), ("bytes", INT8)],
+        &[
+            ("schema", TEXT),
+            ("table", TEXT),
+            ("part", INT8),
+            ("column", TEXT),
+            ("type", TEXT),
+            ("encodings", TEXT),
+            ("nulls", INT8),
+            ("bytes", INT8),
+            ("bytes_raw", INT8),
+        ],
         part_columns,
     ),
     (
@@ -183,14 +203,20 @@ fn partitions(context: &SystemContext, rows: &mut Rows<'_>) {
 fn parts(context: &SystemContext, rows: &mut Rows<'_>) {
     for entry in visible(context) {
         let Some(stored) = context.snapshot.table(weir_storage::TableId(entry.def.oid)) else { continue };
+        let columns = stored.def().schema.fields().len();
         for part in stored.parts() {
+            // A damaged part shows in the queries that need it, and in `weir check`.
+            let raw = (0..columns).map(|column| Some(part.column(column).ok()?.raw_bytes)).sum::<Option<u64>>();
             rows.push(&[
                 ("schema", (&entry.def.schema).into()),
                 ("table", (&entry.def.name).into()),
                 ("part", part.id().0.into()),
                 ("partition", part.partition().into()),
                 ("rows", part.living_rows().into()),
+                ("rows_deleted", part.deleted_rows().into()),
+                ("granules", part.granule_count().ok().into()),
                 ("bytes", part.bytes().into()),
+                ("bytes_raw", raw.into()),
             ]);
         }
     }
@@ -204,14 +230,21 @@ fn part_columns(context: &SystemContext, rows: &mut Rows<'_>) {
             for (index, field) in schema.fields().iter().enumerate() {
                 // A damaged part shows in the queries that need it, and in `weir check`.
                 let Ok(column) = part.column(index) else { continue };
+                let ty = match entry.def.kind {
+                    Kind::Table => entry.def.columns.get(index).map(|column| column.ty.to_string()),
+                    _ => Some(field.data_type().to_string()),
+                };
                 let encodings: Vec<String> = column.encodings.iter().map(|(e, n)| format!("{e} x{n}")).collect();
                 rows.push(&[
                     ("schema", (&entry.def.schema).into()),
                     ("table", (&entry.def.name).into()),
                     ("part", part.id().0.into()),
                     ("column", field.name().into()),
+                    ("type", ty.into()),
                     ("encodings", encodings.join(", ").into()),
+                    ("nulls", column.nulls.into()),
                     ("bytes", column.bytes.into()),
+                    ("bytes_raw", column.raw_bytes.into()),
                 ]);
             }
         }

@@ -156,6 +156,9 @@ impl<'a> Work<'a> {
             AlterAction::SetNotNull { column, not_null } => self.set_not_null(column, *not_null),
             AlterAction::SetCodec { column, codec } => {
                 let at = self.column(column)?;
+                if let Some(codec) = codec {
+                    weir_sql::bind::codec::codecs(codec, &self.def.columns[at].ty)?;
+                }
                 self.def.columns[at].codec = codec.clone();
                 Ok(())
             }

@@ -1,0 +1,67 @@
+//! What `weir.parts` and `weir.part_columns` tell of rows that are in parts, and that CODEC decides how they are kept.
+
+use weir_engine::format::{FormatSettings, text_at};
+use weir_engine::{Database, Options};
+
+/// The rows of a query as texts.
+fn rows(db: &Database, sql: &str) -> Vec<Vec<String>> {
+    let result = db.query(sql).expect("it runs");
+    let settings = FormatSettings::default();
+    let mut rows = Vec::new();
+    for batch in &result.batches {
+        for row in 0..batch.num_rows() {
+            let values = result.columns.iter().zip(batch.columns());
+            rows.push(values.map(|(c, array)| text_at(&c.ty, array, row, &settings).unwrap_or_default()).collect());
+        }
+    }
+    rows
+}
+
+#[test]
+fn parts_show_their_encodings_and_codecs_decide_them() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = Database::open_with(folder.path(), Options { bulk_bytes: 1024, ..Options::default() }).expect("it opens");
+    db.execute(
+        "CREATE TABLE t (
+            id bigint, delta bigint CODEC(Delta), bits bigint CODEC(T64), raw bigint CODEC(NONE),
+            gorilla double precision CODEC(Gorilla), alp double precision, few text, maybe int
+        ) ORDER BY id",
+    )
+    .expect("the table is made");
+    db.execute(
+        "INSERT INTO t SELECT i, i * i, i * i, i * i, i / 8.0, i / 100.0, 'kind ' || i % 5, nullif(i % 10, 0)
+         FROM generate_series(1, 5000) g(i)",
+    )
+    .expect("rows come in");
+    db.execute("DELETE FROM t WHERE id <= 7").expect("rows go");
+    assert_eq!(
+        rows(
+            &db,
+            "SELECT sum(rows), sum(rows_deleted), sum(granules) >= count(*), sum(bytes) < sum(bytes_raw) FROM weir.parts"
+        ),
+        [["4993", "7", "t", "t"]]
+    );
+    let kept = rows(
+        &db,
+        "SELECT \"column\", type, min(regexp_replace(encodings, ' x.*', '')), sum(nulls), sum(bytes) > 0, sum(bytes_raw) > 0
+         FROM weir.part_columns WHERE \"table\" = 't' GROUP BY 1, 2 ORDER BY 1",
+    );
+    let expected = [
+        ["alp", "double precision", "alp", "0"],
+        ["bits", "bigint", "packed", "0"],
+        ["delta", "bigint", "delta", "0"],
+        ["few", "text", "part dictionary", "0"],
+        ["gorilla", "double precision", "gorilla", "0"],
+        ["id", "bigint", "delta", "0"],
+        ["maybe", "integer", "packed", "500"],
+        ["raw", "bigint", "plain", "0"],
+    ];
+    for (kept, expected) in kept.iter().zip(expected) {
+        assert_eq!(kept[..4], expected);
+        assert_eq!(kept[4..], ["t", "t"], "{}", expected[0]);
+    }
+    assert_eq!(kept.len(), expected.len());
+    let sums =
+        rows(&db, "SELECT sum(delta) = sum(bits) AND sum(bits) = sum(raw), sum(gorilla * 8), sum(alp * 100) FROM t");
+    assert_eq!(sums, [["t", "12502472", "12502472"]]);
+}
