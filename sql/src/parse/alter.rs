@@ -31,7 +31,15 @@ pub(super) fn alter(c: &mut Cursor<'_>) -> Result<Ast> {
     if c.is_words("ON CLUSTER") {
         return Err(c.unsupported("ON CLUSTER").with_hint("Weir runs on one machine."));
     }
-    let actions = c.comma_separated(action)?.concat();
+    let actions = match c.comma_separated(action) {
+        Ok(actions) => actions.concat(),
+        // Understood, and refused when it is bound, as other statements that Weir does not have.
+        Err(error) if error.kind == ErrorKind::Unsupported => {
+            c.rest();
+            return Ok(Ast::Unsupported(Box::new(error)));
+        }
+        Err(error) => return Err(error),
+    };
     Ok(ready(Statement::AlterTable(Box::new(AlterTable { kind, name, if_exists, actions }))))
 }
 
