@@ -12,7 +12,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("weir-ingest", &["weir-engine", "weir-sql"]),
     ("weir-server", &["weir-ingest", "weir-engine", "weir-sql", "weir-storage"]),
     ("weir-tests", &[]),
-    ("weir-benches", &["weir-tests"]),
+    ("weir-benches", &["weir-tests", "weir-engine", "weir-storage"]),
     ("xtask", &[]),
 ];
 

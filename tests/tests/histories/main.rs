@@ -100,7 +100,7 @@ impl World {
             threads: Some(1),
             granule_rows: 4,
             // Every other database writes all rows as parts at once.
-            bulk_bytes: if nth % 2 == 0 { 16 << 20 } else { 0 },
+            bulk_bytes: if nth.is_multiple_of(2) { 16 << 20 } else { 0 },
             store: StoreOptions { head_rows_max: 6, ..StoreOptions::default() },
             ..Options::default()
         };
