@@ -39,6 +39,8 @@ struct State {
     stop_at: Option<u64>,
     /// The operation that fails, once.
     fail_at: Option<u64>,
+    /// How many files may be read before one cannot, once.
+    fail_read: Option<u64>,
     /// Bytes that files may still grow by.
     room: Option<u64>,
     /// What is done when the next part file is begun.
@@ -85,6 +87,11 @@ impl Disk {
     pub(crate) fn fail_after(&self, operations: u64) {
         let mut state = self.state.lock();
         state.fail_at = Some(state.operations + operations);
+    }
+
+    /// Lets one file not be read, after so many that are; `None` calls it off.
+    pub(crate) fn fail_read_after(&self, reads: Option<u64>) {
+        self.state.lock().fail_read = reads;
     }
 
     /// From here on, about one operation in `every` leaves an image of what a crash just before it would.
@@ -290,6 +297,15 @@ impl Io for Disk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Buffer> {
+        let mut state = self.state.lock();
+        state.fail_read = match state.fail_read {
+            Some(0) => {
+                state.fail_read = None;
+                return Err(io::Error::other("an input/output error"));
+            }
+            left => left.map(|left| left - 1),
+        };
+        drop(state);
         Ok(Buffer::from(self.file(path)?.lock().bytes.clone()))
     }
 

@@ -36,14 +36,15 @@ pub(crate) fn open(disk: &Disk) -> Result<Store> {
 }
 
 /// The ids of all rows, and their places.
-fn places(snapshot: &Snapshot) -> Vec<(i64, u64)> {
-    let scan = snapshot.scan(T, &[]).unwrap();
-    let granule = |granule: usize| {
-        let batch = scan.read(granule, &[0], None).unwrap();
-        let ids = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
-        ids.into_iter().zip(scan.places(granule, None).unwrap().values().to_vec())
-    };
-    (0..scan.len()).flat_map(granule).collect()
+fn places(snapshot: &Snapshot) -> Result<Vec<(i64, u64)>> {
+    let scan = snapshot.scan(T, &[])?;
+    let mut places = Vec::new();
+    for granule in 0..scan.len() {
+        let batch = scan.read(granule, &[0], None)?;
+        let ids = batch.column(0).as_primitive::<Int64Type>().values();
+        places.extend(ids.iter().copied().zip(scan.places(granule, None)?.values().iter().copied()));
+    }
+    Ok(places)
 }
 
 /// A history so far.
@@ -123,13 +124,14 @@ impl History {
         match fault {
             0 => self.disk.fail_after(self.random.random_range(0..8)),
             1 => self.disk.set_room(Some(self.random.random_range(0..3000))),
+            2 => self.disk.fail_read_after(Some(self.random.random_range(0..4))),
             _ => {}
         }
         let failed = self.act().err();
         if let Some(error) = failed {
             self.faults += 1;
             let expected = match &error {
-                Error::Io { .. } => fault == 0,
+                Error::Io { .. } => fault == 0 || fault == 2,
                 Error::Full { .. } => fault == 1,
                 _ => false,
             };
@@ -138,6 +140,7 @@ impl History {
         // The operation that was to fail may not have come: it fails no more.
         self.disk.fail_after(u64::MAX / 2);
         self.disk.set_room(None);
+        self.disk.fail_read_after(None);
         if self.store.is_none() {
             self.store = Some(open(&self.disk).expect("the disk works again"));
         }
@@ -156,11 +159,11 @@ impl History {
             9..12 => self.work(|store| store.flush(Some(T))),
             12..15 => self.work(Store::maintain),
             20..23 => {
-                let (rows, ids) = self.find();
+                let (rows, ids) = self.find()?;
                 self.delete(rows, ids)
             }
             23..25 => {
-                let (rows, ids) = self.find();
+                let (rows, ids) = self.find()?;
                 let table = self.table();
                 self.found.push((rows, ids.into_iter().map(|id| (id, table.rows[&id].born)).collect()));
                 Ok(())
@@ -277,13 +280,13 @@ impl History {
     }
 
     /// Some rows, a few or many, and their ids.
-    fn find(&mut self) -> (RowSet, Vec<i64>) {
+    fn find(&mut self) -> Result<(RowSet, Vec<i64>)> {
         let snapshot = self.store().snapshot();
-        let all = places(&snapshot);
+        let all = places(&snapshot)?;
         let share = if self.random.random_ratio(1, 4) { 0.6 } else { 0.05 };
         let some: Vec<(i64, u64)> = all.into_iter().filter(|_| self.random.random_bool(share)).collect();
         let places: Vec<u64> = some.iter().map(|(_, place)| *place).collect();
-        (snapshot.row_set(T, &places).unwrap(), some.into_iter().map(|(id, _)| id).collect())
+        Ok((snapshot.row_set(T, &places)?, some.into_iter().map(|(id, _)| id).collect()))
     }
 
     /// Half of all tables have a key.
@@ -354,7 +357,7 @@ impl History {
         if self.random.random() {
             return work(self.store());
         }
-        let (rows, ids) = self.find();
+        let (rows, ids) = self.find()?;
         let n = self.next_attempt();
         self.attempts.insert(n, Arc::new(Some(self.without(&ids))));
         let (store, disk, before) = (self.store().clone(), self.disk.clone(), self.acknowledged);
