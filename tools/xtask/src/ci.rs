@@ -8,6 +8,8 @@ use crate::{Done, root, setup, sh, tidy};
 const FUZZ_SECONDS: u32 = 15;
 /// Seeds of storage's simulation, each with a dozen crash points and more.
 const SIM_SEEDS: u64 = 2500;
+/// Histories of concurrent changes.
+const HISTORIES: u64 = 10_000;
 
 pub(crate) fn run() -> Done {
     sh(cargo().args(["fmt", "--all", "--check"]))?;
@@ -24,6 +26,9 @@ pub(crate) fn run() -> Done {
     tidy::run()?;
     crate::simulate(None, Some(SIM_SEEDS))?;
     crate::fuzz::run(FUZZ_SECONDS)?;
+    sh(cargo()
+        .args(["test", "--package", "weir-tests", "--test", "histories", "--", "--nocapture"])
+        .env("WEIR_HISTORIES", HISTORIES.to_string()))?;
     setup::run()?;
     sh(cargo().args(["build", "--release", "--package", "weir-server"]))?;
     // One at a time: these tests start servers, kill them, and share two cores with a broker. The server is the one that users get; the
