@@ -500,9 +500,12 @@ fn key_ids(def: &TableDef) -> Option<Vec<u32>> {
 /// Gives a table another definition: parts are seen through it from now on, rows of the head are brought to it.
 fn alter(table: &mut TableState, def: Arc<TableDef>) -> Result<()> {
     let old = table.def.clone();
-    // Types may get wider: hashes stay the same.
+    // Types may get wider: hashes stay the same. Rows that are there have no hashes of another key.
     if key_ids(&old) != key_ids(&def) {
-        return Err(Error::invalid(format!("the key of table {} cannot change", def.name)));
+        if def.key.is_some() && table.rows() > 0 {
+            return Err(Error::invalid(format!("table {} has rows: its key cannot change", def.name)));
+        }
+        table.added = Added::default();
     }
     for (id, field) in def.ids.iter().zip(def.schema.fields()) {
         let Some(at) = old.ids.iter().position(|other| other == id) else { continue };

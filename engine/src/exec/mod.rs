@@ -87,6 +87,24 @@ impl RowStream {
         result
     }
 
+    /// Hands on all rows, in pieces of a little over `bytes` at most, of one batch or more each.
+    pub(crate) fn in_pieces(
+        mut self,
+        bytes: usize,
+        mut each: impl FnMut(Vec<RecordBatch>) -> Result<()>,
+    ) -> Result<()> {
+        let (mut piece, mut size) = (Vec::new(), 0);
+        while let Some(rows) = self.next()? {
+            size += batch::Batch::from_record(&rows).bytes();
+            piece.push(rows);
+            if size > bytes {
+                size = 0;
+                each(std::mem::take(&mut piece))?;
+            }
+        }
+        if piece.is_empty() { Ok(()) } else { each(piece) }
+    }
+
     fn advance(&mut self) -> Result<Option<RecordBatch>> {
         if self.reader.is_none() {
             self.context.cancel.check()?;

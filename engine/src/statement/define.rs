@@ -100,7 +100,7 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
 }
 
 /// Whether storage can find rows by the key, and what `on_conflict` says.
-fn check_key(def: &RelationDef) -> Result<()> {
+pub(super) fn check_key(def: &RelationDef) -> Result<()> {
     let key = def.key();
     for &column in key.iter().flatten() {
         let ColumnDef { name, ty, .. } = &def.columns[column];

@@ -12,6 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Field, Schema};
 use arrow::row::{RowConverter, Rows, SortField};
+use weir_sql::Type;
 use weir_sql::plan::{Expr, ExprKind};
 use weir_storage::{Snapshot, TableId};
 
@@ -253,20 +254,26 @@ impl Unique {
 
     /// PostgreSQL's words for a key that is there already.
     fn violation(&self, rows: &RecordBatch, row: usize) -> Error {
-        let settings = FormatSettings::default();
-        let (mut names, mut values) = (Vec::new(), Vec::new());
-        for &column in &self.key {
-            let of = &self.entry.relation.columns[column];
-            names.push(of.name.as_str());
-            values.push(text_at(&of.ty, rows.column(column), row, &settings).unwrap_or_else(|| "null".into()));
-        }
+        let column = |&at: &usize| {
+            let of = &self.entry.relation.columns[at];
+            (of.name.as_str(), &of.ty, rows.column(at))
+        };
+        let columns: Vec<_> = self.key.iter().map(column).collect();
         let message = format!("duplicate key value violates unique constraint \"{}_pkey\"", self.entry.def.name);
-        Error::new(ErrorKind::UniqueViolation, message).with_detail(format!(
-            "Key ({})=({}) already exists.",
-            names.join(", "),
-            values.join(", ")
-        ))
+        Error::new(ErrorKind::UniqueViolation, message)
+            .with_detail(format!("Key {} already exists.", key_and_values(&columns, row)))
     }
+}
+
+/// PostgreSQL's `(names)=(values)` of a row, from its columns' names, types and values.
+pub(super) fn key_and_values(columns: &[(&str, &Type, &ArrayRef)], row: usize) -> String {
+    let settings = FormatSettings::default();
+    let names: Vec<&str> = columns.iter().map(|(name, ..)| *name).collect();
+    let value = |(_, ty, values): &(&str, &Type, &ArrayRef)| {
+        text_at(ty, values, row, &settings).unwrap_or_else(|| "null".into())
+    };
+    let values: Vec<String> = columns.iter().map(value).collect();
+    format!("({})=({})", names.join(", "), values.join(", "))
 }
 
 fn taken(rows: &RecordBatch, kept: Vec<u32>) -> Result<RecordBatch> {

@@ -10,7 +10,6 @@ use crate::catalog::Entry;
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::exec;
-use crate::exec::batch::Batch;
 use crate::session::now_micros;
 use crate::statement::define::set_relation;
 use crate::statement::relations::StoredRelations;
@@ -37,25 +36,11 @@ fn try_fill(database: &Database, view: u32, snapshot: &Snapshot) -> Result<()> {
     let input = super::plan_of(&state, entry)?.input().clone();
     let relations = StoredRelations { state: state.clone(), snapshot: snapshot.clone(), now: now_micros() };
     let context = Arc::new(detached_context(database, &cancel).with_relations(Arc::new(relations)));
-    let mut stream = exec::run(&whole_scan(&input), &context)?;
-    let (mut waiting, mut bytes) = (Vec::new(), 0);
     let mut changes = Vec::new();
-    loop {
-        let batch = stream.next()?;
-        let done = batch.is_none();
-        if let Some(batch) = batch {
-            bytes += Batch::from_record(&batch).bytes();
-            waiting.push(batch);
-        }
-        if !waiting.is_empty() && (done || bytes > BYTES_AT_ONCE) {
-            bytes = 0;
-            changes.extend(write(database, entry, snapshot, feed.states(std::mem::take(&mut waiting))?)?);
-        }
-        if done {
-            break;
-        }
-    }
-    drop(stream);
+    exec::run(&whole_scan(&input), &context)?.in_pieces(BYTES_AT_ONCE, |rows| {
+        changes.extend(write(database, entry, snapshot, feed.states(rows)?)?);
+        Ok(())
+    })?;
     finish(database, view, changes, true)
 }
 

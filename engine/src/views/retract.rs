@@ -154,23 +154,7 @@ impl Retraction {
         if let Plan::Scan(scan) = &mut plan {
             scan.filters = self.touched.filters(self.feed.plan());
         }
-        let mut stream = exec::run(&plan, &context)?;
-        let (mut waiting, mut bytes) = (Vec::new(), 0);
-        loop {
-            let batch = stream.next()?;
-            let done = batch.is_none();
-            if let Some(batch) = batch {
-                bytes += Batch::from_record(&batch).bytes();
-                waiting.push(batch);
-            }
-            if !waiting.is_empty() && (done || bytes > BYTES_AT_ONCE) {
-                bytes = 0;
-                self.add_states(base, std::mem::take(&mut waiting), changes)?;
-            }
-            if done {
-                return Ok(());
-            }
-        }
+        exec::run(&plan, &context)?.in_pieces(BYTES_AT_ONCE, |rows| self.add_states(base, rows, changes))
     }
 
     fn add_states(&self, base: &Base, rows: Vec<RecordBatch>, changes: &mut Vec<Change>) -> Result<()> {

@@ -51,8 +51,14 @@ fn action(c: &mut Cursor<'_>) -> Result<Vec<AlterAction>> {
     if c.is_word("ADD") {
         return add(c).and_then(one);
     }
-    if c.words("DROP CONSTRAINT") || c.words("ADD CONSTRAINT") || c.words("VALIDATE CONSTRAINT") {
-        return Err(c.unsupported("a constraint in ALTER TABLE"));
+    if c.words("DROP CONSTRAINT") {
+        let if_exists = c.words("IF EXISTS");
+        let name = c.ident()?;
+        let _ = c.words("CASCADE") || c.words("RESTRICT");
+        return one(AlterAction::DropConstraint { name, if_exists });
+    }
+    if c.is_words("VALIDATE CONSTRAINT") {
+        return Err(c.unsupported("VALIDATE CONSTRAINT"));
     }
     if c.words("DROP INDEX") || c.words("DROP PROJECTION") || c.words("DROP STATISTICS") {
         return Err(c.unsupported("an index in ALTER TABLE"));
@@ -144,8 +150,24 @@ fn options(c: &mut Cursor<'_>) -> Result<Vec<(String, String)>> {
 fn add(c: &mut Cursor<'_>) -> Result<AlterAction> {
     c.expect_words("ADD")?;
     let at = c.position();
-    if c.is_any(&["CONSTRAINT", "UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"]) || c.is_words("PRIMARY KEY") {
-        return Err(c.unsupported("adding a constraint").with_hint("Name PRIMARY KEY and NOT NULL in CREATE TABLE."));
+    if c.words("CONSTRAINT") {
+        c.ident()?;
+        if !c.is_words("PRIMARY KEY") {
+            return Err(no_constraint(c));
+        }
+    }
+    if c.words("PRIMARY KEY") {
+        if c.is_word("USING") {
+            return Err(c.unsupported("PRIMARY KEY USING INDEX"));
+        }
+        c.expect(&Token::LParen)?;
+        let columns = c.comma_separated(Cursor::ident)?;
+        c.expect(&Token::RParen)?;
+        table::key_checks(c);
+        return Ok(AlterAction::AddPrimaryKey { columns });
+    }
+    if c.is_any(&["UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"]) {
+        return Err(no_constraint(c));
     }
     if c.is_any(&["INDEX", "PROJECTION", "STATISTICS"]) && matches!(c.peek_nth(2), Token::Word(_) | Token::LParen) {
         return Err(c.unsupported("adding an index"));
@@ -195,6 +217,11 @@ fn add(c: &mut Cursor<'_>) -> Result<AlterAction> {
         }
     }
     Ok(AlterAction::AddColumn(Box::new(column)))
+}
+
+fn no_constraint(c: &Cursor<'_>) -> Error {
+    c.unsupported("adding a constraint other than PRIMARY KEY")
+        .with_hint("Weir enforces NOT NULL and PRIMARY KEY; check other rules where the rows come from.")
 }
 
 fn is_at_end(c: &Cursor<'_>) -> bool {

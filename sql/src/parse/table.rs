@@ -179,10 +179,14 @@ fn primary_key(c: &mut Cursor<'_>, table: &mut CreateTable, columns: Vec<Name>, 
         let message = format!("multiple primary keys for table \"{}\" are not allowed", table.name.name);
         return Err(Error::new(ErrorKind::InvalidDefinition, message).at(at));
     }
-    // Flink's, and PostgreSQL's ways to say when it is checked.
-    let _ = c.words("NOT ENFORCED") || c.words("NOT DEFERRABLE") || c.words("INITIALLY IMMEDIATE");
+    key_checks(c);
     table.primary_key = Some(columns);
     Ok(())
+}
+
+/// Flink's, and PostgreSQL's ways to say when a key is checked.
+pub(super) fn key_checks(c: &mut Cursor<'_>) {
+    let _ = c.words("NOT ENFORCED") || c.words("NOT DEFERRABLE") || c.words("INITIALLY IMMEDIATE");
 }
 
 fn no_constraint(c: &Cursor<'_>, what: &str) -> Error {

@@ -19,6 +19,18 @@ pub struct AlterTable {
 /// One action of ALTER TABLE.
 #[derive(Debug, Clone)]
 pub enum AlterAction {
+    /// ADD PRIMARY KEY.
+    AddPrimaryKey {
+        /// Its columns.
+        columns: Vec<String>,
+    },
+    /// DROP CONSTRAINT.
+    DropConstraint {
+        /// Its name.
+        name: String,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
     /// ADD COLUMN.
     AddColumn(Box<AddColumn>),
     /// DROP COLUMN.

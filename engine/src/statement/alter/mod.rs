@@ -2,13 +2,14 @@
 //!
 //! Most actions change the definition alone, however many rows there are: storage sees old parts through the new definition
 //! ([`weir_storage::Change::AlterTable`]). What must look at the rows (SET NOT NULL) or write them anew (a type that does not
-//! widen, a volatile DEFAULT) closes the table's gate first, so that no row is missed; readers go on.
+//! widen, a volatile DEFAULT, a primary key) closes the table's gate first, so that no row is missed; readers go on.
 //!
 //! [`Work`] keeps, for each column of the new definition, where its values come from: the old table's column, one value for rows
 //! that are older than the column, or an expression over the old columns.
 
 mod columns;
 mod depends;
+mod keys;
 mod rewrite;
 mod settings;
 mod types;
@@ -56,6 +57,8 @@ struct Work<'a> {
     origins: Vec<Origin>,
     /// Changes besides that of the definition: what CASCADE drops.
     others: Vec<Change>,
+    /// Whether all rows are written anew, whatever the origins say: the unique key changes.
+    anew: bool,
 }
 
 /// ALTER TABLE, ALTER VIEW, ALTER MATERIALIZED VIEW.
@@ -130,7 +133,7 @@ impl<'a> Work<'a> {
         let missing = |at: usize| missing.as_ref().and_then(|missing| missing.get(at).cloned().flatten());
         let ids = entry.def.ids().into_iter().enumerate();
         let origins = ids.map(|(at, id)| Origin { id, old: Some(at), expr: None, missing: missing(at) }).collect();
-        Work { session, running, def: entry.def.clone(), entry, origins, others: Vec::new() }
+        Work { session, running, def: entry.def.clone(), entry, origins, others: Vec::new(), anew: false }
     }
 
     fn act(&mut self, action: &AlterAction) -> Result<()> {
@@ -167,6 +170,8 @@ impl<'a> Work<'a> {
                 self.def.columns[at].comment = comment.clone().filter(|text| !text.is_empty());
                 Ok(())
             }
+            AlterAction::AddPrimaryKey { columns } => self.add_primary_key(columns),
+            AlterAction::DropConstraint { name, if_exists } => self.drop_constraint(name, *if_exists),
             AlterAction::Comment(comment) => {
                 self.def.comment = comment.clone().filter(|text| !text.is_empty());
                 Ok(())
@@ -247,8 +252,11 @@ impl<'a> Work<'a> {
             }
             Kind::Table => {
                 let def = self.storage_def();
-                match self.origins.iter().any(|origin| origin.expr.is_some()) {
+                match self.anew || self.origins.iter().any(|origin| origin.expr.is_some()) {
                     true => {
+                        if self.anew {
+                            self.check_unique()?;
+                        }
                         // No other key has come since the gate closed.
                         let version = self.session.view()?.snapshot.version();
                         self.session.transaction()?.pending.saw(version);

@@ -11,6 +11,7 @@ use super::{Origin, Work};
 use crate::error::Result;
 use crate::functions::registry;
 use crate::session::Severity;
+use crate::statement::define::check_key;
 use crate::statement::index;
 use crate::statement::names::sql_error;
 use crate::statement::table::{NoRelations, bind_over, output_columns};
@@ -46,9 +47,7 @@ impl Work<'_> {
             self.refuse_type_in_use(at)?;
             let instant = set.using.is_none() && is_instant(&from, &set.ty) && self.origins[at].expr.is_none();
             if !instant && self.def.key().is_some_and(|key| key.contains(&at)) {
-                let message = format!("cannot alter type of column \"{name}\" from {from} to {}", set.ty);
-                return Err(sql_error(SqlErrorKind::Unsupported, message)
-                    .with_detail("It is in the unique key, whose values would have to be checked for duplicates."));
+                self.rekey()?;
             }
             if !instant {
                 let expr = self.converted(at, set)?;
@@ -59,6 +58,7 @@ impl Work<'_> {
             }
             self.def.columns[at].ty = set.ty.clone();
             self.check_default(at)?;
+            check_key(&self.def)?;
             index::with_new_type(self.session, &mut self.def, at)?;
         }
         if set.clickhouse && self.def.engine.is_some() && set.nullable != self.def.columns[at].nullable {
