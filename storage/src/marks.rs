@@ -1,10 +1,11 @@
 //! Marks: which rows are deleted, as a set that is cheap to copy and to change a little.
 //!
 //! Row numbers lie in blocks of 65,536, each a roaring bitmap, under a persistent map. Versions share what they have in common: a
-//! mark copies its own block (at most 8 KiB) and a few pointers, however many rows are marked.
+//! mark copies its own block (at most 8 KiB) and a few pointers, however many rows are marked. A block that is read keeps its rows as a
+//! list too, two bytes each: scans ask for them again and again.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 
@@ -13,11 +14,32 @@ use crate::map::Map;
 /// Bits of a row number within its block.
 const BLOCK_BITS: u32 = 16;
 
+/// The low bits of row numbers that have the high ones in common.
+#[derive(Debug, Default)]
+struct Block {
+    bitmap: RoaringBitmap,
+    /// The same, ascending, once somebody asked.
+    list: OnceLock<Box<[u16]>>,
+}
+
+impl Block {
+    fn new(bitmap: RoaringBitmap) -> Block {
+        Block { bitmap, list: OnceLock::new() }
+    }
+
+    /// The rows in a range.
+    fn list(&self, rows: Range<u32>) -> &[u16] {
+        let list = self.list.get_or_init(|| self.bitmap.iter().map(|low| low as u16).collect());
+        let at = |row: u32| list.partition_point(|&low| u32::from(low) < row);
+        &list[at(rows.start)..at(rows.end)]
+    }
+}
+
 /// A set of row numbers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Marks {
     /// By the high bits, the low bits of the rows there. No block is empty.
-    blocks: Map<u64, Arc<RoaringBitmap>>,
+    blocks: Map<u64, Arc<Block>>,
     len: u64,
 }
 
@@ -41,7 +63,7 @@ impl Marks {
 
     pub(crate) fn contains(&self, row: u64) -> bool {
         let (block, low) = split(row);
-        self.blocks.get(&block).is_some_and(|bitmap| bitmap.contains(low))
+        self.blocks.get(&block).is_some_and(|marked| marked.bitmap.contains(low))
     }
 
     /// Marks rows, which come in ascending order. Gives the first that was marked already, if one was; the others are marked all the
@@ -51,45 +73,57 @@ impl Marks {
         let mut known = None;
         while let Some(&row) = rows.peek() {
             let (block, _) = split(row);
-            let mut bitmap = self.blocks.get(&block).map(|bitmap| RoaringBitmap::clone(bitmap)).unwrap_or_default();
+            let mut bitmap = self.blocks.get(&block).map(|marked| marked.bitmap.clone()).unwrap_or_default();
             while let Some(row) = rows.next_if(|&row| split(row).0 == block) {
                 match bitmap.insert(split(row).1) {
                     true => self.len += 1,
                     false => known = known.or(Some(row)),
                 }
             }
-            self.blocks.insert(block, Arc::new(bitmap));
+            self.blocks.insert(block, Arc::new(Block::new(bitmap)));
         }
         known
     }
 
     /// How many rows in a range are marked.
     pub(crate) fn count(&self, rows: Range<u64>) -> u64 {
-        self.pieces(rows).map(|(_, bitmap, low)| bitmap.range_cardinality(low)).sum()
+        self.pieces(rows).map(|(_, marked, low)| marked.bitmap.range_cardinality(low)).sum()
     }
 
     /// The marked rows in a range, ascending.
     pub(crate) fn iter(&self, rows: Range<u64>) -> impl Iterator<Item = u64> {
-        self.pieces(rows).flat_map(|(block, bitmap, low)| bitmap.range(low).map(move |low| join(block, low)))
+        self.pieces(rows)
+            .flat_map(|(block, marked, low)| marked.list(low).iter().map(move |&low| join(block, low.into())))
+    }
+
+    /// The same, counted from the range's start, which is shorter than 2^32.
+    pub(crate) fn offsets(&self, rows: Range<u64>) -> Vec<u32> {
+        let mut offsets = Vec::new();
+        for (block, marked, low) in self.pieces(rows.clone()) {
+            // Wraps below zero and back where the block begins before the range.
+            let base = join(block, 0).wrapping_sub(rows.start) as u32;
+            offsets.extend(marked.list(low).iter().map(|&low| base.wrapping_add(low.into())));
+        }
+        offsets
     }
 
     /// The blocks that a range touches: number, rows, and the part of it in question.
-    fn pieces(&self, rows: Range<u64>) -> impl Iterator<Item = (u64, &RoaringBitmap, Range<u32>)> {
+    fn pieces(&self, rows: Range<u64>) -> impl Iterator<Item = (u64, &Block, Range<u32>)> {
         let (first, from) = split(rows.start);
         let (last, to) = split(rows.end.max(rows.start));
-        self.blocks.range_from(&first).take_while(move |(block, _)| **block <= last).map(move |(&block, bitmap)| {
+        self.blocks.range_from(&first).take_while(move |(block, _)| **block <= last).map(move |(&block, marked)| {
             let from = if block == first { from } else { 0 };
             let to = if block == last { to } else { 1 << BLOCK_BITS };
-            (block, &**bitmap, from..to.max(from))
+            (block, &**marked, from..to.max(from))
         })
     }
 
     /// The rows that are marked here and not in `before`, an older version of the same set; ascending.
     pub(crate) fn since<'a>(&'a self, before: &'a Marks) -> impl Iterator<Item = u64> + 'a {
-        let changed = self.blocks.iter().filter_map(|(&block, bitmap)| match before.blocks.get(&block) {
-            Some(old) if Arc::ptr_eq(old, bitmap) => None,
-            Some(old) => Some((block, &**bitmap - &**old)),
-            None => Some((block, RoaringBitmap::clone(bitmap))),
+        let changed = self.blocks.iter().filter_map(|(&block, marked)| match before.blocks.get(&block) {
+            Some(old) if Arc::ptr_eq(old, marked) => None,
+            Some(old) => Some((block, &marked.bitmap - &old.bitmap)),
+            None => Some((block, marked.bitmap.clone())),
         });
         changed.flat_map(|(block, bitmap)| bitmap.into_iter().map(move |low| join(block, low)))
     }
@@ -107,15 +141,15 @@ impl Marks {
 pub(crate) struct Ranks {
     marks: Marks,
     /// The blocks in order: number, marks before it, its marks.
-    blocks: Vec<(u64, u64, Arc<RoaringBitmap>)>,
+    blocks: Vec<(u64, u64, Arc<Block>)>,
 }
 
 impl Ranks {
     pub(crate) fn new(marks: &Marks) -> Ranks {
         let mut before = 0;
-        let block = |(&block, bitmap): (&u64, &Arc<RoaringBitmap>)| {
-            before += bitmap.len();
-            (block, before - bitmap.len(), bitmap.clone())
+        let block = |(&block, marked): (&u64, &Arc<Block>)| {
+            before += marked.bitmap.len();
+            (block, before - marked.bitmap.len(), marked.clone())
         };
         let blocks = marks.blocks.iter().map(block).collect();
         Ranks { marks: marks.clone(), blocks }
@@ -131,11 +165,11 @@ impl Ranks {
         match self.blocks.partition_point(|(number, ..)| *number <= block).checked_sub(1) {
             None => 0,
             Some(at) => {
-                let (number, before, bitmap) = &self.blocks[at];
+                let (number, before, marked) = &self.blocks[at];
                 let here = match (*number == block, low.checked_sub(1)) {
-                    (false, _) => bitmap.len(),
+                    (false, _) => marked.bitmap.len(),
                     (true, None) => 0,
-                    (true, Some(low)) => bitmap.rank(low),
+                    (true, Some(low)) => marked.bitmap.rank(low),
                 };
                 before + here
             }
@@ -175,6 +209,8 @@ mod tests {
             for (from, length) in ranges {
                 let range = from..from + length;
                 prop_assert!(marks.iter(range.clone()).eq(model.range(range.clone()).copied()));
+                let offsets = marks.offsets(range.clone());
+                prop_assert!(offsets.iter().map(|&at| from + u64::from(at)).eq(marks.iter(range.clone())));
                 prop_assert_eq!(marks.count(range.clone()), model.range(range).count() as u64);
                 prop_assert_eq!(marks.contains(from), model.contains(&from));
                 prop_assert_eq!(Ranks::new(&marks).rank(from), model.range(..from).count() as u64);

@@ -339,7 +339,7 @@ impl Merge {
         let (start, count) = (cursor.part.starts()?[cursor.granule], cursor.part.granules()?[cursor.granule] as usize);
         let living = match cursor.part.deleted.count(start..start + count as u64) {
             0 => None,
-            _ => Some(living(&cursor.part.deleted, start, count)),
+            _ => Some(living(&cursor.part.deleted.offsets(start..start + count as u64), count)),
         };
         let rows = living.as_ref().map_or(count, Vec::len);
         if rows == 0 {

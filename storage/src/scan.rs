@@ -6,11 +6,12 @@
 //! Deleted rows are not there: rows are counted and selected among the living ones, and a granule without any is left out. A
 //! granule without deleted rows is read as if there were no such thing; of the others, min, max and NULL counts are not told.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use crate::def::{PartId, TableDef};
 use crate::error::{Error, Result};
@@ -18,7 +19,7 @@ use crate::head::Runs;
 use crate::index;
 use crate::marks::Marks;
 use crate::prune::{Condition, prune};
-use crate::rows::{living, place};
+use crate::rows::{closed_up, living, place};
 use crate::shown::Shown;
 use crate::state::TableState;
 
@@ -139,10 +140,17 @@ impl Scan {
         })
     }
 
+    /// The numbers that the deleted rows of granule `i` have among all its rows, and how many those are.
+    fn dead(&self, i: usize) -> Result<(Vec<u32>, usize)> {
+        let (rows, deleted, from) = self.marks(i)?;
+        let dead = if rows == self.rows(i) { Vec::new() } else { deleted.offsets(from..from + rows as u64) };
+        Ok((dead, rows))
+    }
+
     /// The numbers that the living rows of granule `i` have among all its rows; `None` when all live.
     fn living(&self, i: usize) -> Result<Option<Vec<u32>>> {
-        let (rows, deleted, from) = self.marks(i)?;
-        Ok((rows != self.rows(i)).then(|| living(deleted, from, rows)))
+        let (dead, rows) = self.dead(i)?;
+        Ok((!dead.is_empty()).then(|| living(&dead, rows)))
     }
 
     /// Whether granule `i` has deleted rows.
@@ -216,20 +224,27 @@ impl Scan {
     pub fn read(&self, i: usize, columns: &[usize], selection: Option<&[u32]>) -> Result<RecordBatch> {
         let schema = project(&self.def.schema, columns)?;
         let rows = selection.map_or(self.rows(i), <[u32]>::len);
-        let living = self.living(i)?.map(|living| match selection {
-            Some(selection) => selection.iter().map(|&row| living[row as usize]).collect(),
-            None => living,
+        let (dead, all) = self.dead(i)?;
+        let living = LazyCell::new(|| {
+            let living = living(&dead, all);
+            match selection {
+                Some(selection) => selection.iter().map(|&row| living[row as usize]).collect(),
+                None => living,
+            }
         });
-        let selection = living.as_deref().or(selection);
+        let chosen = || if dead.is_empty() { selection } else { Some(living.as_slice()) };
+        // Values of a fixed width are decoded together, dead ones too, when those are few.
+        let close_up = selection.is_none() && !dead.is_empty() && dead.len() < all / 2;
         let arrays = match &self.granules[i] {
             Granule::Part { part, granule, .. } => {
-                let part = &self.parts[*part as usize];
-                columns
-                    .iter()
-                    .map(|&column| part.read(*granule as usize, column, selection))
-                    .collect::<Result<Vec<_>>>()?
+                let (part, granule) = (&self.parts[*part as usize], *granule as usize);
+                let read = |(&column, field): (&usize, &FieldRef)| match field.data_type().primitive_width() {
+                    Some(_) if close_up => closed_up(&part.read(granule, column, None)?, &dead),
+                    _ => part.read(granule, column, chosen()),
+                };
+                columns.iter().zip(schema.fields()).map(read).collect::<Result<Vec<_>>>()?
             }
-            Granule::Head { batches, .. } => read_head(batches, &schema, columns, selection)?,
+            Granule::Head { batches, .. } => read_head(batches, &schema, columns, chosen())?,
         };
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|error| Error::invalid(error.to_string()))

@@ -278,7 +278,7 @@ fn damage_of_the_index_is_found() {
 }
 
 #[test]
-fn a_key_is_for_life_and_of_comparable_columns() {
+fn a_key_comes_only_while_there_are_no_rows_and_is_of_comparable_columns() {
     let store = open(&Disk::default());
     let list = DataType::List(Arc::new(Field::new("item", DataType::Int64, true)));
     let schema = Arc::new(Schema::new(vec![Field::new("l", list, true)]));
@@ -288,9 +288,16 @@ fn a_key_is_for_life_and_of_comparable_columns() {
     }
     store.commit(create(keyed())).unwrap();
     let alter = |def| store.commit(vec![Change::AlterTable { id: T, def }].into());
-    assert!(matches!(alter(sorted()), Err(Error::Invalid(_))));
+    store.commit(upsert(&store.snapshot(), "", &[1, 2, 3])).unwrap();
+    alter(sorted()).unwrap();
+    assert!(matches!(store.snapshot().find_keys(T, &key(&[1])), Err(Error::Invalid(_))));
+    assert!(matches!(alter(keyed()), Err(Error::Invalid(_))));
+    let anew = vec![Change::Truncate { table: T }, Change::AlterTable { id: T, def: keyed() }];
+    store.commit(anew.into()).unwrap();
+    store.commit(upsert(&store.snapshot(), "", &[1])).unwrap();
+    assert!(store.snapshot().find_keys(T, &key(&[1])).unwrap()[0].is_some());
     alter(TableDef { name: "renamed".into(), ..keyed() }).unwrap();
-    assert!(matches!(store.snapshot().find_keys(support::T, &[]), Err(Error::Invalid(_))));
+    assert!(matches!(store.snapshot().find_keys(T, &[]), Err(Error::Invalid(_))));
 }
 
 #[test]
