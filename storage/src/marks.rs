@@ -87,7 +87,7 @@ impl Marks {
 
     /// How many rows in a range are marked.
     pub(crate) fn count(&self, rows: Range<u64>) -> u64 {
-        self.pieces(rows).map(|(_, marked, low)| marked.bitmap.range_cardinality(low)).sum()
+        self.pieces(rows).map(|(_, marked, low)| marked.list(low).len() as u64).sum()
     }
 
     /// The marked rows in a range, ascending.

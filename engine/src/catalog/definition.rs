@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 use weir_sql::Type;
+use weir_sql::statement::Fold;
 
 /// Oids below it are Postgres's and Weir's own.
 pub const FIRST_USER_OID: u32 = 16384;
@@ -150,6 +151,15 @@ pub enum MergingDef {
     },
     /// One row with the sums of these columns.
     Summing(Vec<usize>),
+    /// One row, each column folded as it says.
+    Aggregating,
+    /// Rows add and cancel each other.
+    Collapsing {
+        /// The column with 1 or -1.
+        sign: usize,
+        /// The version's column, which is the key's last.
+        version: Option<usize>,
+    },
 }
 
 impl MergingDef {
@@ -162,6 +172,8 @@ impl MergingDef {
         match self {
             MergingDef::Replacing { version, is_deleted } => version.iter_mut().chain(is_deleted).collect(),
             MergingDef::Summing(columns) => columns.iter_mut().collect(),
+            MergingDef::Aggregating => Vec::new(),
+            MergingDef::Collapsing { sign, version } => std::iter::once(sign).chain(version).collect(),
         }
     }
 }
@@ -182,6 +194,9 @@ pub struct ColumnDef {
     /// CODEC(…), as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codec: Option<String>,
+    /// The f of SimpleAggregateFunction(f, type): how values of rows with one key become one.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "fold_name")]
+    pub fold: Option<Fold>,
     /// The n of DateTime64(n).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<u8>,
@@ -272,6 +287,21 @@ pub enum IndexKind {
     Text,
 }
 
+mod fold_name {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use weir_sql::statement::Fold;
+
+    pub(super) fn serialize<S: Serializer>(fold: &Option<Fold>, serializer: S) -> Result<S::Ok, S::Error> {
+        fold.map(Fold::name).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Fold>, D::Error> {
+        let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        Fold::named(&name).map(Some).ok_or_else(|| D::Error::custom(format!("no fold is called {name}")))
+    }
+}
+
 mod type_name {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use weir_sql::Type;
@@ -349,6 +379,7 @@ mod tests {
             nullable: true,
             default: None,
             codec: None,
+            fold: None,
             scale: None,
             comment: None,
         };

@@ -29,6 +29,7 @@ pub(crate) fn first_open(database: &Database) -> Result<()> {
                 nullable,
                 default: None,
                 codec: None,
+                fold: None,
                 scale: None,
                 comment: None,
             })

@@ -83,6 +83,12 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
             MergingDef::Replacing { version: *version, is_deleted: *is_deleted }
         }
         ast::Merging::Summing(columns) => MergingDef::Summing(columns.clone()),
+        ast::Merging::Aggregating => MergingDef::Aggregating,
+        ast::Merging::Collapsing { sign, version } => {
+            // Rows of one key and different versions are different rows.
+            def.order_by.extend(version.filter(|version| !def.order_by.contains(version)));
+            MergingDef::Collapsing { sign: *sign, version: *version }
+        }
     });
     check_key(&def)?;
     let entry = Arc::new(Entry::new(def.clone()));
@@ -153,6 +159,7 @@ pub(crate) fn table_def(
             nullable: c.nullable,
             default: c.default.as_ref().map(|d| d.sql.clone()),
             codec: c.codec.clone(),
+            fold: c.fold,
             scale: c.scale,
             comment: c.comment.clone(),
         })
@@ -219,6 +226,7 @@ pub(crate) fn view_columns(columns: &[OutputColumn]) -> Vec<ColumnDef> {
             nullable: true,
             default: None,
             codec: None,
+            fold: None,
             scale: None,
             comment: None,
         })

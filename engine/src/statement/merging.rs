@@ -1,7 +1,7 @@
 //! ClickHouse's engines that make one row of those with equal sorting keys: done when rows are added, so that a plain SELECT shows what
 //! `SELECT … FINAL` shows there.
 //!
-//! Sums are folded pairwise, neighbour with neighbour, in as many rounds as the binary logarithm of the most rows of one key.
+//! Values are folded pairwise, neighbour with neighbour, in as many rounds as the binary logarithm of the most rows of one key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use arrow::datatypes::{Field, Schema};
 use arrow::row::Rows;
 use weir_sql::Type;
 use weir_sql::plan::{Expr, OutputColumn};
+use weir_sql::statement::Fold;
 
 use super::table::{assigned, bind_over, detached_context, output_columns};
 use super::writer::Base;
@@ -28,32 +29,37 @@ pub(crate) fn shown(entry: &Entry) -> Result<Option<Expr>> {
     bind_over(&sql, &output_columns(&entry.relation)).map(Some)
 }
 
-/// How rows of equal keys are added up.
-pub(crate) struct Sums {
-    /// For each column that is summed: its sum over two rows side by side.
-    sums: Vec<(usize, Expr)>,
-    /// Whether all sums of a row are zero.
+/// How rows of equal keys become one.
+pub(crate) struct Folds {
+    /// For each column that is folded: what becomes of two rows side by side.
+    folds: Vec<(usize, Expr)>,
+    /// Whether all sums of a row are zero, which then goes. Not where other columns are folded too.
     zero: Option<Expr>,
     context: Arc<QueryContext>,
 }
 
-impl Sums {
-    /// Of these columns of a table.
-    pub(crate) fn new(base: &Base, entry: &Entry, columns: &[usize]) -> Result<Sums> {
+impl Folds {
+    /// Of a table whose engine sums these columns; others say themselves how they are folded.
+    pub(crate) fn new(base: &Base, entry: &Entry, summed: &[usize]) -> Result<Folds> {
         let named = |prefix: &str| -> Vec<OutputColumn> {
             let mut columns = output_columns(&entry.relation);
             columns.iter_mut().zip(0..).for_each(|(column, at)| column.name = format!("{prefix}{at}"));
             columns
         };
         let both: Vec<OutputColumn> = named("l").into_iter().chain(named("r")).collect();
-        let sum = |&at: &usize| {
-            let sum = bind_over(&format!("coalesce(l{at} + r{at}, l{at}, r{at})"), &both)?;
-            Ok((at, assigned(sum, &entry.relation.columns[at].ty)?))
+        let mut columns: Vec<(usize, Fold)> = summed.iter().map(|&at| (at, Fold::Sum)).collect();
+        let own = entry.def.columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.fold?)));
+        columns.extend(own.filter(|(at, _)| !entry.def.order_by.contains(at) && !summed.contains(at)));
+        let fold = |&(at, fold): &(usize, Fold)| {
+            let folded = bind_over(&fold.sql(&format!("l{at}"), &format!("r{at}")), &both)?;
+            Ok((at, assigned(folded, &entry.relation.columns[at].ty)?))
         };
-        let zeros: Vec<String> = columns.iter().map(|at| format!("coalesce(l{at}, 0) = 0")).collect();
-        let zero = (!zeros.is_empty()).then(|| bind_over(&zeros.join(" AND "), &named("l"))).transpose()?;
+        let zeros: Vec<String> = summed.iter().map(|at| format!("coalesce(l{at}, 0) = 0")).collect();
+        let zero = (!zeros.is_empty() && columns.len() == summed.len())
+            .then(|| bind_over(&zeros.join(" AND "), &named("l")))
+            .transpose()?;
         let context = Arc::new(detached_context(&base.database, &base.cancel));
-        Ok(Sums { sums: columns.iter().map(sum).collect::<Result<_>>()?, zero, context })
+        Ok(Folds { folds: columns.iter().map(fold).collect::<Result<_>>()?, zero, context })
     }
 
     /// One row for each key. `there` are the rows that are there already, each with the number of the first of `rows` with its key.
@@ -81,7 +87,7 @@ impl Sums {
         self.without_zeros(&take_record_batch(&all, &UInt32Array::from(order))?)
     }
 
-    /// Adds up neighbours of each list; the lists then name rows of what results.
+    /// Folds neighbours of each list; the lists then name rows of what results.
     fn round(&self, all: &RecordBatch, lists: &mut [Vec<u32>]) -> Result<RecordBatch> {
         let (mut left, mut right, mut single) = (Vec::new(), Vec::new(), Vec::new());
         for list in lists.iter_mut() {
@@ -103,19 +109,19 @@ impl Sums {
         let place = |coded: &mut u32| *coded = if *coded & 1 == 1 { *coded >> 1 } else { sums + (*coded >> 1) };
         lists.iter_mut().flatten().for_each(place);
         let take = |rows: Vec<u32>| take_record_batch(all, &UInt32Array::from(rows));
-        let summed = self.summed(&take(left)?, &take(right)?)?;
-        Ok(concat_batches(&all.schema(), [&summed, &take(single)?])?)
+        let folded = self.folded(&take(left)?, &take(right)?)?;
+        Ok(concat_batches(&all.schema(), [&folded, &take(single)?])?)
     }
 
-    /// The sums of rows side by side; other columns are the left's.
-    fn summed(&self, left: &RecordBatch, right: &RecordBatch) -> Result<RecordBatch> {
+    /// What rows side by side become; other columns are the left's.
+    fn folded(&self, left: &RecordBatch, right: &RecordBatch) -> Result<RecordBatch> {
         let (left_schema, right_schema) = (left.schema(), right.schema());
         let fields: Vec<Arc<Field>> = left_schema.fields().iter().chain(right_schema.fields()).cloned().collect();
         let both: Vec<ArrayRef> = left.columns().iter().chain(right.columns()).cloned().collect();
         let both = RecordBatch::try_new(Arc::new(Schema::new(fields)), both)?;
         let mut columns = left.columns().to_vec();
-        for (at, sum) in &self.sums {
-            columns[*at] = exec::evaluate(sum, &both, &self.context)?;
+        for (at, fold) in &self.folds {
+            columns[*at] = exec::evaluate(fold, &both, &self.context)?;
         }
         Ok(RecordBatch::try_new(left.schema(), columns)?)
     }

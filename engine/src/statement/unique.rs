@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::row::{RowConverter, Rows, SortField};
-use weir_sql::Type;
 use weir_sql::plan::{Expr, ExprKind};
+use weir_sql::{ErrorKind as SqlErrorKind, Type};
 use weir_storage::{Snapshot, TableId};
 
-use super::merging::Sums;
+use super::merging::Folds;
+use super::names::sql_error;
 use super::table::{conform, detached_context};
 use super::ttl;
 use super::writer::Base;
@@ -36,8 +37,15 @@ pub(crate) enum Policy {
     Replace,
     /// It takes the other's place unless its value in this column is less.
     Newer(usize),
-    /// The two are added up in these columns.
-    Sum(Vec<usize>),
+    /// The two become one row, with the sums of these columns, and others as they say themselves.
+    Fold(Vec<usize>),
+    /// By the sign in a column it takes the other's place (1) or only removes it (-1).
+    Collapse {
+        /// The column.
+        sign: usize,
+        /// Whether rows of opposite signs cancel each other in any order.
+        versioned: bool,
+    },
     /// ON CONFLICT DO UPDATE: expressions over the row that is there, then the row that was to be added.
     Update {
         /// The row as it becomes.
@@ -55,7 +63,11 @@ impl Policy {
         match &def.merging {
             Some(MergingDef::Replacing { version: Some(version), .. }) => return Policy::Newer(*version),
             Some(MergingDef::Replacing { version: None, .. }) => return Policy::Replace,
-            Some(MergingDef::Summing(columns)) => return Policy::Sum(columns.clone()),
+            Some(MergingDef::Summing(columns)) => return Policy::Fold(columns.clone()),
+            Some(MergingDef::Aggregating) => return Policy::Fold(Vec::new()),
+            Some(MergingDef::Collapsing { sign, version }) => {
+                return Policy::Collapse { sign: *sign, versioned: version.is_some() };
+            }
             None => {}
         }
         let option = def.options.iter().find(|(key, _)| key == "on_conflict").map(|(_, value)| value.as_str());
@@ -89,7 +101,7 @@ pub(crate) struct Unique {
     key: Vec<usize>,
     converter: RowConverter,
     policy: Policy,
-    sums: Option<Sums>,
+    folds: Option<Folds>,
     /// Whose TTL is not over.
     alive: Option<(Expr, Arc<QueryContext>)>,
 }
@@ -110,11 +122,11 @@ impl Unique {
         let fields = key.iter().map(|&column| SortField::new(schema.field(column).data_type().clone())).collect();
         let context = || Arc::new(detached_context(&base.database, &base.cancel));
         let alive = ttl::alive(entry, base.now)?.map(|alive| (alive, context()));
-        let sums = match &policy {
-            Policy::Sum(columns) => Some(Sums::new(base, entry, columns)?),
+        let folds = match &policy {
+            Policy::Fold(columns) => Some(Folds::new(base, entry, columns)?),
             _ => None,
         };
-        Ok(Some(Unique { entry: entry.clone(), key, converter: RowConverter::new(fields)?, policy, sums, alive }))
+        Ok(Some(Unique { entry: entry.clone(), key, converter: RowConverter::new(fields)?, policy, folds, alive }))
     }
 
     /// What is done with keys that are there.
@@ -145,7 +157,8 @@ impl Unique {
             }
             Policy::Replace => self.newest(rows, &keys, found, None, snapshot),
             Policy::Newer(version) => self.newest(rows, &keys, found, Some(*version), snapshot),
-            Policy::Sum(_) => self.summed(rows, &keys, found, snapshot),
+            Policy::Fold(_) => self.folded(rows, &keys, found, snapshot),
+            &Policy::Collapse { sign, versioned } => self.collapsed(rows, &keys, found, snapshot, sign, versioned),
             Policy::Update { row, predicate, context } => {
                 let update = Update { unique: self, row, predicate: predicate.as_ref(), context };
                 update.settle(rows, &keys, found, snapshot)
@@ -233,17 +246,77 @@ impl Unique {
         Ok(Settled { rows: taken(rows, kept.into_iter().map(|row| row as u32).collect())?, deleted })
     }
 
-    /// Of each key one row is added, the sum of all.
-    fn summed(&self, rows: &RecordBatch, keys: &Rows, found: Found, snapshot: &Snapshot) -> Result<Settled> {
-        let Some(sums) = &self.sums else { return Err(Error::internal("nothing is summed")) };
+    /// Of each key one row is added, made of all.
+    fn folded(&self, rows: &RecordBatch, keys: &Rows, found: Found, snapshot: &Snapshot) -> Result<Settled> {
+        let Some(folds) = &self.folds else { return Err(Error::internal("nothing is folded")) };
         let mut seen = HashSet::with_capacity(rows.num_rows());
         let first = |row: &usize| seen.insert(keys.row(*row)) && found.places[*row].is_some();
         let of: Vec<usize> = (0..rows.num_rows()).filter(first).collect();
         let places: Vec<u64> = of.iter().filter_map(|&row| found.places[row]).collect();
-        let rows = sums.fold(rows, keys, &self.take(snapshot, &places)?, &of)?;
+        let rows = folds.fold(rows, keys, &self.take(snapshot, &places)?, &of)?;
         let mut deleted = found.expired;
         deleted.extend(places);
         Ok(Settled { rows, deleted })
+    }
+
+    /// Of each key what its rows leave, one after the other: one row, or none.
+    fn collapsed(
+        &self,
+        rows: &RecordBatch,
+        keys: &Rows,
+        found: Found,
+        snapshot: &Snapshot,
+        sign: usize,
+        versioned: bool,
+    ) -> Result<Settled> {
+        #[derive(Clone, Copy, PartialEq)]
+        enum Left {
+            Nothing,
+            There(i64),
+            Row(usize, i64),
+        }
+        let signs = self.signs(rows.column(sign))?;
+        let mut places: Vec<u64> = found.places.iter().flatten().copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        let there = self.signs(snapshot.take(self.table(), &places, &[sign])?.column(0))?;
+        let mut left: HashMap<_, (Left, Option<u64>)> = HashMap::with_capacity(rows.num_rows());
+        for row in 0..rows.num_rows() {
+            let begin = || {
+                let place = found.places[row];
+                let old = place.and_then(|place| places.binary_search(&place).ok());
+                (old.map_or(Left::Nothing, |at| Left::There(there[at])), place)
+            };
+            let (now, _) = left.entry(keys.row(row)).or_insert_with(begin);
+            *now = match (*now, signs[row]) {
+                (Left::There(other) | Left::Row(_, other), sign) if versioned && other != sign => Left::Nothing,
+                (_, -1) if !versioned => Left::Nothing,
+                (_, sign) => Left::Row(row, sign),
+            };
+        }
+        let (mut kept, mut deleted) = (Vec::new(), found.expired);
+        for (now, place) in left.into_values() {
+            if let Left::Row(row, _) = now {
+                kept.push(row as u32);
+            }
+            deleted.extend(place.filter(|_| !matches!(now, Left::There(_))));
+        }
+        kept.sort_unstable();
+        Ok(Settled { rows: taken(rows, kept)?, deleted })
+    }
+
+    /// The values of a column of signs.
+    fn signs(&self, column: &ArrayRef) -> Result<Vec<i64>> {
+        let signs = arrow::compute::cast(column, &DataType::Int64)?;
+        let sign = |sign: Option<i64>| match sign {
+            Some(sign @ (1 | -1)) => Ok(sign),
+            other => {
+                let value = other.map_or("null".into(), |sign| sign.to_string());
+                let message = format!("invalid sign for table \"{}\": {value}", self.entry.def.name);
+                Err(sql_error(SqlErrorKind::InvalidParameter, message).with_detail("A sign is 1 or -1."))
+            }
+        };
+        signs.as_primitive::<Int64Type>().iter().map(sign).collect()
     }
 
     /// A column in a form that compares as its values do; NULL before all.

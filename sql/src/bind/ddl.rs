@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::{self, Name};
 use crate::parse::datatype;
 use crate::plan::{Expr, OutputColumn, Plan};
-use crate::statement::{ColumnDef, CreateTable, ObjectName, SqlExpr, Statement};
+use crate::statement::{ColumnDef, CreateTable, Fold, ObjectName, SqlExpr, Statement};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -28,7 +28,7 @@ pub(super) fn create_table(binder: &mut Binder<'_>, table: &ast::CreateTable) ->
         primary_key = layout::key(exprs, &shape)?;
     }
     let layout = layout::layout(binder, &table.layout, &shape, &primary_key)?;
-    let merging = engine::merging(table, &shape, &layout.order_by)?;
+    let merging = engine::merging(table, &columns, &shape, &layout.order_by)?;
     if clickhouse {
         if !layout.order_by.starts_with(&primary_key) {
             return Err(Error::new(ErrorKind::InvalidDefinition, "PRIMARY KEY must be a prefix of ORDER BY"));
@@ -108,6 +108,7 @@ fn result_column(column: &OutputColumn) -> ColumnDef {
         nullable: true,
         default: None,
         codec: None,
+        fold: None,
         comment: None,
         scale: None,
     }
@@ -139,13 +140,31 @@ fn define(binder: &mut Binder<'_>, column: &ast::Column, clickhouse: bool) -> Re
     }
     Ok(ColumnDef {
         name: name.clone(),
-        ty,
         nullable,
         default,
         codec: column.codec.clone(),
+        fold: column.fold.as_ref().map(|name| fold(binder, name, &ty)).transpose()?,
         comment: column.comment.clone(),
         scale: datatype::scale_of(data_type),
+        ty,
     })
+}
+
+/// The f of SimpleAggregateFunction(f, type), which has to be there for the type.
+fn fold(binder: &mut Binder<'_>, name: &Name, ty: &Type) -> Result<Fold> {
+    let written = format!("SimpleAggregateFunction({}, {ty})", name.name);
+    let Some(fold) = Fold::named(&name.name) else {
+        let names: Vec<&str> = Fold::ALL.iter().map(|(name, _)| *name).collect();
+        return Err(Error::new(ErrorKind::Unsupported, format!("{written} is not supported"))
+            .with_hint(format!("One of {}.", names.join(", ")))
+            .at(name.at));
+    };
+    let both = [column("l", ty.clone()), column("r", ty.clone())];
+    let bound = binder.bind_expr_over(&crate::parse::expr(&fold.sql("l", "r"))?, &both);
+    bound
+        .and_then(|expr| binder.coerce(expr, ty, CoercionContext::Assignment))
+        .map_err(|_| Error::new(ErrorKind::DatatypeMismatch, format!("{written} is not possible")).at(name.at))?;
+    Ok(fold)
 }
 
 /// A DEFAULT, as the type of the column of this name.

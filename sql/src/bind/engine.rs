@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::CreateTable;
 use crate::parse::names::fold;
 use crate::plan::OutputColumn;
-use crate::statement::Merging;
+use crate::statement::{ColumnDef, Merging};
 use crate::types::Type;
 
 /// Engines whose tables keep every row as it came, which is what Weir's tables do by themselves.
@@ -15,7 +15,12 @@ const PLAIN: [&str; 4] = ["memory", "log", "tinylog", "stripelog"];
 const PREFIXES: [&str; 2] = ["replicated", "shared"];
 
 /// What the engine makes of rows with equal keys; `key` is the sorting key, of the table's columns.
-pub(super) fn merging(table: &CreateTable, columns: &[OutputColumn], key: &[usize]) -> Result<Option<Merging>> {
+pub(super) fn merging(
+    table: &CreateTable,
+    defs: &[ColumnDef],
+    columns: &[OutputColumn],
+    key: &[usize],
+) -> Result<Option<Merging>> {
     let Some(engine) = &table.layout.engine else { return Ok(None) };
     let name = engine.to_ascii_lowercase();
     if PLAIN.contains(&name.as_str()) {
@@ -29,11 +34,24 @@ pub(super) fn merging(table: &CreateTable, columns: &[OutputColumn], key: &[usiz
     let merging = match family {
         "mergetree" => return Ok(None),
         "replacingmergetree" => replacing(engine, &args, columns)?,
-        "summingmergetree" => summing(&args, columns, key)?,
+        "summingmergetree" => summing(&args, defs, columns, key)?,
+        "aggregatingmergetree" => aggregating(defs, key)?,
+        "collapsingmergetree" => match args.as_slice() {
+            [sign] => Merging::Collapsing { sign: sign_column(sign, columns)?, version: None },
+            _ => return Err(Error::new(ErrorKind::Syntax, format!("ENGINE = {engine} takes a sign"))),
+        },
+        "versionedcollapsingmergetree" => match args.as_slice() {
+            [sign, version] => {
+                let version = column(version, columns)?;
+                check_version(&columns[version])?;
+                Merging::Collapsing { sign: sign_column(sign, columns)?, version: Some(version) }
+            }
+            _ => return Err(Error::new(ErrorKind::Syntax, format!("ENGINE = {engine} takes a sign and a version"))),
+        },
         _ => {
             return Err(Error::new(ErrorKind::Unsupported, format!("ENGINE = {engine} is not supported for a table"))
                 .with_hint(
-                    "MergeTree, ReplacingMergeTree and SummingMergeTree are; CREATE MATERIALIZED VIEW keeps any aggregate up to date.",
+                    "MergeTree and its Replacing, Summing, Aggregating, Collapsing and VersionedCollapsing kinds are; CREATE MATERIALIZED VIEW keeps any aggregate up to date.",
                 ));
         }
     };
@@ -47,6 +65,18 @@ pub(super) fn merging(table: &CreateTable, columns: &[OutputColumn], key: &[usiz
     Ok(Some(merging))
 }
 
+/// Every column is of the key or says what becomes of it: the rest would be of one row or another.
+fn aggregating(defs: &[ColumnDef], key: &[usize]) -> Result<Merging> {
+    match (0..defs.len()).find(|at| !key.contains(at) && defs[*at].fold.is_none()) {
+        None => Ok(Merging::Aggregating),
+        Some(at) => {
+            let message = format!("column \"{}\" is neither of the sorting key nor an aggregate", defs[at].name);
+            Err(Error::new(ErrorKind::InvalidDefinition, message)
+                .with_hint("Add it to ORDER BY, or make it a SimpleAggregateFunction(any, type)."))
+        }
+    }
+}
+
 fn replacing(engine: &str, args: &[&str], columns: &[OutputColumn]) -> Result<Merging> {
     let (version, is_deleted) = match args {
         [] => (None, None),
@@ -57,10 +87,8 @@ fn replacing(engine: &str, args: &[&str], columns: &[OutputColumn]) -> Result<Me
             return Err(Error::new(ErrorKind::Syntax, message));
         }
     };
-    if let Some(at) = version
-        && !(columns[at].ty.is_integer() || matches!(columns[at].ty, Type::Date | Type::Timestamp | Type::Timestamptz))
-    {
-        return Err(wrong_type(&columns[at], "a version is an integer, a date or a time"));
+    if let Some(at) = version {
+        check_version(&columns[at])?;
     }
     if let Some(at) = is_deleted
         && !(columns[at].ty.is_integer() || columns[at].ty == Type::Bool)
@@ -70,8 +98,23 @@ fn replacing(engine: &str, args: &[&str], columns: &[OutputColumn]) -> Result<Me
     Ok(Merging::Replacing { version, is_deleted })
 }
 
-/// The columns to sum: those that are named, or all numbers outside of the key.
-fn summing(args: &[&str], columns: &[OutputColumn], key: &[usize]) -> Result<Merging> {
+fn check_version(column: &OutputColumn) -> Result<()> {
+    match column.ty.is_integer() || matches!(column.ty, Type::Date | Type::Timestamp | Type::Timestamptz) {
+        true => Ok(()),
+        false => Err(wrong_type(column, "a version is an integer, a date or a time")),
+    }
+}
+
+fn sign_column(name: &str, columns: &[OutputColumn]) -> Result<usize> {
+    let at = column(name, columns)?;
+    match columns[at].ty.is_integer() {
+        true => Ok(at),
+        false => Err(wrong_type(&columns[at], "a sign is 1 or -1")),
+    }
+}
+
+/// The columns to sum: those that are named, or all numbers outside of the key that do not say what becomes of them.
+fn summing(args: &[&str], defs: &[ColumnDef], columns: &[OutputColumn], key: &[usize]) -> Result<Merging> {
     let mut named = Vec::new();
     for arg in args {
         let list = arg.trim().trim_start_matches("tuple").trim().trim_start_matches('(').trim_end_matches(')');
@@ -88,7 +131,8 @@ fn summing(args: &[&str], columns: &[OutputColumn], key: &[usize]) -> Result<Mer
         }
     }
     if named.is_empty() {
-        named = (0..columns.len()).filter(|at| columns[*at].ty.is_number() && !key.contains(at)).collect();
+        let summed = |&at: &usize| columns[at].ty.is_number() && !key.contains(&at) && defs[at].fold.is_none();
+        named = (0..columns.len()).filter(summed).collect();
     }
     Ok(Merging::Summing(named))
 }

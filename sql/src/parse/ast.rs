@@ -225,6 +225,8 @@ pub struct Column {
     pub default: Option<Written>,
     /// CODEC(…), without the word.
     pub codec: Option<String>,
+    /// The f of SimpleAggregateFunction(f, type).
+    pub fold: Option<Name>,
     /// COMMENT.
     pub comment: Option<String>,
 }

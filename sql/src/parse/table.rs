@@ -196,12 +196,22 @@ fn no_constraint(c: &Cursor<'_>, what: &str) -> Error {
 
 fn column(c: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     let name = c.name()?;
+    let mut fold = None;
+    if c.is_word("SimpleAggregateFunction") && matches!(c.peek_nth(1), Token::LParen) {
+        c.advance();
+        c.expect(&Token::LParen)?;
+        fold = Some(c.name()?);
+        c.expect(&Token::Comma)?;
+    }
     let data_type = match c.peek() {
         Token::Comma | Token::RParen => None,
         _ if c.is_word("AS") => return Err(c.unsupported("a computed column")),
         _ => Some(c.rule(|p| p.parse_data_type())?),
     };
-    let mut column = Column { name, data_type, nullable: None, default: None, codec: None, comment: None };
+    if fold.is_some() {
+        c.expect(&Token::RParen)?;
+    }
+    let mut column = Column { name, data_type, nullable: None, default: None, codec: None, fold, comment: None };
     while !matches!(c.peek(), Token::Comma | Token::RParen) {
         column_option(c, table, &mut column)?;
     }

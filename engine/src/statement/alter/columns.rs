@@ -63,6 +63,7 @@ impl Work<'_> {
             nullable,
             default: default.map(|(sql, _)| sql),
             codec: add.codec.clone(),
+            fold: None,
             scale: add.scale,
             comment: add.comment.clone(),
         };

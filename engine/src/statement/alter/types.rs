@@ -69,6 +69,10 @@ impl Work<'_> {
 
     fn refuse_type_in_use(&self, at: usize) -> Result<()> {
         self.refuse_if_read(at, "alter type of")?;
+        if self.def.columns[at].fold.is_some() {
+            let message = "cannot alter type of a column with an aggregate function";
+            return Err(sql_error(SqlErrorKind::Unsupported, message));
+        }
         let (name, table) = (&self.def.columns[at].name, &self.def.name);
         let in_partition = self.def.partition_by.as_deref().is_some_and(|sql| uses(sql, &self.def, at));
         let clauses = self.clauses_with(at);
