@@ -232,6 +232,7 @@ const DUCKDB: &str = r#"
 import sys, time, os, duckdb
 folder, file, _, names, order = sys.argv[1:]
 c = duckdb.connect(folder + "/t.db")
+c.execute("SET enable_progress_bar = false")
 start = time.monotonic()
 c.execute(f"CREATE TABLE t AS SELECT {names} FROM '{file}' ORDER BY {order}")
 c.execute("CHECKPOINT")
