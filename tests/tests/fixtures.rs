@@ -22,7 +22,7 @@ fn fixtures() -> Vec<PathBuf> {
 
 /// Carries out `make.sql`, with limits so low that rows are spread over a checkpoint, logs, heads and parts.
 fn write(fixture: &Path) {
-    let store = StoreOptions { head_rows_max: 400, log_bytes_max: 20_000, ..StoreOptions::default() };
+    let store = StoreOptions { head_rows_max: 400, log_bytes_max: 5_000, ..StoreOptions::default() };
     let options = Options { granule_rows: 100, bulk_bytes: 20_000, store, ..Options::default() };
     let database = Database::open_with(fixture.join("data"), options).expect("it opens");
     let statements = fs::read_to_string(fixture.join("make.sql")).expect("make.sql");
