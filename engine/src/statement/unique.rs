@@ -275,20 +275,19 @@ impl Unique {
             There(i64),
             Row(usize, i64),
         }
-        let signs = self.signs(rows.column(sign))?;
         let mut places: Vec<u64> = found.places.iter().flatten().copied().collect();
         places.sort_unstable();
         places.dedup();
         let there = self.signs(snapshot.take(self.table(), &places, &[sign])?.column(0))?;
         let mut left: HashMap<_, (Left, Option<u64>)> = HashMap::with_capacity(rows.num_rows());
-        for row in 0..rows.num_rows() {
+        for (row, sign) in self.signs(rows.column(sign))?.into_iter().enumerate() {
             let begin = || {
                 let place = found.places[row];
                 let old = place.and_then(|place| places.binary_search(&place).ok());
                 (old.map_or(Left::Nothing, |at| Left::There(there[at])), place)
             };
             let (now, _) = left.entry(keys.row(row)).or_insert_with(begin);
-            *now = match (*now, signs[row]) {
+            *now = match (*now, sign) {
                 (Left::There(other) | Left::Row(_, other), sign) if versioned && other != sign => Left::Nothing,
                 (_, -1) if !versioned => Left::Nothing,
                 (_, sign) => Left::Row(row, sign),
