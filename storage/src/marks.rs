@@ -19,7 +19,45 @@ const BLOCK_BITS: u32 = 16;
 struct Block {
     bitmap: RoaringBitmap,
     /// The same, ascending, once somebody asked.
-    list: OnceLock<Box<[u16]>>,
+    list: OnceLock<List>,
+}
+
+/// Rows of a block, ascending.
+#[derive(Debug)]
+struct List {
+    rows: Box<[u16]>,
+    /// How many of them come before each stretch, and how many there are.
+    before: [u32; STRETCHES + 1],
+}
+
+/// Stretches of a block, so that a row's place in the list is not searched for in all of it: most granules begin with one.
+const STRETCHES: usize = 64;
+const STRETCH_BITS: u32 = BLOCK_BITS - STRETCHES.ilog2();
+
+impl List {
+    fn new(bitmap: &RoaringBitmap) -> List {
+        let rows: Box<[u16]> = bitmap.iter().map(|low| low as u16).collect();
+        let mut before = [0; STRETCHES + 1];
+        for &row in &rows {
+            before[(row >> STRETCH_BITS) as usize + 1] += 1;
+        }
+        for stretch in 1..=STRETCHES {
+            before[stretch] += before[stretch - 1];
+        }
+        List { rows, before }
+    }
+
+    /// How many rows come before this one.
+    fn rank(&self, row: u32) -> usize {
+        let stretch = (row >> STRETCH_BITS) as usize;
+        let first = self.before[stretch] as usize;
+        match self.before.get(stretch + 1) {
+            Some(&next) if row & ((1 << STRETCH_BITS) - 1) != 0 => {
+                first + self.rows[first..next as usize].partition_point(|&low| u32::from(low) < row)
+            }
+            _ => first,
+        }
+    }
 }
 
 impl Block {
@@ -29,9 +67,8 @@ impl Block {
 
     /// The rows in a range.
     fn list(&self, rows: Range<u32>) -> &[u16] {
-        let list = self.list.get_or_init(|| self.bitmap.iter().map(|low| low as u16).collect());
-        let at = |row: u32| list.partition_point(|&low| u32::from(low) < row);
-        &list[at(rows.start)..at(rows.end)]
+        let list = self.list.get_or_init(|| List::new(&self.bitmap));
+        &list.rows[list.rank(rows.start)..list.rank(rows.end)]
     }
 }
 

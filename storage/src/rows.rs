@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayData, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, make_array,
 };
-use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer};
+use arrow::buffer::{BooleanBuffer, MutableBuffer};
 use arrow::compute::{concat, filter_record_batch, take};
 use arrow::error::ArrowError;
 use arrow::util::bit_util;
@@ -102,38 +102,51 @@ pub(crate) fn living(dead: &[u32], rows: usize) -> Vec<u32> {
     living
 }
 
-/// The values of an array without those of `dead`, which is sorted. Runs between them are copied.
-pub(crate) fn closed_up(array: &ArrayRef, dead: &[u32]) -> Result<ArrayRef> {
-    let rows = array.len() - dead.len();
-    let data = array.to_data();
-    let buffer = match (array.data_type().primitive_width(), array.null_count()) {
-        (Some(1), 0) => Buffer::from(runs_between(&data.buffer::<u8>(0)[..array.len()], dead)),
-        (Some(2), 0) => Buffer::from(runs_between(&data.buffer::<u16>(0)[..array.len()], dead)),
-        (Some(4), 0) => Buffer::from(runs_between(&data.buffer::<u32>(0)[..array.len()], dead)),
-        (Some(8), 0) => Buffer::from(runs_between(&data.buffer::<u64>(0)[..array.len()], dead)),
-        _ => return take(array, &UInt32Array::from(living(dead, array.len())), None).map_err(invalid),
+/// The values of an array without those of `dead`, which is sorted. Runs between them are moved together, in place where the array is
+/// nobody else's.
+pub(crate) fn closed_up(array: ArrayRef, dead: &[u32]) -> Result<ArrayRef> {
+    let (all, data_type) = (array.len(), array.data_type().clone());
+    let Some(width @ (1 | 2 | 4 | 8)) = data_type.primitive_width().filter(|_| array.null_count() == 0) else {
+        return take(&array, &UInt32Array::from(living(dead, all)), None).map_err(invalid);
     };
-    let data = ArrayData::builder(array.data_type().clone()).len(rows).add_buffer(buffer).build();
+    let data = array.to_data();
+    let buffer = data.buffers()[0].slice_with_length(data.offset() * width, all * width);
+    drop((array, data));
+    let mut buffer = buffer.into_mutable().unwrap_or_else(|shared| {
+        let mut copy = MutableBuffer::new(shared.len());
+        copy.extend_from_slice(shared.as_slice());
+        copy
+    });
+    match width {
+        1 => close_up(&mut buffer.typed_data_mut::<u8>()[..all], dead),
+        2 => close_up(&mut buffer.typed_data_mut::<u16>()[..all], dead),
+        4 => close_up(&mut buffer.typed_data_mut::<u32>()[..all], dead),
+        _ => close_up(&mut buffer.typed_data_mut::<u64>()[..all], dead),
+    }
+    buffer.truncate((all - dead.len()) * width);
+    let data = ArrayData::builder(data_type).len(all - dead.len()).add_buffer(buffer.into()).build();
     data.map(make_array).map_err(invalid)
 }
 
-/// Copies a fixed number of values at once where a run is not longer: those too many are written over by the next run.
-fn runs_between<T: Copy + Default>(values: &[T], dead: &[u32]) -> Vec<T> {
+/// Moves the values between those of `dead` to the front. Most runs are short: a fixed number of values at once is moved without a call,
+/// and those too many are written over by the next run.
+fn close_up<T: Copy>(values: &mut [T], dead: &[u32]) {
     const STEP: usize = 16;
-    let rows = values.len() - dead.len();
-    let mut out = vec![T::default(); rows + STEP];
     let (mut from, mut to) = (0, 0);
     for end in dead.iter().map(|&dead| dead as usize).chain([values.len()]) {
         let run = end - from;
-        match values.get(from..from + STEP) {
-            Some(step) if run <= STEP => out[to..to + STEP].copy_from_slice(step),
-            _ => out[to..to + run].copy_from_slice(&values[from..end]),
+        let steps = run.div_ceil(STEP);
+        // What is moved too much must not hit values that are still to be moved, nor the end.
+        if from - to >= STEP && steps <= 4 && from + steps * STEP <= values.len() {
+            for at in (0..steps).map(|step| step * STEP) {
+                values.copy_within(from + at..from + at + STEP, to + at);
+            }
+        } else {
+            values.copy_within(from..end, to);
         }
         to += run;
         from = end + 1;
     }
-    out.truncate(rows);
-    out
 }
 
 /// Which of the rows of a run are not marked; `None` when all are.
@@ -307,8 +320,13 @@ mod tests {
                 Arc::new(StringArray::from_iter_values(numbers().map(|n| n.to_string()))),
             ];
             for array in arrays {
-                let expected = take(&array, &UInt32Array::from(living(&dead, rows)), None).unwrap();
-                prop_assert_eq!(&closed_up(&array, &dead).unwrap(), &expected);
+                let expect = |array: &ArrayRef, dead: &[u32]| take(array, &UInt32Array::from(living(dead, array.len())), None);
+                let (whole, begun) = (expect(&array, &dead).unwrap(), array.slice(1, rows - 1));
+                let dead_of_begun: Vec<u32> = dead.iter().filter_map(|row| row.checked_sub(1)).collect();
+                let rest = expect(&begun, &dead_of_begun).unwrap();
+                prop_assert_eq!(&closed_up(array.clone(), &dead).unwrap(), &whole, "of one that is shared");
+                prop_assert_eq!(&closed_up(begun, &dead_of_begun).unwrap(), &rest, "of one that begins later");
+                prop_assert_eq!(&closed_up(array, &dead).unwrap(), &whole, "of one that nobody else has");
             }
         }
     }

@@ -239,7 +239,7 @@ impl Scan {
             Granule::Part { part, granule, .. } => {
                 let (part, granule) = (&self.parts[*part as usize], *granule as usize);
                 let read = |(&column, field): (&usize, &FieldRef)| match field.data_type().primitive_width() {
-                    Some(_) if close_up => closed_up(&part.read(granule, column, None)?, &dead),
+                    Some(_) if close_up => closed_up(part.read(granule, column, None)?, &dead),
                     _ => part.read(granule, column, chosen()),
                 };
                 columns.iter().zip(schema.fields()).map(read).collect::<Result<Vec<_>>>()?
