@@ -486,7 +486,7 @@ pub struct Layout {
     pub partition_by: Option<SqlExpr>,
     /// ORDER BY, the sorting key: columns by index.
     pub order_by: Vec<usize>,
-    /// TTL: rows for which one of these holds are expired.
+    /// TTL: rows for which one of these holds are expired. Rules of columns come first.
     pub ttl: Vec<Ttl>,
 }
 
@@ -497,6 +497,8 @@ pub struct TtlRule {
     pub time: String,
     /// WHERE: which rows do.
     pub condition: Option<String>,
+    /// A column's rule: the row stays, and this column of it goes back to its default.
+    pub of: Option<String>,
 }
 
 /// TTL column + interval [WHERE condition].
@@ -510,6 +512,8 @@ pub struct Ttl {
     pub interval: Value,
     /// Rows for which this is not true do not expire. It reads nothing but the row.
     pub condition: Option<SqlExpr>,
+    /// What goes back to its default, the row staying; by index.
+    pub of: Option<usize>,
     /// The rule's text.
     pub sql: String,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::codec::Codec;
@@ -251,11 +251,11 @@ pub trait Collapse: Send + Sync {
     fn collapse(&self, def: &TableDef, rows: RecordBatch) -> std::result::Result<RecordBatch, String>;
 }
 
-/// Says which rows have not expired, for tables with a TTL.
+/// Says what has not expired, for tables with a TTL.
 pub trait Retain: Send + Sync {
-    /// Which of the rows are kept at `now` (microseconds since 1970, in UTC); `None` keeps all. Once a row is not kept it never is again.
-    fn retain(&self, def: &TableDef, rows: &RecordBatch, now: i64)
-    -> std::result::Result<Option<BooleanArray>, String>;
+    /// What is kept of the rows at `now` (microseconds since 1970, in UTC), in their order; `None` keeps all as they are. Values may be
+    /// others than before, but none that the table is sorted or split by. Once a row is not kept it never is again.
+    fn retain(&self, def: &TableDef, rows: &RecordBatch, now: i64) -> std::result::Result<Option<RecordBatch>, String>;
 }
 
 /// How a [`crate::Store`] behaves.

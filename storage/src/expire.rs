@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
 
 use crate::committer::Expect;
@@ -47,12 +46,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Rows without those that have expired. Whoever reads them leaves those out anyway, so when it cannot be told, they stay.
+    /// Rows without what has expired. Whoever reads them leaves those out anyway, so when it cannot be told, they stay.
     pub(crate) fn retained(&self, def: &Arc<TableDef>, rows: RecordBatch, now: i64) -> Result<RecordBatch> {
         let Some(retain) = self.options.retain.as_ref().filter(|_| !def.ttl.is_empty()) else { return Ok(rows) };
         match retain.retain(def, &rows, now) {
-            Ok(None) => Ok(rows),
-            Ok(Some(kept)) => filter_record_batch(&rows, &kept).map_err(|error| Error::invalid(error.to_string())),
+            Ok(kept) => Ok(kept.unwrap_or(rows)),
             Err(error) => {
                 tracing::warn!(table = %def.name, error, "expired rows are kept for now");
                 Ok(rows)

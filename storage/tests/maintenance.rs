@@ -11,6 +11,7 @@ use arrow::array::{
     ArrayRef, AsArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Int64Array, Int64Builder,
     IntervalMonthDayNanoArray, ListBuilder, RecordBatch, StringViewArray, StructArray, TimestampMicrosecondArray,
 };
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{
     DataType, Field, Int64Type, IntervalMonthDayNanoType, Schema, TimeUnit, TimestampMicrosecondType,
 };
@@ -381,9 +382,10 @@ fn parts_go_when_all_their_rows_have_expired() {
 struct ThirtyDays;
 
 impl Retain for ThirtyDays {
-    fn retain(&self, _: &TableDef, rows: &RecordBatch, now: i64) -> Result<Option<BooleanArray>, String> {
+    fn retain(&self, _: &TableDef, rows: &RecordBatch, now: i64) -> Result<Option<RecordBatch>, String> {
         let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
-        Ok(Some(times.iter().map(|time| Some(time.is_none_or(|time| time + 30 * 86_400_000_000 > now))).collect()))
+        let kept = times.iter().map(|time| Some(time.is_none_or(|time| time + 30 * 86_400_000_000 > now))).collect();
+        filter_record_batch(rows, &kept).map(Some).map_err(|error| error.to_string())
     }
 }
 

@@ -222,6 +222,9 @@ pub struct TtlDef {
     /// Rows for which this is not true do not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
+    /// A column's rule: the row stays, and this column of it goes back to its default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<usize>,
     /// The rule's text.
     pub sql: String,
 }
@@ -235,9 +238,9 @@ impl RelationDef {
         }
     }
 
-    /// TTL as it is written.
+    /// The table's TTL as it is written; columns have their own.
     pub fn ttl_text(&self) -> Option<String> {
-        let rules: Vec<&str> = self.ttl.iter().map(|rule| rule.sql.as_str()).collect();
+        let rules: Vec<&str> = self.ttl.iter().filter(|rule| rule.of.is_none()).map(|rule| rule.sql.as_str()).collect();
         (!rules.is_empty()).then(|| rules.join(", "))
     }
 }
@@ -408,6 +411,7 @@ mod tests {
                 micros: 0,
                 day: true,
                 condition: Some("a > 1".into()),
+                of: None,
                 sql: "toDate(d) + INTERVAL 90 DAY DELETE WHERE a > 1".into(),
             }],
             engine: None,

@@ -24,6 +24,9 @@ pub fn create_statement(def: &RelationDef) -> String {
                 if let Some(default) = &column.default {
                     let _ = write!(out, " DEFAULT {default}");
                 }
+                if let Some(rule) = def.ttl.iter().find(|rule| rule.of == Some(i)) {
+                    let _ = write!(out, " TTL {}", rule.sql);
+                }
                 out.push_str(if i == last && def.primary_key.is_empty() { "\n" } else { ",\n" });
             }
             if !def.primary_key.is_empty() {

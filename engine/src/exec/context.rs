@@ -81,6 +81,8 @@ pub enum RelationRows {
         table: TableId,
         /// What rows must fulfil besides what the query asks, over the relation's columns: a TTL.
         filters: Vec<Expr>,
+        /// Columns of which something else is shown than is stored: values of what is stored, over the relation's columns.
+        shown: Vec<(usize, Expr)>,
     },
     /// The states of a materialized view, in storage.
     View {

@@ -472,7 +472,7 @@ pub(crate) fn compile_states(
             OutputColumn { name: column.name.clone(), ty: column.ty.clone(), typmod: -1, origin: None }
         })
         .collect();
-    let reader = Arc::new(operators::Reader::new(&before, &stored, types.len(), context)?);
+    let reader = Arc::new(operators::Reader::new(&before, &stored, types.len(), &[], context)?);
     let states = States { name: view.input.name.clone(), snapshot, table, conditions, reader, grouping };
     let mut node = Node::new(states, &columns);
     if let Some(mut predicate) = walk::conjunction(after) {

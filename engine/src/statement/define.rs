@@ -13,6 +13,7 @@ use super::index;
 use super::names::{Named, already_exists, does_not_exist, look_up, sql_error, taken, target_schema, written};
 use super::query;
 use super::table::storage_def;
+use super::ttl;
 use super::unique::Policy;
 use super::writer::Writer;
 use crate::catalog::state::{NEXT_OID, RELATION_PREFIX, SCHEMA_PREFIX};
@@ -91,6 +92,7 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
         }
     });
     check_key(&def)?;
+    ttl::check_columns(&def)?;
     let entry = Arc::new(Entry::new(def.clone()));
     let table = Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) };
     define(session, running, vec![table, set_relation(&def)?])?;
@@ -213,7 +215,7 @@ pub(crate) fn ttl_def(ttl: &ast::Ttl) -> TtlDef {
     let interval = ttl.interval.array.as_primitive_opt::<IntervalMonthDayNanoType>().map(|a| a.value(0));
     let (months, days, micros) = interval.map_or((0, 0, 0), |i| (i.months, i.days, i.nanoseconds / 1000));
     let condition = ttl.condition.as_ref().map(|condition| condition.sql.clone());
-    TtlDef { column: ttl.column, months, days, micros, day: ttl.day, condition, sql: ttl.sql.clone() }
+    TtlDef { column: ttl.column, months, days, micros, day: ttl.day, condition, of: ttl.of, sql: ttl.sql.clone() }
 }
 
 /// The columns of a view as the catalogue keeps them.

@@ -30,7 +30,8 @@ impl Relations for StoredRelations {
             }
             _ => {
                 let filters = ttl::alive(entry, self.now)?.into_iter().chain(merging::shown(entry)?).collect();
-                Ok(RelationRows::Stored { snapshot, table, filters })
+                let shown = ttl::faded(entry, self.now)?;
+                Ok(RelationRows::Stored { snapshot, table, filters, shown })
             }
         }
     }

@@ -1,30 +1,34 @@
-//! TTL: which rows have expired, as a condition on the rows.
+//! TTL: which rows have expired, as a condition on the rows; and which values of them, where a column has a TTL.
 //!
-//! Readers add [`alive`] to what they ask for, so that a row is in no answer from the moment its TTL is over; storage leaves such rows out
-//! of what it writes ([`ExpiredRows`]). Both go by the same expression, in UTC and without a session.
+//! Readers add [`alive`] to what they ask for, and read what [`faded`] says, so that a row or a value is in no answer from the moment its
+//! TTL is over; storage leaves them out of what it writes ([`ExpiredRows`]). Both go by the same expressions, in UTC and without a session.
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, Date32Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{AsArray, Date32Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::filter_record_batch;
 use parking_lot::RwLock;
+use weir_sql::bind::{Binder, ddl};
 use weir_sql::catalog::RelationKind;
 use weir_sql::plan::{Expr, ExprKind};
-use weir_sql::{Type, Value};
+use weir_sql::{ErrorKind as SqlErrorKind, Type, Value};
 use weir_storage::{Retain, TableDef};
 
+use super::alter::depends::clauses_with;
+use super::names::sql_error;
 use super::table::{NoRelations, bind_over, detached_context, output_columns};
 use crate::cancel::Cancel;
-use crate::catalog::{Entry, Kind, TtlDef};
+use crate::catalog::{ColumnDef, Entry, Kind, RelationDef, TtlDef};
 use crate::database::{Database, WeakDatabase};
 use crate::error::{Error, Result};
-use crate::exec;
+use crate::exec::{self, QueryContext};
 use crate::functions::registry;
 use crate::kernels::datetime::{MICROS_PER_DAY, civil_from_days, days_from_civil, days_in_month, split_micros};
 
 /// A rule as storage knows it. It takes whole days for their last moment, so it is never early.
 pub(crate) fn storage_rule(rule: &TtlDef) -> weir_storage::TtlDef {
     let TtlDef { column, months, days, micros, .. } = *rule;
-    weir_storage::TtlDef { column, months, days, micros, conditional: rule.condition.is_some() }
+    weir_storage::TtlDef { column, months, days, micros, conditional: rule.condition.is_some() || rule.of.is_some() }
 }
 
 /// The condition under which a row is not expired at `now`; `None` when the relation has no TTL.
@@ -33,7 +37,7 @@ pub(crate) fn alive(entry: &Entry, now: i64) -> Result<Option<Expr>> {
         return Ok(None);
     }
     let mut rules = Vec::new();
-    for rule in &entry.def.ttl {
+    for rule in entry.def.ttl.iter().filter(|rule| rule.of.is_none()) {
         let in_time = in_time(entry, rule, now)?;
         rules.push(match &rule.condition {
             None => in_time,
@@ -51,12 +55,56 @@ pub(crate) fn alive(entry: &Entry, now: i64) -> Result<Option<Expr>> {
     })
 }
 
+/// The columns with a TTL, and what is shown of each at `now`: its default, where the time is over.
+pub(crate) fn faded(entry: &Entry, now: i64) -> Result<Vec<(usize, Expr)>> {
+    let mut faded = Vec::new();
+    for rule in &entry.def.ttl {
+        let Some(of) = rule.of else { continue };
+        let column = &entry.def.columns[of];
+        let stored = Expr::column(of, column.ty.clone());
+        let kind = ExprKind::Case {
+            branches: vec![(in_time(entry, rule, now)?, stored)],
+            otherwise: default(column)?.map(Box::new),
+        };
+        faded.push((of, Expr::new(kind, column.ty.clone())));
+    }
+    Ok(faded)
+}
+
+fn default(column: &ColumnDef) -> Result<Option<Expr>> {
+    let Some(sql) = &column.default else { return Ok(None) };
+    let mut binder = Binder::new(&NoRelations, registry(), &[]);
+    Ok(Some(ddl::default(&mut binder, &weir_sql::parse::expr(sql)?, &column.name, &column.ty)?))
+}
+
+/// Whether the columns with a TTL may have one: nothing else goes by them, and they have a value to go back to.
+pub(crate) fn check_columns(def: &RelationDef) -> Result<()> {
+    for of in def.ttl.iter().filter_map(|rule| rule.of) {
+        let column = &def.columns[of];
+        let refused = |detail: String| {
+            let message = format!("column \"{}\" cannot have a TTL", column.name);
+            Err(sql_error(SqlErrorKind::InvalidDefinition, message).with_detail(detail))
+        };
+        if let Some(clause) = clauses_with(def, of).first() {
+            return refused(format!("The {clause} of the table goes by it."));
+        }
+        match default(column)? {
+            None if !column.nullable => return refused("It has no default and does not admit NULL.".into()),
+            Some(default) if !Binder::new(&NoRelations, registry(), &[]).is_immutable(&default) => {
+                return refused("Its default is not always the same.".into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// The condition under which a rule's time is not over: the column plus the interval is after `now`.
 fn in_time(entry: &Entry, ttl: &TtlDef, now: i64) -> Result<Expr> {
     let ty = entry.relation.columns[ttl.column].ty.clone();
     let expired = Expired::at(now, ttl.months, ttl.days, ttl.micros);
     let column = Expr::column(ttl.column, ty.clone());
-    let mut binder = weir_sql::bind::Binder::new(&NoRelations, registry(), &[]);
+    let mut binder = Binder::new(&NoRelations, registry(), &[]);
     let mut compare = |operator: &str, micros: i64| {
         binder.operator(operator, vec![column.clone(), Expr::literal(moment(&ty, micros))])
     };
@@ -79,7 +127,7 @@ fn in_time(entry: &Entry, ttl: &TtlDef, now: i64) -> Result<Expr> {
     Ok(alive)
 }
 
-/// Tells storage which rows have expired.
+/// Tells storage what has expired.
 #[derive(Default)]
 pub(crate) struct ExpiredRows {
     /// Set once the database is open; weak, since the database owns the store that owns this.
@@ -91,7 +139,7 @@ impl ExpiredRows {
         *self.database.write() = Some(database.downgrade());
     }
 
-    fn kept(&self, def: &TableDef, rows: &RecordBatch, now: i64) -> Result<Option<BooleanArray>> {
+    fn kept(&self, def: &TableDef, rows: &RecordBatch, now: i64) -> Result<Option<RecordBatch>> {
         let database = self.database.read().as_ref().and_then(WeakDatabase::upgrade);
         let database = database.ok_or_else(|| Error::internal("the database is not open"))?;
         let state = database.catalog(&database.store()?.snapshot())?;
@@ -100,21 +148,32 @@ impl ExpiredRows {
         if entry.def.ids() != def.ids || entry.schema().fields() != rows.schema().fields() {
             return Ok(None);
         }
-        let Some(alive) = alive(entry, now)? else { return Ok(None) };
         let context = Arc::new(detached_context(&database, &Cancel::default()));
-        Ok(Some(exec::evaluate(&alive, rows, &context)?.as_boolean().clone()))
+        let mut kept = rows.clone();
+        if let Some(alive) = alive(entry, now)? {
+            kept = filter_record_batch(&kept, exec::evaluate(&alive, &kept, &context)?.as_boolean())?;
+        }
+        as_shown(&kept, &faded(entry, now)?, &context).map(Some)
     }
 }
 
 impl Retain for ExpiredRows {
-    fn retain(
-        &self,
-        def: &TableDef,
-        rows: &RecordBatch,
-        now: i64,
-    ) -> std::result::Result<Option<BooleanArray>, String> {
+    fn retain(&self, def: &TableDef, rows: &RecordBatch, now: i64) -> std::result::Result<Option<RecordBatch>, String> {
         self.kept(def, rows, now).map_err(|e| e.message)
     }
+}
+
+/// Whole rows of a table as they are shown.
+pub(crate) fn as_shown(
+    rows: &RecordBatch,
+    faded: &[(usize, Expr)],
+    context: &Arc<QueryContext>,
+) -> Result<RecordBatch> {
+    let mut columns = rows.columns().to_vec();
+    for (of, shown) in faded {
+        columns[*of] = exec::evaluate(shown, rows, context)?;
+    }
+    Ok(RecordBatch::try_new(rows.schema(), columns)?)
 }
 
 /// A moment as a constant of a TTL column's type.

@@ -103,7 +103,10 @@ pub(crate) struct Unique {
     policy: Policy,
     folds: Option<Folds>,
     /// Whose TTL is not over.
-    alive: Option<(Expr, Arc<QueryContext>)>,
+    alive: Option<Expr>,
+    /// What is shown of columns in place of what is stored.
+    faded: Vec<(usize, Expr)>,
+    context: Arc<QueryContext>,
 }
 
 /// The rows that are there already.
@@ -120,13 +123,14 @@ impl Unique {
         let Some(key) = entry.def.key() else { return Ok(None) };
         let schema = entry.schema();
         let fields = key.iter().map(|&column| SortField::new(schema.field(column).data_type().clone())).collect();
-        let context = || Arc::new(detached_context(&base.database, &base.cancel));
-        let alive = ttl::alive(entry, base.now)?.map(|alive| (alive, context()));
+        let (alive, faded) = (ttl::alive(entry, base.now)?, ttl::faded(entry, base.now)?);
+        let context = Arc::new(detached_context(&base.database, &base.cancel));
         let folds = match &policy {
             Policy::Fold(columns) => Some(Folds::new(base, entry, columns)?),
             _ => None,
         };
-        Ok(Some(Unique { entry: entry.clone(), key, converter: RowConverter::new(fields)?, policy, folds, alive }))
+        let (entry, converter) = (entry.clone(), RowConverter::new(fields)?);
+        Ok(Some(Unique { entry, key, converter, policy, folds, alive, faded, context }))
     }
 
     /// What is done with keys that are there.
@@ -175,13 +179,13 @@ impl Unique {
     fn find(&self, rows: &RecordBatch, snapshot: &Snapshot) -> Result<Found> {
         let columns: Vec<ArrayRef> = self.key.iter().map(|&column| rows.column(column).clone()).collect();
         let mut found = Found { places: snapshot.find_keys(self.table(), &columns)?, expired: Vec::new() };
-        let Some((alive, context)) = &self.alive else { return Ok(found) };
+        let Some(alive) = &self.alive else { return Ok(found) };
         let places: Vec<u64> = found.places.iter().flatten().copied().collect();
         if places.is_empty() {
             return Ok(found);
         }
         let there = self.take(snapshot, &places)?;
-        let alive = exec::evaluate(alive, &there, context)?;
+        let alive = exec::evaluate(alive, &there, &self.context)?;
         let alive = alive.as_boolean();
         let mut nth = 0;
         for place in &mut found.places {
@@ -199,7 +203,7 @@ impl Unique {
     /// Whole rows at places.
     fn take(&self, snapshot: &Snapshot, places: &[u64]) -> Result<RecordBatch> {
         let all: Vec<usize> = (0..self.entry.relation.columns.len()).collect();
-        Ok(snapshot.take(self.table(), places, &all)?)
+        ttl::as_shown(&snapshot.take(self.table(), places, &all)?, &self.faded, &self.context)
     }
 
     /// All rows are added; the first whose key is there is an error.

@@ -141,6 +141,8 @@ pub fn ttl(binder: &mut Binder<'_>, rule: &TtlRule, columns: &[OutputColumn]) ->
         ast::Expr::BinaryOp { left, op: BinaryOperator::Plus, right } => (left.clone(), right.clone()),
         _ => return Err(refused()),
     };
+    let named = |name: &String| column(&ast::Ident::with_quote('"', name), columns);
+    let of = rule.of.as_ref().map(named).transpose()?;
     let (mut day, mut sql) = (false, rule.time.clone());
     let column = ttl_column(&time, columns, &mut day, &refused)?;
     if !matches!(columns[column].ty, Type::Date | Type::Timestamp | Type::Timestamptz) {
@@ -161,7 +163,7 @@ pub fn ttl(binder: &mut Binder<'_>, rule: &TtlRule, columns: &[OutputColumn]) ->
     match bound.kind {
         ExprKind::Literal(interval) if interval.ty == Type::Interval && !interval.is_null() => {
             check_interval(&interval, &refused)?;
-            Ok(Ttl { column, day, interval, condition, sql })
+            Ok(Ttl { column, day, interval, condition, of, sql })
         }
         _ => Err(refused()),
     }

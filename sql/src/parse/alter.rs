@@ -182,6 +182,7 @@ fn add(c: &mut Cursor<'_>) -> Result<AlterAction> {
         codec: None,
         comment: None,
         scale: None,
+        ttl: None,
         if_not_exists,
         place: None,
     };
@@ -210,8 +211,8 @@ fn add(c: &mut Cursor<'_>) -> Result<AlterAction> {
             return Err(c.unsupported("adding a constraint"));
         } else if c.is_any(&["GENERATED", "MATERIALIZED", "ALIAS", "EPHEMERAL"]) {
             return Err(c.unsupported("a computed column"));
-        } else if c.is_word("TTL") {
-            return Err(c.unsupported("TTL of a column").with_hint("Give the whole table a TTL."));
+        } else if c.words("TTL") {
+            column.ttl = Some(table::column_ttl(c, Some(column.name.clone()))?);
         } else {
             return Err(c.unexpected());
         }
@@ -317,8 +318,11 @@ fn modify(c: &mut Cursor<'_>) -> Result<Vec<AlterAction>> {
             actions.push(AlterAction::CommentColumn { column: column.clone(), comment });
         } else if c.words("REMOVE COMMENT") {
             actions.push(AlterAction::CommentColumn { column: column.clone(), comment: None });
-        } else if c.is_word("TTL") {
-            return Err(c.unsupported("TTL of a column").with_hint("Give the whole table a TTL."));
+        } else if c.words("TTL") {
+            let rule = Some(table::column_ttl(c, Some(column.clone()))?);
+            actions.push(AlterAction::SetColumnTtl { column: column.clone(), rule });
+        } else if c.words("REMOVE TTL") {
+            actions.push(AlterAction::SetColumnTtl { column: column.clone(), rule: None });
         } else {
             return Err(c.unexpected());
         }

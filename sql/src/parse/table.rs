@@ -256,8 +256,10 @@ fn column_option(c: &mut Cursor<'_>, table: &mut CreateTable, column: &mut Colum
         return Err(c.unsupported("a computed column"));
     } else if c.is_word("METADATA") {
         return Err(c.unsupported("a METADATA column"));
-    } else if c.is_word("TTL") {
-        return Err(c.unsupported("TTL of a column").with_hint("Give the whole table a TTL."));
+    } else if c.words("TTL") {
+        let of = Some(column.name.name.clone());
+        once(table.layout.ttl.iter().any(|rule| rule.of == of), "TTL", at)?;
+        table.layout.ttl.push(column_ttl(c, of)?);
     } else {
         return Err(c.unexpected());
     }
@@ -289,8 +291,8 @@ pub(super) fn layout(c: &mut Cursor<'_>, layout: &mut Layout) -> Result<()> {
         } else if c.words("SAMPLE BY") {
             c.expr()?;
         } else if c.words("TTL") {
-            once(!layout.ttl.is_empty(), "TTL", at)?;
-            layout.ttl = ttl(c)?;
+            once(layout.ttl.iter().any(|rule| rule.of.is_none()), "TTL", at)?;
+            layout.ttl.extend(ttl(c)?);
         } else if c.words("SETTINGS") {
             layout.options.extend(settings(c)?);
         } else if c.is_word("WITH") && matches!(c.peek_nth(1), Token::LParen) {
@@ -381,8 +383,13 @@ pub(super) fn ttl(c: &mut Cursor<'_>) -> Result<Vec<TtlRule>> {
             return Err(c.unsupported("TTL with anything but DELETE").with_hint("Keep totals in a materialized view."));
         }
         let condition = if c.words("WHERE") { Some(c.written()?.text) } else { None };
-        Ok(TtlRule { time, condition })
+        Ok(TtlRule { time, condition, of: None })
     })
+}
+
+/// The rule of a column, after the word.
+pub(super) fn column_ttl(c: &mut Cursor<'_>, of: Option<String>) -> Result<TtlRule> {
+    Ok(TtlRule { time: c.written()?.text, condition: None, of })
 }
 
 /// SETTINGS, after the word.

@@ -96,6 +96,13 @@ pub enum AlterAction {
     SetSchema(String),
     /// MODIFY TTL; none is REMOVE TTL.
     SetTtl(Vec<TtlRule>),
+    /// TTL of a column; `None` is REMOVE TTL.
+    SetColumnTtl {
+        /// Of which column.
+        column: String,
+        /// The rule.
+        rule: Option<TtlRule>,
+    },
     /// SET (…), MODIFY SETTING.
     SetOptions(Vec<(String, String)>),
     /// RESET (…), RESET SETTING.
@@ -121,6 +128,8 @@ pub struct AddColumn {
     pub comment: Option<String>,
     /// The n of DateTime64(n).
     pub scale: Option<u8>,
+    /// TTL.
+    pub ttl: Option<TtlRule>,
     /// IF NOT EXISTS.
     pub if_not_exists: bool,
     /// FIRST or AFTER; at the end otherwise.

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod distinct;
+mod faded;
 mod filter;
 mod hash_join;
 mod key_lookup;

@@ -12,6 +12,7 @@ use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
 use weir_storage::{Condition, Snapshot, TableId};
 
+use super::faded::Faded;
 use super::{key_lookup, prune};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
@@ -26,6 +27,7 @@ use crate::exec::pipeline::{Emit, Numbered, Source};
 pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<Node> {
     let relation = &scan.relation;
     let rows = context.relations.rows(relation)?;
+    let mut faded = Vec::new();
     let (filters, stored) = match rows {
         RelationRows::View { snapshot, table, view } => {
             return partial::compile_view(scan, &snapshot, table, &view, context);
@@ -33,7 +35,8 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
         RelationRows::States { snapshot, table, view } => {
             return partial::compile_states(scan, snapshot, table, &view, context);
         }
-        RelationRows::Stored { snapshot, table, filters } => {
+        RelationRows::Stored { snapshot, table, filters, shown } => {
+            faded = shown;
             (filters.into_iter().chain(scan.filters.iter().cloned()).collect(), Rows::Stored(snapshot, table))
         }
         RelationRows::Batches(batches) => (scan.filters.clone(), Rows::Batches(Arc::new(batches))),
@@ -43,7 +46,11 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
     let (mut conditions, mut indexes) = (Vec::new(), String::new());
     if let Rows::Stored(snapshot, table) = &stored {
         let indexed = snapshot.table(*table).map_or(Vec::new(), |table| prune::indexed(table.def(), &types));
-        conditions = prune::conditions(&filters, &types, &indexed, context);
+        // What storage knows of a column is not what is shown of it.
+        let is_faded = |column: usize| faded.iter().any(|(faded, _)| *faded == column);
+        let known = |filter: &&Expr| !walk::columns_read(filter).into_iter().any(is_faded);
+        let known: Vec<Expr> = filters.iter().filter(known).cloned().collect();
+        conditions = prune::conditions(&known, &types, &indexed, context);
         indexes = prune::index_names(&conditions, &indexed);
     }
     let mut names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
@@ -53,7 +60,7 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
         "public" | "pg_catalog" => relation.name.clone(),
         schema => format!("{schema}.{}", relation.name),
     };
-    let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), context)?;
+    let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?;
     let scan_node = Scan { name, rows: stored, conditions, indexes, reader: Arc::new(reader), text };
     Ok(Node::new(scan_node, &scan.columns))
 }
@@ -83,6 +90,7 @@ pub(crate) struct Reader {
     rest: Vec<usize>,
     /// How many columns a row has; the column of this number is its place.
     width: usize,
+    faded: Faded,
 }
 
 impl Reader {
@@ -90,6 +98,7 @@ impl Reader {
         filters: &[Expr],
         projection: &[usize],
         width: usize,
+        faded: &[(usize, Expr)],
         context: &Arc<QueryContext>,
     ) -> Result<Reader> {
         let filters = Expression::list(filters, context)?;
@@ -99,7 +108,8 @@ impl Reader {
         let mut rest: Vec<usize> = projection.iter().copied().filter(|c| !filtered.contains(c)).collect();
         rest.sort_unstable();
         rest.dedup();
-        Ok(Reader { filters, filtered, projection: projection.to_vec(), rest, width })
+        let faded = Faded::new(faded, width + 1, context)?;
+        Ok(Reader { filters, filtered, projection: projection.to_vec(), rest, width, faded })
     }
 
     /// How many columns a row has; the column of this number is its place.
@@ -109,6 +119,7 @@ impl Reader {
 
     pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
         self.filters.iter().for_each(|f| f.prepare(context));
+        self.faded.prepare(context);
     }
 
     /// One granule's rows. `read` gives columns, of all rows or of some.
@@ -119,6 +130,9 @@ impl Reader {
         context: &Arc<QueryContext>,
         emit: Emit<'_>,
     ) -> Result<()> {
+        let read = |columns: &[usize], selection: Option<&[u32]>| {
+            self.faded.read(columns, |columns| read(columns, selection), context)
+        };
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.width + 1];
         let mut keep: Option<BooleanArray> = None;
         if !self.filters.is_empty() {

@@ -7,9 +7,9 @@ use weir_sql::statement::{AddColumn, Place};
 use weir_sql::{Type, walk};
 use weir_storage::TableId;
 
-use super::depends::{renamed, uses};
+use super::depends::renamed;
 use super::{Origin, Work};
-use crate::catalog::{ColumnDef, Kind, MergingDef, RelationDef};
+use crate::catalog::{ColumnDef, MergingDef, RelationDef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::registry;
 use crate::session::Severity;
@@ -74,7 +74,10 @@ impl Work<'_> {
         self.def.columns.insert(at, column);
         self.origins.insert(at, origin);
         remap(&mut self.def, &|column| if column >= at { column + 1 } else { column });
-        Ok(())
+        match &add.ttl {
+            Some(rule) => self.set_column_ttl(&add.name, Some(rule)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn contains_null(&self, column: &str) -> Error {
@@ -114,6 +117,7 @@ impl Work<'_> {
         let last = self.origins.iter().map(|origin| origin.id).max();
         self.def.last_column_id = self.def.last_column_id.max(last);
         self.def.columns.remove(at);
+        self.def.ttl.retain(|rule| rule.of != Some(at));
         self.origins.remove(at);
         // As PostgreSQL has it, its indexes go with a column.
         self.def.indexes.retain(|index| !index.keys.iter().any(|key| key.columns.contains(&at)));
@@ -181,6 +185,11 @@ impl Work<'_> {
     /// SET DEFAULT: for rows to come.
     pub(super) fn set_default(&mut self, name: &str, default: Option<&str>) -> Result<()> {
         let at = self.column(name)?;
+        if self.def.ttl.iter().any(|rule| rule.of == Some(at)) {
+            let message = format!("cannot alter the default of column \"{name}\" because it has a TTL");
+            return Err(sql_error(SqlErrorKind::Unsupported, message)
+                .with_detail("Values whose time is over are the default already."));
+        }
         if let Some(sql) = default {
             self.default(sql, name, &self.def.columns[at].ty)?;
         }
@@ -219,33 +228,6 @@ impl Work<'_> {
         }
         Ok(())
     }
-
-    /// Whether the definition itself uses a column, and in which clause.
-    pub(super) fn clauses_with(&self, at: usize) -> Vec<&'static str> {
-        let def = &self.def;
-        let mut clauses = Vec::new();
-        let in_text = |sql: &str| uses(sql, def, at);
-        if def.primary_key.contains(&at) {
-            clauses.push("primary key");
-        }
-        if def.order_by.contains(&at) {
-            clauses.push("sorting key");
-        }
-        if def.partition_by.as_deref().is_some_and(in_text) {
-            clauses.push("partition key");
-        }
-        if def.ttl.iter().any(|rule| rule.column == at || rule.condition.as_deref().is_some_and(in_text)) {
-            clauses.push("TTL");
-        }
-        if def.watermark.as_ref().is_some_and(|(column, sql)| *column == at || in_text(sql)) {
-            clauses.push("watermark");
-        }
-        if def.merging.as_ref().is_some_and(|merging| merging.columns().contains(&at)) {
-            clauses.push("engine");
-        }
-        debug_assert!(def.kind == Kind::Table);
-        clauses
-    }
 }
 
 /// Gives the columns that a definition names by number their new numbers.
@@ -253,6 +235,7 @@ fn remap(def: &mut RelationDef, to: &dyn Fn(usize) -> usize) {
     let indexed = def.indexes.iter_mut().flat_map(|index| &mut index.keys).flat_map(|key| &mut key.columns);
     let columns = def.primary_key.iter_mut().chain(&mut def.order_by).chain(indexed);
     let columns = columns.chain(def.merging.iter_mut().flat_map(MergingDef::columns_mut));
-    let columns = columns.chain(def.ttl.iter_mut().map(|rule| &mut rule.column));
+    let columns =
+        columns.chain(def.ttl.iter_mut().flat_map(|rule| std::iter::once(&mut rule.column).chain(&mut rule.of)));
     columns.chain(def.watermark.iter_mut().map(|(column, _)| column)).for_each(|column| *column = to(*column));
 }

@@ -24,6 +24,31 @@ pub(super) fn uses(sql: &str, def: &RelationDef, column: usize) -> bool {
     bind_over(sql, &output_columns(&relation)).map_or(true, |expr| walk::columns_read(&expr).contains(&column))
 }
 
+/// The clauses of a table's definition that use a column.
+pub(crate) fn clauses_with(def: &RelationDef, at: usize) -> Vec<&'static str> {
+    let mut clauses = Vec::new();
+    let in_text = |sql: &str| uses(sql, def, at);
+    if def.primary_key.contains(&at) {
+        clauses.push("primary key");
+    }
+    if def.order_by.contains(&at) {
+        clauses.push("sorting key");
+    }
+    if def.partition_by.as_deref().is_some_and(in_text) {
+        clauses.push("partition key");
+    }
+    if def.ttl.iter().any(|rule| rule.column == at || rule.condition.as_deref().is_some_and(in_text)) {
+        clauses.push("TTL");
+    }
+    if def.watermark.as_ref().is_some_and(|(column, sql)| *column == at || in_text(sql)) {
+        clauses.push("watermark");
+    }
+    if def.merging.as_ref().is_some_and(|merging| merging.columns().contains(&at)) {
+        clauses.push("engine");
+    }
+    clauses
+}
+
 /// An expression's text after a column was renamed.
 pub(super) fn renamed(sql: &str, before: &RelationDef, after: &[ColumnDef], at: usize) -> Result<String> {
     let old = bind_over(sql, &output_columns(&Entry::new(before.clone()).relation))?;
@@ -104,7 +129,7 @@ impl Work<'_> {
     /// What uses a column that is to go: with CASCADE it goes too, otherwise it forbids it.
     pub(super) fn drop_dependents(&mut self, at: usize, cascade: bool) -> Result<()> {
         let (column, table) = (self.def.columns[at].name.clone(), self.def.name.clone());
-        let clauses = self.clauses_with(at);
+        let clauses = clauses_with(&self.def, at);
         let views = self.readers(at);
         let kept: Vec<&str> = clauses.iter().copied().filter(|clause| !cascade || *clause != "TTL").collect();
         if !kept.is_empty() || (!views.is_empty() && !cascade) {

@@ -8,7 +8,7 @@
 //! that are older than the column, or an expression over the old columns.
 
 mod columns;
-mod depends;
+pub(super) mod depends;
 mod keys;
 mod rewrite;
 mod settings;
@@ -25,7 +25,7 @@ use weir_storage::{Change, TableDef, TableId};
 
 use super::define::{define, done, set_relation};
 use super::names::{Named, look_up, sql_error, written};
-use super::{partition, table};
+use super::{partition, table, ttl};
 use crate::catalog::{Entry, Kind, RelationDef};
 use crate::error::{Error, Result};
 use crate::exec;
@@ -179,6 +179,7 @@ impl<'a> Work<'a> {
             AlterAction::RenameTo(name) => self.rename(name),
             AlterAction::SetSchema(schema) => self.set_schema(schema),
             AlterAction::SetTtl(rules) => self.set_ttl(rules),
+            AlterAction::SetColumnTtl { column, rule } => self.set_column_ttl(column, rule.as_ref()),
             AlterAction::SetOptions(options) => self.set_options(options),
             AlterAction::ResetOptions(names) => {
                 self.def.options.retain(|(key, _)| !names.iter().any(|name| name.eq_ignore_ascii_case(key)));
@@ -238,6 +239,7 @@ impl<'a> Work<'a> {
         if self.def == self.entry.def && self.others.is_empty() {
             return Ok(());
         }
+        ttl::check_columns(&self.def)?;
         let ids: Vec<u32> = self.origins.iter().map(|origin| origin.id).collect();
         self.def.column_ids = if ids.iter().copied().eq(1..=ids.len() as u32) { Vec::new() } else { ids };
         let id = TableId(self.def.oid);

@@ -28,7 +28,12 @@ struct StoredRows {
 
 impl Relations for StoredRows {
     fn rows(&self, _: &Relation) -> Result<RelationRows> {
-        Ok(RelationRows::Stored { snapshot: self.snapshot.clone(), table: self.table, filters: self.filters.clone() })
+        Ok(RelationRows::Stored {
+            snapshot: self.snapshot.clone(),
+            table: self.table,
+            filters: self.filters.clone(),
+            shown: Vec::new(),
+        })
     }
 }
 

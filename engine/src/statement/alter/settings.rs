@@ -63,8 +63,22 @@ impl Work<'_> {
         let relation = crate::catalog::Entry::new(self.def.clone()).relation;
         let columns = output_columns(&relation);
         let mut binder = Binder::new(&NoRelations, registry(), &[]);
-        let bind = |rule: &TtlRule| Ok(ttl_def(&layout::ttl(&mut binder, rule, &columns)?));
-        self.def.ttl = rules.iter().map(bind).collect::<Result<_>>()?;
+        self.def.ttl.retain(|rule| rule.of.is_some());
+        for rule in rules {
+            self.def.ttl.push(ttl_def(&layout::ttl(&mut binder, rule, &columns)?));
+        }
+        Ok(())
+    }
+
+    /// MODIFY COLUMN … TTL, REMOVE TTL.
+    pub(super) fn set_column_ttl(&mut self, column: &str, rule: Option<&TtlRule>) -> Result<()> {
+        let at = self.column(column)?;
+        self.def.ttl.retain(|rule| rule.of != Some(at));
+        if let Some(rule) = rule {
+            let columns = output_columns(&crate::catalog::Entry::new(self.def.clone()).relation);
+            let mut binder = Binder::new(&NoRelations, registry(), &[]);
+            self.def.ttl.insert(0, ttl_def(&layout::ttl(&mut binder, rule, &columns)?));
+        }
         Ok(())
     }
 

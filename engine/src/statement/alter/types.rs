@@ -6,7 +6,7 @@ use weir_sql::bind::{Binder, CoercionContext, ddl};
 use weir_sql::plan::Expr;
 use weir_sql::statement::SetType;
 
-use super::depends::uses;
+use super::depends::{clauses_with, uses};
 use super::{Origin, Work};
 use crate::error::Result;
 use crate::functions::registry;
@@ -75,7 +75,7 @@ impl Work<'_> {
         }
         let (name, table) = (&self.def.columns[at].name, &self.def.name);
         let in_partition = self.def.partition_by.as_deref().is_some_and(|sql| uses(sql, &self.def, at));
-        let clauses = self.clauses_with(at);
+        let clauses = clauses_with(&self.def, at);
         match clauses.iter().find(|clause| matches!(**clause, "TTL" | "watermark")).copied() {
             None if !in_partition => Ok(()),
             clause => {
