@@ -17,6 +17,7 @@ mod bytes;
 mod check;
 mod checkpoint;
 mod checksum;
+mod closed_up;
 mod codec;
 mod committer;
 mod compare;

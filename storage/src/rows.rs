@@ -10,9 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayData, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, make_array,
-};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::{BooleanBuffer, MutableBuffer};
 use arrow::compute::{concat, filter_record_batch, take};
 use arrow::error::ArrowError;
@@ -102,53 +100,6 @@ pub(crate) fn living(dead: &[u32], rows: usize) -> Vec<u32> {
     living
 }
 
-/// The values of an array without those of `dead`, which is sorted. Runs between them are moved together, in place where the array is
-/// nobody else's.
-pub(crate) fn closed_up(array: ArrayRef, dead: &[u32]) -> Result<ArrayRef> {
-    let (all, data_type) = (array.len(), array.data_type().clone());
-    let Some(width @ (1 | 2 | 4 | 8)) = data_type.primitive_width().filter(|_| array.null_count() == 0) else {
-        return take(&array, &UInt32Array::from(living(dead, all)), None).map_err(invalid);
-    };
-    let data = array.to_data();
-    let buffer = data.buffers()[0].slice_with_length(data.offset() * width, all * width);
-    drop((array, data));
-    let mut buffer = buffer.into_mutable().unwrap_or_else(|shared| {
-        let mut copy = MutableBuffer::new(shared.len());
-        copy.extend_from_slice(shared.as_slice());
-        copy
-    });
-    match width {
-        1 => close_up(&mut buffer.typed_data_mut::<u8>()[..all], dead),
-        2 => close_up(&mut buffer.typed_data_mut::<u16>()[..all], dead),
-        4 => close_up(&mut buffer.typed_data_mut::<u32>()[..all], dead),
-        _ => close_up(&mut buffer.typed_data_mut::<u64>()[..all], dead),
-    }
-    buffer.truncate((all - dead.len()) * width);
-    let data = ArrayData::builder(data_type).len(all - dead.len()).add_buffer(buffer.into()).build();
-    data.map(make_array).map_err(invalid)
-}
-
-/// Moves the values between those of `dead` to the front. Most runs are short: a fixed number of values at once is moved without a call,
-/// and those too many are written over by the next run.
-fn close_up<T: Copy>(values: &mut [T], dead: &[u32]) {
-    const STEP: usize = 16;
-    let (mut from, mut to) = (0, 0);
-    for end in dead.iter().map(|&dead| dead as usize).chain([values.len()]) {
-        let run = end - from;
-        let steps = run.div_ceil(STEP);
-        // What is moved too much must not hit values that are still to be moved, nor the end.
-        if from - to >= STEP && steps <= 4 && from + steps * STEP <= values.len() {
-            for at in (0..steps).map(|step| step * STEP) {
-                values.copy_within(from + at..from + at + STEP, to + at);
-            }
-        } else {
-            values.copy_within(from..end, to);
-        }
-        to += run;
-        from = end + 1;
-    }
-}
-
 /// Which of the rows of a run are not marked; `None` when all are.
 pub(crate) fn living_mask(deleted: &Marks, from: u64, rows: usize) -> Option<BooleanArray> {
     let range = from..from + rows as u64;
@@ -168,7 +119,7 @@ pub(crate) fn without_deleted(batch: &RecordBatch, deleted: &Marks, from: u64) -
     }
 }
 
-fn invalid(error: ArrowError) -> Error {
+pub(crate) fn invalid(error: ArrowError) -> Error {
     Error::invalid(error.to_string())
 }
 
@@ -294,40 +245,4 @@ fn take_head(runs: &Runs, rows: &[u32], columns: &[usize], pieces: &mut [Vec<Arr
         start += count;
     }
     if rest.is_empty() { Ok(()) } else { Err(no_place()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use arrow::array::{Int8Array, Int16Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn closing_up_is_taking_the_living(rows in 1usize..300, share in 0.0..1.0f64, seed in any::<u64>()) {
-            let dead: Vec<u32> = (0..rows as u32)
-                .filter(|&row| (seed ^ u64::from(row)).wrapping_mul(0x9E37_79B9_7F4A_7C15) as f64 / u64::MAX as f64 <= share)
-                .collect();
-            let numbers = || 0..rows as i64;
-            let arrays: [ArrayRef; 7] = [
-                Arc::new(Int8Array::from_iter_values(numbers().map(|n| n as i8))),
-                Arc::new(Int16Array::from_iter_values(numbers().map(|n| n as i16))),
-                Arc::new(Int32Array::from_iter_values(numbers().map(|n| n as i32))),
-                Arc::new(Int64Array::from_iter_values(numbers())),
-                Arc::new(Int64Array::from_iter(numbers().map(|n| (n % 3 > 0).then_some(n)))),
-                Arc::new(TimestampMicrosecondArray::from_iter_values(numbers()).with_timezone("UTC")),
-                Arc::new(StringArray::from_iter_values(numbers().map(|n| n.to_string()))),
-            ];
-            for array in arrays {
-                let expect = |array: &ArrayRef, dead: &[u32]| take(array, &UInt32Array::from(living(dead, array.len())), None);
-                let (whole, begun) = (expect(&array, &dead).unwrap(), array.slice(1, rows - 1));
-                let dead_of_begun: Vec<u32> = dead.iter().filter_map(|row| row.checked_sub(1)).collect();
-                let rest = expect(&begun, &dead_of_begun).unwrap();
-                prop_assert_eq!(&closed_up(array.clone(), &dead).unwrap(), &whole, "of one that is shared");
-                prop_assert_eq!(&closed_up(begun, &dead_of_begun).unwrap(), &rest, "of one that begins later");
-                prop_assert_eq!(&closed_up(array, &dead).unwrap(), &whole, "of one that nobody else has");
-            }
-        }
-    }
 }

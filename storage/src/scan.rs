@@ -13,13 +13,14 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
+use crate::closed_up::closed_up;
 use crate::def::{PartId, TableDef};
 use crate::error::{Error, Result};
 use crate::head::Runs;
 use crate::index;
 use crate::marks::Marks;
 use crate::prune::{Condition, prune};
-use crate::rows::{closed_up, living, place};
+use crate::rows::{living, place};
 use crate::shown::Shown;
 use crate::state::TableState;
 
@@ -239,7 +240,7 @@ impl Scan {
             Granule::Part { part, granule, .. } => {
                 let (part, granule) = (&self.parts[*part as usize], *granule as usize);
                 let read = |(&column, field): (&usize, &FieldRef)| match field.data_type().primitive_width() {
-                    Some(_) if close_up => closed_up(part.read(granule, column, None)?, &dead),
+                    Some(_) if close_up => closed_up(&part.read(granule, column, None)?, &dead),
                     _ => part.read(granule, column, chosen()),
                 };
                 columns.iter().zip(schema.fields()).map(read).collect::<Result<Vec<_>>>()?
