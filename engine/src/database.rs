@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Once, Weak};
 
 use arrow::array::RecordBatch;
 use parking_lot::{Mutex, RwLock};
@@ -36,6 +36,7 @@ use crate::index_values::IndexExpressions;
 use crate::ingest::RelationRows;
 use crate::session::{Outcome, Session};
 use crate::statement::bootstrap;
+use crate::statement::rollup;
 use crate::statement::ttl::ExpiredRows;
 use crate::views::StateCollapse;
 
@@ -108,6 +109,8 @@ struct Inner {
     gates: Arc<Gates>,
     places: RwLock<Places>,
     settling: Mutex<()>,
+    /// What [`Database::watch_rollups`] began.
+    rollups: Once,
 }
 
 /// A relation that someone else fills.
@@ -224,6 +227,7 @@ impl Database {
             gates: Arc::default(),
             places: RwLock::new(places),
             settling: Mutex::default(),
+            rollups: Once::new(),
         };
         let database = Database { inner: Arc::new(inner) };
         let snapshot = database.store()?.snapshot();
@@ -233,7 +237,22 @@ impl Database {
         expired.attach(&database);
         bootstrap::first_open(&database)?;
         crate::statement::partition::settle(&database)?;
+        if catalog.entries().any(|entry| entry.def.ttl.iter().any(|rule| rule.rollup)) {
+            database.watch_rollups();
+        }
         Ok(database)
+    }
+
+    /// Begins to roll up what is due by TTL, in the background; once is enough.
+    pub(crate) fn watch_rollups(&self) {
+        self.inner.rollups.call_once(|| {
+            let database = self.downgrade();
+            let started =
+                std::thread::Builder::new().name("weir-rollup".into()).spawn(move || rollup::watch(&database));
+            if let Err(error) = started {
+                tracing::warn!(%error, "no thread to roll up expired rows");
+            }
+        });
     }
 
     /// A new connection.

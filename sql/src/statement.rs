@@ -499,6 +499,17 @@ pub struct TtlRule {
     pub condition: Option<String>,
     /// A column's rule: the row stays, and this column of it goes back to its default.
     pub of: Option<String>,
+    /// Expired rows are not gone, but become fewer.
+    pub rollup: Option<Rollup>,
+}
+
+/// GROUP BY of a rule of TTL: rows of a group become one. All is text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollup {
+    /// What a group has in common.
+    pub keys: Vec<String>,
+    /// SET: columns, and what becomes of them. Others have any of their values.
+    pub set: Vec<(String, String)>,
 }
 
 /// TTL column + interval [WHERE condition].
@@ -514,6 +525,8 @@ pub struct Ttl {
     pub condition: Option<SqlExpr>,
     /// What goes back to its default, the row staying; by index.
     pub of: Option<usize>,
+    /// The text has a GROUP BY: expired rows become fewer.
+    pub rollup: bool,
     /// The rule's text.
     pub sql: String,
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use weir_tests::process::{Server, eventually, rows, value};
+use weir_tests::process::{Server, eventually, explain, rows, value};
 
 /// Writers that insert `(id, ts, v)` until they are told to stop; how many rows were acknowledged.
 struct Ingest<'a> {
@@ -20,7 +20,7 @@ impl Ingest<'_> {
         while !self.stop.load(Ordering::Relaxed) {
             let id = thread * 1_000_000 + n;
             let sql = format!("INSERT INTO t (id, ts, v) VALUES ({id}, now(), {}), ({id}, now(), {})", n % 7, n % 11);
-            client.batch_execute(&sql).unwrap_or_else(|e| panic!("{sql}: {}", weir_tests::process::explain(&e)));
+            client.batch_execute(&sql).unwrap_or_else(|e| panic!("{sql}: {}", explain(&e)));
             self.acknowledged.fetch_add(2, Ordering::Relaxed);
             n += 1;
         }
@@ -137,6 +137,31 @@ fn a_row_past_its_ttl_is_in_no_answer_under_ingest() {
     assert!(acknowledged > 0);
     eventually("all rows have expired", Duration::from_secs(20), || {
         value(&mut client, "SELECT count(*) FROM t") == "0"
+    });
+}
+
+#[test]
+fn expired_rows_are_rolled_up_under_ingest_and_none_is_lost() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    let ttl = "ts + INTERVAL 1 SECOND GROUP BY v SET n = sum(n), ts = max(ts)";
+    let table = format!("CREATE TABLE t (id bigint, ts timestamptz, v int, n bigint DEFAULT 1) ORDER BY v TTL {ttl}");
+    client.batch_execute(&table).expect("the table is made");
+    let acknowledged = under_ingest(&server, || {
+        eventually("rows of one value become one", Duration::from_secs(60), || {
+            value(&mut client, "SELECT coalesce(max(n), 0) > 20 FROM t") == "t"
+        });
+    });
+    let sum = "SELECT sum(n) FROM t";
+    assert_eq!(value(&mut client, sum), acknowledged.to_string(), "every row is counted once");
+    // What is due when the server dies is done when it is back.
+    server.kill();
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    eventually("one row a value is left", Duration::from_secs(60), || {
+        assert_eq!(value(&mut client, sum), acknowledged.to_string(), "every row is counted once");
+        value(&mut client, "SELECT count(*) <= 11 FROM t") == "t"
     });
 }
 

@@ -225,6 +225,9 @@ pub struct TtlDef {
     /// A column's rule: the row stays, and this column of it goes back to its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<usize>,
+    /// The text has a GROUP BY: expired rows become fewer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollup: bool,
     /// The rule's text.
     pub sql: String,
 }
@@ -412,6 +415,7 @@ mod tests {
                 day: true,
                 condition: Some("a > 1".into()),
                 of: None,
+                rollup: false,
                 sql: "toDate(d) + INTERVAL 90 DAY DELETE WHERE a > 1".into(),
             }],
             engine: None,

@@ -2,7 +2,7 @@
 //! Postgres shows it ([`system`]).
 
 pub mod definition;
-mod describe;
+pub(crate) mod describe;
 pub mod procs;
 pub mod state;
 pub mod system;

@@ -92,8 +92,8 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
         }
     });
     check_key(&def)?;
-    ttl::check_columns(&def)?;
     let entry = Arc::new(Entry::new(def.clone()));
+    ttl::check(&session.database, &entry)?;
     let table = Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) };
     define(session, running, vec![table, set_relation(&def)?])?;
     let Some(source) = &create.source else { return done("CREATE TABLE") };
@@ -215,7 +215,8 @@ pub(crate) fn ttl_def(ttl: &ast::Ttl) -> TtlDef {
     let interval = ttl.interval.array.as_primitive_opt::<IntervalMonthDayNanoType>().map(|a| a.value(0));
     let (months, days, micros) = interval.map_or((0, 0, 0), |i| (i.months, i.days, i.nanoseconds / 1000));
     let condition = ttl.condition.as_ref().map(|condition| condition.sql.clone());
-    TtlDef { column: ttl.column, months, days, micros, day: ttl.day, condition, of: ttl.of, sql: ttl.sql.clone() }
+    let ast::Ttl { column, day, of, rollup, .. } = *ttl;
+    TtlDef { column, months, days, micros, day, condition, of, rollup, sql: ttl.sql.clone() }
 }
 
 /// The columns of a view as the catalogue keeps them.

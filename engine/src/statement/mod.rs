@@ -19,6 +19,7 @@ pub(crate) mod partition;
 mod prepared;
 pub(crate) mod query;
 pub(crate) mod relations;
+pub(crate) mod rollup;
 mod setting;
 pub(crate) mod table;
 pub(crate) mod ttl;

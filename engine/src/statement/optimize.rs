@@ -9,6 +9,7 @@ use weir_storage::{Optimize as How, TableId};
 use super::define::done;
 use super::names::{Named, does_not_exist, look_up, sql_error};
 use super::partition::named;
+use super::rollup;
 use crate::cancel::Cancel;
 use crate::catalog::{Entry, Kind};
 use crate::database::Database;
@@ -49,6 +50,9 @@ pub(super) fn optimize(session: &mut Session, running: &Running, optimize: &Opti
     };
     for entry in entries {
         let table = TableId(entry.def.oid);
+        if how == How::Final {
+            rollup::roll_up(&session.database, entry.def.oid, &running.cancel)?;
+        }
         let Some(partition) = &optimize.partition else {
             run(&session.database, table, None, how, &running.cancel)?;
             continue;

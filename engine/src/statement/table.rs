@@ -35,7 +35,7 @@ pub(crate) fn storage_def(def: &RelationDef, schema: SchemaRef) -> TableDef {
         sort_key: def.order_by.clone(),
         key: def.key(),
         durability,
-        ttl: def.ttl.iter().map(super::ttl::storage_rule).collect(),
+        ttl: def.ttl.iter().filter_map(super::ttl::storage_rule).collect(),
         ids: def.ids(),
         indexes: def.indexes.iter().map(super::index::stored).collect(),
         codecs: def.columns.iter().map(storage_codec).collect(),

@@ -16,6 +16,7 @@ use weir_storage::{Retain, TableDef};
 
 use super::alter::depends::clauses_with;
 use super::names::sql_error;
+use super::rollup;
 use super::table::{NoRelations, bind_over, detached_context, output_columns};
 use crate::cancel::Cancel;
 use crate::catalog::{ColumnDef, Entry, Kind, RelationDef, TtlDef};
@@ -25,10 +26,17 @@ use crate::exec::{self, QueryContext};
 use crate::functions::registry;
 use crate::kernels::datetime::{MICROS_PER_DAY, civil_from_days, days_from_civil, days_in_month, split_micros};
 
-/// A rule as storage knows it. It takes whole days for their last moment, so it is never early.
-pub(crate) fn storage_rule(rule: &TtlDef) -> weir_storage::TtlDef {
+/// A rule as storage knows it. It takes whole days for their last moment, so it is never early. Rows that become fewer are no matter of
+/// its: [`super::rollup`] deals with them.
+pub(crate) fn storage_rule(rule: &TtlDef) -> Option<weir_storage::TtlDef> {
     let TtlDef { column, months, days, micros, .. } = *rule;
-    weir_storage::TtlDef { column, months, days, micros, conditional: rule.condition.is_some() || rule.of.is_some() }
+    (!rule.rollup).then(|| weir_storage::TtlDef {
+        column,
+        months,
+        days,
+        micros,
+        conditional: rule.condition.is_some() || rule.of.is_some(),
+    })
 }
 
 /// The condition under which a row is not expired at `now`; `None` when the relation has no TTL.
@@ -37,7 +45,7 @@ pub(crate) fn alive(entry: &Entry, now: i64) -> Result<Option<Expr>> {
         return Ok(None);
     }
     let mut rules = Vec::new();
-    for rule in entry.def.ttl.iter().filter(|rule| rule.of.is_none()) {
+    for rule in entry.def.ttl.iter().filter(|rule| rule.of.is_none() && !rule.rollup) {
         let in_time = in_time(entry, rule, now)?;
         rules.push(match &rule.condition {
             None => in_time,
@@ -77,8 +85,25 @@ fn default(column: &ColumnDef) -> Result<Option<Expr>> {
     Ok(Some(ddl::default(&mut binder, &weir_sql::parse::expr(sql)?, &column.name, &column.ty)?))
 }
 
+/// Whether the rules can be kept.
+pub(crate) fn check(database: &Database, entry: &Entry) -> Result<()> {
+    check_columns(&entry.def)?;
+    for rule in entry.def.ttl.iter().filter(|rule| rule.rollup) {
+        if entry.def.key().is_some() {
+            return Err(sql_error(
+                SqlErrorKind::Unsupported,
+                "TTL with GROUP BY is not supported for tables with a key",
+            )
+            .with_hint("Keep totals in a materialized view."));
+        }
+        rollup::plan(entry, rule, 0)?;
+        database.watch_rollups();
+    }
+    Ok(())
+}
+
 /// Whether the columns with a TTL may have one: nothing else goes by them, and they have a value to go back to.
-pub(crate) fn check_columns(def: &RelationDef) -> Result<()> {
+fn check_columns(def: &RelationDef) -> Result<()> {
     for of in def.ttl.iter().filter_map(|rule| rule.of) {
         let column = &def.columns[of];
         let refused = |detail: String| {
@@ -100,7 +125,7 @@ pub(crate) fn check_columns(def: &RelationDef) -> Result<()> {
 }
 
 /// The condition under which a rule's time is not over: the column plus the interval is after `now`.
-fn in_time(entry: &Entry, ttl: &TtlDef, now: i64) -> Result<Expr> {
+pub(crate) fn in_time(entry: &Entry, ttl: &TtlDef, now: i64) -> Result<Expr> {
     let ty = entry.relation.columns[ttl.column].ty.clone();
     let expired = Expired::at(now, ttl.months, ttl.days, ttl.micros);
     let column = Expr::column(ttl.column, ty.clone());

@@ -53,6 +53,8 @@ pub(crate) struct Writer {
     store: Store,
     bulk_bytes: usize,
     deltas: Deltas,
+    /// Whether views follow.
+    fed: bool,
     retractions: Retractions,
     /// Places of rows that go, in the base's snapshot.
     deleted: RoaringTreemap,
@@ -110,6 +112,11 @@ impl Writer {
         Writer::with(base, entry, None)
     }
 
+    /// The same, of which views are told nothing.
+    pub(crate) fn unfed(base: Base, entry: &Arc<Entry>) -> Result<Writer> {
+        Ok(Writer { fed: false, ..Writer::with(base, entry, None)? })
+    }
+
     fn with(base: Base, entry: &Arc<Entry>, unique: Option<Unique>) -> Result<Writer> {
         let database = &base.database;
         Ok(Writer {
@@ -117,6 +124,7 @@ impl Writer {
             store: database.store()?,
             bulk_bytes: database.options().bulk_bytes,
             deltas: maintain::deltas(database, &base.state, entry.def.oid, &base.cancel)?,
+            fed: true,
             retractions: Retractions::default(),
             deleted: RoaringTreemap::new(),
             unique,
@@ -215,7 +223,7 @@ impl Writer {
             return Ok(());
         }
         let (table, entry) = (self.table(), &self.target.entry);
-        if self.base.state.fed_by(entry.def.oid).next().is_some() {
+        if self.fed && self.base.state.fed_by(entry.def.oid).next().is_some() {
             let columns: Vec<usize> = (0..entry.relation.columns.len()).collect();
             for places in places.chunks(ROWS_AT_ONCE) {
                 self.base.cancel.check()?;
@@ -238,7 +246,9 @@ impl Writer {
         if let Some(kept) = &mut self.kept {
             kept.push(rows.clone());
         }
-        self.feed(rows)?;
+        if self.fed {
+            self.feed(rows)?;
+        }
         self.waiting_bytes += Batch::from_record(rows).bytes();
         for (partition, rows) in self.target.split(rows)? {
             self.waiting.entry(partition).or_default().push(rows);

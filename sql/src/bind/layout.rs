@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast as written;
 use crate::parse::names::fold;
 use crate::plan::{ExprKind, OutputColumn};
-use crate::statement::{Layout, SqlExpr, Ttl, TtlRule};
+use crate::statement::{Layout, Rollup, SqlExpr, Ttl, TtlRule};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -155,15 +155,24 @@ pub fn ttl(binder: &mut Binder<'_>, rule: &TtlRule, columns: &[OutputColumn]) ->
     };
     let condition = match &rule.condition {
         Some(condition) => {
-            sql = format!("{sql} DELETE WHERE {condition}");
+            let verb = if rule.rollup.is_some() { "" } else { "DELETE " };
+            sql = format!("{sql} {verb}WHERE {condition}");
             Some(ttl_condition(binder, condition, columns)?)
         }
         None => None,
     };
+    if let Some(Rollup { keys, set }) = &rule.rollup {
+        sql = format!("{sql} GROUP BY {}", keys.join(", "));
+        for (nth, (of, value)) in set.iter().enumerate() {
+            named(of)?;
+            let word = if nth == 0 { " SET" } else { "," };
+            sql = format!("{sql}{word} \"{}\" = {value}", of.replace('"', "\"\""));
+        }
+    }
     match bound.kind {
         ExprKind::Literal(interval) if interval.ty == Type::Interval && !interval.is_null() => {
             check_interval(&interval, &refused)?;
-            Ok(Ttl { column, day, interval, condition, of, sql })
+            Ok(Ttl { column, day, interval, condition, of, rollup: rule.rollup.is_some(), sql })
         }
         _ => Err(refused()),
     }

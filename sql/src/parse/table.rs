@@ -8,7 +8,7 @@ use super::cursor::{Cursor, is_word};
 use super::index;
 use super::names::fold;
 use crate::error::{Error, ErrorKind, Result};
-use crate::statement::TtlRule;
+use crate::statement::{Rollup, TtlRule};
 
 /// After CREATE [OR REPLACE] [TEMPORARY] TABLE.
 pub(super) fn create_table(c: &mut Cursor<'_>, temporary: bool) -> Result<Ast> {
@@ -379,17 +379,44 @@ pub(super) fn ttl(c: &mut Cursor<'_>) -> Result<Vec<TtlRule>> {
         }
         let time = c.written()?.text;
         let deletes = c.words("DELETE");
-        if !deletes && c.is_any(&["GROUP", "RECOMPRESS", "SET"]) {
-            return Err(c.unsupported("TTL with anything but DELETE").with_hint("Keep totals in a materialized view."));
+        if !deletes && c.is_word("RECOMPRESS") {
+            return Err(c
+                .unsupported("TTL … RECOMPRESS")
+                .with_hint("Merges of large parts compress more by themselves."));
         }
-        let condition = if c.words("WHERE") { Some(c.written()?.text) } else { None };
-        Ok(TtlRule { time, condition, of: None })
+        let mut condition = if c.words("WHERE") { Some(c.written()?.text) } else { None };
+        let rollup = if !deletes && c.words("GROUP BY") { Some(rollup(c)?) } else { None };
+        if condition.is_none() && c.words("WHERE") {
+            condition = Some(c.written()?.text);
+        }
+        Ok(TtlRule { time, condition, of: None, rollup })
     })
+}
+
+/// `key, … [SET column = expression, …]`.
+fn rollup(c: &mut Cursor<'_>) -> Result<Rollup> {
+    let keys = c.comma_separated(|c| Ok(c.written()?.text))?;
+    let mut set: Vec<(String, String)> = Vec::new();
+    if c.words("SET") {
+        loop {
+            let at = c.position();
+            let column = c.ident()?;
+            once(set.iter().any(|(other, _)| *other == column), &format!("column \"{column}\""), at)?;
+            c.expect(&Token::Eq)?;
+            set.push((column, c.written()?.text));
+            // A comma may begin the next rule.
+            if !(matches!(c.peek(), Token::Comma) && matches!(c.peek_nth(2), Token::Eq)) {
+                break;
+            }
+            c.advance();
+        }
+    }
+    Ok(Rollup { keys, set })
 }
 
 /// The rule of a column, after the word.
 pub(super) fn column_ttl(c: &mut Cursor<'_>, of: Option<String>) -> Result<TtlRule> {
-    Ok(TtlRule { time: c.written()?.text, condition: None, of })
+    Ok(TtlRule { time: c.written()?.text, condition: None, of, rollup: None })
 }
 
 /// SETTINGS, after the word.

@@ -115,7 +115,10 @@ fn changes_of_definitions() {
     else {
         panic!("a TTL");
     };
-    assert_eq!(rules[1], TtlRule { time: "b + interval 2 day".into(), condition: Some("c".into()), of: None });
+    assert_eq!(
+        rules[1],
+        TtlRule { time: "b + interval 2 day".into(), condition: Some("c".into()), of: None, rollup: None }
+    );
     assert_eq!(
         rename_column("a + A(a) + \"a\" + t.a + ax", "a", "b c").as_deref(),
         Ok("\"b c\" + A(\"b c\") + \"b c\" + t.\"b c\" + ax")

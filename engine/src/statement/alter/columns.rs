@@ -151,6 +151,11 @@ impl Work<'_> {
         for rule in &mut self.def.ttl {
             let condition =
                 rule.condition.as_deref().map(|sql| renamed(sql, &before, &self.def.columns, at)).transpose()?;
+            if rule.rollup {
+                rule.sql = weir_sql::parse::rename_column(&rule.sql, name, to)?;
+                rule.condition = condition;
+                continue;
+            }
             let time = rule.sql.split(" DELETE WHERE ").next().unwrap_or_default();
             let time = renamed(time, &before, &self.def.columns, at)?;
             rule.sql = match &condition {

@@ -11,7 +11,7 @@ use weir_storage::{Change, TableId};
 
 use super::Work;
 use crate::catalog::state::RELATION_PREFIX;
-use crate::catalog::{CatalogState, ColumnDef, Entry, Kind, RelationDef, StateCatalog};
+use crate::catalog::{CatalogState, ColumnDef, Entry, Kind, RelationDef, StateCatalog, TtlDef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::registry;
 use crate::session::Severity;
@@ -22,6 +22,15 @@ use crate::statement::table::{bind_over, output_columns};
 pub(super) fn uses(sql: &str, def: &RelationDef, column: usize) -> bool {
     let relation = Entry::new(def.clone()).relation;
     bind_over(sql, &output_columns(&relation)).map_or(true, |expr| walk::columns_read(&expr).contains(&column))
+}
+
+/// Whether a rule of TTL goes by a column.
+fn rule_uses(rule: &TtlDef, def: &RelationDef, at: usize) -> bool {
+    let name = &def.columns[at].name;
+    let named =
+        |sql: &str| weir_sql::parse::rename_column(sql, name, &format!("{name} ")).is_ok_and(|other| other != sql);
+    let in_condition = rule.condition.as_deref().is_some_and(|sql| uses(sql, def, at));
+    rule.column == at || in_condition || (rule.rollup && named(&rule.sql))
 }
 
 /// The clauses of a table's definition that use a column.
@@ -37,7 +46,7 @@ pub(crate) fn clauses_with(def: &RelationDef, at: usize) -> Vec<&'static str> {
     if def.partition_by.as_deref().is_some_and(in_text) {
         clauses.push("partition key");
     }
-    if def.ttl.iter().any(|rule| rule.column == at || rule.condition.as_deref().is_some_and(in_text)) {
+    if def.ttl.iter().any(|rule| rule_uses(rule, def, at)) {
         clauses.push("TTL");
     }
     if def.watermark.as_ref().is_some_and(|(column, sql)| *column == at || in_text(sql)) {
@@ -146,8 +155,7 @@ impl Work<'_> {
         }
         if clauses.contains(&"TTL") {
             let def = self.def.clone();
-            let in_text = |sql: &str| uses(sql, &def, at);
-            self.def.ttl.retain(|rule| rule.column != at && !rule.condition.as_deref().is_some_and(in_text));
+            self.def.ttl.retain(|rule| !rule_uses(rule, &def, at));
         }
         self.drop_views(views);
         Ok(())

@@ -239,7 +239,9 @@ impl<'a> Work<'a> {
         if self.def == self.entry.def && self.others.is_empty() {
             return Ok(());
         }
-        ttl::check_columns(&self.def)?;
+        if self.def.kind == Kind::Table {
+            ttl::check(&self.session.database, &Entry::new(self.def.clone()))?;
+        }
         let ids: Vec<u32> = self.origins.iter().map(|origin| origin.id).collect();
         self.def.column_ids = if ids.iter().copied().eq(1..=ids.len() as u32) { Vec::new() } else { ids };
         let id = TableId(self.def.oid);
