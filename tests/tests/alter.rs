@@ -166,6 +166,38 @@ fn expired_rows_are_rolled_up_under_ingest_and_none_is_lost() {
 }
 
 #[test]
+fn show_create_gives_a_statement_that_makes_the_same_table() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    let tables = [
+        "CREATE TABLE t (id bigint PRIMARY KEY, \"Name\" text NOT NULL DEFAULT 'it''s', at date, tags int[])
+         PARTITION BY date_trunc('month', at) TTL at + INTERVAL 1 YEAR, at + INTERVAL 1 DAY DELETE WHERE \"Name\" = 'x'
+         WITH ('on_conflict' = 'ignore')",
+        "CREATE TABLE t (k UInt64, at DateTime64(3), v Nullable(Float64) CODEC(Delta, ZSTD(3)), s String TTL at + INTERVAL 7 DAY,
+         INDEX i (v) TYPE minmax GRANULARITY 4, INDEX w s TYPE ngrambf_v1(3, 512, 2, 7), INDEX u lower(s) TYPE set(100))
+         ENGINE = MergeTree PARTITION BY toYYYYMM(at) ORDER BY (k, at)
+         TTL at + INTERVAL 1 MONTH WHERE k > 1 GROUP BY k SET v = max(v), at = max(at)",
+        "CREATE TABLE t (k int, n int, m int, low SimpleAggregateFunction(min, int)) ENGINE = SummingMergeTree(n) ORDER BY k",
+        "CREATE TABLE t (k int, v bigint, d UInt8) ENGINE = ReplacingMergeTree(v, d) ORDER BY k",
+        "CREATE TABLE t (k int, x int, s Int8, v UInt32) ENGINE = VersionedCollapsingMergeTree(s, v) ORDER BY k",
+        "CREATE TABLE t (k int, a SimpleAggregateFunction(sum, bigint)) ENGINE = AggregatingMergeTree ORDER BY k",
+    ];
+    for table in tables {
+        client.batch_execute(table).unwrap_or_else(|e| panic!("{table}: {}", explain(&e)));
+        let said = value(&mut client, "SHOW CREATE TABLE t");
+        client.batch_execute("DROP TABLE t").expect("it is dropped");
+        client.batch_execute(&said).unwrap_or_else(|e| panic!("{said}: {}", explain(&e)));
+        assert_eq!(value(&mut client, "SHOW CREATE TABLE t"), said);
+        let definition = "SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns WHERE table_name = 't'";
+        let again = rows(&mut client, definition);
+        client.batch_execute(&format!("DROP TABLE t; {table}")).expect("it is made as it was");
+        assert_eq!(again, rows(&mut client, definition), "{said}");
+        client.batch_execute("DROP TABLE t").expect("it is dropped");
+    }
+}
+
+#[test]
 fn a_detached_partition_survives_a_restart_and_comes_back() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start(data.path());

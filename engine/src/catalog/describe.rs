@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::definition::{Kind, RelationDef};
+use super::definition::{IndexDef, IndexKind, Kind, MergingDef, RelationDef};
 
 /// The statement.
 pub fn create_statement(def: &RelationDef) -> String {
@@ -15,24 +15,16 @@ pub fn create_statement(def: &RelationDef) -> String {
     match def.kind {
         Kind::Table => {
             let _ = writeln!(out, "CREATE TABLE {name} (");
-            let last = def.columns.len().saturating_sub(1);
-            for (i, column) in def.columns.iter().enumerate() {
-                let _ = write!(out, "    {} {}", quote(&column.name), column.ty);
-                if !column.nullable {
-                    out.push_str(" NOT NULL");
-                }
-                if let Some(default) = &column.default {
-                    let _ = write!(out, " DEFAULT {default}");
-                }
-                if let Some(rule) = def.ttl.iter().find(|rule| rule.of == Some(i)) {
-                    let _ = write!(out, " TTL {}", rule.sql);
-                }
-                out.push_str(if i == last && def.primary_key.is_empty() { "\n" } else { ",\n" });
-            }
+            let mut lines: Vec<String> = (0..def.columns.len()).map(|at| column(def, at)).collect();
+            lines.extend(def.indexes.iter().map(index));
             if !def.primary_key.is_empty() {
-                let _ = writeln!(out, "    PRIMARY KEY ({})", names(def, &def.primary_key));
+                lines.push(format!("PRIMARY KEY ({})", names(def, &def.primary_key)));
             }
-            out.push(')');
+            let _ = write!(out, "    {}\n)", lines.join(",\n    "));
+            if let Some(engine) = &def.engine {
+                let arguments = def.merging.as_ref().map_or(Vec::new(), MergingDef::columns);
+                let _ = write!(out, "\nENGINE = {engine}({})", arguments_of(def, &arguments));
+            }
         }
         _ => {
             let _ = write!(out, "CREATE MATERIALIZED VIEW {name}");
@@ -56,6 +48,52 @@ pub fn create_statement(def: &RelationDef) -> String {
         let _ = write!(out, "\nAS {query}");
     }
     out
+}
+
+/// A column's line.
+fn column(def: &RelationDef, at: usize) -> String {
+    let column = &def.columns[at];
+    let ty = column.scale.map_or_else(|| column.ty.to_string(), |scale| format!("DateTime64({scale})"));
+    let ty = column.fold.map_or(ty.clone(), |fold| format!("SimpleAggregateFunction({}, {ty})", fold.name()));
+    let mut out = format!("{} {ty}", quote(&column.name));
+    // In a table with an ENGINE, columns that say nothing are NOT NULL.
+    out.push_str(match (column.nullable, &def.engine) {
+        (true, Some(_)) => " NULL",
+        (false, None) => " NOT NULL",
+        _ => "",
+    });
+    if let Some(default) = &column.default {
+        let _ = write!(out, " DEFAULT {default}");
+    }
+    if let Some(codec) = &column.codec {
+        let _ = write!(out, " CODEC({codec})");
+    }
+    if let Some(rule) = def.ttl.iter().find(|rule| rule.of == Some(at)) {
+        let _ = write!(out, " TTL {}", rule.sql);
+    }
+    out
+}
+
+/// An index's line.
+fn index(index: &IndexDef) -> String {
+    let keys: Vec<&str> = index.keys.iter().map(|key| key.sql.as_str()).collect();
+    let kind = match index.kind {
+        IndexKind::MinMax => "minmax".to_string(),
+        IndexKind::Set(most) => format!("set({most})"),
+        IndexKind::Bloom(share) => format!("bloom_filter({share})"),
+        IndexKind::Ngrams { n, bytes, hashes, seed } => format!("ngrambf_v1({n}, {bytes}, {hashes}, {seed})"),
+        IndexKind::Tokens { bytes, hashes, seed } => format!("tokenbf_v1({bytes}, {hashes}, {seed})"),
+        IndexKind::Text => "text".to_string(),
+    };
+    format!("INDEX {} ({}) TYPE {kind} GRANULARITY {}", quote(&index.name), keys.join(", "), index.granularity)
+}
+
+/// Arguments of an ENGINE, which are columns. Those to sum are one argument.
+fn arguments_of(def: &RelationDef, columns: &[usize]) -> String {
+    match &def.merging {
+        Some(MergingDef::Summing(_)) => format!("({})", names(def, columns)),
+        _ => names(def, columns),
+    }
 }
 
 fn names(def: &RelationDef, columns: &[usize]) -> String {

@@ -85,6 +85,13 @@ fn definitions() -> Vec<ScalarFunction> {
             ],
         ),
         stable(
+            &["weir_show_create"],
+            "The statement that would make a table or view again.",
+            vec![strict([OID], Type::Text, |ctx, args, rows, ty| {
+                by_oid(args, rows, ty, |oid| ctx.catalog.create_statement(oid))
+            })],
+        ),
+        stable(
             &["pg_get_constraintdef"],
             "A constraint as CREATE TABLE has it.",
             vec![

@@ -153,7 +153,7 @@ pub trait CatalogLookup: std::fmt::Debug + Send + Sync {
         None
     }
     /// The statement that would make a relation (SHOW CREATE TABLE).
-    fn create_statement(&self, _schema: Option<&str>, _name: &str) -> Option<String> {
+    fn create_statement(&self, _oid: u32) -> Option<String> {
         None
     }
     /// The role's oid.

@@ -251,11 +251,8 @@ impl CatalogLookup for View {
         system::constraint_definition(&self.state, oid)
     }
 
-    fn create_statement(&self, schema: Option<&str>, name: &str) -> Option<String> {
-        match self.find(schema, name)? {
-            Found::User(entry) => Some(crate::catalog::create_statement(&entry.def)),
-            Found::System(_) => None,
-        }
+    fn create_statement(&self, oid: u32) -> Option<String> {
+        self.state.entry(oid).map(|entry| crate::catalog::create_statement(&entry.def))
     }
 
     fn role_oid(&self, name: &str) -> Option<u32> {

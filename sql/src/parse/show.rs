@@ -69,8 +69,9 @@ fn tables(c: &mut Cursor<'_>) -> Result<Ast> {
 fn create(c: &mut Cursor<'_>) -> Result<Ast> {
     let _ = c.words("TABLE") || c.words("VIEW") || c.words("MATERIALIZED VIEW");
     let name = c.object_name()?;
-    let schema = name.schema.as_deref().map_or("NULL".to_string(), literal);
-    query(&format!("SELECT weir_show_create({schema}, {}) AS statement", literal(&name.name)))
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let written = name.schema.iter().chain([&name.name]).map(|name| quoted(name)).collect::<Vec<_>>().join(".");
+    query(&format!("SELECT weir_show_create({}::regclass) AS statement", literal(&written)))
 }
 
 /// ` AND column LIKE 'pattern'`.
