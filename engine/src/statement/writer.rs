@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
@@ -23,14 +24,16 @@ use super::unique::{Policy, Unique};
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry};
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec;
 use crate::exec::batch::Batch;
 use crate::transaction::{Item, Pending};
 use crate::views::{Deltas, Retractions, maintain};
 
-/// A bulk statement writes parts each time it has this many times `bulk_bytes` of rows.
-const PART_FACTOR: usize = 8;
+/// A bulk statement writes parts each time it has this many times `bulk_bytes` of rows, while it gathers as many again.
+const PART_FACTOR: usize = 4;
+/// One with a key settles its rows each time it has this many times `bulk_bytes` of them.
+const RUN_FACTOR: usize = 8;
 /// Rows that go are looked at this many at a time.
 const ROWS_AT_ONCE: usize = 1 << 16;
 
@@ -71,6 +74,8 @@ pub(crate) struct Writer {
     /// Rows not in parts yet, by partition.
     waiting: BTreeMap<String, Vec<RecordBatch>>,
     waiting_bytes: usize,
+    /// Parts that another thread writes while more rows come.
+    writing: Option<JoinHandle<Result<Vec<NewPart>>>>,
     parts: Vec<NewPart>,
     /// Changes that are settled, and what the snapshot shows with them on top.
     changes: Vec<Change>,
@@ -135,6 +140,7 @@ impl Writer {
             in_runs: false,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
+            writing: None,
             parts: Vec::new(),
             changes: Vec::new(),
             current: base.snapshot.clone(),
@@ -184,7 +190,7 @@ impl Writer {
         }
         self.gathered_bytes += Batch::from_record(&rows).bytes();
         self.gathered.push(rows);
-        if self.gathered_bytes > self.bulk_bytes * PART_FACTOR && !self.at_end {
+        if self.gathered_bytes > self.bulk_bytes * RUN_FACTOR && !self.at_end {
             self.in_runs = true;
             self.settle()?;
             self.write_parts()?;
@@ -271,17 +277,33 @@ impl Writer {
         }
     }
 
+    /// Begins to write the rows that wait; one such piece at a time.
     fn write_parts(&mut self) -> Result<()> {
-        let def = self.target.storage_def();
-        for (partition, rows) in std::mem::take(&mut self.waiting) {
-            self.parts.extend(self.store.write_parts(&def, &partition, rows)?);
-        }
+        self.await_parts()?;
+        let (store, def, waiting) = (self.store.clone(), self.target.storage_def(), std::mem::take(&mut self.waiting));
         self.waiting_bytes = 0;
+        let write = move || {
+            let mut parts = Vec::new();
+            for (partition, rows) in waiting {
+                parts.extend(store.write_parts(&def, &partition, rows)?);
+            }
+            Ok(parts)
+        };
+        let started = std::thread::Builder::new().name("weir-parts".into()).spawn(write);
+        self.writing = Some(started.map_err(|error| Error::internal(format!("cannot start a thread: {error}")))?);
+        Ok(())
+    }
+
+    fn await_parts(&mut self) -> Result<()> {
+        if let Some(writing) = self.writing.take() {
+            self.parts.extend(writing.join().map_err(|_| Error::internal("a thread that wrote parts panicked"))??);
+        }
         Ok(())
     }
 
     /// Turns the parts that were written into a change.
     fn name_parts(&mut self) -> Result<()> {
+        self.await_parts()?;
         if self.parts.is_empty() {
             return Ok(());
         }
@@ -298,7 +320,7 @@ impl Writer {
     /// The changes to the table itself.
     fn settled_changes(&mut self) -> Result<Vec<Change>> {
         self.settle()?;
-        if self.bulk || !self.parts.is_empty() || self.waiting_bytes > self.bulk_bytes {
+        if self.bulk || self.writing.is_some() || !self.parts.is_empty() || self.waiting_bytes > self.bulk_bytes {
             self.write_parts()?;
         }
         self.name_parts()?;
