@@ -9,6 +9,7 @@ use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::names::fold;
 use crate::plan::{Expr, ExprKind, JoinKind, Plan};
+use crate::types::Type;
 use crate::walk;
 
 /// What a join must fulfil.
@@ -245,9 +246,7 @@ pub(crate) fn split_condition(condition: Expr, width: usize) -> (Vec<(Expr, Expr
 fn equality(conjunct: &Expr, width: usize) -> Option<(Expr, Expr)> {
     let ExprKind::Call { name, args, .. } = &conjunct.kind else { return None };
     let ("=", [a, b]) = (name.as_str(), args.as_slice()) else { return None };
-    if a.ty != b.ty {
-        return None;
-    }
+    let ty = key_type(&a.ty, &b.ty)?;
     let plain = |expr: &Expr| !walk::any(expr, &mut |node, _| matches!(node.kind, ExprKind::Subquery(_)));
     if !plain(a) || !plain(b) {
         return None;
@@ -262,5 +261,24 @@ fn equality(conjunct: &Expr, width: usize) -> Option<(Expr, Expr)> {
     };
     let mut right = right.clone();
     walk::rename_columns(&mut right, &|column| column - width);
-    Some((left.clone(), right))
+    Some((as_key(left.clone(), &ty), as_key(right, &ty)))
+}
+
+/// The type as which values of both are equal when they are equal; `None` where there is none that loses nothing.
+fn key_type(a: &Type, b: &Type) -> Option<Type> {
+    let small = |ty: &Type| ty.is_integer() && *ty != Type::UInt64;
+    match (a, b) {
+        _ if a == b => Some(a.clone()),
+        _ if small(a) && small(b) => Some(Type::Int8),
+        (Type::Float4 | Type::Float8, Type::Float4 | Type::Float8) => Some(Type::Float8),
+        (Type::Text | Type::Varchar(_), Type::Text | Type::Varchar(_)) => Some(Type::Text),
+        _ => None,
+    }
+}
+
+fn as_key(expr: Expr, ty: &Type) -> Expr {
+    match expr.ty == *ty {
+        true => expr,
+        false => Expr::new(ExprKind::Cast { expr: Box::new(expr), explicit: false, lenient: false }, ty.clone()),
+    }
 }
