@@ -70,8 +70,10 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?} failed");
 }
 
-/// A port that nothing listens on now.
+/// A port that nothing listens on now, nor on the next. It is below those that the system gives to outgoing connections: one of these
+/// could take it before it is listened on.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-    listener.local_addr().expect("it is bound").port()
+    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = (0..1000).map(|_| rand::random_range(15_000..32_000));
+    ports.find(|port| is_free(*port) && is_free(port + 1)).expect("loopback has ports")
 }

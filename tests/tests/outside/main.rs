@@ -1,7 +1,8 @@
-//! Tests that need the outside world: PostgreSQL, Kafka, drivers. `cargo xtask setup` installs it; one binary, run one test at a time.
+//! Tests that need the outside world: PostgreSQL, ClickHouse, Kafka, drivers. `cargo xtask setup` installs it; one binary, run one test at a time.
 
 mod clients;
 mod copy;
+mod engines;
 mod guide;
 mod kafka;
 mod s3;
