@@ -9,7 +9,7 @@
 //!
 //! Invariants: deletions stand before the additions that they make room for; a place is one of the snapshot in which it was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -32,6 +32,8 @@ use crate::views::{Deltas, Retractions, maintain};
 
 /// A bulk statement writes parts each time it has this many times `bulk_bytes` of rows, while it gathers as many again.
 const PART_FACTOR: usize = 4;
+/// So many such pieces are written at once: where one has no work for two threads, another has.
+const PIECES_MAX: usize = 2;
 /// One with a key settles its rows each time it has this many times `bulk_bytes` of them.
 const RUN_FACTOR: usize = 8;
 /// Rows that go are looked at this many at a time.
@@ -74,8 +76,8 @@ pub(crate) struct Writer {
     /// Rows not in parts yet, by partition.
     waiting: BTreeMap<String, Vec<RecordBatch>>,
     waiting_bytes: usize,
-    /// Parts that another thread writes while more rows come.
-    writing: Option<JoinHandle<Result<Vec<NewPart>>>>,
+    /// Parts that other threads write while more rows come, the oldest first.
+    writing: VecDeque<JoinHandle<Result<Vec<NewPart>>>>,
     parts: Vec<NewPart>,
     /// Changes that are settled, and what the snapshot shows with them on top.
     changes: Vec<Change>,
@@ -140,7 +142,7 @@ impl Writer {
             in_runs: false,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
-            writing: None,
+            writing: VecDeque::new(),
             parts: Vec::new(),
             changes: Vec::new(),
             current: base.snapshot.clone(),
@@ -277,9 +279,9 @@ impl Writer {
         }
     }
 
-    /// Begins to write the rows that wait; one such piece at a time.
+    /// Begins to write the rows that wait.
     fn write_parts(&mut self) -> Result<()> {
-        self.await_parts()?;
+        self.await_parts(PIECES_MAX - 1)?;
         let (store, def, waiting) = (self.store.clone(), self.target.storage_def(), std::mem::take(&mut self.waiting));
         self.waiting_bytes = 0;
         let write = move || {
@@ -290,12 +292,15 @@ impl Writer {
             Ok(parts)
         };
         let started = std::thread::Builder::new().name("weir-parts".into()).spawn(write);
-        self.writing = Some(started.map_err(|error| Error::internal(format!("cannot start a thread: {error}")))?);
+        self.writing.push_back(started.map_err(|error| Error::internal(format!("cannot start a thread: {error}")))?);
         Ok(())
     }
 
-    fn await_parts(&mut self) -> Result<()> {
-        if let Some(writing) = self.writing.take() {
+    /// Waits until no more pieces than these are being written.
+    fn await_parts(&mut self, pieces: usize) -> Result<()> {
+        while self.writing.len() > pieces
+            && let Some(writing) = self.writing.pop_front()
+        {
             self.parts.extend(writing.join().map_err(|_| Error::internal("a thread that wrote parts panicked"))??);
         }
         Ok(())
@@ -303,7 +308,7 @@ impl Writer {
 
     /// Turns the parts that were written into a change.
     fn name_parts(&mut self) -> Result<()> {
-        self.await_parts()?;
+        self.await_parts(0)?;
         if self.parts.is_empty() {
             return Ok(());
         }
@@ -320,7 +325,7 @@ impl Writer {
     /// The changes to the table itself.
     fn settled_changes(&mut self) -> Result<Vec<Change>> {
         self.settle()?;
-        if self.bulk || self.writing.is_some() || !self.parts.is_empty() || self.waiting_bytes > self.bulk_bytes {
+        if self.bulk || !self.writing.is_empty() || !self.parts.is_empty() || self.waiting_bytes > self.bulk_bytes {
             self.write_parts()?;
         }
         self.name_parts()?;
