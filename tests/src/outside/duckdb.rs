@@ -37,15 +37,20 @@ pub fn data(name: &str) -> PathBuf {
 
 /// The rows of a statement (or of the last of several), as text.
 pub fn rows(sql: &str) -> Vec<Vec<String>> {
+    script_rows(SCRIPT, sql)
+}
+
+/// What a script in Python prints of the statements on its standard input: rows, parted by tabs.
+pub(super) fn script_rows(script: &str, sql: &str) -> Vec<Vec<String>> {
     let mut child = Command::new(python())
-        .args(["-c", SCRIPT])
+        .args(["-c", script])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("python starts");
     child.stdin.take().expect("stdin is piped").write_all(sql.as_bytes()).expect("python reads");
     let output = child.wait_with_output().expect("python ends");
-    assert!(output.status.success(), "DuckDB refused: {sql}");
+    assert!(output.status.success(), "refused: {sql}");
     let text = String::from_utf8(output.stdout).expect("python prints UTF-8");
     text.lines().map(|line| line.split('\t').map(str::to_string).collect()).collect()
 }
