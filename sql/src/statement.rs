@@ -486,7 +486,7 @@ pub struct Layout {
     pub partition_by: Option<SqlExpr>,
     /// ORDER BY, the sorting key: columns by index.
     pub order_by: Vec<usize>,
-    /// TTL: rows for which one of these holds are expired. Rules of columns come first.
+    /// TTL: rows for which one of these holds are expired.
     pub ttl: Vec<Ttl>,
 }
 

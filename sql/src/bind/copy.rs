@@ -5,6 +5,7 @@ use super::utility::relation;
 use super::{Binder, World};
 use crate::error::Result;
 use crate::parse::ast;
+use crate::parse::names::quoted;
 use crate::statement::{Copy, CopyTarget, ObjectName, Statement};
 
 /// COPY.
@@ -38,8 +39,4 @@ pub(super) fn copy(world: &World<'_>, binder: &mut Binder<'_>, copy: &ast::Copy)
         }
     };
     Ok(Statement::Copy(Copy { target, file: copy.file.clone(), options: copy.options.clone() }))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -5,7 +5,7 @@ use sqlparser::ast::{self, BinaryOperator, FunctionArg, FunctionArgExpr, Functio
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast as written;
-use crate::parse::names::fold;
+use crate::parse::names::{fold, quoted};
 use crate::plan::{ExprKind, OutputColumn};
 use crate::statement::{Layout, Rollup, SqlExpr, Ttl, TtlRule};
 use crate::types::Type;
@@ -166,7 +166,7 @@ pub fn ttl(binder: &mut Binder<'_>, rule: &TtlRule, columns: &[OutputColumn]) ->
         for (nth, (of, value)) in set.iter().enumerate() {
             named(of)?;
             let word = if nth == 0 { " SET" } else { "," };
-            sql = format!("{sql}{word} \"{}\" = {value}", of.replace('"', "\"\""));
+            sql = format!("{sql}{word} {} = {value}", quoted(of));
         }
     }
     match bound.kind {

@@ -99,7 +99,7 @@ pub fn rename_column(sql: &str, from: &str, to: &str) -> Result<String> {
     use sqlparser::tokenizer::Token;
     let lexed = one(lexer::lex(sql)?)?;
     let (mut text, mut end) = (String::new(), 0);
-    let quoted = format!("\"{}\"", to.replace('"', "\"\""));
+    let quoted = names::quoted(to);
     for (at, token) in lexed.tokens.iter().enumerate() {
         let Token::Word(word) = &token.token else { continue };
         let is_it = match word.quote_style {

@@ -13,6 +13,11 @@ pub fn fold(ident: &Ident) -> String {
     }
 }
 
+/// A name as an identifier that means just it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 /// A relation's name from its written form: `name`, `schema.name`, or `database.schema.name` (there is one database, so its name is left out).
 pub fn object_name(name: &sqlparser::ast::ObjectName) -> Result<ObjectName> {
     let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();

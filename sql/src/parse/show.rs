@@ -4,6 +4,7 @@ use sqlparser::tokenizer::Token;
 
 use super::ast::Ast;
 use super::cursor::Cursor;
+use super::names::quoted;
 use super::session::setting_name;
 use super::statement::ready;
 use crate::error::Result;
@@ -69,7 +70,6 @@ fn tables(c: &mut Cursor<'_>) -> Result<Ast> {
 fn create(c: &mut Cursor<'_>) -> Result<Ast> {
     let _ = c.words("TABLE") || c.words("VIEW") || c.words("MATERIALIZED VIEW");
     let name = c.object_name()?;
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let written = name.schema.iter().chain([&name.name]).map(|name| quoted(name)).collect::<Vec<_>>().join(".");
     query(&format!("SELECT weir_show_create({}::regclass) AS statement", literal(&written)))
 }

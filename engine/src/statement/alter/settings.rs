@@ -77,7 +77,7 @@ impl Work<'_> {
         if let Some(rule) = rule {
             let columns = output_columns(&crate::catalog::Entry::new(self.def.clone()).relation);
             let mut binder = Binder::new(&NoRelations, registry(), &[]);
-            self.def.ttl.insert(0, ttl_def(&layout::ttl(&mut binder, rule, &columns)?));
+            self.def.ttl.push(ttl_def(&layout::ttl(&mut binder, rule, &columns)?));
         }
         Ok(())
     }
