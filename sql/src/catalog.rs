@@ -89,6 +89,9 @@ pub trait Functions {
 
     /// All names, for "did you mean".
     fn names(&self) -> Vec<&str>;
+
+    /// The first name of the aggregate behind an id, without -If, and whether it has that combinator.
+    fn aggregate(&self, id: FunctionId) -> (&str, bool);
 }
 
 /// One overload of a function.
@@ -153,6 +156,8 @@ pub enum Param {
     AnyNumber,
     /// Any of date, timestamp, timestamptz, as it is (an unknown literal becomes timestamptz).
     AnyTimestamp,
+    /// Any aggregate's state, as it is.
+    AnyState,
     /// A lambda (`x -> …`) or other syntax that only the binder understands; no ordinary argument matches.
     Lambda,
 }

@@ -244,8 +244,21 @@ pub struct AggregateCall {
     pub filter: Option<Expr>,
     /// ORDER BY within the call, or WITHIN GROUP.
     pub order_by: Vec<SortKey>,
+    /// Whether states stand in place of rows or of the result.
+    pub combinator: Option<Combinator>,
     /// Type of the result.
     pub ty: Type,
+}
+
+/// ClickHouse's combinators of partial states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Combinator {
+    /// -State: rows in, a state out.
+    State,
+    /// -Merge: states in, their result out.
+    Merge,
+    /// -MergeState: states in, one state out.
+    MergeState,
 }
 
 /// A typed expression.

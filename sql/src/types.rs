@@ -22,6 +22,7 @@
 //! | T[] | List(T) |
 //! | oid, regclass, regtype, regproc, regnamespace, regrole | UInt32 + metadata |
 //! | record | Struct |
+//! | AggregateFunction(f, T…) (ClickHouse) | BinaryView + metadata, see `engine::aggregates::packed` |
 //! | unknown, void | Utf8View + metadata |
 
 use std::collections::HashMap;
@@ -32,6 +33,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit
 
 /// The key under which a [`Field`]'s metadata names the SQL type, where the Arrow type alone does not.
 pub const TYPE_KEY: &str = "weir.type";
+
+/// How the name of a [`Type::State`] begins.
+pub const STATE: &str = "AggregateFunction(";
 
 /// A SQL type. Two equal types have equal values on the wire and in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -90,6 +94,8 @@ pub enum Type {
     Array(Box<Type>),
     /// A row of named fields
     Record(Vec<(String, Type)>),
+    /// ClickHouse's AggregateFunction(f, T…): partial states of an aggregate; bytea on the wire
+    State(Box<StateType>),
     /// oid
     Oid,
     /// regclass, shown as the relation's name
@@ -108,6 +114,17 @@ pub enum Type {
     Void,
 }
 
+/// Which aggregate a state is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StateType {
+    /// The function's first name, without -If.
+    pub function: String,
+    /// Its constant parameters, as SQL: the 0.9 of `quantile(0.9)(x)`.
+    pub params: Vec<String>,
+    /// Types of its arguments.
+    pub args: Vec<Type>,
+}
+
 impl Type {
     /// The one Arrow form of this type.
     pub fn to_arrow(&self) -> DataType {
@@ -123,7 +140,7 @@ impl Type {
             Type::Float4 => DataType::Float32,
             Type::Float8 => DataType::Float64,
             Type::Numeric(Some((p, s))) => DataType::Decimal128(*p, *s),
-            Type::Numeric(None) | Type::Bytea => DataType::BinaryView,
+            Type::Numeric(None) | Type::Bytea | Type::State(_) => DataType::BinaryView,
             Type::Text | Type::Varchar(_) | Type::Bpchar(_) | Type::Char | Type::Name => DataType::Utf8View,
             Type::Json | Type::Jsonb | Type::Unknown | Type::Void => DataType::Utf8View,
             Type::Uuid => DataType::FixedSizeBinary(16),
@@ -176,6 +193,7 @@ impl Type {
             Type::Regrole => "regrole".into(),
             Type::Unknown => "unknown".into(),
             Type::Void => "void".into(),
+            Type::State(_) => self.to_string(),
             _ => return None,
         })
     }
@@ -226,6 +244,9 @@ impl Type {
     }
 
     fn from_tag(tag: &str) -> Option<Type> {
+        if tag.starts_with(STATE) {
+            return crate::parse::datatype::type_named(tag).ok();
+        }
         let (name, length) = match tag.split_once('(') {
             Some((name, rest)) => (name, Some(rest.trim_end_matches(')').parse().ok()?)),
             None => (tag, None),
@@ -278,6 +299,7 @@ impl Type {
             Type::UInt16 => Type::Int4,
             Type::UInt32 => Type::Int8,
             Type::UInt64 => Type::Numeric(Some((20, 0))),
+            Type::State(_) => Type::Bytea,
             Type::Array(element) => Type::Array(Box::new(element.wire())),
             other => other.clone(),
         }
@@ -287,7 +309,7 @@ impl Type {
     pub fn oid(&self) -> u32 {
         match self {
             Type::Bool => 16,
-            Type::Bytea => 17,
+            Type::Bytea | Type::State(_) => 17,
             Type::Char => 18,
             Type::Name => 19,
             Type::Int8 | Type::UInt32 => 20,
@@ -460,6 +482,15 @@ impl fmt::Display for Type {
             Type::Timestamptz => "timestamp with time zone",
             Type::Interval => "interval",
             Type::Array(element) => return write!(f, "{element}[]"),
+            Type::State(state) => {
+                f.write_str(STATE)?;
+                f.write_str(&state.function)?;
+                if !state.params.is_empty() {
+                    write!(f, "({})", state.params.join(", "))?;
+                }
+                state.args.iter().try_for_each(|arg| write!(f, ", {arg}"))?;
+                return f.write_str(")");
+            }
             Type::Record(_) => "record",
             Type::Oid => "oid",
             Type::Regclass => "regclass",
@@ -495,6 +526,11 @@ mod tests {
             Type::Regclass,
             Type::Array(Box::new(Type::Json)),
             Type::Array(Box::new(Type::Numeric(None))),
+            Type::State(Box::new(StateType {
+                function: "quantiles".into(),
+                params: vec!["0.5".into(), "'a''b'".into()],
+                args: vec![Type::Float8, Type::Array(Box::new(Type::Varchar(Some(3))))],
+            })),
         ];
         for ty in types {
             assert_eq!(Type::from_field(&ty.field("c", true)), Some(ty.clone()));

@@ -17,11 +17,14 @@ mod exact;
 mod mean;
 mod minmax;
 mod moments;
+mod packed;
 mod pick;
 mod quantile;
 mod states;
 mod sum;
 mod text;
+
+pub(crate) use packed::StateOf;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use weir_sql::catalog::{Param, Returns};

@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 use weir_sql::Type;
 use weir_sql::statement::Fold;
+use weir_sql::types::STATE;
 
 /// Oids below it are Postgres's and Weir's own.
 pub const FIRST_USER_OID: u32 = 16384;
@@ -326,6 +327,9 @@ mod type_name {
 pub fn type_from_name(name: &str) -> Option<Type> {
     if let Some(element) = name.strip_suffix("[]") {
         return Some(Type::Array(Box::new(type_from_name(element)?)));
+    }
+    if name.starts_with(STATE) {
+        return weir_sql::parse::datatype::type_named(name).ok();
     }
     let (base, modifiers) = match name.strip_suffix(')').and_then(|rest| rest.split_once('(')) {
         Some((base, modifiers)) => (base, modifiers.split(',').collect::<Vec<_>>()),

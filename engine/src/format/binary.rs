@@ -76,7 +76,7 @@ impl BinaryEncoder {
             Type::Float8 => Column::Float8(array.as_primitive::<Float64Type>().clone()),
             Type::Numeric(Some(_)) => Column::Decimal(array.as_primitive().clone()),
             Type::Numeric(None) => Column::Numeric(array.as_binary_view().clone()),
-            Type::Bytea => Column::Bytea(array.as_binary_view().clone()),
+            Type::Bytea | Type::State(_) => Column::Bytea(array.as_binary_view().clone()),
             Type::Uuid => Column::Uuid(array.as_fixed_size_binary().clone()),
             Type::Date => Column::Date(array.as_primitive::<Date32Type>().clone()),
             Type::Time => Column::Time(array.as_primitive::<Time64MicrosecondType>().clone()),

@@ -77,7 +77,7 @@ impl ColumnBuilder {
                 Column::Decimal(builder, *p, *s)
             }
             Type::Numeric(None) => Column::Numeric(NumericBuilder::with_capacity(n)),
-            Type::Bytea => Column::Bytea(BinaryViewBuilder::with_capacity(n), Vec::new()),
+            Type::Bytea | Type::State(_) => Column::Bytea(BinaryViewBuilder::with_capacity(n), Vec::new()),
             Type::Uuid => Column::Uuid(FixedSizeBinaryBuilder::with_capacity(n, 16)),
             Type::Date => Column::Date(Date32Builder::with_capacity(n)),
             Type::Time => Column::Time(Time64MicrosecondBuilder::with_capacity(n)),
@@ -174,6 +174,7 @@ impl ColumnBuilder {
                 Type::Jsonb => b.append_value(json::normalize(text)?),
                 _ => b.append_value(fit_text(ty, text, false)?),
             },
+            Column::Bytea(..) if matches!(ty, Type::State(_)) => return Err(no_input(ty)),
             Column::Bytea(b, buffer) => {
                 buffer.clear();
                 bytea::parse(text, buffer)?;
@@ -260,6 +261,7 @@ impl ColumnBuilder {
                 }
                 _ => b.append_value(fit_text(ty, utf8(bytes)?, false)?),
             },
+            Column::Bytea(..) if matches!(ty, Type::State(_)) => return Err(no_input(ty)),
             Column::Bytea(b, _) => b.append_value(bytes),
             Column::Uuid(b) => b.append_value(fixed::<16>(bytes, "uuid")?)?,
             Column::Date(b) => {
@@ -409,6 +411,12 @@ fn append_fields(
         }
     }
     Ok(())
+}
+
+/// A state says nothing about itself that could be checked.
+fn no_input(ty: &Type) -> Error {
+    Error::new(ErrorKind::Sql(weir_sql::ErrorKind::Unsupported), format!("cannot accept a value of type {ty}"))
+        .with_hint("Aggregate the rows with the -State form of the function.")
 }
 
 fn append_binary_array(items: &mut ColumnBuilder, bytes: &[u8]) -> Result<()> {

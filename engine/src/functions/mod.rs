@@ -33,6 +33,7 @@ mod regex_clickhouse;
 mod regex_syntax;
 pub mod registry;
 mod rows;
+mod states;
 mod string;
 mod string_parts;
 pub mod system;

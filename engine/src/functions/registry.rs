@@ -296,6 +296,15 @@ impl Functions for Registry {
     fn names(&self) -> Vec<&str> {
         self.names.clone()
     }
+
+    fn aggregate(&self, id: FunctionId) -> (&str, bool) {
+        let info = self.functions.iter().find(|info| info.ids.contains(&id.0));
+        let name = info.and_then(|info| info.names.first()).copied().unwrap_or_default();
+        match self.implementation(id) {
+            Implementation::Aggregate(overload) if overload.condition => (&name[..name.len() - "If".len()], true),
+            _ => (name, false),
+        }
+    }
 }
 
 /// What a call of an overload looks like.
@@ -350,6 +359,7 @@ fn describe_param(param: &Param) -> String {
         Param::AnyInteger => "any integer".into(),
         Param::AnyNumber => "any number".into(),
         Param::AnyTimestamp => "any timestamp".into(),
+        Param::AnyState => "any state".into(),
         Param::Lambda => "lambda".into(),
     }
 }

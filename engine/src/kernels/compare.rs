@@ -427,7 +427,7 @@ pub fn comparator<'a>(ty: &Type, left: &'a dyn Array, right: &'a dyn Array) -> C
             let b: &IntervalMonthDayNanoArray = right.as_primitive();
             Box::new(|i, j| interval_span(a.value(i)).cmp(&interval_span(b.value(j))))
         }
-        Type::Bytea => {
+        Type::Bytea | Type::State(_) => {
             let a: &BinaryViewArray = left.as_binary_view();
             let b: &BinaryViewArray = right.as_binary_view();
             Box::new(|i, j| a.value(i).cmp(b.value(j)))

@@ -48,7 +48,10 @@ impl Folds {
         };
         let both: Vec<OutputColumn> = named("l").into_iter().chain(named("r")).collect();
         let mut columns: Vec<(usize, Fold)> = summed.iter().map(|&at| (at, Fold::Sum)).collect();
-        let own = entry.def.columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.fold?)));
+        let own = entry.def.columns.iter().enumerate().filter_map(|(at, column)| {
+            let fold = column.fold.or(matches!(column.ty, Type::State(_)).then_some(Fold::Merge));
+            Some((at, fold?))
+        });
         columns.extend(own.filter(|(at, _)| !entry.def.order_by.contains(at) && !summed.contains(at)));
         let fold = |&(at, fold): &(usize, Fold)| {
             let folded = bind_over(&fold.sql(&format!("l{at}"), &format!("r{at}")), &both)?;

@@ -19,6 +19,7 @@ mod aggregate_call;
 mod call;
 mod casts;
 mod coerce;
+mod combinator;
 mod cte;
 mod expr;
 mod forms;
@@ -40,6 +41,7 @@ mod subquery;
 mod table_function;
 mod window;
 
+pub use combinator::{params_of, settled_type, state_overload};
 use scope::{Clause, Frame, Scope};
 
 /// How deep expressions and queries may nest: far beyond what people write, and within the stack of any thread.
@@ -99,6 +101,11 @@ impl<'a> Binder<'a> {
     pub fn with_text(mut self, text: &'a str) -> Binder<'a> {
         self.text = Some(text);
         self
+    }
+
+    /// What it asks for functions.
+    pub(super) fn functions(&self) -> &'a dyn Functions {
+        self.functions
     }
 
     /// An expression over the columns of one relation: DEFAULT (over none), PARTITION BY, TTL. Aggregates are errors. Its type may still be unknown: coerce

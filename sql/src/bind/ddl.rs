@@ -6,7 +6,7 @@
 
 use super::codec;
 use super::utility::column;
-use super::{Binder, CoercionContext, engine, index, layout};
+use super::{Binder, CoercionContext, engine, index, layout, settled_type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::{self, Name};
 use crate::parse::datatype;
@@ -120,14 +120,17 @@ fn define(binder: &mut Binder<'_>, column: &ast::Column, clickhouse: bool) -> Re
     let Some(data_type) = &column.data_type else {
         return Err(Error::new(ErrorKind::Syntax, format!("column \"{name}\" has no type")).at(column.name.at));
     };
-    let ty = datatype::type_of(data_type).map_err(|error| error.at(column.name.at))?;
+    let ty = datatype::type_of(data_type)
+        .and_then(|ty| settled_type(binder.functions(), &ty))
+        .map_err(|error| error.at(column.name.at))?;
     if matches!(ty, Type::Unknown | Type::Void | Type::Record(_)) {
         let message = format!("column \"{name}\" has pseudo-type {ty}");
         return Err(Error::new(ErrorKind::InvalidDefinition, message).at(column.name.at));
     }
     let nullable = match (column.nullable, clickhouse) {
         (Some(nullable), _) => nullable || datatype::is_nullable(data_type),
-        (None, true) => datatype::is_nullable(data_type),
+        // No state is the state of no rows.
+        (None, true) => datatype::is_nullable(data_type) || matches!(ty, Type::State(_)),
         (None, false) => true,
     };
     let default = match &column.default {

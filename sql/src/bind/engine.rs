@@ -67,12 +67,14 @@ pub(super) fn merging(
 
 /// Every column is of the key or says what becomes of it: the rest would be of one row or another.
 fn aggregating(defs: &[ColumnDef], key: &[usize]) -> Result<Merging> {
-    match (0..defs.len()).find(|at| !key.contains(at) && defs[*at].fold.is_none()) {
+    let folded = |def: &ColumnDef| def.fold.is_some() || matches!(def.ty, Type::State(_));
+    match (0..defs.len()).find(|at| !key.contains(at) && !folded(&defs[*at])) {
         None => Ok(Merging::Aggregating),
         Some(at) => {
             let message = format!("column \"{}\" is neither of the sorting key nor an aggregate", defs[at].name);
-            Err(Error::new(ErrorKind::InvalidDefinition, message)
-                .with_hint("Add it to ORDER BY, or make it a SimpleAggregateFunction(any, type)."))
+            Err(Error::new(ErrorKind::InvalidDefinition, message).with_hint(
+                "Add it to ORDER BY, or make it a SimpleAggregateFunction(any, type) or an AggregateFunction(f, type).",
+            ))
         }
     }
 }

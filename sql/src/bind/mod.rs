@@ -21,7 +21,7 @@ pub mod layout;
 mod utility;
 mod view;
 
-pub use binder::{Binder, CoercionContext};
+pub use binder::{Binder, CoercionContext, params_of, settled_type, state_overload};
 pub use view::narrowed;
 
 /// What a statement means at one version of the catalogue. `parameter_types` are what the client said of `$1`, `$2`, …; the result has the

@@ -15,7 +15,7 @@ use sqlparser::tokenizer::Token;
 
 use super::names::fold;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::Type;
+use crate::types::{STATE, StateType, Type};
 
 /// The dialect's hook: the types that PostgreSQL's grammar lacks. `None` leaves the parser where it was.
 pub(super) fn parse(parser: &mut Parser) -> Option<std::result::Result<DataType, ParserError>> {
@@ -42,6 +42,7 @@ pub(super) fn parse(parser: &mut Parser) -> Option<std::result::Result<DataType,
         "Tuple" if open => |p| fields(p, Token::LParen, Token::RParen),
         "ROW" if open => |p| fields(p, Token::LParen, Token::RParen),
         "ROW" if angle => |p| fields(p, Token::Lt, Token::Gt),
+        "AggregateFunction" if open => state,
         "DateTime" | "DateTime32" | "DateTime64" => |p| {
             // Arguments are a number of digits, a time zone, or both. Values are kept in UTC and shown in the session's time zone.
             let mut digits = 0;
@@ -63,6 +64,26 @@ pub(super) fn parse(parser: &mut Parser) -> Option<std::result::Result<DataType,
     };
     parser.next_token();
     Some(read(parser).and_then(|data_type| suffixed(parser, data_type)))
+}
+
+/// `AggregateFunction(f, T…)` or `AggregateFunction(f(0.9), T…)`. The name, how many parameters there are, these, and the types are kept as the
+/// modifiers of a custom type.
+fn state(parser: &mut Parser) -> std::result::Result<DataType, ParserError> {
+    parser.expect_token(&Token::LParen)?;
+    let function = parser.parse_identifier()?;
+    let mut params = Vec::new();
+    if parser.consume_token(&Token::LParen) {
+        params = parser.parse_comma_separated(Parser::parse_expr)?;
+        parser.expect_token(&Token::RParen)?;
+    }
+    let mut modifiers =
+        vec![TypeModifier::String(function.value), TypeModifier::Number(params.len().to_string(), false)];
+    modifiers.extend(params.iter().map(|param| TypeModifier::String(param.to_string())));
+    while parser.consume_token(&Token::Comma) {
+        modifiers.push(TypeModifier::String(parser.parse_data_type()?.to_string()));
+    }
+    parser.expect_token(&Token::RParen)?;
+    Ok(DataType::Custom(ObjectName::from(vec![Ident::with_quote('"', STATE)]), modifiers))
 }
 
 fn parenthesised(parser: &mut Parser) -> std::result::Result<DataType, ParserError> {
@@ -223,6 +244,19 @@ fn custom(name: &ObjectName, modifiers: &[TypeModifier]) -> Result<Type> {
         return Err(undefined(&name.to_string()));
     }
     let folded = fold(last);
+    if let [TypeModifier::String(function), TypeModifier::Number(params, _), rest @ ..] = modifiers
+        && folded == STATE
+    {
+        let mut texts = rest.iter().map(|modifier| match modifier {
+            TypeModifier::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        return Ok(Type::State(Box::new(StateType {
+            function: function.clone(),
+            params: texts.by_ref().take(params.parse().unwrap_or(0)).collect(),
+            args: texts.map(|text| type_named(&text)).collect::<Result<_>>()?,
+        })));
+    }
     let number = |at: usize| match modifiers.get(at) {
         Some(TypeModifier::Number(digits, _)) => digits.parse::<u64>().ok(),
         _ => None,

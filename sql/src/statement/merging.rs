@@ -46,6 +46,8 @@ pub enum Fold {
     Concat,
     /// `groupUniqArrayArray`: the same, each value once.
     Union,
+    /// Of AggregateFunction(f, T…): states become one. It has no name, since it follows from the type.
+    Merge,
 }
 
 impl Fold {
@@ -89,6 +91,7 @@ impl Fold {
             Fold::BitXor => format!("coalesce({l} # {r}, {l}, {r})"),
             Fold::Concat => format!("{l} || {r}"),
             Fold::Union => format!("arrayDistinct({l} || {r})"),
+            Fold::Merge => format!("mergeStates({l}, {r})"),
         }
     }
 }

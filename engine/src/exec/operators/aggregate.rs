@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::{SortOptions, interleave, take};
-use weir_sql::plan::{AggregateCall, Expr};
+use weir_sql::plan::{AggregateCall, Combinator, Expr};
 use weir_sql::{Type, Value};
 
-use crate::aggregates::{self, Accumulator, AggregateOverload};
+use crate::aggregates::{self, Accumulator, AggregateOverload, StateOf};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
@@ -212,6 +212,8 @@ struct Call {
     returns: Type,
     distinct: bool,
     descending: bool,
+    /// With a combinator: what states it takes or gives, and their type.
+    combined: Option<(Combinator, StateOf, Type)>,
 }
 
 impl Call {
@@ -236,7 +238,16 @@ impl Call {
                 args.push(Expression::new(&key.expr, context)?);
             }
         }
+        let combined = match call.combinator {
+            None => None,
+            Some(combinator) => {
+                let ty = if combinator == Combinator::State { &call.ty } else { &types[0] };
+                let Type::State(state) = ty else { return Err(Error::internal(format!("{ty} is no state"))) };
+                Some((combinator, StateOf::new(state)?, ty.clone()))
+            }
+        };
         Ok(Call {
+            combined,
             overload,
             inputs: args,
             filters,
@@ -250,6 +261,9 @@ impl Call {
     }
 
     fn accumulator(&self, context: &Context) -> Result<Box<dyn Accumulator>> {
+        if let Some((combinator, of, ty)) = &self.combined {
+            return of.combined(*combinator, ty, context);
+        }
         let call = aggregates::Call {
             args: &self.args,
             params: &self.params,
@@ -261,6 +275,9 @@ impl Call {
     }
 
     fn state_types(&self) -> Vec<Type> {
+        if let Some((combinator, of, ty)) = &self.combined {
+            return of.combined_types(*combinator, ty);
+        }
         let order_by: Vec<Type> = self.order_by.iter().map(|(ty, _)| ty.clone()).collect();
         self.overload.state_types(&self.args, &self.returns, self.distinct, &order_by)
     }

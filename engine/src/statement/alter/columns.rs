@@ -1,7 +1,7 @@
 //! Columns that come, go, change names and places.
 
 use weir_sql::ErrorKind as SqlErrorKind;
-use weir_sql::bind::{Binder, ddl};
+use weir_sql::bind::{Binder, ddl, settled_type};
 use weir_sql::plan::{Expr, ExprKind};
 use weir_sql::statement::{AddColumn, Place};
 use weir_sql::{Type, walk};
@@ -19,6 +19,7 @@ use crate::statement::table::NoRelations;
 impl Work<'_> {
     /// ADD COLUMN: rows that are there get its DEFAULT as it is now, or NULL.
     pub(super) fn add_column(&mut self, add: &AddColumn) -> Result<()> {
+        let add = &AddColumn { ty: settled_type(registry(), &add.ty)?, ..add.clone() };
         let relation = &self.def.name;
         if self.def.columns.iter().any(|column| column.name == add.name) {
             let message = format!("column \"{}\" of relation \"{relation}\" already exists", add.name);
@@ -33,7 +34,7 @@ impl Work<'_> {
             return Err(sql_error(SqlErrorKind::InvalidDefinition, message));
         }
         let clickhouse = self.def.engine.is_some();
-        let nullable = add.nullable.unwrap_or(!clickhouse);
+        let nullable = add.nullable.unwrap_or(!clickhouse || matches!(add.ty, Type::State(_)));
         let mut binder = Binder::new(&NoRelations, registry(), &[]);
         let default = match &add.default {
             Some(sql) => Some((sql.clone(), self.default(sql, &add.name, &add.ty)?)),

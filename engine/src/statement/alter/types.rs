@@ -2,7 +2,7 @@
 
 use weir_sql::ErrorKind as SqlErrorKind;
 use weir_sql::Type;
-use weir_sql::bind::{Binder, CoercionContext, ddl};
+use weir_sql::bind::{Binder, CoercionContext, ddl, settled_type};
 use weir_sql::plan::Expr;
 use weir_sql::statement::SetType;
 
@@ -30,6 +30,7 @@ fn is_instant(from: &Type, to: &Type) -> bool {
 impl Work<'_> {
     /// ALTER COLUMN TYPE: at once where the new type holds what the old one did; otherwise every row is written anew.
     pub(super) fn set_type(&mut self, set: &SetType) -> Result<()> {
+        let set = &SetType { ty: settled_type(registry(), &set.ty)?, ..set.clone() };
         let name = &set.column;
         if set.if_exists && self.column(name).is_err() {
             let message = format!("column \"{name}\" of relation \"{}\" does not exist, skipping", self.def.name);

@@ -9,10 +9,11 @@ use sqlparser::ast::{
 
 use super::Binder;
 use super::call::{CallName, type_list};
+use super::combinator::{Combined, params_of, state_type};
+use super::resolve::Resolved;
 use super::scope::AGGREGATES;
-use crate::catalog::Signature;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{AggregateCall, Expr, ExprKind, SortKey};
+use crate::plan::{AggregateCall, Combinator, Expr, ExprKind, SortKey};
 use crate::types::Type;
 use crate::value::Value;
 use crate::walk;
@@ -22,7 +23,7 @@ impl Binder<'_> {
         &mut self,
         function: &ast::Function,
         name: &CallName,
-        signatures: &[Signature],
+        combined: &Combined<'_>,
     ) -> Result<Expr> {
         let Some(frame) = self.frames.last_mut() else {
             return Err(Error::new(ErrorKind::Grouping, "aggregate functions are not allowed here"));
@@ -33,7 +34,7 @@ impl Binder<'_> {
         let clause = frame.clause;
         frame.in_aggregate = true;
         let references = frame.references.len();
-        let call = self.aggregate_parts(function, name, signatures);
+        let call = self.aggregate_parts(function, name, combined);
         if let Some(frame) = self.frames.last_mut() {
             frame.in_aggregate = false;
             frame.references.truncate(references);
@@ -65,7 +66,7 @@ impl Binder<'_> {
         &mut self,
         function: &ast::Function,
         name: &CallName,
-        signatures: &[Signature],
+        combined: &Combined<'_>,
     ) -> Result<AggregateCall> {
         let none = Vec::new();
         let (list, distinct, clauses) = match &function.args {
@@ -138,9 +139,36 @@ impl Binder<'_> {
         }
         let described = format!("function {}({})", name.shown, type_list(&args));
         let what = |args: &[Expr]| format!("function {}({})", name.shown, type_list(args));
-        let Some(resolved) = self.resolve(signatures, args, false, &what)? else {
+        let condition = if combined.condition { args.pop() } else { None };
+        if combined.combinator.is_some() && (distinct || !keys.is_empty()) {
+            let message = format!("DISTINCT and ORDER BY in {} are not supported", name.shown);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let resolved = match (combined.combinator, args.as_slice()) {
+            (Some(Combinator::Merge | Combinator::MergeState), [arg]) => match self.merged(combined.signatures, arg) {
+                Some((state, signature, ty)) => {
+                    let own = params_of(&state)?;
+                    if !params.is_empty() && params != own {
+                        let message = format!("{} has other parameters than {}", name.shown, arg.ty);
+                        return Err(Error::new(ErrorKind::DatatypeMismatch, message));
+                    }
+                    params = own;
+                    let merges = combined.combinator == Some(Combinator::Merge);
+                    let ty = if merges { ty } else { arg.ty.clone() };
+                    Some(Resolved { signature, args, ty })
+                }
+                None => None,
+            },
+            (Some(Combinator::Merge | Combinator::MergeState), _) => None,
+            _ => self.resolve(combined.signatures, args, false, &what)?,
+        };
+        let Some(mut resolved) = resolved else {
             return Err(self.no_such_function(&name.folded, &described));
         };
+        if combined.combinator == Some(Combinator::State) {
+            let types = resolved.args.iter().map(|arg| arg.ty.clone()).collect();
+            resolved.ty = state_type(self.functions, &resolved.signature, &params, types)?;
+        }
         if !function.within_group.is_empty() {
             for (key, arg) in keys.iter_mut().zip(&resolved.args) {
                 key.expr = arg.clone();
@@ -156,13 +184,12 @@ impl Binder<'_> {
             let message = format!("DISTINCT specified, but {} has no arguments", name.shown);
             return Err(Error::new(ErrorKind::WrongObjectType, message));
         }
-        let filter = match &function.filter {
-            Some(filter) => {
-                let bound = self.bind_expr(filter)?;
-                Some(self.coerce_condition(bound, "FILTER")?)
-            }
-            None => None,
-        };
+        let mut conditions: Vec<Expr> = condition.into_iter().collect();
+        if let Some(filter) = &function.filter {
+            conditions.push(self.bind_expr(filter)?);
+        }
+        let conditions = conditions.into_iter().map(|bound| self.coerce_condition(bound, "FILTER"));
+        let filter = walk::conjunction(conditions.collect::<Result<_>>()?);
         Ok(AggregateCall {
             function: resolved.signature.id,
             name: name.shown_name(),
@@ -171,6 +198,7 @@ impl Binder<'_> {
             distinct,
             filter,
             order_by: keys,
+            combinator: combined.combinator,
             ty: resolved.ty,
         })
     }

@@ -4,6 +4,7 @@ use sqlparser::ast::{
     self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
 };
 
+use super::combinator::Combined;
 use super::names::{at, near};
 use super::resolve::Resolved;
 use super::scope::{Clause, SETS, SetCall};
@@ -121,11 +122,15 @@ impl<'a> Binder<'a> {
             return self.bind_window(function, name, over);
         }
         match signatures.first().map(|signature| signature.kind) {
-            Some(FunctionKind::Aggregate) => self.bind_aggregate(function, name, signatures),
+            Some(FunctionKind::Aggregate) => {
+                let plain = Combined { signatures, combinator: None, condition: false };
+                self.bind_aggregate(function, name, &plain)
+            }
             Some(FunctionKind::Window) => {
                 let message = format!("window function {} requires an OVER clause", name.shown);
                 Err(Error::new(ErrorKind::Windowing, message))
             }
+            None if let Some(combined) = self.combined(name) => self.bind_aggregate(function, name, &combined),
             _ => self.bind_plain(function, name),
         }
     }

@@ -151,8 +151,10 @@ fn needed(from: &Type, to: &Type) -> Option<CoercionContext> {
             fields?.into_iter().max().unwrap_or(Implicit)
         }
 
-        // I/O conversion. Void has neither.
-        (T::Void, _) | (_, T::Void) => return None,
+        (T::State(_), T::Bytea) => Explicit,
+
+        // I/O conversion. Void and states have neither.
+        (T::Void | T::State(_), _) | (_, T::Void | T::State(_)) => return None,
         (_, to) if to.is_text() => Assignment,
         (from, _) if from.is_text() => Explicit,
         _ => return None,

@@ -3,7 +3,7 @@
 use sqlparser::ast::{self, BinaryOperator, CastKind, Spanned, UnaryOperator};
 
 use super::literal::number;
-use super::{Binder, CoercionContext};
+use super::{Binder, CoercionContext, settled_type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::datatype::type_of;
 use crate::plan::{Expr, ExprKind};
@@ -41,7 +41,8 @@ impl Binder<'_> {
             E::BinaryOp { .. } => self.bind_binary_chain(expr),
             E::UnaryOp { op, expr } => self.bind_unary(*op, expr),
             E::Cast { kind, expr, data_type, .. } => {
-                self.bind_cast(expr, &type_of(data_type)?, matches!(kind, CastKind::TryCast | CastKind::SafeCast))
+                let ty = settled_type(self.functions, &type_of(data_type)?)?;
+                self.bind_cast(expr, &ty, matches!(kind, CastKind::TryCast | CastKind::SafeCast))
             }
             E::TypedString(typed) => {
                 let ty = type_of(&typed.data_type)?;

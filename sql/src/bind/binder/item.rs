@@ -93,7 +93,7 @@ pub(super) fn internal_name(ty: &Type) -> &'static str {
         Type::Bpchar(_) => "bpchar",
         Type::Char => "char",
         Type::Name => "name",
-        Type::Bytea => "bytea",
+        Type::Bytea | Type::State(_) => "bytea",
         Type::Uuid => "uuid",
         Type::Json => "json",
         Type::Jsonb => "jsonb",

@@ -65,13 +65,7 @@ impl Binder<'_> {
         let comparison = operator && matches!(signature.returns, Returns::Exact(Type::Bool));
         let (args, element) = self.adapt(&signature, args, comparison)?;
         let types: Vec<Type> = args.iter().map(|arg| arg.ty.clone()).collect();
-        let ty = match &signature.returns {
-            Returns::Exact(ty) => ty.clone(),
-            Returns::Element => element.unwrap_or(Type::Text),
-            Returns::ArrayOfElement => Type::Array(Box::new(element.unwrap_or(Type::Text))),
-            Returns::Argument(index) => types.get(*index).cloned().unwrap_or(Type::Text),
-            Returns::Computed(compute) => compute(&types),
-        };
+        let ty = result_type(&signature, &types, element);
         Ok(Some(Resolved { signature, args, ty }))
     }
 
@@ -85,19 +79,48 @@ impl Binder<'_> {
             let target = match param {
                 // Blanks at the end of character(n) are no part of a text made of it.
                 Param::Exact(Type::Text) if matches!(arg.ty, Type::Bpchar(_)) && makes_text => Type::Text,
-                Param::Exact(ty) => target_of(&arg, ty),
-                Param::AnyElement => element.clone().unwrap_or(Type::Text),
-                Param::AnyArray => Type::Array(Box::new(element.clone().unwrap_or(Type::Text))),
-                Param::Any | Param::AnyNonArray | Param::Lambda if arg.ty == Type::Unknown => Type::Text,
-                Param::AnyInteger if arg.ty == Type::Unknown => Type::Int4,
-                Param::AnyNumber if arg.ty == Type::Unknown => Type::Float8,
-                Param::AnyTimestamp if arg.ty == Type::Unknown => Type::Timestamptz,
-                _ => arg.ty.clone(),
+                param => adapted_type(&arg, param, &element),
             };
             adapted.push(self.coerce(arg, &target, CoercionContext::Implicit)?);
         }
         Ok((adapted, element))
     }
+}
+
+/// The type that an argument is cast to.
+fn adapted_type(arg: &Expr, param: &Param, element: &Option<Type>) -> Type {
+    match param {
+        Param::Exact(ty) => target_of(arg, ty),
+        Param::AnyElement => element.clone().unwrap_or(Type::Text),
+        Param::AnyArray => Type::Array(Box::new(element.clone().unwrap_or(Type::Text))),
+        Param::Any | Param::AnyNonArray | Param::Lambda if arg.ty == Type::Unknown => Type::Text,
+        Param::AnyInteger if arg.ty == Type::Unknown => Type::Int4,
+        Param::AnyNumber if arg.ty == Type::Unknown => Type::Float8,
+        Param::AnyTimestamp if arg.ty == Type::Unknown => Type::Timestamptz,
+        _ => arg.ty.clone(),
+    }
+}
+
+/// The type of a call's result; `types` are those of the arguments after casts.
+fn result_type(signature: &Signature, types: &[Type], element: Option<Type>) -> Type {
+    match &signature.returns {
+        Returns::Exact(ty) => ty.clone(),
+        Returns::Element => element.unwrap_or(Type::Text),
+        Returns::ArrayOfElement => Type::Array(Box::new(element.unwrap_or(Type::Text))),
+        Returns::Argument(index) => types.get(*index).cloned().unwrap_or(Type::Text),
+        Returns::Computed(compute) => compute(types),
+    }
+}
+
+/// The overload for arguments of these types, their types after casts, and the result's. `None` if none fits, or several do.
+pub(super) fn overload_of(signatures: &[Signature], types: &[Type]) -> Option<(Signature, Vec<Type>, Type)> {
+    let args: Vec<Expr> = types.iter().enumerate().map(|(at, ty)| Expr::column(at, ty.clone())).collect();
+    let signature = &signatures[choose(signatures, &args, false).ok()??];
+    let params: Vec<Param> = (0..args.len()).filter_map(|index| param(signature, index).cloned()).collect();
+    let element = element_type(&params, &args, false);
+    let types: Vec<Type> = args.iter().zip(&params).map(|(arg, param)| adapted_type(arg, param, &element)).collect();
+    let ty = result_type(signature, &types, element);
+    Some((signature.clone(), types, ty))
 }
 
 /// The parameter that the argument at `index` is given to.
@@ -171,6 +194,7 @@ fn fit(param: &Param, arg: &Expr) -> Option<Fit> {
         Param::AnyInteger => ty.is_integer().then_some(Fit::Exact),
         Param::AnyNumber => ty.is_number().then_some(Fit::Exact),
         Param::AnyTimestamp => matches!(ty, Type::Date | Type::Timestamp | Type::Timestamptz).then_some(Fit::Exact),
+        Param::AnyState => matches!(ty, Type::State(_)).then_some(Fit::Exact),
         Param::Lambda => None,
     }
 }
@@ -279,7 +303,9 @@ fn unknown_as(param: &Param, beside_array: bool) -> Type {
         Param::AnyInteger => Type::Int4,
         Param::AnyNumber => Type::Float8,
         Param::AnyTimestamp => Type::Timestamptz,
-        Param::Any | Param::AnyNonArray | Param::AnyElement | Param::AnyArray | Param::Lambda => Type::Text,
+        Param::Any | Param::AnyNonArray | Param::AnyElement | Param::AnyArray | Param::AnyState | Param::Lambda => {
+            Type::Text
+        }
     }
 }
 

@@ -1,0 +1,127 @@
+//! ClickHouse's -State, -Merge, -MergeState and -SimpleState: aggregates that give their partial state, or that take states for rows.
+//!
+//! They are suffixes of any aggregate's name, so that no list of functions has them. The type of a state says all that is needed to go on with it.
+
+use super::Binder;
+use super::call::CallName;
+use super::resolve::overload_of;
+use crate::catalog::{FunctionKind, Functions, Signature};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Combinator, Expr};
+use crate::types::{StateType, Type};
+use crate::value::Value;
+
+/// What a name with a combinator means.
+pub(super) struct Combined<'a> {
+    /// The overloads of the aggregate.
+    pub(super) signatures: &'a [Signature],
+    /// `None` for -SimpleState, which is the aggregate itself.
+    pub(super) combinator: Option<Combinator>,
+    /// The name ends in -If: the last argument says which rows count.
+    pub(super) condition: bool,
+}
+
+impl<'a> Binder<'a> {
+    /// An aggregate's name with a combinator; `None` if this is none.
+    pub(super) fn combined(&self, name: &CallName) -> Option<Combined<'a>> {
+        const SUFFIXES: [(&str, Option<Combinator>); 4] = [
+            ("mergestate", Some(Combinator::MergeState)),
+            ("simplestate", None),
+            ("state", Some(Combinator::State)),
+            ("merge", Some(Combinator::Merge)),
+        ];
+        let name = name.exact.to_ascii_lowercase();
+        let (stem, condition) = name.strip_suffix("if").map_or((name.as_str(), false), |stem| (stem, true));
+        SUFFIXES.iter().find_map(|(suffix, combinator)| {
+            let signatures: &'a [Signature] = self.functions.overloads(stem.strip_suffix(suffix)?);
+            let is_aggregate = signatures.first().is_some_and(|first| first.kind == FunctionKind::Aggregate);
+            is_aggregate.then_some(Combined { signatures, combinator: *combinator, condition })
+        })
+    }
+
+    /// The aggregate that goes on with states of this type, if it is one of `signatures`, and the type of its result.
+    pub(super) fn merged(&self, signatures: &[Signature], arg: &Expr) -> Option<(StateType, Signature, Type)> {
+        let Type::State(state) = &arg.ty else { return None };
+        let (function, _) = self.functions.aggregate(signatures.first()?.id);
+        let (signature, _, ty) = state_overload(self.functions, state)?;
+        (function == state.function).then_some(((**state).clone(), signature, ty))
+    }
+}
+
+/// The overload that a state is of, the types of its arguments after casts, and the type of its result. `None` if there is none.
+pub fn state_overload(functions: &dyn Functions, state: &StateType) -> Option<(Signature, Vec<Type>, Type)> {
+    overload_of(functions.overloads(&state.function), &state.args)
+}
+
+/// The type of the states of a call: `args` are the types of its arguments, the condition of -If among them.
+pub(super) fn state_type(
+    functions: &dyn Functions,
+    signature: &Signature,
+    params: &[Value],
+    mut args: Vec<Type>,
+) -> Result<Type> {
+    let (function, condition) = functions.aggregate(signature.id);
+    if condition {
+        args.pop();
+    }
+    // What is counted makes no difference to a count.
+    if function == "count" {
+        args.clear();
+    }
+    let no_length = |ty: Type| if let Type::Varchar(_) = ty { Type::Text } else { ty };
+    let params = params
+        .iter()
+        .map(|param| match param.ty {
+            Type::Text | Type::Bool | Type::Int4 | Type::Int8 | Type::Float8 if !param.is_null() => {
+                Ok(param.to_string())
+            }
+            _ => Err(not_constant(function)),
+        })
+        .collect::<Result<_>>()?;
+    let args = args.into_iter().map(no_length).collect();
+    Ok(Type::State(Box::new(StateType { function: function.to_string(), params, args })))
+}
+
+/// A type as it is written in DDL or a cast, with the states in it brought to their one form.
+pub fn settled_type(functions: &dyn Functions, ty: &Type) -> Result<Type> {
+    let Type::State(state) = ty else { return Ok(ty.clone()) };
+    let mut state = state.clone();
+    // What says which rows count is no part of their state, whatever type it has in ClickHouse.
+    if let Some(first) = functions.overloads(&state.function).first()
+        && let (function, true) = functions.aggregate(first.id)
+    {
+        state.function = function.to_string();
+        state.args.pop();
+    }
+    let overload =
+        state_overload(functions, &state).filter(|(signature, ..)| signature.kind == FunctionKind::Aggregate);
+    let Some((signature, args, _)) = overload else {
+        let types: Vec<String> = state.args.iter().map(Type::to_string).collect();
+        let message = format!("aggregate function {}({}) does not exist", state.function, types.join(", "));
+        return Err(Error::new(ErrorKind::UndefinedFunction, message));
+    };
+    state_type(functions, &signature, &params_of(&state)?, args)
+}
+
+/// The constant parameters of a state's aggregate.
+pub fn params_of(state: &StateType) -> Result<Vec<Value>> {
+    let value = |text: &String| {
+        let quoted = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+        match (quoted, text.as_str()) {
+            (Some(quoted), _) => Some(Value::text(&quoted.replace("''", "'"))),
+            (None, "true" | "false") => Some(Value::bool(text == "true")),
+            (None, number) => match (number.parse::<i32>(), number.parse::<i64>()) {
+                (Ok(small), _) => Some(Value::int4(small)),
+                (_, Ok(large)) => Some(Value::int8(large)),
+                _ => number.parse::<f64>().ok().map(Value::float8),
+            },
+        }
+    };
+    let known = |text: &String| value(text).ok_or_else(|| not_constant(&state.function));
+    state.params.iter().map(known).collect()
+}
+
+fn not_constant(function: &str) -> Error {
+    let message = format!("parameters of AggregateFunction({function}, …) must be numbers or texts");
+    Error::new(ErrorKind::InvalidParameter, message)
+}
