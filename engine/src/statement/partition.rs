@@ -1,7 +1,7 @@
 //! Whole partitions: DROP, DETACH, ATTACH, REPLACE … FROM, MOVE … TO TABLE, FREEZE.
 //!
-//! Files are named anew, never read; each statement takes effect at one version. Views on the table stay as they are: they are the archive of
-//! what a table no longer holds.
+//! Files are named anew, not read, unless they come to a table with a key; each statement takes effect at one version. Views on the table stay
+//! as they are: they are the archive of what a table no longer holds.
 //!
 //! **Detach** moves the partition, at its commit, to a hidden table that no name leads to (key `detach/OID`). After the commit its rows become
 //! files below `detached/` and the hidden table goes ([`settle`]); a crash in between is made good at the next opening.
@@ -18,15 +18,19 @@ use weir_sql::Type;
 use weir_sql::bind::{Binder, CoercionContext};
 use weir_sql::plan::{Expr, ExprKind};
 use weir_sql::statement::{ObjectName, PartitionAction, PartitionName};
-use weir_storage::{Change, Commit, Snapshot, TableDef, TableId};
+use weir_storage::{Change, Commit, NewPart, Snapshot, TableDef, TableId};
 
+use super::alter::StoredRows;
 use super::define::define;
 use super::names::{Named, does_not_exist, look_up, sql_error};
-use super::table::{NoRelations, Split, bind_over, detached_context, output_columns};
+use super::table::{NoRelations, Split, bind_over, detached_context, output_columns, whole_scan};
+use super::unique::Policy;
+use super::writer::{Base, Writer};
 use crate::cancel::Cancel;
 use crate::catalog::{Entry, Kind};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec;
 use crate::functions::registry;
 use crate::session::run::Running;
 use crate::session::{Session, Severity};
@@ -48,19 +52,6 @@ pub(super) fn carry_out(
     if entry.def.kind != Kind::Table && !(drops && entry.def.kind == Kind::Materialized) {
         return Err(sql_error(SqlErrorKind::WrongObjectType, format!("\"{}\" is not a table", entry.def.name)));
     }
-    let adds = match action {
-        PartitionAction::Attach(_) | PartitionAction::AttachFrom(..) | PartitionAction::Replace(..) => {
-            Some(entry.clone())
-        }
-        PartitionAction::Move(_, to) => Some(alike(running, entry, to)?),
-        _ => None,
-    };
-    if let Some(keyed) = adds.filter(|entry| entry.def.key().is_some()) {
-        let message = format!("rows cannot be added to table \"{}\" by partition", keyed.def.name);
-        return Err(sql_error(SqlErrorKind::Unsupported, message)
-            .with_detail("Its unique key would have to be checked for duplicates.")
-            .with_hint("Use INSERT … SELECT."));
-    }
     match action {
         PartitionAction::Drop(name) => {
             let partitions = named(session, running, entry, name, entry)?;
@@ -74,8 +65,13 @@ pub(super) fn carry_out(
         PartitionAction::AttachFrom(name, from) => copy(session, running, entry, name, from, false),
         PartitionAction::Move(name, to) => {
             let to = alike(running, entry, to)?;
-            let (from, to) = (TableId(entry.def.oid), TableId(to.def.oid));
             let partitions = named(session, running, entry, name, entry)?;
+            if to.def.key().is_some() {
+                let parts = shared(session, running, entry, &to, &partitions)?;
+                let gone = Change::DropPartitions { table: TableId(entry.def.oid), partitions };
+                return add_parts(session, running, &to, vec![gone], parts);
+            }
+            let (from, to) = (TableId(entry.def.oid), TableId(to.def.oid));
             let moved = partitions.into_iter().map(|partition| Change::MovePartition { from, to, partition });
             change_rows(session, running, moved.collect())
         }
@@ -177,22 +173,72 @@ fn alike(running: &Running, entry: &Entry, other: &ObjectName) -> Result<Arc<Ent
 fn copy(
     session: &mut Session,
     running: &Running,
-    entry: &Entry,
+    entry: &Arc<Entry>,
     name: &PartitionName,
     from: &ObjectName,
     replace: bool,
 ) -> Result<()> {
     let from = alike(running, entry, from)?;
     let partitions = named(session, running, entry, name, &from)?;
-    let to = stored(running, entry)?;
-    let store = session.database.store()?;
-    let (table, mut parts) = (TableId(entry.def.oid), Vec::new());
-    for partition in &partitions {
-        parts.extend(store.share_partition(&running.view.snapshot, TableId(from.def.oid), partition, to.def())?);
+    let parts = shared(session, running, &from, entry, &partitions)?;
+    let dropped = replace.then(|| Change::DropPartitions { table: TableId(entry.def.oid), partitions });
+    add_parts(session, running, entry, dropped.into_iter().collect(), parts)
+}
+
+/// The rows of one table's partitions as parts for another.
+fn shared(
+    session: &Session,
+    running: &Running,
+    from: &Entry,
+    to: &Entry,
+    partitions: &[String],
+) -> Result<Vec<NewPart>> {
+    let key = stored(running, from)?.def().key.clone();
+    let (store, to) = (session.database.store()?, TableDef { key, ..(**stored(running, to)?.def()).clone() });
+    let mut parts = Vec::new();
+    for partition in partitions {
+        parts.extend(store.share_partition(&running.view.snapshot, TableId(from.def.oid), partition, &to)?);
     }
-    let dropped = replace.then_some(Change::DropPartitions { table, partitions });
-    let added = (!parts.is_empty()).then_some(Change::AddParts { table, parts });
-    change_rows(session, running, dropped.into_iter().chain(added).collect())
+    Ok(parts)
+}
+
+/// Adds parts to a table, after changes that make room for them. Of a table with a key the rows are read and added as an INSERT adds them, since
+/// their keys may be there.
+fn add_parts(
+    session: &mut Session,
+    running: &Running,
+    entry: &Arc<Entry>,
+    mut changes: Vec<Change>,
+    parts: Vec<NewPart>,
+) -> Result<()> {
+    if parts.is_empty() {
+        return change_rows(session, running, changes);
+    }
+    if entry.def.key().is_none() {
+        changes.push(Change::AddParts { table: TableId(entry.def.oid), parts });
+        return change_rows(session, running, changes);
+    }
+    let base = session.base(running);
+    let base = Base { snapshot: base.snapshot.with_changes(&changes)?, ..base };
+    let table = TableId(session.database.new_oid());
+    let def = unkeyed(stored(running, entry)?.def());
+    let added = [Change::CreateTable { id: table, def }, Change::AddParts { table, parts }];
+    let relations = StoredRows { snapshot: base.snapshot.with_changes(&added)?, table, filters: Vec::new() };
+    let context = session.query_context(running).with_relations(Arc::new(relations));
+    change_rows(session, running, changes)?;
+    let mut writer = Writer::new(base, entry, Policy::of_table(&entry.def))?.unfed();
+    let mut rows = exec::run(&whole_scan(&entry.relation), &Arc::new(context))?;
+    while let Some(batch) = rows.next()? {
+        writer.push(&batch)?;
+    }
+    drop(rows);
+    writer.finish(&mut session.transaction()?.pending)?;
+    Ok(())
+}
+
+/// A table's definition for rows that only pass through.
+fn unkeyed(def: &TableDef) -> TableDef {
+    TableDef { ttl: Vec::new(), key: None, ..def.clone() }
 }
 
 /// A partition's folder, by its text: what is not plain is written as %XX.
@@ -216,14 +262,14 @@ fn detach(session: &mut Session, running: &Running, entry: &Entry, name: &Partit
     let table = stored(running, entry)?;
     let hidden = session.database.new_oid();
     let (from, to) = (TableId(entry.def.oid), TableId(hidden));
-    let def = TableDef { ttl: Vec::new(), key: None, ..(**table.def()).clone() };
+    let def = unkeyed(table.def());
     let mut changes = vec![Change::CreateTable { id: to, def }];
     changes.extend(partitions.into_iter().map(|partition| Change::MovePartition { from, to, partition }));
     changes.push(Change::Set { key: format!("{DETACH}{hidden}"), value: Some(folder(entry).into_bytes()) });
     define(session, running, changes)
 }
 
-fn attach(session: &mut Session, running: &Running, entry: &Entry, name: &PartitionName) -> Result<()> {
+fn attach(session: &mut Session, running: &Running, entry: &Arc<Entry>, name: &PartitionName) -> Result<()> {
     let store = session.database.store()?;
     let mut dir = Path::new("detached").join(folder(entry));
     let wanted = match name {
@@ -250,11 +296,11 @@ fn attach(session: &mut Session, running: &Running, entry: &Entry, name: &Partit
     }
     let mut parts = Vec::with_capacity(files.len());
     for file in &files {
-        parts.push(store.attach_part(&file.path, table.def())?);
+        parts.push(store.attach_part(&file.path, &unkeyed(table.def()))?);
     }
     let taken = files.iter().map(|file| Change::Set { key: key(&file.path), value: Some(Vec::new()) });
-    let added = Change::AddParts { table: TableId(entry.def.oid), parts };
-    change_rows(session, running, std::iter::once(added).chain(taken).collect())
+    let taken = taken.collect();
+    add_parts(session, running, entry, taken, parts)
 }
 
 fn freeze(

@@ -121,7 +121,7 @@ fn rolled_up(database: &Database, table: u32, nth: usize, cancel: &Cancel) -> Re
     let relations = StoredRelations { state: state.clone(), snapshot: snapshot.clone(), now };
     let context = Arc::new(detached_context(database, cancel).with_relations(Arc::new(relations)));
     let base = Base { database: database.clone(), state: state.clone(), snapshot, cancel: cancel.clone(), now };
-    let mut writer = Writer::unfed(base, entry)?;
+    let mut writer = Writer::unchecked(base, entry)?.unfed();
     let mut groups = exec::run(&plan, &context)?;
     while let Some(batch) = groups.next()? {
         let width = batch.num_columns() - 1;

@@ -119,9 +119,9 @@ impl Writer {
         Writer::with(base, entry, None)
     }
 
-    /// The same, of which views are told nothing.
-    pub(crate) fn unfed(base: Base, entry: &Arc<Entry>) -> Result<Writer> {
-        Ok(Writer { fed: false, ..Writer::with(base, entry, None)? })
+    /// Views are told nothing.
+    pub(crate) fn unfed(self) -> Writer {
+        Writer { fed: false, ..self }
     }
 
     fn with(base: Base, entry: &Arc<Entry>, unique: Option<Unique>) -> Result<Writer> {

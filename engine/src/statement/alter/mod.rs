@@ -23,6 +23,8 @@ use weir_sql::plan::Expr;
 use weir_sql::statement::{AlterAction, AlterTable, ObjectKind, ObjectName};
 use weir_storage::{Change, TableDef, TableId};
 
+pub(super) use rewrite::StoredRows;
+
 use super::define::{define, done, set_relation};
 use super::names::{Named, look_up, sql_error, written};
 use super::{partition, table, ttl};

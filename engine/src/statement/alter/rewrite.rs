@@ -20,10 +20,10 @@ use crate::statement::ttl;
 const BYTES_AT_ONCE: usize = 128 << 20;
 
 /// One table's rows as its parts have them, those that pass the filters.
-struct StoredRows {
-    snapshot: Snapshot,
-    table: TableId,
-    filters: Vec<Expr>,
+pub(in crate::statement) struct StoredRows {
+    pub(in crate::statement) snapshot: Snapshot,
+    pub(in crate::statement) table: TableId,
+    pub(in crate::statement) filters: Vec<Expr>,
 }
 
 impl Relations for StoredRows {
