@@ -498,3 +498,44 @@ fn a_damaged_part_stops_no_other_merge() {
     let good = table.parts().iter().find(|part| part.partition() == "good").unwrap();
     assert_eq!(good.rows(), 2000);
 }
+
+#[test]
+fn a_merge_that_a_crash_ended_is_done_after_the_restart() {
+    let open = |disk: &Disk, background: bool| {
+        let options = StoreOptions { io: Arc::new(disk.clone()), background, ..manual() };
+        Store::open(Path::new("/db"), options).unwrap()
+    };
+    let whole = Disk::default();
+    let store = open(&whole, false);
+    store.commit(create(sorted())).unwrap();
+    for part in 0..4 {
+        store.commit(append("", (part..2000).step_by(4))).unwrap();
+        store.flush(None).unwrap();
+    }
+    store.close().unwrap();
+    for operation in 0.. {
+        let disk = whole.copied();
+        let store = open(&disk, false);
+        disk.stop_at(disk.operations() + operation);
+        if store.maintain().is_ok() {
+            assert!(operation > 5, "a merge of {operation} operations");
+            break;
+        }
+        let crashed = disk.crashed(operation);
+        // It is begun again by itself; what takes its time is shown a few times only.
+        let background = operation % 20 == 10;
+        let store = open(&crashed, background);
+        if !background {
+            store.maintain().unwrap();
+        }
+        let start = Instant::now();
+        while parts(&store) > 1 {
+            assert!(start.elapsed() < Duration::from_secs(60), "stopped at {operation}: {} parts", parts(&store));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(ids(&store.snapshot()), (0..2000).collect::<Vec<_>>());
+        store.close().unwrap();
+        let files = crashed.files();
+        assert_eq!(files.iter().filter(|file| file.starts_with("/db/parts")).count(), 1, "{files:?}");
+    }
+}
