@@ -42,6 +42,12 @@ pub enum ErrorKind {
     InvalidArgumentForLogarithm,
     /// Bounds or a count that width_bucket does not take (2201G).
     InvalidArgumentForWidthBucket,
+    /// A negative offset of a frame (22013).
+    InvalidFrameOffset,
+    /// No buckets for ntile (22014).
+    InvalidNtile,
+    /// A row before the first for nth_value (22016).
+    InvalidNthValue,
     /// A negative LIMIT (2201W).
     InvalidLimit,
     /// A negative OFFSET (2201X).

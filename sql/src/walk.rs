@@ -4,7 +4,7 @@
 //! are told apart: the parts of one operator (which see its input) and nested plans, where a column of the place outside is
 //! `Outer { depth }`. A subquery's plan and the right side of a lateral join are one level deeper than what is around them.
 
-use crate::plan::{AggregateCall, Expr, ExprKind, Plan, SortKey, SubqueryKind};
+use crate::plan::{AggregateCall, Expr, ExprKind, FrameBound, Plan, SortKey, SubqueryKind, WindowCall};
 use crate::types::Type;
 
 /// Calls `f` for each direct part of an expression; of a subquery, for its left side only.
@@ -90,8 +90,9 @@ pub fn expressions<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Expr)) {
         Plan::Filter { predicate, .. } => f(predicate),
         Plan::Project { exprs, .. } => exprs.iter().for_each(f),
         Plan::ProjectSet { calls, .. } => calls.iter().flat_map(|(_, args)| args).for_each(f),
-        Plan::Window { partition_by, order_by, .. } => {
-            partition_by.iter().chain(order_by.iter().map(|key| &key.expr)).for_each(f);
+        Plan::Window { partition_by, order_by, calls, .. } => {
+            partition_by.iter().chain(order_by.iter().map(|key| &key.expr)).for_each(&mut *f);
+            calls.iter().for_each(|call| window_parts(call, f));
         }
         Plan::Aggregate { keys, aggregates, .. } => {
             keys.iter().for_each(&mut *f);
@@ -120,8 +121,9 @@ pub fn expressions_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Expr)) {
         Plan::Filter { predicate, .. } => f(predicate),
         Plan::Project { exprs, .. } => exprs.iter_mut().for_each(f),
         Plan::ProjectSet { calls, .. } => calls.iter_mut().flat_map(|(_, args)| args).for_each(f),
-        Plan::Window { partition_by, order_by, .. } => {
-            partition_by.iter_mut().chain(order_by.iter_mut().map(|key| &mut key.expr)).for_each(f);
+        Plan::Window { partition_by, order_by, calls, .. } => {
+            partition_by.iter_mut().chain(order_by.iter_mut().map(|key| &mut key.expr)).for_each(&mut *f);
+            calls.iter_mut().for_each(|call| window_parts_mut(call, f));
         }
         Plan::Aggregate { keys, aggregates, .. } => {
             keys.iter_mut().for_each(&mut *f);
@@ -153,6 +155,32 @@ pub fn aggregate_parts_mut(call: &mut AggregateCall, f: &mut dyn FnMut(&mut Expr
     call.args.iter_mut().for_each(&mut *f);
     call.filter.iter_mut().for_each(&mut *f);
     call.order_by.iter_mut().for_each(|SortKey { expr, .. }| f(expr));
+}
+
+/// Calls `f` for each expression of a window call.
+pub fn window_parts<'c>(window: &'c WindowCall, f: &mut dyn FnMut(&'c Expr)) {
+    aggregate_parts(&window.call, f);
+    window.frame.key.iter().for_each(&mut *f);
+    for bound in [&window.frame.start, &window.frame.end] {
+        if let FrameBound::Preceding(offset) | FrameBound::Following(offset) = bound {
+            f(&offset.value);
+            f(&offset.negative);
+            offset.key.iter().for_each(&mut *f);
+        }
+    }
+}
+
+/// [`window_parts`], to change them.
+pub fn window_parts_mut(window: &mut WindowCall, f: &mut dyn FnMut(&mut Expr)) {
+    aggregate_parts_mut(&mut window.call, f);
+    window.frame.key.iter_mut().for_each(&mut *f);
+    for bound in [&mut window.frame.start, &mut window.frame.end] {
+        if let FrameBound::Preceding(offset) | FrameBound::Following(offset) = bound {
+            f(&mut offset.value);
+            f(&mut offset.negative);
+            offset.key.iter_mut().for_each(&mut *f);
+        }
+    }
 }
 
 /// Calls `f` for each input of an operator, with whether it is one level deeper (the right of a lateral join).
@@ -232,6 +260,12 @@ pub fn visit_mut(expr: &mut Expr, depth: usize, f: &mut dyn FnMut(&mut Expr, usi
         visit_plan_mut(&mut subquery.plan, depth + 1, f);
     }
     f(expr, depth);
+}
+
+/// Visits an expression and all below it, but no subquery's plan: children first.
+pub fn visit_mut_shallow(expr: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
+    children_mut(expr, &mut |child| visit_mut_shallow(child, f));
+    f(expr);
 }
 
 /// [`visit_mut`] over all expressions of a plan.

@@ -36,7 +36,7 @@ fn every_example_gives_its_answer() {
         }
         let sql = match function.kind {
             FunctionKind::Aggregate => format!("SELECT {example} FROM (VALUES (1), (2), (3), (NULL)) AS t(x)"),
-            FunctionKind::Window => format!("SELECT {example} FROM (VALUES (1)) AS t(x)"),
+            FunctionKind::Window => format!("SELECT {example} FROM (VALUES (1), (2), (3), (NULL)) AS t(x)"),
             FunctionKind::Table => format!("SELECT * FROM {example}"),
             _ => format!("SELECT {example}"),
         };

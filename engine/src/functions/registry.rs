@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use weir_sql::catalog::{FunctionId, FunctionKind, Functions, Param, Returns, Signature, Volatility};
 
-use super::window::Ranking;
+use super::window::WindowFunction;
 use super::{Overload, ScalarFunction};
 use crate::aggregates::{self, AggregateFunction, AggregateOverload};
 use crate::exec::context::{TableFunction, TableOverload};
@@ -36,7 +36,7 @@ pub enum Implementation {
     /// Rows.
     Table(TableOverload),
     /// One value a row, from its place among others.
-    Window(Ranking),
+    Window(WindowFunction),
 }
 
 /// A function as SHOW FUNCTIONS lists it.
@@ -110,8 +110,8 @@ pub fn registry() -> &'static Registry {
                 registry.add_table(function);
             }
         }
-        for (info, shape, ranking) in super::window::functions() {
-            registry.add(info, std::iter::once((shape, Implementation::Window(ranking))));
+        for (info, shape, function) in super::window::functions() {
+            registry.add(info, std::iter::once((shape, Implementation::Window(function))));
         }
         registry
     })

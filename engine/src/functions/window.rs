@@ -1,24 +1,42 @@
-//! Window functions: those that number the rows of a partition.
+//! Window functions that are no aggregates: what they say of a row follows from its place in its partition and frame.
 
 use weir_sql::Type;
-use weir_sql::catalog::{FunctionKind, Returns, Volatility};
+use weir_sql::catalog::{FunctionKind, Param, Returns, Volatility};
 
+use super::declare::INT4;
 use super::registry::{FunctionInfo, Shape};
 
-/// How a row's number comes from its place in its partition.
+/// What a window function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ranking {
-    /// Each row the next.
+pub enum WindowFunction {
+    /// Each row the next number.
     RowNumber,
     /// Peers share the number of the first of them.
     Rank,
     /// Peers share a number, and the next ones have the next.
     DenseRank,
+    /// The rank from 0 to 1.
+    PercentRank,
+    /// Which share of the partition comes up to the row's last peer.
+    CumeDist,
+    /// Which of so many buckets of equal size.
+    Ntile,
+    /// The value so many rows before.
+    Lag,
+    /// The value so many rows after.
+    Lead,
+    /// The value of the frame's first row.
+    FirstValue,
+    /// The value of the frame's last row.
+    LastValue,
+    /// The value of the frame's n-th row.
+    NthValue,
 }
 
 /// Declarations: the function, and what it does.
-pub(crate) fn functions() -> Vec<(FunctionInfo, Shape, Ranking)> {
-    let declare = |names, doc, example, ranking| {
+pub(crate) fn functions() -> Vec<(FunctionInfo, Shape, WindowFunction)> {
+    use WindowFunction as W;
+    let declare = |names, doc, example, (params, optional), returns, function| {
         let info = FunctionInfo {
             names,
             kind: FunctionKind::Window,
@@ -29,27 +47,100 @@ pub(crate) fn functions() -> Vec<(FunctionInfo, Shape, Ranking)> {
             signatures: Vec::new(),
             ids: 0..0,
         };
-        let shape = Shape { params: Vec::new(), optional: 0, variadic: false, returns: Returns::Exact(Type::Int8) };
-        (info, shape, ranking)
+        (info, Shape { params, optional, variadic: false, returns }, function)
     };
+    let none = || (Vec::new(), 0);
+    let value = || (vec![Param::AnyElement], 0);
+    let beside = || (vec![Param::AnyElement, INT4, Param::AnyElement], 2);
+    let (bigint, double) = (|| Returns::Exact(Type::Int8), || Returns::Exact(Type::Float8));
     vec![
         declare(
             &["row_number"],
             "The row's number within its partition, from 1.",
-            ("row_number() OVER (ORDER BY x)", "1"),
-            Ranking::RowNumber,
+            ("row_number() OVER (ORDER BY x)", "1, 2, 3, 4"),
+            none(),
+            bigint(),
+            W::RowNumber,
         ),
         declare(
             &["rank"],
             "The number of the row's first peer within its partition, from 1, with gaps.",
-            ("rank() OVER (ORDER BY x)", "1"),
-            Ranking::Rank,
+            ("rank() OVER (ORDER BY x % 2)", "1, 2, 2, 4"),
+            none(),
+            bigint(),
+            W::Rank,
         ),
         declare(
             &["dense_rank"],
             "The number of the row's group of peers within its partition, from 1, without gaps.",
-            ("dense_rank() OVER (ORDER BY x)", "1"),
-            Ranking::DenseRank,
+            ("dense_rank() OVER (ORDER BY x % 2)", "1, 2, 2, 3"),
+            none(),
+            bigint(),
+            W::DenseRank,
+        ),
+        declare(
+            &["percent_rank"],
+            "The row's rank, from 0 to 1: (rank - 1) / (rows of the partition - 1).",
+            ("percent_rank() OVER (ORDER BY x % 2)", "0, 0.3333333333333333, 0.3333333333333333, 1"),
+            none(),
+            double(),
+            W::PercentRank,
+        ),
+        declare(
+            &["cume_dist"],
+            "Which share of the partition's rows come before the row or are its peers.",
+            ("cume_dist() OVER (ORDER BY x % 2)", "0.25, 0.75, 0.75, 1"),
+            none(),
+            double(),
+            W::CumeDist,
+        ),
+        declare(
+            &["ntile"],
+            "In which of n parts of the partition the row is; they are of one size, the first ones of one row more.",
+            ("ntile(3) OVER (ORDER BY x)", "1, 1, 2, 3"),
+            (vec![INT4], 0),
+            Returns::Exact(Type::Int4),
+            W::Ntile,
+        ),
+        declare(
+            &["lag"],
+            "The value in the row that comes n (1) before in the partition; if there is none, the third argument.",
+            ("lag(x, 1, 0) OVER (ORDER BY x)", "0, 1, 2, 3"),
+            beside(),
+            Returns::Element,
+            W::Lag,
+        ),
+        declare(
+            &["lead"],
+            "The value in the row that comes n (1) after in the partition; if there is none, the third argument.",
+            ("lead(x, 2) OVER (ORDER BY x)", "3, NULL, NULL, NULL"),
+            beside(),
+            Returns::Element,
+            W::Lead,
+        ),
+        declare(
+            &["first_value"],
+            "The value in the frame's first row.",
+            ("first_value(x) OVER (ORDER BY x DESC NULLS LAST)", "3, 3, 3, 3"),
+            value(),
+            Returns::Element,
+            W::FirstValue,
+        ),
+        declare(
+            &["last_value"],
+            "The value in the frame's last row, which is the row's last peer unless the frame says otherwise.",
+            ("last_value(x) OVER (ORDER BY x)", "1, 2, 3, NULL"),
+            value(),
+            Returns::Element,
+            W::LastValue,
+        ),
+        declare(
+            &["nth_value"],
+            "The value in the frame's n-th row, counted from 1; NULL if it has fewer.",
+            ("nth_value(x, 2) OVER (ORDER BY x)", "NULL, 2, 2, 2"),
+            (vec![Param::AnyElement, INT4], 0),
+            Returns::Element,
+            W::NthValue,
         ),
     ]
 }

@@ -380,7 +380,7 @@ fn general_values(op: Comparison, ty: &Type, left: &Side, right: &Side, rows: us
 }
 
 /// Compares a row of one column with a row of another, neither NULL.
-type Comparator<'a> = Box<dyn Fn(usize, usize) -> Ordering + 'a>;
+pub(crate) type Comparator<'a> = Box<dyn Fn(usize, usize) -> Ordering + 'a>;
 
 /// A comparator of two columns of the type `ty`, made once a batch.
 pub fn comparator<'a>(ty: &Type, left: &'a dyn Array, right: &'a dyn Array) -> Comparator<'a> {

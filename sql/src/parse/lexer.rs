@@ -11,6 +11,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::dialect::WeirDialect;
+use super::exclude;
 use crate::error::{Error, ErrorKind, Result};
 
 /// One statement's tokens.
@@ -51,7 +52,7 @@ fn statement(sql: &str, mut tokens: Vec<(TokenWithSpan, Place, Place)>) -> Optio
     }
     let (first, last) = (tokens.first()?.1, tokens.last()?.2);
     let location = |place: Place| Location::new(1, (place.char - first.char + 1) as u64);
-    let bytes = tokens.iter().map(|(_, start, end)| (start.byte - first.byte, end.byte - first.byte)).collect();
+    let mut bytes = tokens.iter().map(|(_, start, end)| (start.byte - first.byte, end.byte - first.byte)).collect();
     let mut tokens: Vec<TokenWithSpan> = tokens
         .into_iter()
         .map(|(token, start, end)| TokenWithSpan {
@@ -60,6 +61,7 @@ fn statement(sql: &str, mut tokens: Vec<(TokenWithSpan, Place, Place)>) -> Optio
         })
         .collect();
     drop_final(&mut tokens);
+    exclude::move_marks(&mut tokens, &mut bytes);
     Some(Lexed { text: &sql[first.byte..last.byte], offset: first.char, tokens, bytes })
 }
 

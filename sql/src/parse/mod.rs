@@ -18,6 +18,7 @@ mod cursor;
 pub mod datatype;
 pub mod dialect;
 mod error;
+pub(crate) mod exclude;
 mod index;
 mod lexer;
 mod modify;

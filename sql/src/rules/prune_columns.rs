@@ -60,11 +60,14 @@ pub(super) fn prune(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -
         }
         Plan::Window { input, partition_by, order_by, calls, columns } => {
             let width = input.columns().len();
-            let own = reads(partition_by.iter().chain(order_by.iter().map(|key| &key.expr)), width);
+            keep(calls, &used[width..]);
+            let mut own = reads(partition_by.iter().chain(order_by.iter().map(|key| &key.expr)), width);
+            let mut read = |expr: &Expr| walk::columns_read(expr).into_iter().for_each(|column| own[column] = true);
+            calls.iter().for_each(|call| walk::window_parts(call, &mut |part| read(part)));
             let below = prune(input, &or(&used[..width], &own), functions);
             partition_by.iter_mut().for_each(|expr| rename(expr, &below));
             order_by.iter_mut().for_each(|key| rename(&mut key.expr, &below));
-            keep(calls, &used[width..]);
+            calls.iter_mut().for_each(|call| walk::window_parts_mut(call, &mut |part| rename(part, &below)));
             let kept: Vec<bool> =
                 below.iter().map(|place| *place != GONE).chain(used[width..].iter().copied()).collect();
             keep(columns, &kept)

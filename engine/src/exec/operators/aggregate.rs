@@ -201,7 +201,7 @@ pub(crate) struct Grouping {
 }
 
 /// One aggregate call, compiled.
-struct Call {
+pub(crate) struct Call {
     overload: &'static AggregateOverload,
     /// Arguments, then sort keys where they matter.
     inputs: Vec<Expression>,
@@ -217,7 +217,7 @@ struct Call {
 }
 
 impl Call {
-    fn new(call: &AggregateCall, context: &Arc<QueryContext>) -> Result<Call> {
+    pub(crate) fn new(call: &AggregateCall, context: &Arc<QueryContext>) -> Result<Call> {
         let Implementation::Aggregate(overload) = registry().implementation(call.function) else {
             return Err(Error::internal(format!("{} is not an aggregate", call.name)));
         };
@@ -260,7 +260,27 @@ impl Call {
         })
     }
 
-    fn accumulator(&self, context: &Context) -> Result<Box<dyn Accumulator>> {
+    /// Arguments, then sort keys where they matter.
+    pub(crate) fn inputs(&self) -> &[Expression] {
+        &self.inputs
+    }
+
+    /// Conditions on the rows that count.
+    pub(crate) fn filters(&self) -> &[Expression] {
+        &self.filters
+    }
+
+    /// Whether a last argument says each row's position.
+    pub(crate) fn wants_position(&self) -> bool {
+        self.overload.wants_position()
+    }
+
+    /// Runs the subqueries in it.
+    pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
+        self.inputs.iter().chain(&self.filters).for_each(|e| e.prepare(context));
+    }
+
+    pub(crate) fn accumulator(&self, context: &Context) -> Result<Box<dyn Accumulator>> {
         if let Some((combinator, of, ty)) = &self.combined {
             return of.combined(*combinator, ty, context);
         }
@@ -296,8 +316,8 @@ impl Grouping {
 
     /// Runs the subqueries in it.
     pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
-        let calls = self.calls.iter().flat_map(|c| c.inputs.iter().chain(&c.filters));
-        self.keys.iter().chain(calls).for_each(|e| e.prepare(context));
+        self.keys.iter().for_each(|key| key.prepare(context));
+        self.calls.iter().for_each(|call| call.prepare(context));
     }
 
     /// Types of each call's partial state.

@@ -62,7 +62,7 @@ impl Binder<'_> {
         Ok(walk::outward(&Expr::column(AGGREGATES + index, ty), levels))
     }
 
-    fn aggregate_parts(
+    pub(super) fn aggregate_parts(
         &mut self,
         function: &ast::Function,
         name: &CallName,
@@ -83,6 +83,7 @@ impl Binder<'_> {
             match clause {
                 FunctionArgumentClause::OrderBy(keys) => order_by = keys,
                 FunctionArgumentClause::Separator(value) => separator = Some(value),
+                FunctionArgumentClause::IgnoreOrRespectNulls(ast::NullTreatment::RespectNulls) => {}
                 other => {
                     let message = format!("{other} in a call of an aggregate is not supported");
                     return Err(Error::new(ErrorKind::Unsupported, message));

@@ -128,7 +128,7 @@ impl<'a> Binder<'a> {
             }
             Some(FunctionKind::Window) => {
                 let message = format!("window function {} requires an OVER clause", name.shown);
-                Err(Error::new(ErrorKind::Windowing, message))
+                Err(Error::new(ErrorKind::WrongObjectType, message))
             }
             None if let Some(combined) = self.combined(name) => self.bind_aggregate(function, name, &combined),
             _ => self.bind_plain(function, name),

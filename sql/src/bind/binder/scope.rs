@@ -189,6 +189,7 @@ pub(super) enum Clause {
     GroupBy,
     OrderBy,
     DistinctOn,
+    Qualify,
     JoinOn,
     From,
     Values,
@@ -209,6 +210,7 @@ impl Clause {
             Clause::GroupBy => "GROUP BY",
             Clause::OrderBy => "ORDER BY",
             Clause::DistinctOn => "DISTINCT ON",
+            Clause::Qualify => "QUALIFY",
             Clause::JoinOn => "JOIN conditions",
             Clause::From => "functions in FROM",
             Clause::Values => "VALUES",
@@ -221,7 +223,7 @@ impl Clause {
     }
 
     pub(super) fn allows_aggregates(self) -> bool {
-        matches!(self, Clause::Select | Clause::Having | Clause::OrderBy | Clause::DistinctOn)
+        matches!(self, Clause::Select | Clause::Having | Clause::OrderBy | Clause::DistinctOn | Clause::Qualify)
     }
 
     pub(super) fn allows_sets(self) -> bool {
@@ -253,7 +255,11 @@ pub(super) struct Frame {
     /// The query's set-returning functions, by placeholder.
     pub(super) sets: Vec<SetCall>,
     /// The query's window functions, by placeholder.
-    pub(super) windows: Vec<super::window::WindowCall>,
+    pub(super) windows: Vec<super::window::Windowed>,
+    /// What WINDOW names.
+    pub(super) named_windows: Vec<ast::NamedWindowDefinition>,
+    /// Whether a window function's parts are being bound.
+    pub(super) in_window: bool,
     /// Columns used outside of aggregates, and where.
     pub(super) references: Vec<(usize, usize)>,
     /// Output names and what they stand for: what a name means that nothing else explains.
@@ -282,6 +288,8 @@ impl Frame {
             aggregates: Vec::new(),
             sets: Vec::new(),
             windows: Vec::new(),
+            named_windows: Vec::new(),
+            in_window: false,
             references: Vec::new(),
             aliases: Vec::new(),
             expanding: Vec::new(),

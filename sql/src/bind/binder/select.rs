@@ -13,7 +13,7 @@ use super::from::computed_column;
 use super::group::Grouping;
 use super::query::{Bounds, OrderItem, bare_name, order_items};
 use super::scope::{Clause, Found, Frame, SETS, WINDOWS};
-use super::window::{self, WindowCall};
+use super::window;
 use super::{Binder, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::datatype::type_of;
@@ -68,6 +68,7 @@ impl Binder<'_> {
         let aliases = aliases.collect();
         if let Some(frame) = self.frames.last_mut() {
             frame.aliases = aliases;
+            frame.named_windows.clone_from(&select.named_window);
         }
 
         self.enter(Clause::Select);
@@ -97,6 +98,11 @@ impl Binder<'_> {
         };
         self.enter(Clause::GroupBy);
         let (keys, explicit) = self.bind_group_by(&select.group_by, &outputs)?;
+        self.enter(Clause::Qualify);
+        let mut qualify = match &select.qualify {
+            Some(condition) => Some(self.bind_where(condition, "QUALIFY")?),
+            None => None,
+        };
 
         let Some(frame) = self.frames.last_mut() else { return Ok(plan) };
         let (aggregates, mut sets) = (std::mem::take(&mut frame.aggregates), std::mem::take(&mut frame.sets));
@@ -109,11 +115,16 @@ impl Binder<'_> {
                 .chain(having.iter_mut())
                 .chain(sort.iter_mut().map(|key| &mut key.expr))
                 .chain(distinct_on.iter_mut().flatten())
-                .chain(sets.iter_mut().flat_map(|call| &mut call.args))
-                .chain(windows.iter_mut().flat_map(WindowCall::parts));
+                .chain(qualify.iter_mut())
+                .chain(sets.iter_mut().flat_map(|call| &mut call.args));
             for expr in targets {
                 grouping.rewrite(expr)?;
             }
+            let mut result = Ok(());
+            for window in &mut windows {
+                window.parts_mut(&mut |expr| result = result.clone().and_then(|()| grouping.rewrite(expr)));
+            }
+            result?;
             plan = grouping.over(plan);
         }
         if let Some(predicate) = having {
@@ -125,8 +136,12 @@ impl Binder<'_> {
                 .map(|output| &mut output.expr)
                 .chain(sort.iter_mut().map(|key| &mut key.expr))
                 .chain(distinct_on.iter_mut().flatten())
+                .chain(qualify.iter_mut())
                 .chain(sets.iter_mut().flat_map(|call| &mut call.args));
             plan = window::over(plan, windows, targets);
+        }
+        if let Some(predicate) = qualify {
+            plan = Plan::Filter { input: Box::new(plan), predicate };
         }
         if !sets.is_empty() {
             let width = plan.columns().len();
@@ -512,8 +527,6 @@ fn refuse_unsupported(select: &Select) -> Result<()> {
         (!select.cluster_by.is_empty(), "CLUSTER BY"),
         (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
         (!select.sort_by.is_empty(), "SORT BY"),
-        (!select.named_window.is_empty(), "WINDOW"),
-        (select.qualify.is_some(), "QUALIFY"),
         (select.value_table_mode.is_some(), "SELECT AS"),
         (select.exclude.is_some(), "SELECT … EXCLUDE"),
     ];

@@ -1,0 +1,179 @@
+//! Window functions of a row's place: numbers, ranks, and the values of other rows.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, new_null_array};
+use arrow::compute::interleave;
+use arrow::datatypes::Int32Type;
+use weir_sql::Type;
+
+use super::frame::{Frame, Layout};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::batch::Batch;
+use crate::exec::context::QueryContext;
+use crate::exec::expression::{Expression, arrays};
+use crate::functions::window::WindowFunction;
+
+/// A compiled call.
+pub(super) struct Place {
+    pub(super) function: WindowFunction,
+    pub(super) args: Vec<Expression>,
+    pub(super) frame: Frame,
+    pub(super) ignore_nulls: bool,
+    pub(super) ty: Type,
+}
+
+impl Place {
+    /// Its value in each row.
+    pub(super) fn over(&self, rows: &Batch, layout: &Layout, context: &Arc<QueryContext>) -> Result<ArrayRef> {
+        use WindowFunction as W;
+        let args = arrays(&self.args, rows, context)?;
+        let mut numbers = Vec::with_capacity(rows.rows);
+        let mut shares = Vec::new();
+        match self.function {
+            W::Ntile => return ntile(&args[0], layout),
+            W::Lag | W::Lead => return self.beside(&args, layout),
+            W::FirstValue | W::LastValue | W::NthValue => return self.of_frame(&args, rows, layout, context),
+            W::RowNumber | W::Rank | W::DenseRank | W::PercentRank | W::CumeDist => {}
+        }
+        for partition in &layout.partitions {
+            let (first, rows) = (partition.start, partition.len());
+            for row in partition.clone() {
+                let peers = layout.peers(row);
+                match self.function {
+                    W::Rank => numbers.push((peers.start - first) as i64 + 1),
+                    W::DenseRank => numbers.push(i64::from(layout.group[row] - layout.group[first]) + 1),
+                    W::PercentRank if rows == 1 => shares.push(0.0),
+                    W::PercentRank => shares.push((peers.start - first) as f64 / (rows - 1) as f64),
+                    W::CumeDist => shares.push((peers.end - first) as f64 / rows as f64),
+                    _ => numbers.push((row - first) as i64 + 1),
+                }
+            }
+        }
+        Ok(match self.function {
+            W::PercentRank | W::CumeDist => Arc::new(Float64Array::from(shares)),
+            _ => Arc::new(Int64Array::from(numbers)),
+        })
+    }
+
+    /// Rows that count when NULLs do not; `None` if all do.
+    fn counted(&self, values: &ArrayRef) -> Option<Vec<usize>> {
+        let nulls = values.logical_nulls().filter(|nulls| self.ignore_nulls && nulls.null_count() > 0)?;
+        Some(nulls.inner().set_indices().collect())
+    }
+
+    /// lag and lead.
+    fn beside(&self, args: &[ArrayRef], layout: &Layout) -> Result<ArrayRef> {
+        let values = &args[0];
+        let offsets = args.get(1).map(|offsets| offsets.as_primitive::<Int32Type>());
+        let none = new_null_array(&self.ty.to_arrow(), 1);
+        let default = args.get(2).unwrap_or(&none);
+        let counted = self.counted(values);
+        // Pieces are the values, what stands for a row that is not there, and NULL.
+        let mut places = Vec::with_capacity(values.len());
+        for partition in &layout.partitions {
+            for row in partition.clone() {
+                let offset = match offsets {
+                    Some(offsets) if offsets.is_null(row) => {
+                        places.push((2, 0));
+                        continue;
+                    }
+                    Some(offsets) => i64::from(offsets.value(row)),
+                    None => 1,
+                };
+                let offset = if self.function == WindowFunction::Lag { -offset } else { offset };
+                let there = match &counted {
+                    _ if offset == 0 => Some(row),
+                    None => usize::try_from(row as i64 + offset).ok(),
+                    Some(counted) => {
+                        // The row itself is none of those before or after it.
+                        let (before, through) =
+                            (counted.partition_point(|&at| at < row), counted.partition_point(|&at| at <= row));
+                        let at = if offset < 0 { before as i64 + offset } else { through as i64 + offset - 1 };
+                        usize::try_from(at).ok().and_then(|at| counted.get(at).copied())
+                    }
+                };
+                places.push(match there.filter(|at| partition.contains(at)) {
+                    Some(at) => (0, at),
+                    None => (1, if args.len() > 2 { row } else { 0 }),
+                });
+            }
+        }
+        Ok(interleave(&[values.as_ref(), default.as_ref(), none.as_ref()], &places)?)
+    }
+
+    /// first_value, last_value and nth_value.
+    fn of_frame(
+        &self,
+        args: &[ArrayRef],
+        rows: &Batch,
+        layout: &Layout,
+        context: &Arc<QueryContext>,
+    ) -> Result<ArrayRef> {
+        let values = &args[0];
+        let frames = self.frame.over(rows, layout, context)?;
+        let counted = self.counted(values);
+        let none = new_null_array(&self.ty.to_arrow(), 1);
+        let nth = args.get(1).map(|nth| nth.as_primitive::<Int32Type>());
+        let mut places = Vec::with_capacity(rows.rows);
+        for row in 0..rows.rows {
+            let mut left = match (self.function, nth) {
+                (_, Some(nth)) if nth.is_null(row) => {
+                    places.push((1, 0));
+                    continue;
+                }
+                (_, Some(nth)) if nth.value(row) <= 0 => {
+                    let message = "argument of nth_value must be greater than zero";
+                    return Err(Error::new(ErrorKind::InvalidNthValue, message));
+                }
+                (_, Some(nth)) => nth.value(row) as usize - 1,
+                _ => 0,
+            };
+            let ranges = frames.ranges(row, layout).map(|range| match &counted {
+                None => range,
+                Some(counted) => {
+                    counted.partition_point(|&at| at < range.start)..counted.partition_point(|&at| at < range.end)
+                }
+            });
+            let at = if self.function == WindowFunction::LastValue {
+                ranges.iter().rev().find(|range| !range.is_empty()).map(|range| range.end - 1)
+            } else {
+                ranges.iter().find_map(|range| {
+                    let at = range.start + left;
+                    left = left.saturating_sub(range.len());
+                    (at < range.end).then_some(at)
+                })
+            };
+            places.push(match (at, &counted) {
+                (Some(at), Some(counted)) => (0, counted[at]),
+                (Some(at), None) => (0, at),
+                (None, _) => (1, 0),
+            });
+        }
+        Ok(interleave(&[values.as_ref(), none.as_ref()], &places)?)
+    }
+}
+
+fn ntile(buckets: &ArrayRef, layout: &Layout) -> Result<ArrayRef> {
+    let buckets = buckets.as_primitive::<Int32Type>();
+    let mut numbers: Vec<Option<i32>> = Vec::with_capacity(buckets.len());
+    for partition in &layout.partitions {
+        // The number is what it is in the partition's first row, as in PostgreSQL.
+        if buckets.is_null(partition.start) {
+            numbers.extend(partition.clone().map(|_| None));
+            continue;
+        }
+        let count = buckets.value(partition.start);
+        if count <= 0 {
+            let message = "argument of ntile must be greater than zero";
+            return Err(Error::new(ErrorKind::InvalidNtile, message));
+        }
+        let (least, more) = (partition.len() / count as usize, partition.len() % count as usize);
+        let long = more * (least + 1);
+        numbers.extend((0..partition.len()).map(|row| {
+            let bucket = if row < long { row / (least + 1) } else { more + (row - long) / least.max(1) };
+            Some(bucket as i32 + 1)
+        }));
+    }
+    Ok(Arc::new(Int32Array::from(numbers)))
+}
