@@ -89,10 +89,8 @@ fn operator<const OP: u8>(
     }
     add(Type::Bpchar(None), Type::Bpchar(None), bpchars::<OP>);
     add(Type::Jsonb, Type::Jsonb, jsonbs::<OP>);
-    for ty in [Type::Bytea, Type::Uuid, Type::Oid, Type::Regclass, Type::Regtype, Type::Regproc] {
-        add(ty.clone(), ty, plain::<OP>);
-    }
-    for ty in [Type::Regnamespace, Type::Regrole] {
+    // What is an oid by another name compares as one.
+    for ty in [Type::Bytea, Type::Uuid, Type::Oid] {
         add(ty.clone(), ty, plain::<OP>);
     }
     let arrays = Overload::new(vec![Param::AnyArray, Param::AnyArray], Returns::Exact(Type::Bool), nested::<OP>);

@@ -66,7 +66,17 @@ impl Binder<'_> {
 
     /// What is still unknown becomes text.
     pub(super) fn settle(&mut self, expr: Expr) -> Result<Expr> {
+        let open = |ty: &Type| match ty {
+            Type::Unknown => true,
+            Type::Array(element) => **element == Type::Unknown,
+            _ => false,
+        };
         match &expr.ty {
+            Type::Record(fields) if fields.iter().any(|(_, ty)| open(ty) || matches!(ty, Type::Record(_))) => {
+                let ExprKind::Row(args) = expr.kind else { return Ok(expr) };
+                let args: Result<Vec<Expr>> = args.into_iter().map(|arg| self.settle(arg)).collect();
+                Ok(self.row(args?))
+            }
             Type::Unknown => self.coerce(expr, &Type::Text, CoercionContext::Implicit),
             Type::Array(element) if **element == Type::Unknown => {
                 self.coerce(expr, &Type::Array(Box::new(Type::Text)), CoercionContext::Implicit)

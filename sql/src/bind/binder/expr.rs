@@ -92,7 +92,7 @@ impl Binder<'_> {
             }
             E::Tuple(items) => {
                 let items = self.bind_list(items)?;
-                self.row(items)
+                Ok(self.row(items))
             }
             E::Array(array) => {
                 let items = self.bind_list(&array.elem)?;

@@ -63,7 +63,7 @@ impl Binder<'_> {
         match name.folded.as_str() {
             "coalesce" | "ifnull" if !args.is_empty() => self.coalesce(args, "COALESCE").map(Some),
             "nullif" if args.len() == 2 => self.nullif(args).map(Some),
-            "row" => self.row(args).map(Some),
+            "row" => Ok(Some(self.row(args))),
             "if" if args.len() == 3 => self.multi_if(args).map(Some),
             "multiif" if args.len() >= 3 && args.len() % 2 == 1 => self.multi_if(args).map(Some),
             "isnull" | "isnotnull" if args.len() == 1 => {
@@ -136,12 +136,10 @@ impl Binder<'_> {
         Ok(Expr::new(ExprKind::Case { branches, otherwise: Some(Box::new(left)) }, ty))
     }
 
-    /// A row of values, its fields named f1, f2, … as in Postgres.
-    pub(super) fn row(&mut self, args: Vec<Expr>) -> Result<Expr> {
-        let args: Result<Vec<Expr>> = args.into_iter().map(|arg| self.settle(arg)).collect();
-        let args = args?;
+    /// A row of values, its fields named f1, f2, … as in Postgres. Literals among them may still be of any type.
+    pub(super) fn row(&mut self, args: Vec<Expr>) -> Expr {
         let fields = args.iter().enumerate().map(|(i, arg)| (format!("f{}", i + 1), arg.ty.clone())).collect();
-        Ok(Expr::new(ExprKind::Row(args), Type::Record(fields)))
+        Expr::new(ExprKind::Row(args), Type::Record(fields))
     }
 
     /// A condition of a logical function: numbers are true where they are not zero.
