@@ -1,9 +1,10 @@
 //! Optimiser rules over [`Plan`]: each its own file, each a function from plan to plan that gives the same rows and the same errors.
 //!
-//! [`optimise`] first moves conditions towards the scans (`push_filters`), then lets each operator read only the columns that something above
+//! [`optimise`] first makes joins of queries in expressions (`decorrelate`), moves conditions towards the scans (`push_filters`), and lets each operator read only the columns that something above
 //! it uses (`prune_columns`). Queries inside expressions are plans of their own and get the same. Constants are folded where a plan is
 //! compiled, since only there the clock and the parameters are known.
 
+mod decorrelate;
 mod prune_columns;
 mod push_filters;
 
@@ -21,6 +22,7 @@ pub fn optimise(plan: Plan, functions: &dyn Functions) -> Plan {
 
 /// Applies all rules to a plan of whose columns only some are used. Columns that are not may be gone, all others stay in order.
 fn optimise_for(plan: Plan, used: &[bool], functions: &dyn Functions) -> Plan {
+    let plan = decorrelate::decorrelate(plan, functions);
     let mut plan = push_filters::push(plan, Vec::new(), functions);
     prune_columns::prune(&mut plan, used, functions);
     optimise_subqueries(&mut plan, functions);
