@@ -20,6 +20,7 @@ pub mod ingest;
 pub mod kernels;
 pub mod session;
 mod statement;
+mod statistics;
 mod transaction;
 mod views;
 

@@ -94,6 +94,35 @@ pub trait Functions {
     fn aggregate(&self, id: FunctionId) -> (&str, bool);
 }
 
+/// What is known of the tables that a plan reads, for the optimiser to choose by. It is asked once a statement; being wrong costs time only.
+pub trait Statistics {
+    /// How many rows a relation has.
+    fn rows(&self, oid: u32) -> Option<f64>;
+
+    /// How many different values a column has, about.
+    fn distinct(&self, oid: u32, column: usize) -> Option<f64>;
+
+    /// The least and the greatest value of a column of numbers, dates (in days) or times (in microseconds).
+    fn range(&self, oid: u32, column: usize) -> Option<(f64, f64)>;
+}
+
+/// Of nothing anything is known.
+pub struct NoStatistics;
+
+impl Statistics for NoStatistics {
+    fn rows(&self, _: u32) -> Option<f64> {
+        None
+    }
+
+    fn distinct(&self, _: u32, _: usize) -> Option<f64> {
+        None
+    }
+
+    fn range(&self, _: u32, _: usize) -> Option<(f64, f64)> {
+        None
+    }
+}
+
 /// One overload of a function.
 #[derive(Debug, Clone)]
 pub struct Signature {

@@ -57,6 +57,7 @@ mod shown;
 mod snapshot;
 mod sort;
 mod state;
+mod statistics;
 mod store;
 mod unique;
 
@@ -79,4 +80,5 @@ pub use scan::{Scan, ScanStats, Zone};
 pub use shown::Shown;
 pub use snapshot::Snapshot;
 pub use state::TableState;
+pub use statistics::ColumnStatistics;
 pub use store::Store;

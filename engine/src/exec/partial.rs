@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
-use weir_sql::catalog::{ColumnInfo, Relation, RelationKind, Volatility};
+use weir_sql::catalog::{ColumnInfo, NoStatistics, Relation, RelationKind, Volatility};
 use weir_sql::plan::{AggregateCall, Expr, ExprKind, OutputColumn, Plan, Scan};
 use weir_sql::{ErrorKind as SqlErrorKind, Type, walk};
 use weir_storage::{Condition, Snapshot, TableId};
@@ -54,7 +54,7 @@ impl ViewPlan {
         let mut rest = plan.clone();
         let (place, aggregated) = stored_place(&mut rest)?;
         // What is stored keeps its columns: keys and states are the layout of the view's own table.
-        let stored = weir_sql::rules::optimise(place.clone(), registry());
+        let stored = weir_sql::rules::optimise(place.clone(), registry(), &NoStatistics);
         let columns = stored.columns().to_vec();
         *place = Plan::Scan(states_scan(&columns));
         let (stage, core) = match stored {
@@ -397,7 +397,7 @@ pub(crate) fn compile_view(
     }
     let exprs = scan.projection.iter().map(|&c| Expr::column(c, view.columns[c].ty.clone())).collect();
     let plan = Plan::Project { input: Box::new(plan), exprs, columns: scan.columns.clone() };
-    operators::compile(&weir_sql::rules::optimise(plan, registry()), &inner)
+    operators::compile(&weir_sql::rules::optimise(plan, registry(), &NoStatistics), &inner)
 }
 
 /// [`STATES`], and all other relations.

@@ -52,7 +52,7 @@ impl Session {
 
     pub(crate) fn bind(&self, view: &View, parsed: &Parsed, param_types: &[Option<Type>]) -> Result<Bound> {
         let mut bound = weir_sql::bind::bind(&parsed.syntax, view, registry(), param_types)?;
-        optimise(&mut bound.statement);
+        optimise(&mut bound.statement, view);
         Ok(bound)
     }
 
@@ -368,7 +368,7 @@ fn wait_before_retry(attempt: u32) {
 }
 
 /// Applies the optimiser's rules to every plan of a statement.
-fn optimise(statement: &mut Statement) {
+fn optimise(statement: &mut Statement, view: &View) {
     let plan = match statement {
         Statement::Query(plan) | Statement::ShowQuery(plan) | Statement::DeclareCursor { plan, .. } => plan,
         Statement::Insert(insert) => &mut insert.source,
@@ -381,9 +381,9 @@ fn optimise(statement: &mut Statement) {
             Some(plan) => plan,
             None => return,
         },
-        Statement::Explain { statement, .. } => return optimise(statement),
+        Statement::Explain { statement, .. } => return optimise(statement, view),
         _ => return,
     };
     let taken = std::mem::replace(plan, Plan::Values { rows: Vec::new(), columns: Vec::new() });
-    *plan = weir_sql::rules::optimise(taken, registry());
+    *plan = weir_sql::rules::optimise(taken, registry(), view);
 }

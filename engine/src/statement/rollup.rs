@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 use weir_sql::bind::Binder;
-use weir_sql::catalog::{Catalog, ColumnInfo, Relation};
+use weir_sql::catalog::{Catalog, ColumnInfo, NoStatistics, Relation};
 use weir_sql::plan::{Expr, ExprKind, Plan, Scan};
 use weir_sql::{Type, walk};
 
@@ -87,7 +87,7 @@ pub(crate) fn plan(entry: &Entry, rule: &TtlDef, now: i64) -> Result<Plan> {
         scan.relation = relation.clone();
         scan.filters.push(expired.clone());
     });
-    Ok(weir_sql::rules::optimise(plan, registry()))
+    Ok(weir_sql::rules::optimise(plan, registry(), &NoStatistics))
 }
 
 fn each_scan(plan: &mut Plan, f: &mut dyn FnMut(&mut Scan)) {

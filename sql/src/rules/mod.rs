@@ -1,46 +1,49 @@
 //! Optimiser rules over [`Plan`]: each its own file, each a function from plan to plan that gives the same rows and the same errors.
 //!
-//! [`optimise`] first makes joins of queries in expressions (`decorrelate`), moves conditions towards the scans (`push_filters`), and lets each operator read only the columns that something above
+//! [`optimise`] first makes joins of queries in expressions (`decorrelate`), moves conditions towards the scans (`push_filters`), puts
+//! inner joins in order (`join_order`, with the guesses of `estimate`), and lets each operator read only the columns that something above
 //! it uses (`prune_columns`). Queries inside expressions are plans of their own and get the same. Constants are folded where a plan is
 //! compiled, since only there the clock and the parameters are known.
 
 mod decorrelate;
+mod estimate;
+mod join_order;
 mod prune_columns;
 mod push_filters;
 
-use crate::catalog::Functions;
-use crate::catalog::Volatility;
+use crate::catalog::{Functions, Statistics, Volatility};
 use crate::plan::{Expr, ExprKind, Plan, SubqueryKind};
 use crate::types::Type;
 use crate::walk;
 
 /// Applies all rules.
-pub fn optimise(plan: Plan, functions: &dyn Functions) -> Plan {
+pub fn optimise(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
     let every = vec![true; plan.columns().len()];
-    optimise_for(plan, &every, functions)
+    optimise_for(plan, &every, functions, statistics)
 }
 
 /// Applies all rules to a plan of whose columns only some are used. Columns that are not may be gone, all others stay in order.
-fn optimise_for(plan: Plan, used: &[bool], functions: &dyn Functions) -> Plan {
+fn optimise_for(plan: Plan, used: &[bool], functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
     let plan = decorrelate::decorrelate(plan, functions);
-    let mut plan = push_filters::push(plan, Vec::new(), functions);
+    let plan = push_filters::push(plan, Vec::new(), functions);
+    let mut plan = join_order::order(plan, statistics);
     prune_columns::prune(&mut plan, used, functions);
-    optimise_subqueries(&mut plan, functions);
+    optimise_subqueries(&mut plan, functions, statistics);
     plan
 }
 
-fn optimise_subqueries(plan: &mut Plan, functions: &dyn Functions) {
-    walk::expressions_mut(plan, &mut |expr| optimise_subqueries_of(expr, functions));
-    walk::inputs_mut(plan, &mut |input, _| optimise_subqueries(input, functions));
+fn optimise_subqueries(plan: &mut Plan, functions: &dyn Functions, statistics: &dyn Statistics) {
+    walk::expressions_mut(plan, &mut |expr| optimise_subqueries_of(expr, functions, statistics));
+    walk::inputs_mut(plan, &mut |input, _| optimise_subqueries(input, functions, statistics));
 }
 
-fn optimise_subqueries_of(expr: &mut Expr, functions: &dyn Functions) {
-    walk::children_mut(expr, &mut |child| optimise_subqueries_of(child, functions));
+fn optimise_subqueries_of(expr: &mut Expr, functions: &dyn Functions, statistics: &dyn Statistics) {
+    walk::children_mut(expr, &mut |child| optimise_subqueries_of(child, functions, statistics));
     if let ExprKind::Subquery(subquery) = &mut expr.kind {
         let plan = std::mem::replace(&mut subquery.plan, Plan::Values { rows: Vec::new(), columns: Vec::new() });
         // EXISTS only asks whether there is a row.
         let used = vec![subquery.kind != SubqueryKind::Exists; plan.columns().len()];
-        subquery.plan = optimise_for(plan, &used, functions);
+        subquery.plan = optimise_for(plan, &used, functions, statistics);
     }
 }
 

@@ -9,14 +9,15 @@
 use super::{has_subquery, is_volatile};
 use crate::bind::binder::join::split_condition;
 use crate::catalog::Functions;
-use crate::plan::{Expr, JoinKind, Plan};
+use crate::plan::{Expr, ExprKind, JoinKind, Plan};
+use crate::types::Type;
 use crate::walk;
 
 /// The plan, with conditions over its columns applied as deep as they go.
 pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions) -> Plan {
     match plan {
         Plan::Filter { input, predicate } => {
-            let all = walk::conjuncts(predicate).into_iter().chain(conditions);
+            let all = walk::conjuncts(predicate).into_iter().flat_map(factored).chain(conditions);
             let (stay, go) = all.partition(|condition| is_volatile(condition, functions));
             filter(push(*input, go, functions), stay)
         }
@@ -113,6 +114,25 @@ fn join(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions) -> Plan {
     let left = Box::new(push(*left, to_left, functions));
     let right = Box::new(push(*right, to_right, functions));
     filter(Plan::Join { kind, left, right, on, filter: rest, lateral, columns }, above)
+}
+
+/// What all branches of an OR have in common, and the OR of the rest.
+fn factored(condition: Expr) -> Vec<Expr> {
+    let ExprKind::Or(list) = &condition.kind else { return vec![condition] };
+    let branches: Vec<Vec<Expr>> = list.iter().cloned().map(walk::conjuncts).collect();
+    let in_all = |conjunct: &&Expr| branches[1..].iter().all(|branch| branch.contains(conjunct));
+    let mut common: Vec<Expr> = branches[0].iter().filter(in_all).cloned().collect();
+    if common.is_empty() {
+        return vec![condition];
+    }
+    let rest = branches
+        .into_iter()
+        .map(|branch| walk::conjunction(branch.into_iter().filter(|conjunct| !common.contains(conjunct)).collect()));
+    // Where a branch says no more than what all say, the rest makes no difference.
+    if let Some(rest) = rest.collect::<Option<Vec<Expr>>>() {
+        common.push(Expr::new(ExprKind::Or(rest), Type::Bool));
+    }
+    common
 }
 
 /// Conditions that read only columns for which `moves` holds, and the others.

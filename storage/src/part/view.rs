@@ -150,6 +150,13 @@ impl Part {
         })
     }
 
+    /// How many entries the dictionary of a column has, if it has one.
+    pub(crate) fn dictionary_entries(&self, column: usize) -> Result<Option<u64>> {
+        let (source, _) = self.source(column)?;
+        let Some(at) = source.at() else { return Ok(None) };
+        Ok(self.open()?.footer.columns[at].dictionary.map(|(_, entries)| entries as u64))
+    }
+
     /// A column's index. Of a missing column it has no chunks, only what is known of its one value.
     pub(crate) fn index(&self, column: usize) -> Result<&ColumnIndex> {
         match self.source(column)? {

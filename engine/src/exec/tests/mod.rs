@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringViewArray};
 use arrow::util::display::array_value_to_string;
 use weir_sql::Type;
-use weir_sql::catalog::{Catalog, ColumnInfo, Relation, RelationKind};
+use weir_sql::catalog::{Catalog, ColumnInfo, NoStatistics, Relation, RelationKind};
 use weir_sql::plan::Plan;
 use weir_sql::statement::Statement;
 
@@ -75,7 +75,7 @@ impl World {
         let parsed = weir_sql::parse::parse(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         let bound = weir_sql::bind::bind(&parsed[0], self, registry(), &[]).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         match bound.statement {
-            Statement::Query(plan) => weir_sql::rules::optimise(plan, registry()),
+            Statement::Query(plan) => weir_sql::rules::optimise(plan, registry(), &NoStatistics),
             other => panic!("{sql} is no query: {other:?}"),
         }
     }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use weir_sql::catalog::NoStatistics;
 use weir_sql::plan::Plan;
 use weir_sql::statement::Statement;
 use weir_sql::{ErrorKind as SqlErrorKind, walk};
@@ -103,7 +104,7 @@ fn view_reads(state: &CatalogState, view: &Entry, oid: u32, column: usize) -> bo
         let catalog = StateCatalog { state, path: &view.def.search_path };
         let statement = parsed.first().ok_or_else(|| Error::internal("a view without a query"))?;
         match weir_sql::bind::bind(statement, &catalog, registry(), &[])?.statement {
-            Statement::Query(plan) => Ok(weir_sql::rules::optimise(plan, registry())),
+            Statement::Query(plan) => Ok(weir_sql::rules::optimise(plan, registry(), &NoStatistics)),
             _ => Err(Error::internal("a view of no query")),
         }
     };

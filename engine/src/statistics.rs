@@ -1,0 +1,66 @@
+//! Statistics of a snapshot's tables, for the optimiser.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::{cast, max, min};
+use arrow::datatypes::{DataType, Float64Type};
+use weir_sql::catalog::Statistics;
+use weir_storage::{ColumnStatistics, TableId};
+
+use crate::session::View;
+
+impl Statistics for View {
+    fn rows(&self, oid: u32) -> Option<f64> {
+        self.snapshot.table(TableId(oid)).map(|table| table.rows() as f64)
+    }
+
+    fn distinct(&self, oid: u32, column: usize) -> Option<f64> {
+        let (entry, rows) = (self.state.entry(oid)?, self.rows(oid)?);
+        let (key, column_type) = (entry.def.key(), &entry.relation.columns.get(column)?.ty);
+        if key.is_some_and(|key| *key == [column]) {
+            return Some(rows);
+        }
+        let known = self.known(oid, column)?;
+        if let Some(entries) = known.dictionary {
+            return Some(entries as f64);
+        }
+        // Whole numbers and days: no more than lie between the least and the greatest.
+        let whole = column_type.is_integer() || *column_type == weir_sql::Type::Date;
+        let (least, greatest) = range(&known).filter(|_| whole)?;
+        Some((greatest - least + 1.0).min(rows))
+    }
+
+    fn range(&self, oid: u32, column: usize) -> Option<(f64, f64)> {
+        range(&self.known(oid, column)?)
+    }
+}
+
+impl View {
+    /// A part that cannot be read will say so to those who need its rows.
+    fn known(&self, oid: u32, column: usize) -> Option<ColumnStatistics> {
+        self.snapshot.statistics(TableId(oid), column).ok()
+    }
+}
+
+/// The least and the greatest of all, as numbers.
+fn range(known: &ColumnStatistics) -> Option<(f64, f64)> {
+    let (mut least, mut greatest) = (f64::INFINITY, f64::NEG_INFINITY);
+    for (mins, maxs) in &known.zones {
+        if let (Some(low), Some(high)) =
+            (min(numbers(mins)?.as_primitive::<Float64Type>()), max(numbers(maxs)?.as_primitive::<Float64Type>()))
+        {
+            (least, greatest) = (least.min(low), greatest.max(high));
+        }
+    }
+    (least <= greatest).then_some((least, greatest))
+}
+
+/// A column of numbers, dates or times as double precision.
+fn numbers(column: &ArrayRef) -> Option<ArrayRef> {
+    let plain = match column.data_type() {
+        DataType::Date32 => cast(column, &DataType::Int32).ok()?,
+        DataType::Timestamp(..) | DataType::Time64(_) => cast(column, &DataType::Int64).ok()?,
+        ty if ty.is_numeric() => column.clone(),
+        _ => return None,
+    };
+    cast(&plain, &DataType::Float64).ok()
+}

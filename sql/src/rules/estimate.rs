@@ -1,0 +1,167 @@
+//! How many rows an operator gives: from the tables' sizes, the ranges of their columns and the usual guesses.
+//!
+//! Of two columns that are equated, each value of the one with fewer is taken to be among the other's (P. G. Selinger et al., Access Path
+//! Selection in a Relational Database Management System, SIGMOD 1979). Conditions are taken to be independent.
+
+use crate::catalog::Statistics;
+use crate::plan::{Expr, ExprKind, JoinKind, Plan};
+use crate::value::Value;
+use crate::walk;
+
+/// A relation of which nothing is known.
+const ROWS: f64 = 1000.0;
+/// The share of rows for which a comparison holds of which nothing is known.
+const COMPARISON: f64 = 1.0 / 3.0;
+/// The same of an equality with a constant.
+const EQUALITY: f64 = 0.1;
+/// The same of LIKE, and of a regular expression.
+const PATTERN: f64 = 0.1;
+
+/// How many rows a plan gives.
+pub(super) fn rows(plan: &Plan, statistics: &dyn Statistics) -> f64 {
+    let guess = match plan {
+        Plan::Scan(scan) => {
+            let all = statistics.rows(scan.relation.oid).unwrap_or(ROWS);
+            let column = |column: usize| (scan.relation.oid, column);
+            scan.filters.iter().fold(all, |rows, filter| rows * share(filter, &column, statistics))
+        }
+        Plan::Values { rows, .. } => rows.len() as f64,
+        Plan::TableFunction { .. } | Plan::WorkingTable { .. } => ROWS,
+        Plan::Filter { input, predicate } => {
+            let origins = input.columns();
+            let column = |column: usize| {
+                let origin = origins.get(column).and_then(|column| column.origin);
+                origin.map_or((0, 0), |(oid, number)| (oid, number as usize - 1))
+            };
+            rows(input, statistics) * share(predicate, &column, statistics)
+        }
+        Plan::Project { input, .. } | Plan::Sort { input, .. } | Plan::Window { input, .. } => rows(input, statistics),
+        Plan::ProjectSet { input, .. } => rows(input, statistics) * 10.0,
+        Plan::Aggregate { input, keys, .. } => {
+            let all = rows(input, statistics);
+            let groups = keys.iter().map(|key| distinct(input, key, all, statistics)).product::<f64>();
+            groups.min(all)
+        }
+        Plan::Limit { input, limit, .. } => {
+            let most = limit.as_ref().and_then(|limit| match &limit.kind {
+                ExprKind::Literal(value) => number(value),
+                _ => None,
+            });
+            rows(input, statistics).min(most.unwrap_or(f64::MAX))
+        }
+        Plan::Distinct { input, .. } => rows(input, statistics) / 2.0,
+        Plan::Join { kind, left, right, on, filter, .. } => {
+            let (of_left, of_right) = (rows(left, statistics), rows(right, statistics));
+            let values = |plan: &Plan, rows: f64, keys: &mut dyn Iterator<Item = &Expr>| {
+                keys.map(|key| distinct(plan, key, rows, statistics)).product::<f64>().min(rows).max(1.0)
+            };
+            let from_left = values(left, of_left, &mut on.iter().map(|(key, _)| key));
+            let from_right = values(right, of_right, &mut on.iter().map(|(_, key)| key));
+            let mut pairs = of_left * of_right / if on.is_empty() { 1.0 } else { from_left.max(from_right) };
+            if filter.is_some() {
+                pairs *= COMPARISON;
+            }
+            match kind {
+                JoinKind::Inner => pairs,
+                JoinKind::Left => pairs.max(of_left),
+                JoinKind::Right => pairs.max(of_right),
+                JoinKind::Full => pairs.max(of_left).max(of_right),
+                JoinKind::Semi => of_left * (from_right / from_left).min(0.9),
+                JoinKind::Anti => of_left * (1.0 - from_right / from_left).max(0.1),
+            }
+        }
+        Plan::SetOperation { left, right, .. } => rows(left, statistics) + rows(right, statistics),
+        Plan::Recursive { base, .. } => rows(base, statistics) * 10.0,
+    };
+    guess.max(1.0)
+}
+
+/// How many values an expression over a plan's columns has in so many rows.
+pub(super) fn distinct(plan: &Plan, expr: &Expr, rows: f64, statistics: &dyn Statistics) -> f64 {
+    let known = match &expr.kind {
+        ExprKind::Column(column) => plan.columns().get(*column).and_then(|column| column.origin),
+        ExprKind::Cast { expr, .. } => return distinct(plan, expr, rows, statistics),
+        _ => None,
+    };
+    let values = known.and_then(|(oid, number)| statistics.distinct(oid, number as usize - 1));
+    values.unwrap_or(rows / 10.0).min(rows).max(1.0)
+}
+
+/// The share of rows for which a predicate holds. `column` says which relation's column one is.
+fn share(predicate: &Expr, column: &dyn Fn(usize) -> (u32, usize), statistics: &dyn Statistics) -> f64 {
+    let of = |expr: &Expr| share(expr, column, statistics);
+    match &predicate.kind {
+        ExprKind::And(list) => list.iter().map(of).product(),
+        ExprKind::Or(list) => 1.0 - list.iter().map(|expr| 1.0 - of(expr)).product::<f64>(),
+        ExprKind::Not(inner) => (1.0 - of(inner)).max(0.1),
+        ExprKind::IsNull(_) => 0.05,
+        ExprKind::InList { expr, list } => {
+            let one = column_of(expr).and_then(|at| values(column(at), statistics)).map_or(EQUALITY, |n| 1.0 / n);
+            (one * list.len() as f64).min(0.9)
+        }
+        ExprKind::Call { name, args, .. } if name.contains('~') => PATTERN.max(if args.is_empty() { 1.0 } else { 0.0 }),
+        ExprKind::Call { name, args, .. } => match (name.as_str(), args.as_slice()) {
+            ("=", [a, b]) => match (column_of(a), column_of(b)) {
+                (Some(at), None) | (None, Some(at)) => values(column(at), statistics).map_or(EQUALITY, |n| 1.0 / n),
+                _ => EQUALITY,
+            },
+            ("<>" | "!=", _) => 0.9,
+            ("<" | "<=" | ">" | ">=", [a, b]) => {
+                let below = name.starts_with('<');
+                let of_column = |expr: &Expr, other: &Expr, below: bool| {
+                    let range = statistics.range(column(column_of(expr)?).0, column(column_of(expr)?).1)?;
+                    let ExprKind::Literal(value) = &folded(other)?.kind else { return None };
+                    let at = ((number(value)? - range.0) / (range.1 - range.0).max(1.0)).clamp(0.0, 1.0);
+                    Some(if below { at } else { 1.0 - at })
+                };
+                let known = of_column(a, b, below).or_else(|| of_column(b, a, !below));
+                known.unwrap_or(COMPARISON).clamp(1e-4, 1.0)
+            }
+            ("like" | "ilike", _) => PATTERN,
+            _ => COMPARISON,
+        },
+        _ => COMPARISON,
+    }
+}
+
+fn values((oid, column): (u32, usize), statistics: &dyn Statistics) -> Option<f64> {
+    statistics.distinct(oid, column).map(|n| n.max(1.0))
+}
+
+fn column_of(expr: &Expr) -> Option<usize> {
+    match &expr.kind {
+        ExprKind::Column(column) => Some(*column),
+        ExprKind::Cast { expr, .. } => column_of(expr),
+        _ => None,
+    }
+}
+
+/// A literal, within casts; of a sum or difference the first part, which decides where in a range it is.
+fn folded(expr: &Expr) -> Option<&Expr> {
+    match &expr.kind {
+        ExprKind::Literal(_) => Some(expr),
+        ExprKind::Cast { expr, .. } => folded(expr),
+        ExprKind::Call { name, args, .. }
+            if matches!(name.as_str(), "+" | "-") && walk::columns_read(expr).is_empty() =>
+        {
+            folded(args.first()?)
+        }
+        _ => None,
+    }
+}
+
+/// A number, a date or a time as a number: of days, or microseconds.
+fn number(value: &Value) -> Option<f64> {
+    use arrow::array::AsArray;
+    use arrow::datatypes::{DataType, Float64Type};
+    let plain = match value.array.data_type() {
+        DataType::Date32 => arrow::compute::cast(&value.array, &DataType::Int32).ok()?,
+        DataType::Timestamp(..) | DataType::Time64(_) => arrow::compute::cast(&value.array, &DataType::Int64).ok()?,
+        _ => value.array.clone(),
+    };
+    if value.is_null() || !(plain.data_type().is_numeric()) {
+        return None;
+    }
+    let number = arrow::compute::cast(&plain, &DataType::Float64).ok()?;
+    Some(number.as_primitive::<Float64Type>().value(0))
+}
