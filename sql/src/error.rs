@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Grouping,
     /// Window functions where they may not be (42P20).
     Windowing,
+    /// More grouping sets, or arguments of GROUPING, than there may be (54001).
+    TooComplex,
     /// A column reference that this place does not allow (42P10).
     InvalidColumnReference,
     /// A literal that is not of its type (22P02).

@@ -96,6 +96,8 @@ pub enum Plan {
         keys: Vec<Expr>,
         /// Aggregates.
         aggregates: Vec<AggregateCall>,
+        /// Groups that are there even over no rows, as the last key's values (integers); their other keys are NULL. GROUPING SETS has them.
+        always: Vec<i32>,
         /// Keys then aggregates.
         columns: Vec<OutputColumn>,
     },

@@ -150,6 +150,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
             Sql::CannotCoerce => "42846",
             Sql::Grouping => "42803",
             Sql::Windowing => "42P20",
+            Sql::TooComplex => "54001",
             Sql::InvalidColumnReference => "42P10",
             Sql::InvalidText => "22P02",
             Sql::OutOfRange => "22003",

@@ -41,12 +41,12 @@ pub(super) fn decorrelate(mut plan: Plan, functions: &dyn Functions) -> Plan {
             exprs.iter_mut().for_each(|expr| input = joined(std::mem::replace(&mut input, nothing()), expr, functions));
             Plan::Project { input: Box::new(input), exprs, columns }
         }
-        Plan::Aggregate { input, mut keys, mut aggregates, columns } => {
+        Plan::Aggregate { input, mut keys, mut aggregates, always, columns } => {
             let mut input = *input;
             let mut join = |expr: &mut Expr| input = joined(std::mem::replace(&mut input, nothing()), expr, functions);
             keys.iter_mut().for_each(&mut join);
             aggregates.iter_mut().for_each(|call| walk::aggregate_parts_mut(call, &mut join));
-            Plan::Aggregate { input: Box::new(input), keys, aggregates, columns }
+            Plan::Aggregate { input: Box::new(input), keys, aggregates, always, columns }
         }
         other => other,
     }
@@ -227,7 +227,9 @@ fn pull(plan: Plan, functions: &dyn Functions) -> Option<Pulled> {
             pulled.plan = Plan::Project { input: Box::new(pulled.plan), exprs, columns };
             Some(pulled)
         }
-        Plan::Aggregate { input, keys, aggregates, columns } => aggregate(*input, keys, aggregates, columns, functions),
+        Plan::Aggregate { input, keys, aggregates, always, columns } if always.is_empty() => {
+            aggregate(*input, keys, aggregates, columns, functions)
+        }
         Plan::Sort { input, keys } if !keys.iter().any(|key| reads_outer(&key.expr)) => {
             let mut pulled = pull(*input, functions)?;
             pulled.plan = Plan::Sort { input: Box::new(pulled.plan), keys };
@@ -366,7 +368,13 @@ fn aggregate(
     let order: Vec<usize> = order.collect();
     let exprs = order.iter().map(|&at| Expr::column(at, aggregated[at].ty.clone())).collect();
     let shown = order.iter().map(|&at| aggregated[at].clone()).collect();
-    let plan = Plan::Aggregate { input: Box::new(pulled.plan), keys: all_keys, aggregates, columns: aggregated };
+    let plan = Plan::Aggregate {
+        input: Box::new(pulled.plan),
+        keys: all_keys,
+        aggregates,
+        always: Vec::new(),
+        columns: aggregated,
+    };
     Some(Pulled { plan: Plan::Project { input: Box::new(plan), exprs, columns: shown }, conditions, missing })
 }
 
@@ -491,8 +499,13 @@ fn looked_up(
             exprs.push(inner);
             conditions.push(condition);
         }
-        right =
-            Plan::Aggregate { input: Box::new(right), keys: exprs, aggregates: Vec::new(), columns: columns.clone() };
+        right = Plan::Aggregate {
+            input: Box::new(right),
+            keys: exprs,
+            aggregates: Vec::new(),
+            always: Vec::new(),
+            columns: columns.clone(),
+        };
         exprs = columns.iter().enumerate().map(|(at, column)| Expr::column(at, column.ty.clone())).collect();
     } else {
         columns = right.columns().to_vec();

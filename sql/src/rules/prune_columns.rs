@@ -72,7 +72,7 @@ pub(super) fn prune(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -
                 below.iter().map(|place| *place != GONE).chain(used[width..].iter().copied()).collect();
             keep(columns, &kept)
         }
-        Plan::Aggregate { input, keys, aggregates, columns } => {
+        Plan::Aggregate { input, keys, aggregates, columns, .. } => {
             let volatile = |call: &AggregateCall| {
                 let mut found = false;
                 walk::aggregate_parts(call, &mut |part| found = found || is_volatile(part, functions));

@@ -41,9 +41,11 @@ pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions)
             let input = Box::new(push(*input, go, functions));
             filter(Plan::ProjectSet { input, calls, columns }, stay)
         }
-        Plan::Aggregate { input, keys, aggregates, columns } => {
-            let moves =
-                |column: usize| keys.get(column).is_some_and(|key| !is_volatile(key, functions) && !has_subquery(key));
+        Plan::Aggregate { input, keys, aggregates, always, columns } => {
+            let moves = |column: usize| {
+                always.is_empty()
+                    && keys.get(column).is_some_and(|key| !is_volatile(key, functions) && !has_subquery(key))
+            };
             // Without keys there is a row even over no rows.
             let (go, stay) = split(conditions, moves);
             let (go, mut constant): (Vec<_>, Vec<_>) =
@@ -51,7 +53,7 @@ pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions)
             constant.extend(stay);
             let go = substituted(go, &keys);
             let input = Box::new(push(*input, go, functions));
-            filter(Plan::Aggregate { input, keys, aggregates, columns }, constant)
+            filter(Plan::Aggregate { input, keys, aggregates, always, columns }, constant)
         }
         Plan::Sort { input, keys } => Plan::Sort { input: Box::new(push(*input, conditions, functions)), keys },
         Plan::Distinct { input, on: None } => {

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, UInt32Array, new_null_array};
 use arrow::compute::{SortOptions, interleave, take};
 use weir_sql::plan::{AggregateCall, Combinator, Expr};
 use weir_sql::{Type, Value};
@@ -41,10 +41,12 @@ impl Aggregate {
         input: Node,
         keys: &[Expr],
         calls: &[AggregateCall],
+        always: &[i32],
         context: &Arc<QueryContext>,
     ) -> Result<Aggregate> {
         let text = explain::expressions(keys, &explain::names(&input.columns));
-        Ok(Aggregate { input, grouping: Arc::new(Grouping::new(keys, calls, context)?), keys: text })
+        let grouping = Grouping { always: always.to_vec(), ..Grouping::new(keys, calls, context)? };
+        Ok(Aggregate { input, grouping: Arc::new(grouping), keys: text })
     }
 }
 
@@ -125,6 +127,8 @@ fn combine(
     if grouping.keys.is_empty() {
         all.table.ensure_one();
     }
+    all.ensure_always(grouping)?;
+    held.resize(all.memory())?;
     let (batch, first) = all.finish(grouping)?;
     drop(held);
     in_order(vec![batch], vec![first], context)
@@ -198,6 +202,8 @@ pub(crate) struct Grouping {
     variants: Vec<usize>,
     calls: Vec<Call>,
     positions: bool,
+    /// See [`weir_sql::plan::Plan::Aggregate`].
+    always: Vec<i32>,
 }
 
 /// One aggregate call, compiled.
@@ -311,7 +317,7 @@ impl Grouping {
         let key_types: Vec<Type> = keys.iter().map(|k| k.ty.clone()).collect();
         let variants = (0..keys.len()).filter(|&i| keys::has_variants(&key_types[i])).collect();
         let positions = calls.iter().any(|c| c.overload.wants_position());
-        Ok(Grouping { keys, key_types, variants, calls, positions })
+        Ok(Grouping { keys, key_types, variants, calls, positions, always: Vec::new() })
     }
 
     /// Runs the subqueries in it.
@@ -393,6 +399,17 @@ impl Groups {
             shown.update(std::slice::from_ref(&keys[key]), &self.scratch, n_groups, None)?;
         }
         Ok(())
+    }
+
+    /// Adds the groups that are there even over no rows.
+    fn ensure_always(&mut self, grouping: &Grouping) -> Result<()> {
+        let Some((_, others)) = grouping.key_types.split_last().filter(|_| !grouping.always.is_empty()) else {
+            return Ok(());
+        };
+        let rows = grouping.always.len();
+        let mut keys: Vec<ArrayRef> = others.iter().map(|ty| new_null_array(&ty.to_arrow(), rows)).collect();
+        keys.push(Arc::new(Int32Array::from(grouping.always.clone())));
+        self.intern(grouping, &keys, rows, |_| u64::MAX)
     }
 
     /// Adds a batch of input rows, the first of which stands at position `at`.

@@ -98,8 +98,8 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
         Plan::Window { input: from, partition_by, order_by, calls, .. } => {
             Node::new(window::Window::new(input(from)?, partition_by, order_by, calls, context)?, columns)
         }
-        Plan::Aggregate { input: from, keys, aggregates, .. } => {
-            Node::new(aggregate::Aggregate::new(input(from)?, keys, aggregates, context)?, columns)
+        Plan::Aggregate { input: from, keys, aggregates, always, .. } => {
+            Node::new(aggregate::Aggregate::new(input(from)?, keys, aggregates, always, context)?, columns)
         }
         Plan::Sort { input: from, keys } => Node::new(sort::Sort::new(input(from)?, keys, context)?, columns),
         Plan::Limit { input: from, limit, offset } => {

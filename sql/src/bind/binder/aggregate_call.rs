@@ -204,6 +204,21 @@ impl Binder<'_> {
         })
     }
 
+    /// `GROUPING(key, …)`: a placeholder until the keys are known.
+    pub(super) fn grouping_call(&mut self, args: Vec<Expr>) -> Result<Expr> {
+        if args.len() > 31 {
+            return Err(Error::new(ErrorKind::TooComplex, "GROUPING must have fewer than 32 arguments"));
+        }
+        let clause = self.frames.last().map(|frame| frame.clause);
+        let Some(frame) = self.frames.last_mut().filter(|frame| frame.clause.allows_aggregates()) else {
+            let clause = clause.map_or("this place", |clause| clause.name());
+            let message = format!("grouping operations are not allowed in {clause}");
+            return Err(Error::new(ErrorKind::Grouping, message));
+        };
+        frame.groupings.push(args);
+        Ok(Expr::column(super::scope::GROUPINGS + frame.groupings.len() - 1, Type::Int4))
+    }
+
     /// An ORDER BY key with Postgres's defaults: NULLs are the greatest.
     pub(super) fn sort_key(expr: Expr, options: &ast::OrderByOptions) -> Result<SortKey> {
         let descending = match &options.sort {

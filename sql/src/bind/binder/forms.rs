@@ -108,7 +108,7 @@ impl Binder<'_> {
                 self.explicit_cast(arg, &ty, name.folded == "accuratecastornull").map(Some)
             }
             "jsonextract" | "jsonextractkeysandvalues" if args.len() >= 2 => self.json_extract(name, args).map(Some),
-            "grouping" => Err(Error::new(ErrorKind::Unsupported, "GROUPING is not supported yet")),
+            "grouping" => self.grouping_call(args).map(Some),
             _ => Err(Error::new(ErrorKind::UndefinedFunction, format!("wrong number of arguments for {}", name.exact))),
         }
     }

@@ -240,6 +240,9 @@ pub(super) const SETS: usize = 1 << 41;
 /// Placeholder columns from here on are window functions of the query.
 pub(super) const WINDOWS: usize = 1 << 42;
 
+/// Placeholder columns from here on are calls of GROUPING.
+pub(super) const GROUPINGS: usize = 1 << 43;
+
 /// One level of the stack: a scope, and what binding expressions over it has gathered.
 pub(super) struct Frame {
     pub(super) scope: Scope,
@@ -254,6 +257,8 @@ pub(super) struct Frame {
     pub(super) aggregates: Vec<AggregateCall>,
     /// The query's set-returning functions, by placeholder.
     pub(super) sets: Vec<SetCall>,
+    /// The arguments of the query's calls of GROUPING, by placeholder.
+    pub(super) groupings: Vec<Vec<Expr>>,
     /// The query's window functions, by placeholder.
     pub(super) windows: Vec<super::window::Windowed>,
     /// What WINDOW names.
@@ -287,6 +292,7 @@ impl Frame {
             in_aggregate: false,
             aggregates: Vec::new(),
             sets: Vec::new(),
+            groupings: Vec::new(),
             windows: Vec::new(),
             named_windows: Vec::new(),
             in_window: false,
