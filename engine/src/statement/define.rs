@@ -15,7 +15,7 @@ use super::query;
 use super::table::storage_def;
 use super::ttl;
 use super::unique::Policy;
-use super::writer::Writer;
+use super::writer::{Base, Writer};
 use crate::catalog::state::{NEXT_OID, RELATION_PREFIX, SCHEMA_PREFIX};
 use crate::catalog::{ColumnDef, Entry, Kind, MergingDef, RelationDef, SchemaDef, TtlDef};
 use crate::error::{Error, Result};
@@ -95,9 +95,12 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
     let entry = Arc::new(Entry::new(def.clone()));
     ttl::check(&session.database, &entry)?;
     let table = Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) };
-    define(session, running, vec![table, set_relation(&def)?])?;
+    define(session, running, vec![table.clone(), set_relation(&def)?])?;
     let Some(source) = &create.source else { return done("CREATE TABLE") };
-    let mut writer = Writer::new(session.base(running), &entry, Policy::of_table(&entry.def))?;
+    // Rows go to the table as it will be.
+    let base = session.base(running);
+    let base = Base { snapshot: base.snapshot.with_changes(&[table])?, ..base };
+    let mut writer = Writer::new(base, &entry, Policy::of_table(&entry.def))?;
     let mut stream = query::stream(session, running, source)?;
     while let Some(batch) = stream.next()? {
         writer.push(&batch)?;
