@@ -44,12 +44,12 @@ impl View {
 /// The least and the greatest of all, as numbers.
 fn range(known: &ColumnStatistics) -> Option<(f64, f64)> {
     let (mut least, mut greatest) = (f64::INFINITY, f64::NEG_INFINITY);
-    for (mins, maxs) in &known.zones {
-        if let (Some(low), Some(high)) =
-            (min(numbers(mins)?.as_primitive::<Float64Type>()), max(numbers(maxs)?.as_primitive::<Float64Type>()))
-        {
-            (least, greatest) = (least.min(low), greatest.max(high));
-        }
+    let of_head = known.head.iter().map(|values| (values, values));
+    for (mins, maxs) in known.zones.iter().map(|(mins, maxs)| (mins, maxs)).chain(of_head) {
+        let low = min(numbers(mins)?.as_primitive::<Float64Type>());
+        let high = max(numbers(maxs)?.as_primitive::<Float64Type>());
+        least = low.map_or(least, |low| least.min(low));
+        greatest = high.map_or(greatest, |high| greatest.max(high));
     }
     (least <= greatest).then_some((least, greatest))
 }
