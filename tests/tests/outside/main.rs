@@ -2,9 +2,11 @@
 
 mod clients;
 mod copy;
+mod differential;
 mod engines;
 mod guide;
 mod kafka;
 mod s3;
 mod scripts;
 mod soccer;
+mod tpch;
