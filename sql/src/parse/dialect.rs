@@ -4,7 +4,7 @@
 //!
 //! * backquoted identifiers, `==`, adjacent string literals on separate lines;
 //! * `quantile(0.9)(x)`: an argument list straight after a call ([`Dialect::parse_infix`]); what was called becomes the parameters;
-//! * `PREWHERE`, `LIMIT n BY`, `SETTINGS`;
+//! * `PREWHERE`, `LIMIT n BY`, `SETTINGS`, `SELECT * EXCLUDE`, `REPLACE`, `ORDER BY ALL`;
 //! * `INTERVAL 2 WEEK`, `INTERVAL 5 MINUTES` and the like;
 //! * types: see [`super::datatype`].
 //!
@@ -125,6 +125,18 @@ impl Dialect for WeirDialect {
         supports_table_inheritance_markers,
         supports_column_generic_options,
     );
+
+    fn supports_select_wildcard_exclude(&self) -> bool {
+        true
+    }
+
+    fn supports_select_wildcard_replace(&self) -> bool {
+        true
+    }
+
+    fn supports_order_by_all(&self) -> bool {
+        true
+    }
 
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
         POSTGRES.identifier_quote_style(identifier)

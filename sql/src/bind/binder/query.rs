@@ -15,14 +15,75 @@ use crate::types::Type;
 pub(super) struct Bounds {
     limit: Option<Expr>,
     offset: Option<Expr>,
+    /// FETCH … WITH TIES: and the peers of the last row.
+    ties: bool,
+    /// LIMIT … BY: for each value of these.
+    pub(super) by: Vec<ast::Expr>,
 }
 
 impl Bounds {
-    pub(super) fn over(self, plan: Plan) -> Plan {
-        if self.limit.is_none() && self.offset.is_none() {
-            return plan;
+    /// `by` is what [`Bounds::by`] is, over the plan's columns.
+    pub(super) fn over(self, plan: Plan, by: Vec<Expr>, binder: &mut Binder<'_>) -> Result<Plan> {
+        let keys = match &plan {
+            Plan::Sort { keys, .. } => keys.clone(),
+            Plan::Distinct { input, on: Some(_) } => match &**input {
+                Plan::Sort { keys, .. } => keys.clone(),
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        if self.ties && keys.is_empty() {
+            let message = "WITH TIES cannot be specified without ORDER BY clause";
+            return Err(Error::new(ErrorKind::Syntax, message));
         }
-        Plan::Limit { input: Box::new(plan), limit: self.limit, offset: self.offset }
+        if by.is_empty() && !self.ties {
+            return Ok(match self.limit.is_none() && self.offset.is_none() {
+                true => plan,
+                false => Plan::Limit { input: Box::new(plan), limit: self.limit, offset: self.offset },
+            });
+        }
+        // Both are conditions on the numbers that rows have in their order.
+        let columns = plan.columns().to_vec();
+        let (row, peers) = (Expr::column(columns.len(), Type::Int8), Expr::column(columns.len() + 1, Type::Int8));
+        let mut numbered = columns.clone();
+        let mut calls = Vec::new();
+        for name in ["row_number", "rank"] {
+            numbered.push(super::from::computed_column(name, Type::Int8));
+            calls.push(super::window::numbering(name, binder.functions)?);
+        }
+        let first: Vec<SortKey> =
+            by.iter().map(|expr| SortKey { expr: expr.clone(), descending: false, nulls_first: false }).collect();
+        let order: Vec<SortKey> = first.into_iter().chain(keys.iter().cloned()).collect();
+        let input = match by.is_empty() {
+            true => plan,
+            false => Plan::Sort { input: Box::new(plan), keys: order },
+        };
+        let (partition_by, order_by) = (by, keys.clone());
+        // The offset of LIMIT … BY is of all rows.
+        let (offset, skipped) = if partition_by.is_empty() { (self.offset, None) } else { (None, self.offset) };
+        let regrouped = !partition_by.is_empty() && !keys.is_empty();
+        let mut plan = Plan::Window { input: Box::new(input), partition_by, order_by, calls, columns: numbered };
+        let mut last = self.limit;
+        let mut conditions = Vec::new();
+        if let Some(offset) = offset {
+            conditions.push(binder.operator(">", vec![row.clone(), offset.clone()])?);
+            last = last.map(|last| binder.operator("+", vec![last, offset])).transpose()?;
+        }
+        if let Some(last) = last {
+            let number = if self.ties { peers } else { row };
+            conditions.push(binder.operator("<=", vec![number, last])?);
+        }
+        if let Some(predicate) = crate::walk::conjunction(conditions) {
+            plan = Plan::Filter { input: Box::new(plan), predicate };
+        }
+        if regrouped {
+            plan = Plan::Sort { input: Box::new(plan), keys };
+        }
+        if skipped.is_some() {
+            plan = Plan::Limit { input: Box::new(plan), limit: None, offset: skipped };
+        }
+        let exprs = columns.iter().enumerate().map(|(at, column)| Expr::column(at, column.ty.clone())).collect();
+        Ok(Plan::Project { input: Box::new(plan), exprs, columns })
     }
 }
 
@@ -91,7 +152,11 @@ impl Binder<'_> {
         let plan = self.bind_set_expr(body, keep_unknown && !sorted)?;
         let plan = self.order_output(plan, query.order_by.as_ref())?;
         let bounds = self.bind_bounds(query)?;
-        Ok(bounds.over(plan))
+        if !bounds.by.is_empty() {
+            return Err(Error::new(ErrorKind::Unsupported, "LIMIT … BY of a set operation is not supported")
+                .with_hint("Put the set operation into FROM."));
+        }
+        bounds.over(plan, Vec::new(), self)
     }
 
     /// SELECT, VALUES, TABLE, a set operation or a parenthesised query, without ORDER BY of its own.
@@ -236,21 +301,21 @@ impl Binder<'_> {
 
     /// LIMIT, OFFSET and FETCH: bigints over no columns.
     fn bind_bounds(&mut self, query: &ast::Query) -> Result<Bounds> {
+        let (mut ties, mut by) = (false, Vec::new());
         let (mut limit, mut offset) = match &query.limit_clause {
             None => (None, None),
             Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
-                if !limit_by.is_empty() {
-                    return Err(Error::new(ErrorKind::Unsupported, "LIMIT … BY is not supported yet"));
-                }
+                by.clone_from(limit_by);
                 (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
             }
             Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
         };
         let one;
         if let Some(fetch) = &query.fetch {
-            if fetch.with_ties || fetch.percent {
-                return Err(Error::new(ErrorKind::Unsupported, "FETCH FIRST … WITH TIES is not supported yet"));
+            if fetch.percent {
+                return Err(Error::new(ErrorKind::Unsupported, "FETCH FIRST … PERCENT is not supported"));
             }
+            ties = fetch.with_ties;
             one = ast::Expr::value(ast::Value::Number("1".into(), false));
             limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
         }
@@ -258,7 +323,7 @@ impl Binder<'_> {
             Some(expr) => self.bind_bound(expr, word),
             None => Ok(None),
         };
-        Ok(Bounds { limit: bind(&mut limit, "LIMIT")?, offset: bind(&mut offset, "OFFSET")? })
+        Ok(Bounds { limit: bind(&mut limit, "LIMIT")?, offset: bind(&mut offset, "OFFSET")?, ties, by })
     }
 
     fn bind_bound(&mut self, expr: &ast::Expr, word: &str) -> Result<Option<Expr>> {

@@ -61,7 +61,7 @@ impl Binder<'_> {
         &mut self,
         select: &Select,
         order_by: Option<&ast::OrderBy>,
-        bounds: Bounds,
+        mut bounds: Bounds,
         keep_unknown: bool,
         mut plan: Plan,
     ) -> Result<Plan> {
@@ -95,6 +95,8 @@ impl Binder<'_> {
         };
         self.enter(Clause::OrderBy);
         let mut sort = self.bind_order_by(order_by, &outputs)?;
+        let by = std::mem::take(&mut bounds.by);
+        let mut limit_by = by.iter().map(|expr| self.bind_group_key(expr, &outputs)).collect::<Result<Vec<Expr>>>()?;
         self.enter(Clause::DistinctOn);
         let mut distinct_on = match distinct {
             Some(Distinct::On(exprs)) => Some(self.bind_distinct_on(exprs, &outputs)?),
@@ -119,6 +121,7 @@ impl Binder<'_> {
                 .chain(having.iter_mut())
                 .chain(sort.iter_mut().map(|key| &mut key.expr))
                 .chain(distinct_on.iter_mut().flatten())
+                .chain(&mut limit_by)
                 .chain(qualify.iter_mut())
                 .chain(sets.iter_mut().flat_map(|call| &mut call.args));
             for expr in targets {
@@ -140,6 +143,7 @@ impl Binder<'_> {
                 .map(|output| &mut output.expr)
                 .chain(sort.iter_mut().map(|key| &mut key.expr))
                 .chain(distinct_on.iter_mut().flatten())
+                .chain(&mut limit_by)
                 .chain(qualify.iter_mut())
                 .chain(sets.iter_mut().flat_map(|call| &mut call.args));
             plan = window::over(plan, windows, targets);
@@ -164,14 +168,16 @@ impl Binder<'_> {
                 .iter_mut()
                 .map(|output| &mut output.expr)
                 .chain(sort.iter_mut().map(|key| &mut key.expr))
-                .chain(distinct_on.iter_mut().flatten());
+                .chain(distinct_on.iter_mut().flatten())
+                .chain(&mut limit_by);
             for expr in targets {
                 walk::rename_columns(expr, &place);
             }
             let calls = sets.into_iter().map(|call| (call.function, call.args)).collect();
             plan = Plan::ProjectSet { input: Box::new(plan), calls, columns };
         }
-        finish(plan, outputs, sort, distinct.is_some(), distinct_on, bounds)
+        let last = Last { outputs, sort, distinct: distinct.is_some(), distinct_on, limit_by, bounds };
+        last.over(plan, self)
     }
 
     pub(super) fn bind_where(&mut self, condition: &ast::Expr, clause: &str) -> Result<Expr> {
@@ -546,77 +552,85 @@ fn nested_sets(written: &ast::Expr) -> Option<ast::Expr> {
 }
 
 /// Project, Distinct, Sort, Limit; and a last projection where ORDER BY or DISTINCT ON needed more columns than are put out.
-fn finish(
-    plan: Plan,
+struct Last {
     outputs: Vec<Output>,
     sort: Vec<SortKey>,
     distinct: bool,
     distinct_on: Option<Vec<Expr>>,
+    /// LIMIT … BY
+    limit_by: Vec<Expr>,
     bounds: Bounds,
-) -> Result<Plan> {
-    let width = outputs.len();
-    let (mut exprs, mut columns): (Vec<Expr>, Vec<OutputColumn>) =
-        outputs.into_iter().map(|output| (output.expr, output.column)).unzip();
-    let plain_distinct = distinct && distinct_on.is_none();
+}
 
-    let mut place = |expr: Expr| -> Result<Expr> {
-        let ty = expr.ty.clone();
-        let index = match exprs.iter().position(|known| walk::same(known, &expr)) {
-            Some(index) => index,
-            None if plain_distinct => {
+impl Last {
+    fn over(self, plan: Plan, binder: &mut Binder<'_>) -> Result<Plan> {
+        let Last { outputs, sort, distinct, distinct_on, limit_by, bounds } = self;
+        let width = outputs.len();
+        let (mut exprs, mut columns): (Vec<Expr>, Vec<OutputColumn>) =
+            outputs.into_iter().map(|output| (output.expr, output.column)).unzip();
+        let plain_distinct = distinct && distinct_on.is_none();
+
+        let mut place = |expr: Expr| -> Result<Expr> {
+            let ty = expr.ty.clone();
+            let index = match exprs.iter().position(|known| walk::same(known, &expr)) {
+                Some(index) => index,
+                None if plain_distinct => {
+                    return Err(Error::new(
+                        ErrorKind::InvalidColumnReference,
+                        "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+                    ));
+                }
+                None => {
+                    columns.push(computed_column("?order?", ty.clone()));
+                    exprs.push(expr);
+                    exprs.len() - 1
+                }
+            };
+            Ok(Expr::column(index, ty))
+        };
+        let mut keys = Vec::with_capacity(sort.len());
+        for key in sort {
+            keys.push(SortKey { expr: place(key.expr)?, ..key });
+        }
+        let on = match distinct_on {
+            Some(on) => Some(on.into_iter().map(&mut place).collect::<Result<Vec<Expr>>>()?),
+            None => None,
+        };
+        let by = limit_by.into_iter().map(&mut place).collect::<Result<Vec<Expr>>>()?;
+        if let Some(on) = &on {
+            if keys.iter().take(on.len()).any(|key| !on.contains(&key.expr)) {
                 return Err(Error::new(
                     ErrorKind::InvalidColumnReference,
-                    "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+                    "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
                 ));
             }
-            None => {
-                columns.push(computed_column("?order?", ty.clone()));
-                exprs.push(expr);
-                exprs.len() - 1
-            }
-        };
-        Ok(Expr::column(index, ty))
-    };
-    let mut keys = Vec::with_capacity(sort.len());
-    for key in sort {
-        keys.push(SortKey { expr: place(key.expr)?, ..key });
-    }
-    let on = match distinct_on {
-        Some(on) => Some(on.into_iter().map(&mut place).collect::<Result<Vec<Expr>>>()?),
-        None => None,
-    };
-    if let Some(on) = &on {
-        if keys.iter().take(on.len()).any(|key| !on.contains(&key.expr)) {
-            return Err(Error::new(
-                ErrorKind::InvalidColumnReference,
-                "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
-            ));
+            // Rows of one value must come together, in the order that says which is first.
+            let missing = on.iter().filter(|expr| !keys.iter().any(|key| key.expr == **expr)).cloned();
+            let missing: Vec<SortKey> =
+                missing.map(|expr| SortKey { expr, descending: false, nulls_first: false }).collect();
+            let at = keys.len().min(on.len());
+            keys.splice(at..at, missing);
         }
-        // Rows of one value must come together, in the order that says which is first.
-        let missing = on.iter().filter(|expr| !keys.iter().any(|key| key.expr == **expr)).cloned();
-        let missing: Vec<SortKey> =
-            missing.map(|expr| SortKey { expr, descending: false, nulls_first: false }).collect();
-        let at = keys.len().min(on.len());
-        keys.splice(at..at, missing);
-    }
 
-    let visible: Vec<OutputColumn> = columns[..width].to_vec();
-    let mut plan = Plan::Project { input: Box::new(plan), exprs, columns };
-    if plain_distinct {
-        plan = Plan::Distinct { input: Box::new(plan), on: None };
+        let visible: Vec<OutputColumn> = columns[..width].to_vec();
+        let mut plan = Plan::Project { input: Box::new(plan), exprs, columns };
+        if plain_distinct {
+            plan = Plan::Distinct { input: Box::new(plan), on: None };
+        }
+        if !keys.is_empty() {
+            plan = Plan::Sort { input: Box::new(plan), keys };
+        }
+        if on.is_some() {
+            plan = Plan::Distinct { input: Box::new(plan), on };
+        }
+        plan = bounds.over(plan, by, binder)?;
+        if plan.columns().len() > width {
+            let exprs =
+                visible.iter().enumerate().map(|(index, column)| Expr::column(index, column.ty.clone())).collect();
+            plan = Plan::Project { input: Box::new(plan), exprs, columns: visible };
+        }
+        Ok(plan)
     }
-    if !keys.is_empty() {
-        plan = Plan::Sort { input: Box::new(plan), keys };
-    }
-    if on.is_some() {
-        plan = Plan::Distinct { input: Box::new(plan), on };
-    }
-    plan = bounds.over(plan);
-    if plan.columns().len() > width {
-        let exprs = visible.iter().enumerate().map(|(index, column)| Expr::column(index, column.ty.clone())).collect();
-        plan = Plan::Project { input: Box::new(plan), exprs, columns: visible };
-    }
-    Ok(plan)
 }
 
 fn refuse_unsupported(select: &Select) -> Result<()> {

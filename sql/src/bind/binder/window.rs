@@ -11,7 +11,7 @@ use super::expr::locate;
 use super::from::computed_column;
 use super::scope::{Clause, WINDOWS};
 use super::{Binder, CoercionContext};
-use crate::catalog::{FunctionKind, Signature};
+use crate::catalog::{FunctionKind, Functions, Signature};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::exclude;
 use crate::parse::names::fold;
@@ -229,15 +229,7 @@ impl Binder<'_> {
     }
 
     fn frame(&mut self, written: Option<&ast::WindowFrame>, order_by: &[SortKey]) -> Result<Frame> {
-        let Some(written) = written else {
-            return Ok(Frame {
-                units: FrameUnits::Range,
-                start: FrameBound::Unbounded,
-                end: FrameBound::CurrentRow,
-                exclude: Exclude::NoOthers,
-                key: None,
-            });
-        };
+        let Some(written) = written else { return Ok(default_frame()) };
         use ast::WindowFrameBound as B;
         let units = match written.units {
             WindowFrameUnits::Rows => FrameUnits::Rows,
@@ -344,6 +336,36 @@ impl Binder<'_> {
         let ty = bound.ty.clone();
         let key = self.coerce(key, &ty, CoercionContext::Implicit)?;
         Ok((offset, key, bound))
+    }
+}
+
+/// A call of a function that numbers rows.
+pub(super) fn numbering(name: &str, functions: &dyn Functions) -> Result<WindowCall> {
+    let of_windows = |signature: &&Signature| signature.kind == FunctionKind::Window;
+    let Some(signature) = functions.overloads(name).iter().find(of_windows) else {
+        return Err(Error::new(ErrorKind::UndefinedFunction, format!("function {name}() does not exist")));
+    };
+    let call = AggregateCall {
+        function: signature.id,
+        name: name.to_string(),
+        params: Vec::new(),
+        args: Vec::new(),
+        distinct: false,
+        filter: None,
+        order_by: Vec::new(),
+        combinator: None,
+        ty: Type::Int8,
+    };
+    Ok(WindowCall { call, frame: default_frame(), ignore_nulls: false })
+}
+
+fn default_frame() -> Frame {
+    Frame {
+        units: FrameUnits::Range,
+        start: FrameBound::Unbounded,
+        end: FrameBound::CurrentRow,
+        exclude: Exclude::NoOthers,
+        key: None,
     }
 }
 
