@@ -13,6 +13,7 @@ mod bits;
 mod collect;
 mod count;
 mod distinct;
+mod events;
 mod exact;
 mod mean;
 mod minmax;
@@ -220,7 +221,7 @@ fn function(
 
 /// All aggregate functions, each followed by its -If form.
 pub fn functions() -> Vec<AggregateFunction> {
-    let families: [fn() -> Vec<AggregateFunction>; 11] = [
+    let families: [fn() -> Vec<AggregateFunction>; 12] = [
         count::functions,
         sum::functions,
         mean::functions,
@@ -232,6 +233,7 @@ pub fn functions() -> Vec<AggregateFunction> {
         arrays::functions,
         text::functions,
         quantile::functions,
+        events::functions,
     ];
     let mut all = Vec::new();
     for function in families.iter().flat_map(|family| family()) {

@@ -4,6 +4,7 @@ mod clients;
 mod copy;
 mod differential;
 mod engines;
+mod events;
 mod guide;
 mod kafka;
 mod s3;
