@@ -199,6 +199,9 @@ fn events_of(call: &Call<'_>, what: What) -> Result<Box<dyn Accumulator>> {
     Ok(Box::new(Events { what, rows: Collected::default() }))
 }
 
+/// When an event was, and the conditions that it meets, as bits.
+type Event = (i64, i64);
+
 /// Events by group.
 struct Events {
     what: What,
@@ -207,11 +210,11 @@ struct Events {
 
 impl Events {
     /// All events, in the order of their groups, and how many each group has.
-    fn take(&mut self, n_groups: usize) -> Result<(Vec<(i64, i64)>, Vec<usize>)> {
+    fn take(&mut self, n_groups: usize) -> Result<(Vec<Event>, Vec<usize>)> {
         let (columns, groups) = self.rows.take(&[DataType::Int64, DataType::Int64])?;
         let (times, met) = (columns[0].as_primitive::<Int64Type>(), columns[1].as_primitive::<Int64Type>());
         let (order, lengths) = by_group(&groups, n_groups);
-        let mut events: Vec<(i64, i64)> =
+        let mut events: Vec<Event> =
             order.values().iter().map(|&row| (times.value(row as usize), met.value(row as usize))).collect();
         let mut start = 0;
         for length in &lengths {
@@ -268,12 +271,11 @@ impl Accumulator for Events {
                 Arc::new(UInt8Array::from_iter_values(groups.by_ref().map(|events| funnel.level(events))))
             }
             What::Match(steps) => {
-                let found =
-                    |events: &[(i64, i64)]| u8::from((0..events.len()).any(|at| chain(steps, events, at).is_some()));
+                let found = |events: &[Event]| u8::from((0..events.len()).any(|at| chain(steps, events, at).is_some()));
                 Arc::new(UInt8Array::from_iter_values(groups.by_ref().map(found)))
             }
             What::Count(steps) => {
-                let count = |events: &[(i64, i64)]| {
+                let count = |events: &[Event]| {
                     let (mut at, mut count) = (0, 0u64);
                     while at < events.len() {
                         match chain(steps, events, at) {
@@ -315,7 +317,7 @@ fn conditions(columns: &[ArrayRef], rows: usize) -> Vec<i64> {
 
 impl Funnel {
     /// The longest chain that begins with the first condition. A row that meets several conditions may be several of its steps.
-    fn level(&self, events: &[(i64, i64)]) -> u8 {
+    fn level(&self, events: &[Event]) -> u8 {
         let levels = events.iter().fold(0, |levels, (_, met)| levels.max(64 - met.leading_zeros() as usize));
         // When the chain up to each condition began, and when it came there.
         let mut reached: Vec<Option<(i64, i64)>> = vec![None; levels.max(1)];
@@ -350,7 +352,7 @@ impl Funnel {
 }
 
 /// Where a chain of the pattern that begins at an event ends.
-fn chain(steps: &[Step], events: &[(i64, i64)], start: usize) -> Option<usize> {
+fn chain(steps: &[Step], events: &[Event], start: usize) -> Option<usize> {
     // What led nowhere: the step, the event, and the one that times are counted from.
     let mut failed: HashSet<(usize, usize, usize)> = HashSet::new();
     // The first way that is open is taken: `.*` is as short as can be.

@@ -247,7 +247,7 @@ impl Writer {
 
 /// Reads one column's values.
 enum Reader {
-    Scalar(ColumnBuilder),
+    Scalar(Box<ColumnBuilder>),
     List { element: Type, nulls: NullBufferBuilder, offsets: Vec<i32>, items: Box<Reader> },
     Record { ty: Type, nulls: NullBufferBuilder, fields: Vec<Reader> },
 }
@@ -266,7 +266,7 @@ impl Reader {
                 nulls: NullBufferBuilder::new(rows),
                 fields: fields.iter().map(|(_, ty)| Reader::new(ty, rows, context)).collect(),
             },
-            ty => Reader::Scalar(ColumnBuilder::new(ty, rows, context)),
+            ty => Reader::Scalar(Box::new(ColumnBuilder::new(ty, rows, context))),
         }
     }
 

@@ -24,13 +24,13 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
     };
     vec![
         function(
-            &["argMin", "arg_min", "min_by"],
+            &["argMin", "arg_min", "min_by", "first"],
             "The first argument where the second is least.",
             ("argMin(x, -x)", "3"),
             arg(|call| picked(call, false)),
         ),
         function(
-            &["argMax", "arg_max", "max_by"],
+            &["argMax", "arg_max", "max_by", "last"],
             "The first argument where the second is greatest.",
             ("argMax(x, -x)", "1"),
             arg(|call| picked(call, true)),

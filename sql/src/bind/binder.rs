@@ -25,6 +25,7 @@ mod expr;
 mod forms;
 mod from;
 mod group;
+mod group_by;
 mod item;
 pub(crate) mod join;
 mod literal;

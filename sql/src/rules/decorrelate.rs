@@ -269,7 +269,7 @@ fn pull(plan: Plan, functions: &dyn Functions) -> Option<Pulled> {
             }
             let conjuncts = filter.map(walk::conjuncts).unwrap_or_default();
             let (out, stay): (Vec<Expr>, Vec<Expr>) = conjuncts.into_iter().partition(reads_outer);
-            if !out.is_empty() && !inner || out.iter().any(|condition| super::has_subquery(condition)) {
+            if !out.is_empty() && !inner || out.iter().any(super::has_subquery) {
                 return None;
             }
             let wide_left = left.plan.columns().len();
@@ -347,7 +347,7 @@ fn aggregate(
         return None;
     }
     let missing = match keys.is_empty() {
-        true => Some(aggregates.iter().map(|call| over_no_rows(call)).collect::<Option<Vec<Expr>>>()?),
+        true => Some(aggregates.iter().map(over_no_rows).collect::<Option<Vec<Expr>>>()?),
         false => None,
     };
     let (own, calls) = (keys.len(), aggregates.len());

@@ -154,7 +154,7 @@ impl Part {
     pub(crate) fn dictionary_entries(&self, column: usize) -> Result<Option<u64>> {
         let (source, _) = self.source(column)?;
         let Some(at) = source.at() else { return Ok(None) };
-        Ok(self.open()?.footer.columns[at].dictionary.map(|(_, entries)| entries as u64))
+        Ok(self.open()?.footer.columns[at].dictionary.map(|(_, entries)| entries))
     }
 
     /// A column's index. Of a missing column it has no chunks, only what is known of its one value.

@@ -2,12 +2,14 @@
 //!
 //! They are suffixes of any aggregate's name, so that no list of functions has them. The type of a state says all that is needed to go on with it.
 
+use sqlparser::ast;
+
 use super::Binder;
 use super::call::CallName;
 use super::resolve::overload_of;
 use crate::catalog::{FunctionKind, Functions, Signature};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Combinator, Expr};
+use crate::plan::{Combinator, Expr, ExprKind};
 use crate::types::{StateType, Type};
 use crate::value::Value;
 
@@ -36,6 +38,28 @@ impl<'a> Binder<'a> {
             let signatures: &'a [Signature] = self.functions.overloads(stem.strip_suffix(suffix)?);
             let is_aggregate = signatures.first().is_some_and(|first| first.kind == FunctionKind::Aggregate);
             is_aggregate.then_some(Combined { signatures, combinator: *combinator, condition })
+        })
+    }
+
+    /// ClickHouse's -OrNull and -OrDefault: the call without it, and whether it is the latter. Over no rows aggregates are NULL anyway.
+    pub(super) fn over_no_rows(&self, function: &ast::Function, name: &CallName) -> Option<(ast::Function, bool)> {
+        let folded = name.exact.to_ascii_lowercase();
+        let default = folded.ends_with("ordefault");
+        let stem = folded.strip_suffix("ordefault").or_else(|| folded.strip_suffix("ornull"))?;
+        let first = self.functions.overloads(stem).first()?;
+        if first.kind != FunctionKind::Aggregate {
+            return None;
+        }
+        let ident = ast::Ident { value: name.exact[..stem.len()].to_string(), ..name.ident.clone() };
+        Some((ast::Function { name: ast::ObjectName::from(vec![ident]), ..function.clone() }, default))
+    }
+
+    /// The value, or its type's default in place of NULL.
+    pub(super) fn or_default(&mut self, expr: Expr) -> Result<Expr> {
+        let ty = expr.ty.clone();
+        Ok(match crate::bind::ddl::zero(self, &ty)? {
+            Some(zero) => Expr::new(ExprKind::Coalesce(vec![expr, zero.expr]), ty),
+            None => expr,
         })
     }
 

@@ -409,10 +409,8 @@ impl Generator {
     fn aggregate_over(&mut self, scope: &Scope) -> (String, Type) {
         loop {
             let (call, ty) = self.aggregate(scope);
-            if !call.contains("DISTINCT") || call.contains("IS ") {
-                if !call.contains("count(DISTINCT") {
-                    return (call, ty);
-                }
+            if !call.starts_with("count(DISTINCT") {
+                return (call, ty);
             }
         }
     }

@@ -130,7 +130,8 @@ impl Frame {
         if let (Some(key), Some(bound)) = (&self.key, bound_key) {
             let (keys, bounds) = (key.array(rows, context)?, bound.array(rows, context)?);
             let order = comparator(&key.ty, &keys, &bounds);
-            return Ok(by_key(is_start, self.descending, &keys, &order, layout, out));
+            by_key(is_start, self.descending, &keys, &order, layout, out);
+            return Ok(());
         }
         let offset = offset.as_primitive::<Int64Type>().value(0);
         let moved = |at: usize, from: usize, to: usize| -> usize {

@@ -36,8 +36,8 @@ pub(crate) struct Window {
 }
 
 enum Compiled {
-    Place(Place),
-    Aggregate(Framed),
+    Place(Box<Place>),
+    Aggregate(Box<Framed>),
 }
 
 impl Compiled {
@@ -45,14 +45,14 @@ impl Compiled {
         let frame = Frame::new(&window.frame, order_by, context)?;
         let ty = window.call.ty.clone();
         Ok(match registry().implementation(window.call.function) {
-            Implementation::Window(function) => Compiled::Place(Place {
+            Implementation::Window(function) => Compiled::Place(Box::new(Place {
                 function: *function,
                 args: Expression::list(&window.call.args, context)?,
                 frame,
                 ignore_nulls: window.ignore_nulls,
                 ty,
-            }),
-            _ => Compiled::Aggregate(Framed { call: Call::new(&window.call, context)?, frame, ty }),
+            })),
+            _ => Compiled::Aggregate(Box::new(Framed { call: Call::new(&window.call, context)?, frame, ty })),
         })
     }
 
