@@ -72,6 +72,7 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
         Ast::Update(update) => Ok(modified(binder.bind_update(update)?)),
         Ast::Delete(delete) => Ok(modified(binder.bind_delete(delete)?)),
         Ast::Merge(merge) => Ok(modified(binder.bind_merge(merge)?)),
+        Ast::With(with, inner) => binder.within(with, |binder| bind_ast(world, binder, inner)),
         Ast::CreateTable(table) => Ok((ddl::create_table(binder, table)?, Vec::new())),
         Ast::CreateView(view) => Ok((view::create_view(binder, view)?, Vec::new())),
         Ast::Copy(copy) => Ok((copy::copy(world, binder, copy)?, Vec::new())),

@@ -20,6 +20,8 @@ pub enum Ast {
     Delete(Box<Delete>),
     /// MERGE.
     Merge(Box<Merge>),
+    /// WITH before UPDATE, DELETE or MERGE. That before INSERT is of its query.
+    With(Box<sqlparser::ast::With>, Box<Ast>),
     /// CREATE TABLE.
     CreateTable(Box<CreateTable>),
     /// CREATE VIEW and CREATE MATERIALIZED VIEW.

@@ -1,6 +1,8 @@
 //! UPDATE, DELETE and MERGE in PostgreSQL's form, and ClickHouse's `ALTER TABLE t UPDATE …` and `ALTER TABLE t DELETE …`, which mean the same.
 
-use sqlparser::ast::{Expr, SelectItem};
+use sqlparser::ast::{Expr, SelectItem, With};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::ast::{Ast, Delete, Merge, MergeAction, MergeWhen, MergeWhenKind, Target, Update};
@@ -121,6 +123,59 @@ fn insert(c: &mut Cursor<'_>) -> Result<MergeAction> {
     let values = c.comma_separated(Cursor::expr)?;
     c.expect(&Token::RParen)?;
     Ok(MergeAction::Insert { columns, values: Some(values) })
+}
+
+/// Whether what WITH is before changes data: the first word outside of parentheses that names a statement says it.
+pub(super) fn is_with(c: &Cursor<'_>) -> bool {
+    let mut depth = 0;
+    for at in 1.. {
+        match c.peek_nth(at) {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            Token::EOF => break,
+            // A name that WITH gives may be any of the words.
+            Token::Word(_) if depth == 0 && !c.is_word_at(at + 1, "AS") && *c.peek_nth(at + 1) != Token::LParen => {
+                if ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|verb| c.is_word_at(at, verb)) {
+                    return true;
+                }
+                if ["SELECT", "VALUES", "TABLE"].iter().any(|verb| c.is_word_at(at, verb)) {
+                    return false;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// `WITH … INSERT`, UPDATE, DELETE or MERGE.
+pub(super) fn with(c: &mut Cursor<'_>) -> Result<Ast> {
+    let with = c.rule(|p| {
+        let token = p.next_token();
+        let recursive = p.parse_keyword(Keyword::RECURSIVE);
+        let cte_tables = p.parse_comma_separated(Parser::parse_cte)?;
+        Ok(With { with_token: token.into(), recursive, cte_tables })
+    })?;
+    let statement = match () {
+        () if c.is_word("INSERT") => super::statement::insert(c)?,
+        () if c.words("UPDATE") => update(c)?,
+        () if c.words("DELETE") => delete(c)?,
+        () => {
+            c.expect_words("MERGE")?;
+            merge(c)?
+        }
+    };
+    let Ast::Insert(mut insert) = statement else { return Ok(Ast::With(Box::new(with), Box::new(statement))) };
+    if let Some(source) = &mut insert.source {
+        let own = source.with.take();
+        let mut with = with;
+        if let Some(own) = own {
+            with.recursive |= own.recursive;
+            with.cte_tables.extend(own.cte_tables);
+        }
+        source.with = Some(with);
+    }
+    Ok(Ast::Insert(insert))
 }
 
 /// `[ONLY] table [*] [[AS] alias]`.

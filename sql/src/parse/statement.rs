@@ -17,6 +17,9 @@ pub(super) fn statement(c: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
+    if c.is_word("WITH") && modify::is_with(c) {
+        return modify::with(c);
+    }
     if *c.peek() == Token::LParen || c.is_any(&["SELECT", "WITH", "VALUES", "TABLE"]) {
         return c.query().map(Ast::Query);
     }
@@ -92,7 +95,7 @@ pub(super) fn ready(statement: Statement) -> Ast {
     Ast::Ready(Box::new(statement))
 }
 
-fn insert(c: &mut Cursor<'_>) -> Result<Ast> {
+pub(super) fn insert(c: &mut Cursor<'_>) -> Result<Ast> {
     match c.rule(|p| p.parse_statement())? {
         SqlStatement::Insert(insert) => Ok(Ast::Insert(Box::new(insert))),
         other => Err(Error::new(ErrorKind::Syntax, format!("not an INSERT: {other}"))),
@@ -309,6 +312,7 @@ fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
             | Ast::Update(_)
             | Ast::Delete(_)
             | Ast::Merge(_)
+            | Ast::With(..)
             | Ast::CreateTable(_)
             | Ast::CreateView(_)
             | Ast::DeclareCursor { .. }

@@ -42,6 +42,14 @@ impl Binder<'_> {
         Ok(())
     }
 
+    /// What is bound with the names that WITH gives.
+    pub(crate) fn within<T>(&mut self, with: &ast::With, bind: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let known = self.ctes.len();
+        let bound = self.bind_with(with).and_then(|()| bind(self));
+        self.ctes.truncate(known);
+        bound
+    }
+
     fn bind_recursive(&mut self, cte: &Cte, name: &str, base: &SetExpr, step: &SetExpr, all: bool) -> Result<Named> {
         let query = &cte.query;
         if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
