@@ -5,6 +5,7 @@
 //! * A correlated scalar query over one aggregation, wherever it stands, becomes a left join with the query grouped by what it is correlated
 //!   with. Where there is no group, its value is what the aggregates give over no rows.
 //! * A correlated EXISTS that is not a conjunct becomes a left join with the distinct values that it is correlated with.
+//! * A lateral join becomes one that is none.
 //!
 //! [`pull`] takes the conditions that name outer columns out of a query, up to where they can be a join's. It gives up where a row of
 //! the query depends on an outer one in another way (a LIMIT, a window, an outer column in the SELECT list): such a query stays as it is.
@@ -48,6 +49,7 @@ pub(super) fn decorrelate(mut plan: Plan, functions: &dyn Functions) -> Plan {
             aggregates.iter_mut().for_each(|call| walk::aggregate_parts_mut(call, &mut join));
             Plan::Aggregate { input: Box::new(input), keys, aggregates, always, columns }
         }
+        Plan::Join { lateral: true, .. } => lateral(plan, functions),
         other => other,
     }
 }
@@ -82,6 +84,66 @@ fn first_columns(plan: Plan, columns: Vec<OutputColumn>) -> Plan {
     }
     let exprs = columns.iter().enumerate().map(|(at, column)| Expr::column(at, column.ty.clone())).collect();
     Plan::Project { input: Box::new(plan), exprs, columns }
+}
+
+/// A lateral join as one that is none, if its right side can stand by itself.
+fn lateral(plan: Plan, functions: &dyn Functions) -> Plan {
+    let Plan::Join { kind, left, right, on, filter, columns, .. } = &plan else { return plan };
+    let pulled = match kind {
+        JoinKind::Inner | JoinKind::Left => pull((**right).clone(), functions),
+        _ => None,
+    };
+    let Some(mut pulled) = pulled.filter(|pulled| !walk::reads_level(&pulled.plan, 1)) else { return plan };
+    walk::shift_plan(&mut pulled.plan, -1, 0);
+    let width = left.columns().len();
+    let mut conditions: Vec<Expr> = filter.iter().cloned().flat_map(walk::conjuncts).collect();
+    let own = pulled.conditions.into_iter().map(|condition| over_join(condition, width));
+    let Some(missing) = pulled.missing else {
+        conditions.extend(own);
+        let mut joined = join(*kind, (**left).clone(), pulled.plan, conditions);
+        if let Plan::Join { on: pairs, .. } = &mut joined {
+            pairs.splice(0..0, on.iter().cloned());
+        }
+        return first_columns(joined, columns.clone());
+    };
+    // The right side has a row for every left one, which what else must hold could leave out.
+    if !on.is_empty() || !conditions.is_empty() {
+        return plan;
+    }
+    let (marked, unmet) = marked(pulled.plan, width);
+    let joined = join(JoinKind::Left, (**left).clone(), marked, own.collect());
+    let exprs = columns.iter().enumerate().map(|(at, column)| {
+        let value = Expr::column(at, column.ty.clone());
+        match at.checked_sub(width) {
+            Some(of_right) => or_missing(value, &unmet, missing[of_right].clone()),
+            None => value,
+        }
+    });
+    Plan::Project { exprs: exprs.collect(), input: Box::new(joined), columns: columns.clone() }
+}
+
+/// A plan with a last column that tells its rows from the NULLs of a left join, of which the left side has `width` columns; and whether
+/// there was no row.
+fn marked(plan: Plan, width: usize) -> (Plan, Expr) {
+    let mut columns = plan.columns().to_vec();
+    let mut exprs: Vec<Expr> =
+        columns.iter().enumerate().map(|(at, column)| Expr::column(at, column.ty.clone())).collect();
+    let mark = Expr::literal(Value::bool(true));
+    let met = Expr::column(width + exprs.len(), Type::Bool);
+    columns.push(computed(&mark));
+    exprs.push(mark);
+    let unmet = Expr::new(ExprKind::IsNull(Box::new(met)), Type::Bool);
+    (Plan::Project { input: Box::new(plan), exprs, columns }, unmet)
+}
+
+/// A value, or another where there was no row.
+fn or_missing(value: Expr, unmet: &Expr, missing: Expr) -> Expr {
+    if matches!(&missing.kind, ExprKind::Literal(null) if null.is_null()) {
+        return value;
+    }
+    let ty = value.ty.clone();
+    let branches = vec![(unmet.clone(), missing)];
+    Expr::new(ExprKind::Case { branches, otherwise: Some(Box::new(value)) }, ty)
 }
 
 fn filtered(plan: Plan, conditions: Vec<Expr>) -> Plan {
@@ -489,50 +551,21 @@ fn looked_up(
     }
     let mut right = pulled.plan;
     walk::shift_plan(&mut right, -1, 0);
-    let (mut exprs, mut columns, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
+    let mut conditions = pulled.conditions;
     if is_exists {
         // The values it is correlated with, each once.
-        for (condition, inner) in pulled.conditions.into_iter().zip(inner) {
-            let mut condition = condition;
-            replace(&mut condition, &inner, &Expr::column(exprs.len(), inner.ty.clone()));
-            columns.push(computed(&inner));
-            exprs.push(inner);
-            conditions.push(condition);
+        let columns: Vec<OutputColumn> = inner.iter().map(computed).collect();
+        for (at, (condition, inner)) in conditions.iter_mut().zip(&inner).enumerate() {
+            replace(condition, inner, &Expr::column(at, inner.ty.clone()));
         }
-        right = Plan::Aggregate {
-            input: Box::new(right),
-            keys: exprs,
-            aggregates: Vec::new(),
-            always: Vec::new(),
-            columns: columns.clone(),
-        };
-        exprs = columns.iter().enumerate().map(|(at, column)| Expr::column(at, column.ty.clone())).collect();
-    } else {
-        columns = right.columns().to_vec();
-        exprs.extend(columns.iter().enumerate().map(|(at, column)| Expr::column(at, column.ty.clone())));
-        conditions = pulled.conditions;
+        let (keys, aggregates, always) = (inner, Vec::new(), Vec::new());
+        right = Plan::Aggregate { input: Box::new(right), keys, aggregates, always, columns };
     }
-    // Tells a row that was met from one of NULLs.
-    let mark = Expr::literal(Value::bool(true));
-    let met = Expr::column(width + exprs.len(), Type::Bool);
-    columns.push(computed(&mark));
-    exprs.push(mark);
-    let right = Plan::Project { input: Box::new(right), exprs, columns };
+    let (right, unmet) = marked(right, width);
     let conditions = conditions.into_iter().map(|condition| over_join(condition, width)).collect();
-    let is_unmet = Expr::new(ExprKind::IsNull(Box::new(met)), Type::Bool);
     let value = match pulled.missing {
-        None => Expr::new(ExprKind::Not(Box::new(is_unmet)), Type::Bool),
-        Some(missing) => {
-            let value = Expr::column(width, ty.clone());
-            let otherwise = missing.into_iter().next()?;
-            match &otherwise.kind {
-                ExprKind::Literal(null) if null.is_null() => value,
-                _ => {
-                    let branches = vec![(is_unmet, otherwise)];
-                    Expr::new(ExprKind::Case { branches, otherwise: Some(Box::new(value)) }, ty.clone())
-                }
-            }
-        }
+        None => Expr::new(ExprKind::Not(Box::new(unmet)), Type::Bool),
+        Some(missing) => or_missing(Expr::column(width, ty.clone()), &unmet, missing.into_iter().next()?),
     };
     Some((right, conditions, value))
 }
