@@ -3,9 +3,13 @@
 //! Every pair of number types has an overload of its own, so that no column is cast to be compared (`price > 100` compares decimals with an
 //! integer exactly). The other types compare with themselves; dates and timestamps with each other too.
 
+use std::sync::Arc;
+
+use arrow::array::Int32Array;
 use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns, Volatility};
 
+use super::declare::function;
 use super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
 use crate::error::Result;
 use crate::kernels::compare::{Comparison, compare};
@@ -44,7 +48,42 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             "Whether two values are equal, where NULL is a value like any other.",
             ("NULL IS NOT DISTINCT FROM NULL", "t"),
         ),
+        counting(
+            &["num_nulls"],
+            "How many of the arguments are NULL.",
+            ("num_nulls(1, NULL, 3)", "1"),
+            |_, a, n, _| counted(a, n, true),
+        ),
+        counting(
+            &["num_nonnulls"],
+            "How many of the arguments are not NULL.",
+            ("num_nonnulls(1, NULL, 3)", "2"),
+            |_, a, n, _| counted(a, n, false),
+        ),
     ]
+}
+
+fn counting(
+    names: &'static [&'static str],
+    doc: &'static str,
+    example: (&'static str, &'static str),
+    kernel: Kernel,
+) -> ScalarFunction {
+    let overload = Overload::new(vec![Param::Any], Returns::Exact(Type::Int4), kernel).variadic().lax();
+    function(names, "comparison", doc, example, vec![overload])
+}
+
+/// How many arguments are NULL, or are not, in each row.
+fn counted(args: &[Datum], rows: usize, nulls: bool) -> Result<Datum> {
+    let mut counts = vec![0; rows];
+    for arg in args {
+        let array = arg.array();
+        let of_array = array.logical_nulls();
+        let is_null = |row: usize| of_array.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        let stride = usize::from(matches!(arg, Datum::Array(_)));
+        (0..rows).for_each(|row| counts[row] += i32::from(is_null(row * stride) == nulls));
+    }
+    Ok(Datum::Array(Arc::new(Int32Array::from(counts))))
 }
 
 const fn comparison(op: u8) -> Comparison {

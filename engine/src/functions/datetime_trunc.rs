@@ -137,12 +137,13 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         function(
             &["time_bucket"],
             DATETIME,
-            "Timescale's: the beginning of the interval of this length that a moment is in; counted from Monday 2000-01-03, or 2000-01-01 for months.",
+            "Timescale's: the beginning of the interval of this length that a moment is in; counted from Monday 2000-01-03, or 2000-01-01 for months. A third argument is another origin, or a time zone.",
             ("time_bucket('1 hour', timestamp '2020-02-11 15:44:17')", "2020-02-11 15:00:00"),
             vec![
                 strict([INTERVAL, TIMESTAMP, TIMESTAMP], Type::Timestamp, |_, a, n, ty| bucket(a, n, ty)).optional(1),
                 strict([INTERVAL, TIMESTAMPTZ, TIMESTAMPTZ], Type::Timestamptz, |_, a, n, ty| bucket(a, n, ty))
                     .optional(1),
+                strict([INTERVAL, TIMESTAMPTZ, TEXT], Type::Timestamptz, |_, a, n, ty| bucket_in_zone(a, n, ty)),
                 strict([INTERVAL, DATE], Type::Date, |ctx, args, rows, types| {
                     let at = cast(ctx, &args[1], &Type::Date, &Type::Timestamp, false, false)?;
                     let cut = bucket(&[args[0].clone(), at], rows, &Type::Timestamp)?;
@@ -255,20 +256,43 @@ fn bin(args: &[Datum], rows: usize, ty: &Type) -> Result<Datum> {
     })
 }
 
+/// 2000-01-03, a Monday.
+const MONDAY: i64 = days_from_civil(2000, 1, 3) * MICROS_PER_DAY;
+
+/// What time_bucket cuts to.
+fn bucket_unit(span: IntervalMonthDayNano, origin: i64) -> Result<Unit> {
+    if span.months == 0 {
+        return Ok(Unit::Fixed { length: length_of(span)?, origin });
+    }
+    if span.days != 0 || span.nanoseconds != 0 || span.months < 0 {
+        return Err(invalid_parameter("cannot mix months and smaller units in the bucket width"));
+    }
+    Ok(Unit::Months(span.months.into()))
+}
+
+/// time_bucket on the wall clock of a zone.
+fn bucket_in_zone(args: &[Datum], rows: usize, ty: &Type) -> Result<Datum> {
+    let (spans, times) = (primitive::<Intervals>(args, 0)?, primitive::<Micros>(args, 1)?);
+    let zones = text(args, 2)?;
+    let one = zones.constant().map(zone_named).transpose()?;
+    primitive_rows::<Micros>(args, rows, ty, |row| {
+        let at = times.at(row);
+        if is_infinite(at) {
+            return Ok(Some(at));
+        }
+        let zone = match &one {
+            Some(zone) => zone.clone(),
+            None => zone_named(zones.at(row))?,
+        };
+        let unit = bucket_unit(spans.at(row), MONDAY)?;
+        Ok(Some(local_to_utc(&zone, unit.cut(utc_to_local(&zone, at)))))
+    })
+}
+
 fn bucket(args: &[Datum], rows: usize, ty: &Type) -> Result<Datum> {
-    /// 2000-01-03, a Monday.
-    const MONDAY: i64 = days_from_civil(2000, 1, 3) * MICROS_PER_DAY;
     let (spans, times) = (primitive::<Intervals>(args, 0)?, primitive::<Micros>(args, 1)?);
     let origins = if args.len() > 2 { Some(primitive::<Micros>(args, 2)?) } else { None };
-    let unit = |span: IntervalMonthDayNano, row: usize| -> Result<Unit> {
-        if span.months == 0 {
-            return Ok(Unit::Fixed { length: length_of(span)?, origin: origins.map_or(MONDAY, |o| o.at(row)) });
-        }
-        if span.days != 0 || span.nanoseconds != 0 || span.months < 0 {
-            return Err(invalid_parameter("cannot mix months and smaller units in the bucket width"));
-        }
-        Ok(Unit::Months(span.months.into()))
-    };
+    let unit = |span, row| bucket_unit(span, origins.map_or(MONDAY, |origins| origins.at(row)));
     if let (Some(span), None) = (spans.constant(), origins) {
         return cut(args, 1, rows, ty, unit(span, 0)?, None);
     }
