@@ -30,6 +30,9 @@ pub struct SessionInfo {
     pub cursors: Vec<(String, String, bool)>,
 }
 
+/// How the schemas of temporary tables begin; the session's number follows.
+pub(crate) const TEMPORARY: &str = "pg_temp_";
+
 /// The catalogue as one session sees it in one statement.
 #[derive(Debug)]
 pub struct View {
@@ -92,8 +95,18 @@ impl View {
         self.path().into_iter().next()
     }
 
-    fn find(&self, schema: Option<&str>, name: &str) -> Option<Found<'_>> {
-        let found = self.state.resolve(schema, name, &self.path)?;
+    /// The schema of this session's temporary tables.
+    pub(crate) fn temporary_schema(&self) -> String {
+        format!("{TEMPORARY}{}", self.session.id)
+    }
+
+    /// What a name means in this session. Its temporary tables come first.
+    pub(crate) fn find(&self, schema: Option<&str>, name: &str) -> Option<Found<'_>> {
+        let found = match schema {
+            None | Some("pg_temp") => self.state.find(&self.temporary_schema(), name).map(Found::User),
+            _ => None,
+        };
+        let found = found.or_else(|| self.state.resolve(schema, name, &self.path))?;
         match &found {
             Found::User(entry) if entry.def.building && !self.own_views.contains(&entry.def.oid) => None,
             _ => Some(found),

@@ -5,7 +5,7 @@
 //!
 //! `run` decides what kind of statement it has and hands it to a file of `crate::statement`; the transaction around it is `control`'s.
 
-mod context;
+pub(crate) mod context;
 mod control;
 mod outcome;
 pub(crate) mod run;
@@ -32,6 +32,7 @@ use crate::error::Result;
 use crate::functions::Context;
 use crate::statement::cursor::Cursor;
 use crate::transaction::Transaction;
+use context::TEMPORARY;
 use settings::SessionSettings;
 
 /// The role that owns everything.
@@ -133,6 +134,8 @@ pub struct Session {
     database_name: String,
     pub(crate) settings: Arc<SessionSettings>,
     pub(crate) transaction: Option<Transaction>,
+    /// Whether it made a temporary table, which goes when it ends.
+    pub(crate) has_temporary: bool,
     /// Between `begin_implicit` and `end_implicit`.
     implicit: bool,
     pub(crate) prepared: BTreeMap<String, PreparedText>,
@@ -167,6 +170,7 @@ impl Session {
             database_name: OWNER_NAME.into(),
             settings: Arc::default(),
             transaction: None,
+            has_temporary: false,
             implicit: false,
             prepared: BTreeMap::new(),
             cursors: BTreeMap::new(),
@@ -268,6 +272,10 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if self.has_temporary {
+            // Where this fails, the next opening does it.
+            let _ = self.database.query(&format!("DROP SCHEMA IF EXISTS {TEMPORARY}{} CASCADE", self.id));
+        }
         self.database.forget_session(self.id);
     }
 }

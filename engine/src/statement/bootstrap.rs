@@ -4,11 +4,12 @@ use weir_storage::{Change, Commit, TableId};
 
 use super::define::{add_definitions, blank, set_relation};
 use super::table::storage_def;
-use crate::catalog::state::RELATION_PREFIX;
+use crate::catalog::state::{RELATION_PREFIX, SCHEMA_PREFIX};
 use crate::catalog::{ColumnDef, Entry, Kind, RelationDef};
 use crate::database::Database;
 use crate::error::Result;
 use crate::ingest::{DEAD_LETTERS, dead_letter_columns};
+use crate::session::context::TEMPORARY;
 use crate::transaction::Pending;
 
 /// Makes what is not there, and drops views that were never filled to the end.
@@ -19,6 +20,14 @@ pub(crate) fn first_open(database: &Database) -> Result<()> {
     for entry in state.entries().filter(|e| e.def.building) {
         changes.push(Change::DropTable { id: TableId(entry.def.oid) });
         changes.push(Change::Set { key: format!("{RELATION_PREFIX}{}", entry.def.oid), value: None });
+    }
+    // Temporary tables of sessions that a crash ended.
+    for (schema, oid) in state.schemas().filter(|(schema, _)| schema.starts_with(TEMPORARY)) {
+        changes.push(Change::Set { key: format!("{SCHEMA_PREFIX}{oid}"), value: None });
+        for entry in state.entries().filter(|entry| entry.def.schema == schema) {
+            changes.push(Change::DropTable { id: TableId(entry.def.oid) });
+            changes.push(Change::Set { key: format!("{RELATION_PREFIX}{}", entry.def.oid), value: None });
+        }
     }
     if state.find("weir", DEAD_LETTERS).is_none() {
         let columns = dead_letter_columns()

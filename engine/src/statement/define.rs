@@ -10,7 +10,9 @@ use weir_sql::{ErrorKind as SqlErrorKind, Type};
 use weir_storage::{Change, TableId};
 
 use super::index;
-use super::names::{Named, already_exists, does_not_exist, look_up, sql_error, taken, target_schema, written};
+use super::names::{
+    Named, already_exists, does_not_exist, look_up, sql_error, table_schema, taken, target_schema, written,
+};
 use super::query;
 use super::table::storage_def;
 use super::ttl;
@@ -20,6 +22,7 @@ use crate::catalog::state::{NEXT_OID, RELATION_PREFIX, SCHEMA_PREFIX};
 use crate::catalog::{ColumnDef, Entry, Kind, MergingDef, RelationDef, SchemaDef, TtlDef};
 use crate::error::{Error, Result};
 use crate::exec::keys::has_variants;
+use crate::session::context::TEMPORARY;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity, View};
 use crate::transaction::{Item, Pending};
@@ -56,7 +59,7 @@ pub(crate) fn add_definitions(pending: &mut Pending, version: u64, next_oid: u32
 pub(super) fn create_table(session: &mut Session, running: &Running, create: &CreateTable) -> Result<Outcome> {
     let command = if create.source.is_some() { "CREATE TABLE AS" } else { "CREATE TABLE" };
     session.writable(command)?;
-    let schema = target_schema(&running.view, &create.name)?;
+    let schema = table_schema(&running.view, &create.name)?;
     if taken(&running.view, &schema, &create.name.name) {
         if create.if_not_exists {
             let message = format!("relation \"{}\" already exists, skipping", create.name.name);
@@ -95,7 +98,14 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
     let entry = Arc::new(Entry::new(def.clone()));
     ttl::check(&session.database, &entry)?;
     let table = Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) };
-    define(session, running, vec![table.clone(), set_relation(&def)?])?;
+    let mut changes = vec![table.clone(), set_relation(&def)?];
+    if def.schema == running.view.temporary_schema() {
+        session.has_temporary = true;
+        if running.view.state.schema_oid(&def.schema).is_none() {
+            changes.push(set_schema(session.database.new_oid(), &def.schema)?);
+        }
+    }
+    define(session, running, changes)?;
     let Some(source) = &create.source else { return done("CREATE TABLE") };
     // Rows go to the table as it will be.
     let base = session.base(running);
@@ -311,7 +321,12 @@ pub(crate) fn dependencies(view: &View, query: &str) -> Result<Vec<u32>> {
     for statement in &parsed {
         weir_sql::bind::bind(statement, &fresh, crate::functions::registry(), &[])?;
     }
-    Ok(fresh.used())
+    let used = fresh.used();
+    let is_temporary = |oid: &u32| view.state.entry(*oid).is_some_and(|e| e.def.schema.starts_with(TEMPORARY));
+    match used.iter().any(is_temporary) {
+        true => Err(sql_error(SqlErrorKind::Unsupported, "views must not use temporary tables")),
+        false => Ok(used),
+    }
 }
 
 /// CREATE SCHEMA.
@@ -334,11 +349,15 @@ pub(super) fn create_schema(
         let detail = "The prefix \"pg_\" is reserved for system schemas.";
         return Err(sql_error(SqlErrorKind::InvalidDefinition, message).with_detail(detail));
     }
-    let def = SchemaDef { oid: session.database.new_oid(), name: name.to_string() };
-    let value = serde_json::to_vec(&def).map_err(|e| Error::internal(format!("a definition is not JSON: {e}")))?;
-    let change = Change::Set { key: format!("{SCHEMA_PREFIX}{}", def.oid), value: Some(value) };
-    define(session, running, vec![change])?;
+    define(session, running, vec![set_schema(session.database.new_oid(), name)?])?;
     done("CREATE SCHEMA")
+}
+
+/// The change that makes a schema.
+fn set_schema(oid: u32, name: &str) -> Result<Change> {
+    let def = SchemaDef { oid, name: name.to_string() };
+    let value = serde_json::to_vec(&def).map_err(|e| Error::internal(format!("a definition is not JSON: {e}")))?;
+    Ok(Change::Set { key: format!("{SCHEMA_PREFIX}{oid}"), value: Some(value) })
 }
 
 /// COMMENT ON TABLE, VIEW, COLUMN.

@@ -41,6 +41,14 @@ pub(crate) fn target_schema(view: &View, name: &ObjectName) -> Result<String> {
     Ok(schema)
 }
 
+/// The schema that a new table of this name goes to, which may be that of the session's temporary tables.
+pub(crate) fn table_schema(view: &View, name: &ObjectName) -> Result<String> {
+    match name.schema.as_deref() {
+        Some("pg_temp") => Ok(view.temporary_schema()),
+        _ => target_schema(view, name),
+    }
+}
+
 /// What a name means now.
 pub(crate) enum Named {
     /// A user's relation.
@@ -53,8 +61,7 @@ pub(crate) enum Named {
 
 /// Looks a name up as this session sees it.
 pub(crate) fn look_up(view: &View, name: &ObjectName) -> Named {
-    match view.state.resolve(name.schema.as_deref(), &name.name, &view.path()) {
-        Some(Found::User(entry)) if entry.def.building && !view.own_views.contains(&entry.def.oid) => Named::Nothing,
+    match view.find(name.schema.as_deref(), &name.name) {
         Some(Found::User(entry)) => Named::User(entry.clone()),
         Some(Found::System(_)) => Named::System,
         None => Named::Nothing,

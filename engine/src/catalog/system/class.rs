@@ -7,6 +7,7 @@ use super::{Cell, Fill, Rows, SystemContext};
 use crate::catalog::definition::Kind;
 use crate::catalog::describe::quote;
 use crate::catalog::state::{CatalogState, Entry};
+use crate::session::context::TEMPORARY;
 
 /// The role that owns everything.
 pub(super) const OWNER: u32 = 10;
@@ -64,6 +65,7 @@ fn pg_class(context: &SystemContext, rows: &mut Rows<'_>) {
         let stored = context.snapshot.table(weir_storage::TableId(def.oid));
         let (rows_stored, bytes) =
             stored.map_or((-1.0, 0), |t| (t.rows() as f64, t.parts().iter().map(|p| p.bytes()).sum::<u64>()));
+        let persistence = if def.schema.starts_with(TEMPORARY) { "t" } else { "p" };
         rows.push(&[
             ("oid", def.oid.into()),
             ("relname", (&def.name).into()),
@@ -74,7 +76,7 @@ fn pg_class(context: &SystemContext, rows: &mut Rows<'_>) {
             ("relpages", bytes.div_ceil(8192).into()),
             ("reltuples", rows_stored.into()),
             ("relhasindex", (!def.primary_key.is_empty()).into()),
-            ("relpersistence", "p".into()),
+            ("relpersistence", persistence.into()),
             ("relkind", def.kind.letter().into()),
             ("relnatts", def.columns.len().into()),
             ("relhasrules", (def.kind != Kind::Table).into()),
@@ -88,7 +90,7 @@ fn pg_class(context: &SystemContext, rows: &mut Rows<'_>) {
                 ("relnamespace", namespace(context, &def.schema).into()),
                 ("relowner", OWNER.into()),
                 ("relam", 403u32.into()),
-                ("relpersistence", "p".into()),
+                ("relpersistence", persistence.into()),
                 ("relkind", "i".into()),
                 ("relnatts", def.primary_key.len().into()),
                 ("relispopulated", true.into()),
