@@ -49,15 +49,6 @@ impl Binder<'_> {
         operator: bool,
         what: &dyn Fn(&[Expr]) -> String,
     ) -> Result<Option<Resolved>> {
-        // Beside an oid by another name a literal is such a name, though it is oids that are compared.
-        let alias = args.iter().map(|arg| arg.ty.clone()).find(|ty| ty.is_oid() && *ty != Type::Oid);
-        if let (true, Some(alias)) = (operator, alias) {
-            let typed = args.into_iter().map(|arg| match arg.ty {
-                Type::Unknown => self.coerce(arg, &alias, CoercionContext::Implicit),
-                _ => Ok(arg),
-            });
-            args = typed.collect::<Result<_>>()?;
-        }
         if args.iter().any(|arg| matches!(arg.ty, Type::Record(_))) {
             let settled = args.into_iter().map(|arg| match arg.ty {
                 Type::Record(_) => self.settle(arg),
