@@ -46,6 +46,8 @@ pub struct ViewPlan {
 struct Core {
     keys: Vec<Expr>,
     aggregates: Vec<AggregateCall>,
+    /// Groups that are there even over no rows: see [`Plan::Aggregate`].
+    always: Vec<i32>,
 }
 
 impl ViewPlan {
@@ -58,7 +60,9 @@ impl ViewPlan {
         let columns = stored.columns().to_vec();
         *place = Plan::Scan(states_scan(&columns));
         let (stage, core) = match stored {
-            Plan::Aggregate { input, keys, aggregates, .. } if aggregated => (*input, Some(Core { keys, aggregates })),
+            Plan::Aggregate { input, keys, aggregates, always, .. } if aggregated => {
+                (*input, Some(Core { keys, aggregates, always }))
+            }
             other => (other, None),
         };
         let input = input_of(&stage)?.clone();
@@ -310,6 +314,7 @@ fn input_of(plan: &Plan) -> Result<&Arc<Relation>> {
         Plan::Scan(scan) if scan.relation.kind == RelationKind::Table => Ok(&scan.relation),
         Plan::Scan(scan) => Err(unsupported(&format!("\"{}\" is not a table", scan.relation.name))),
         Plan::Filter { input, .. } | Plan::Project { input, .. } | Plan::ProjectSet { input, .. } => input_of(input),
+        Plan::Join { .. } => Err(unsupported("it reads more than one relation")),
         _ => Err(unsupported("an aggregate over DISTINCT or LIMIT cannot be kept up to date row by row")),
     }
 }
@@ -433,12 +438,12 @@ pub(crate) fn compile_states(
         .collect::<Result<_>>()?;
     let all = scan.relation.columns.len();
     let keys = view.key_columns().unwrap_or(all);
-    let (before, after): (Vec<Expr>, Vec<Expr>) = scan
-        .filters
-        .iter()
-        .cloned()
-        .flat_map(walk::conjuncts)
-        .partition(|filter| keys > 0 && walk::columns_read(filter).iter().all(|&column| column < keys));
+    // A group that is there in any case must meet the conditions too.
+    let always = view.core.as_ref().map_or(&[][..], |core| &core.always);
+    let (before, after): (Vec<Expr>, Vec<Expr>) =
+        scan.filters.iter().cloned().flat_map(walk::conjuncts).partition(|filter| {
+            keys > 0 && always.is_empty() && walk::columns_read(filter).iter().all(|&column| column < keys)
+        });
     let conditions = operators::conditions(&before, &types, &[], context);
 
     // The results that are wanted, and where each is among them.
@@ -462,7 +467,8 @@ pub(crate) fn compile_states(
                 }
                 at += states.len();
             }
-            (Some(Arc::new(Grouping::new(&core.keys, &calls, context)?)), stored)
+            let grouping = Grouping::new(&core.keys, &calls, context)?.with_always(always);
+            (Some(Arc::new(grouping)), stored)
         }
     };
     let columns: Vec<OutputColumn> = results

@@ -45,7 +45,7 @@ impl Aggregate {
         context: &Arc<QueryContext>,
     ) -> Result<Aggregate> {
         let text = explain::expressions(keys, &explain::names(&input.columns));
-        let grouping = Grouping { always: always.to_vec(), ..Grouping::new(keys, calls, context)? };
+        let grouping = Grouping::new(keys, calls, context)?.with_always(always);
         Ok(Aggregate { input, grouping: Arc::new(grouping), keys: text })
     }
 }
@@ -318,6 +318,11 @@ impl Grouping {
         let variants = (0..keys.len()).filter(|&i| keys::has_variants(&key_types[i])).collect();
         let positions = calls.iter().any(|c| c.overload.wants_position());
         Ok(Grouping { keys, key_types, variants, calls, positions, always: Vec::new() })
+    }
+
+    /// With groups that are there even over no rows.
+    pub(crate) fn with_always(self, always: &[i32]) -> Grouping {
+        Grouping { always: always.to_vec(), ..self }
     }
 
     /// Runs the subqueries in it.
