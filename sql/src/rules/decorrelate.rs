@@ -13,7 +13,7 @@
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 
-use super::is_volatile;
+use super::{is_volatile, nothing};
 use crate::bind::binder::join::split_condition;
 use crate::catalog::Functions;
 use crate::plan::{Expr, ExprKind, JoinKind, OutputColumn, Plan, Subquery, SubqueryKind};
@@ -52,10 +52,6 @@ pub(super) fn decorrelate(mut plan: Plan, functions: &dyn Functions) -> Plan {
         Plan::Join { lateral: true, .. } => lateral(plan, functions),
         other => other,
     }
-}
-
-fn nothing() -> Plan {
-    Plan::Values { rows: Vec::new(), columns: Vec::new() }
 }
 
 fn filter(input: Plan, predicate: Expr, functions: &dyn Functions) -> Plan {

@@ -7,7 +7,7 @@
 //! Semi joins whose condition reads one input only are done on that input. What every branch of an OR says of one input filters that input
 //! as well.
 
-use super::estimate;
+use super::{estimate, nothing};
 use crate::bind::binder::join::split_condition;
 use crate::catalog::Statistics;
 use crate::plan::{Expr, ExprKind, JoinKind, OutputColumn, Plan};
@@ -38,10 +38,6 @@ fn order_inputs(plan: &mut Plan, statistics: &dyn Statistics) {
         let taken = std::mem::replace(input, nothing());
         *input = order(taken, statistics);
     });
-}
-
-fn nothing() -> Plan {
-    Plan::Values { rows: Vec::new(), columns: Vec::new() }
 }
 
 fn is_inner(plan: &Plan) -> bool {

@@ -40,7 +40,7 @@ fn optimise_subqueries(plan: &mut Plan, functions: &dyn Functions, statistics: &
 fn optimise_subqueries_of(expr: &mut Expr, functions: &dyn Functions, statistics: &dyn Statistics) {
     walk::children_mut(expr, &mut |child| optimise_subqueries_of(child, functions, statistics));
     if let ExprKind::Subquery(subquery) = &mut expr.kind {
-        let plan = std::mem::replace(&mut subquery.plan, Plan::Values { rows: Vec::new(), columns: Vec::new() });
+        let plan = std::mem::replace(&mut subquery.plan, nothing());
         // EXISTS only asks whether there is a row.
         let used = vec![subquery.kind != SubqueryKind::Exists; plan.columns().len()];
         subquery.plan = optimise_for(plan, &used, functions, statistics);
@@ -71,6 +71,11 @@ pub(crate) fn is_immutable(expr: &Expr, functions: &dyn Functions) -> bool {
         ExprKind::Parameter(_) | ExprKind::Subquery(_) | ExprKind::Outer { .. } => true,
         _ => false,
     })
+}
+
+/// What stands where a plan is taken out to be changed.
+fn nothing() -> Plan {
+    Plan::Values { rows: Vec::new(), columns: Vec::new() }
 }
 
 /// Whether there is a query inside an expression.

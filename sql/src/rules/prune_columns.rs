@@ -3,7 +3,7 @@
 //! [`prune`] changes a plan in place and says where each of its columns went. What may fail or differ from call to call is treated as
 //! Postgres does: an unused expression of a subquery is dropped, unless it is volatile.
 
-use super::is_volatile;
+use super::{is_volatile, nothing};
 use crate::catalog::{FunctionId, Functions, Returns};
 use crate::plan::{AggregateCall, Expr, ExprKind, JoinKind, OutputColumn, Plan, SetKind};
 use crate::types::Type;
@@ -179,7 +179,7 @@ fn only(plan: &mut Plan, used: &[bool], places: &[usize]) {
     }
     let columns: Vec<OutputColumn> = wanted.iter().map(|&column| plan.columns()[column].clone()).collect();
     let exprs = wanted.iter().zip(&columns).map(|(&at, column)| Expr::column(at, column.ty.clone())).collect();
-    let input = std::mem::replace(plan, Plan::Values { rows: Vec::new(), columns: Vec::new() });
+    let input = std::mem::replace(plan, nothing());
     *plan = Plan::Project { input: Box::new(input), exprs, columns };
 }
 

@@ -6,7 +6,7 @@
 //! into a hash join. It stops at a LIMIT, at a volatile function, and where moving it would run a query inside it twice. The order of
 //! conditions stays, so that one which guards another still does.
 
-use super::{has_subquery, is_volatile};
+use super::{has_subquery, is_volatile, nothing};
 use crate::bind::binder::join::split_condition;
 use crate::catalog::Functions;
 use crate::plan::{Expr, ExprKind, JoinKind, Plan};
@@ -68,7 +68,7 @@ pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions)
         Plan::Join { .. } => join(plan, conditions, functions),
         mut other => {
             walk::inputs_mut(&mut other, &mut |input, _| {
-                let taken = std::mem::replace(input, Plan::Values { rows: Vec::new(), columns: Vec::new() });
+                let taken = std::mem::replace(input, nothing());
                 *input = push(taken, Vec::new(), functions);
             });
             filter(other, conditions)
