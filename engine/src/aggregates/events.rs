@@ -16,10 +16,10 @@ use weir_sql::catalog::{Param, Returns};
 use super::states::{Collected, by_group, lists, rows_that_count};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::datetime::MICROS_PER_SECOND;
 
 /// So many conditions fit into a state.
 const CONDITIONS_MAX: usize = 32;
-const MICROS: i64 = 1_000_000;
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
     let events = |_: &[Type], _: &Type| vec![Type::Array(Box::new(Type::Int8)), Type::Array(Box::new(Type::Int8))];
@@ -118,7 +118,7 @@ enum Comparison {
 
 /// Seconds in the unit of the times: microseconds, or whatever integers count; a date's are days.
 fn unit(call: &Call<'_>) -> i64 {
-    if matches!(call.args[0], Type::Timestamp | Type::Timestamptz) { MICROS } else { 1 }
+    if matches!(call.args[0], Type::Timestamp | Type::Timestamptz) { MICROS_PER_SECOND } else { 1 }
 }
 
 fn funnel(call: &Call<'_>) -> Result<What> {

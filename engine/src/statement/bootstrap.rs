@@ -17,17 +17,15 @@ pub(crate) fn first_open(database: &Database) -> Result<()> {
     let snapshot = database.store()?.snapshot();
     let state = database.catalog(&snapshot)?;
     let mut changes = Vec::new();
-    for entry in state.entries().filter(|e| e.def.building) {
+    let building = state.entries().filter(|entry| entry.def.building);
+    // Temporary tables of sessions that a crash ended.
+    let temporary = state.entries().filter(|entry| entry.def.schema.starts_with(TEMPORARY));
+    for entry in building.chain(temporary) {
         changes.push(Change::DropTable { id: TableId(entry.def.oid) });
         changes.push(Change::Set { key: format!("{RELATION_PREFIX}{}", entry.def.oid), value: None });
     }
-    // Temporary tables of sessions that a crash ended.
-    for (schema, oid) in state.schemas().filter(|(schema, _)| schema.starts_with(TEMPORARY)) {
+    for (_, oid) in state.schemas().filter(|(schema, _)| schema.starts_with(TEMPORARY)) {
         changes.push(Change::Set { key: format!("{SCHEMA_PREFIX}{oid}"), value: None });
-        for entry in state.entries().filter(|entry| entry.def.schema == schema) {
-            changes.push(Change::DropTable { id: TableId(entry.def.oid) });
-            changes.push(Change::Set { key: format!("{RELATION_PREFIX}{}", entry.def.oid), value: None });
-        }
     }
     if state.find("weir", DEAD_LETTERS).is_none() {
         let columns = dead_letter_columns()
