@@ -15,7 +15,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Once, Weak};
 
@@ -49,6 +49,8 @@ pub struct Options {
     pub memory_limit: usize,
     /// Bytes that one query may hold.
     pub query_memory_limit: usize,
+    /// Bytes that one operator of a query may hold on one thread before it writes to disk.
+    pub operator_memory_limit: usize,
     /// Rows of a batch inside a query.
     pub batch_rows: usize,
     /// Rows of a granule.
@@ -65,6 +67,7 @@ impl Default for Options {
             threads: None,
             memory_limit: 4 << 30,
             query_memory_limit: 2 << 30,
+            operator_memory_limit: usize::MAX,
             batch_rows: 8192,
             granule_rows: 8192,
             bulk_bytes: 16 << 20,
@@ -100,6 +103,7 @@ struct Inner {
     catalog: RwLock<Option<Arc<CatalogState>>>,
     pool: Arc<rayon::ThreadPool>,
     broker: Arc<Broker>,
+    temporary: PathBuf,
     options: Options,
     next_session: AtomicI32,
     next_oid: AtomicU32,
@@ -218,6 +222,7 @@ impl Database {
             catalog: RwLock::new(None),
             pool,
             broker: Broker::new(options.memory_limit),
+            temporary: dir.as_ref().join("tmp"),
             options,
             next_session: AtomicI32::new(1),
             next_oid: AtomicU32::new(0),
@@ -335,6 +340,11 @@ impl Database {
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
         &self.inner.broker
+    }
+
+    /// Where queries put what they may not hold: files without a name.
+    pub(crate) fn temporary_folder(&self) -> &Path {
+        &self.inner.temporary
     }
 
     /// Where backups may be.

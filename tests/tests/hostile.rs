@@ -1,5 +1,5 @@
-//! Every SQL script again, embedded and under hostile settings: one-row batches, one-row granules, a head of one row, one thread and many, and a
-//! restart after each statement outside of a transaction. Answers must not depend on any of that.
+//! Every SQL script again, embedded and under hostile settings: one-row batches, one-row granules, a head of one row, one thread and many, no
+//! memory (so that all goes to disk), and a restart after each statement outside of a transaction. Answers must not depend on any of that.
 //!
 //! Errors are compared without their SQLSTATE, which only the wire has.
 
@@ -27,7 +27,9 @@ struct Hostile {
 fn settings() -> Vec<Hostile> {
     let store = |head_rows_max| StoreOptions { head_rows_max, background: false, ..StoreOptions::default() };
     let tiny = Options { batch_rows: 1, granule_rows: 1, store: store(1), ..Options::default() };
-    let small = Options { batch_rows: 3, granule_rows: 2, store: store(2), ..Options::default() };
+    // An operator may hold nothing: whatever can goes to disk.
+    let small =
+        Options { operator_memory_limit: 0, batch_rows: 3, granule_rows: 2, store: store(2), ..Options::default() };
     vec![
         Hostile {
             name: "rows one by one, one thread",
@@ -39,7 +41,7 @@ fn settings() -> Vec<Hostile> {
             options: Options { threads: Some(8), ..tiny },
             restarts: false,
         },
-        Hostile { name: "restarts", options: Options { threads: Some(2), ..small }, restarts: true },
+        Hostile { name: "restarts, no memory", options: Options { threads: Some(2), ..small }, restarts: true },
     ]
 }
 

@@ -79,8 +79,8 @@ impl Batch {
         match batches {
             [] => Ok(Batch::empty(types)),
             [one] => Ok(one.clone()),
-            _ => {
-                let columns = (0..types.len())
+            [first, ..] => {
+                let columns = (0..first.columns.len())
                     .map(|i| concat(&batches.iter().map(|b| b.columns[i].as_ref()).collect::<Vec<_>>()))
                     .collect::<std::result::Result<_, _>>()?;
                 Ok(Batch { columns, rows: batches.iter().map(|b| b.rows).sum() })

@@ -17,7 +17,11 @@ pub mod memory;
 mod operator;
 pub(crate) mod operators;
 pub mod partial;
+mod partitions;
 mod pipeline;
+mod runs;
+mod spill;
+mod spool;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +36,7 @@ pub use context::{
     QueryContext, RelationRows, Relations, Substituted, TableCall, TableFunction, TableOverload, TableRows,
 };
 pub use explain::explain;
-pub use memory::{Broker, QueryMemory};
+pub use memory::{Broker, Limits, QueryMemory};
 pub use partial::ViewPlan;
 
 use crate::error::Result;

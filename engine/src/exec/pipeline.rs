@@ -386,6 +386,8 @@ pub(crate) struct Reader {
     source: Arc<dyn Source>,
     /// Morsels in flight at once; 0 runs them here, one after the other.
     window: usize,
+    /// Whether those in flight are the last before the window is 0.
+    winding_down: bool,
     claimed: u64,
     passed: u64,
     exhausted: bool,
@@ -406,6 +408,7 @@ impl Reader {
             context: context.clone(),
             source,
             window: if one { 0 } else { 2 * context.pool.current_num_threads() },
+            winding_down: false,
             claimed: 0,
             passed: 0,
             exhausted: false,
@@ -439,10 +442,16 @@ impl Reader {
                 })?;
                 continue;
             }
-            while !self.exhausted && self.morsels.len() < self.window {
+            while !self.exhausted && !self.winding_down && self.morsels.len() < self.window {
                 self.start()?;
             }
-            let Some(morsel) = self.morsels.get_mut(&self.passed) else { return Ok(None) };
+            let Some(morsel) = self.morsels.get_mut(&self.passed) else {
+                if self.exhausted {
+                    return Ok(None);
+                }
+                self.window = 0;
+                continue;
+            };
             if let Some(batch) = morsel.batches.pop_front() {
                 let bytes = batch.bytes();
                 self.held.resize(self.held.bytes().saturating_sub(bytes))?;
@@ -468,6 +477,12 @@ impl Reader {
                 Message::End(end) => morsel.end = Some(end),
             }
         }
+    }
+
+    /// Starts nothing on the pool any more, so that pool threads may read on: whether something is still in flight, which must be read first.
+    pub(crate) fn wind_down(&mut self) -> bool {
+        self.winding_down = true;
+        !self.morsels.is_empty()
     }
 
     fn start(&mut self) -> Result<()> {

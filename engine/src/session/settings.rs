@@ -267,6 +267,11 @@ impl SessionSettings {
         self.raw(name).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
+    /// A setting in kilobytes, as bytes.
+    pub(crate) fn bytes(&self, name: &str) -> usize {
+        self.raw(name).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0).saturating_mul(1024)
+    }
+
     /// Whether a boolean setting is on.
     pub fn is_on(&self, name: &str) -> bool {
         self.raw(name).is_some_and(|value| value == "on")

@@ -1,4 +1,4 @@
-//! TPC-H at scale 1: all 22 queries, with the specification's parameters, answered as DuckDB answers them.
+//! TPC-H at scale 1: all 22 queries, with the specification's parameters, answered as DuckDB answers them, with all memory and with 64 MiB.
 
 use std::fs;
 use std::path::PathBuf;
@@ -52,15 +52,28 @@ fn all_queries_of_tpch_give_what_duckdb_gives() {
         script += &format!("SELECT 'query {number}';\n{}", query(number));
     }
     let theirs = duckdb::rows(&script);
-    let mut theirs = theirs.split(|row| row.len() == 1 && row[0].starts_with("query ")).skip(1);
-    for number in 1..=QUERIES {
-        let ours = rows(&mut client, query(number).trim_end().trim_end_matches(';'));
-        let theirs = theirs.next().expect("DuckDB answers every query");
-        assert_eq!(ours.len(), theirs.len(), "rows of query {number}");
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            let equal = ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same(a, b));
-            assert!(equal, "query {number}: {ours:?}, DuckDB {theirs:?}");
+    let theirs: Vec<_> = theirs.split(|row| row.len() == 1 && row[0].starts_with("query ")).skip(1).collect();
+    assert_eq!(theirs.len(), QUERIES, "DuckDB answers every query");
+    let mut on_disk = 0;
+    for limit in ["0", "64MB"] {
+        client.batch_execute(&format!("SET weir.query_memory_limit = '{limit}'")).expect("it is a setting");
+        for (number, theirs) in (1..).zip(&theirs) {
+            let sql = query(number);
+            let sql = sql.trim_end().trim_end_matches(';');
+            let ours = rows(&mut client, sql);
+            assert_eq!(ours.len(), theirs.len(), "rows of query {number} within {limit}");
+            for (ours, theirs) in ours.iter().zip(*theirs) {
+                let equal = ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same(a, b));
+                assert!(equal, "query {number} within {limit}: {ours:?}, DuckDB {theirs:?}");
+            }
+            if limit != "0" {
+                let plan = rows(&mut client, &format!("EXPLAIN ANALYZE {sql}"));
+                on_disk += usize::from(plan.iter().any(|line| line[0].contains("Disk:")));
+            }
         }
     }
-    println!("tpch: {QUERIES} of {QUERIES} queries at scale 1 equal DuckDB's answers");
+    assert!(on_disk > 5, "{on_disk} queries went to disk");
+    println!(
+        "tpch: {QUERIES} of {QUERIES} queries at scale 1 equal DuckDB's answers; within 64 MiB too, {on_disk} on disk"
+    );
 }

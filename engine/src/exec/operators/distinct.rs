@@ -1,24 +1,28 @@
 //! DISTINCT and DISTINCT ON.
 //!
 //! DISTINCT is a GROUP BY of all columns. DISTINCT ON keeps the first row of each value of its expressions in the input's order, which the
-//! plan has sorted.
+//! plan has sorted; once these do not fit, all rows go to disk by the hash of the expressions, and each partition is done by itself.
 
 use std::sync::Arc;
 
-use arrow::array::UInt32Array;
+use arrow::array::{ArrayRef, UInt32Array};
 use weir_sql::Type;
 use weir_sql::plan::Expr;
 
 use super::aggregate::{Grouping, aggregate};
 use super::limit::Held;
 use crate::error::Result;
+use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::expression::{Expression, arrays};
-use crate::exec::groups::GroupTable;
+use crate::exec::groups::{GroupTable, hash_rows};
 use crate::exec::keys;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Reader, Source};
+use crate::exec::partitions::{Partitioned, split_positions};
+use crate::exec::pipeline::{Reader, Source, parallel};
+use crate::exec::runs::{RunWriter, merge, number_keys};
+use crate::exec::spill::SpillFile;
 
 pub(crate) struct Distinct {
     input: Node,
@@ -66,28 +70,22 @@ impl Operator for Distinct {
             How::On(on, _) => on,
         };
         on.iter().for_each(|e| e.prepare(context));
-        let types: Vec<Type> = on.iter().map(|e| e.ty.clone()).collect();
-        let mut table = GroupTable::new(&types)?;
+        let mut seen = Seen::new(on, context)?;
         let mut held = context.memory.reservation("Distinct");
-        let (mut batches, mut groups, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut batches, mut bytes) = (Vec::new(), 0);
         let mut reader = Reader::new(context, input);
         while let Some(batch) = reader.next()? {
-            let mut next = table.len() as u32;
-            let keys = keys::normalize_all(&types, &arrays(on, &batch, context)?)?;
-            table.intern(&keys, batch.rows, &mut groups)?;
-            let mut first = Vec::new();
-            for (row, &group) in groups.iter().enumerate() {
-                if group == next {
-                    next += 1;
-                    first.push(row as u32);
-                }
+            let first = seen.first(&batch)?;
+            if first.is_empty() {
+                continue;
             }
-            if !first.is_empty() {
-                let batch = batch.take(&UInt32Array::from(first))?;
-                bytes += batch.bytes();
-                batches.push(batch);
+            let batch = batch.take(&UInt32Array::from(first))?;
+            bytes += batch.bytes();
+            batches.push(batch);
+            if !held.fits(bytes + seen.table.memory())? {
+                drop((seen, held));
+                return on_disk(on, batches, reader, context, metrics);
             }
-            held.resize(bytes + table.memory())?;
         }
         metrics.held(&held);
         Ok(Arc::new(Held::new(batches, vec![held])))
@@ -96,4 +94,84 @@ impl Operator for Distinct {
     fn estimate(&self) -> f64 {
         (self.input.operator.estimate() / 10.0).max(1.0)
     }
+}
+
+/// The values of the expressions that were seen.
+struct Seen<'a> {
+    on: &'a [Expression],
+    types: Vec<Type>,
+    table: GroupTable,
+    groups: Vec<u32>,
+    context: &'a Arc<QueryContext>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(on: &'a [Expression], context: &'a Arc<QueryContext>) -> Result<Seen<'a>> {
+        let types: Vec<Type> = on.iter().map(|e| e.ty.clone()).collect();
+        Ok(Seen { on, table: GroupTable::new(&types)?, types, groups: Vec::new(), context })
+    }
+
+    fn keys(&self, batch: &Batch) -> Result<Vec<ArrayRef>> {
+        keys::normalize_all(&self.types, &arrays(self.on, batch, self.context)?)
+    }
+
+    /// The rows of a batch that are the first with their values.
+    fn first(&mut self, batch: &Batch) -> Result<Vec<u32>> {
+        let mut next = self.table.len() as u32;
+        self.table.intern(&self.keys(batch)?, batch.rows, &mut self.groups)?;
+        let mut first = Vec::new();
+        for (row, &group) in self.groups.iter().enumerate() {
+            if group == next {
+                next += 1;
+                first.push(row as u32);
+            }
+        }
+        Ok(first)
+    }
+}
+
+/// Partitions of rows on disk.
+const PARTITIONS: usize = 64;
+
+/// The first rows among those that were kept so far and those that are still to be read.
+fn on_disk(
+    on: &[Expression],
+    kept: Vec<Batch>,
+    mut reader: Reader,
+    context: &Arc<QueryContext>,
+    metrics: &Metrics,
+) -> Result<Arc<dyn Source>> {
+    let file = SpillFile::create(context)?;
+    let partition = |rows: &Batch| -> Result<Vec<usize>> {
+        let seen = Seen::new(on, context)?;
+        let hashes = hash_rows(&seen.types, &seen.keys(rows)?, rows.rows)?;
+        Ok(hashes.into_iter().map(|hash| (hash >> 32) as usize % PARTITIONS).collect())
+    };
+    let mut rows = Partitioned::new(PARTITIONS);
+    let mut at = 0;
+    let mut push = |batch: Batch| {
+        at += batch.rows as u64;
+        rows.push(at - batch.rows as u64, batch, &file, &partition)
+    };
+    kept.into_iter().try_for_each(&mut push)?;
+    while let Some(batch) = reader.next()? {
+        push(batch)?;
+    }
+    let lists = rows.finish(&file, &partition)?;
+    let runs = parallel(context, PARTITIONS, |i| {
+        let mut seen = Seen::new(on, context)?;
+        let mut held = context.memory.reservation("Distinct");
+        let mut writer = RunWriter::new(&file);
+        for extent in &lists[i] {
+            context.cancel.check()?;
+            let (rows, positions) = split_positions(file.read(extent)?)?;
+            let first = seen.first(&rows)?;
+            held.resize(seen.table.memory())?;
+            let keys = number_keys(first.iter().map(|&row| [positions[row as usize]]));
+            writer.push(rows.take(&UInt32Array::from(first))?, keys)?;
+        }
+        writer.finish()
+    })?;
+    file.note(metrics);
+    merge(context, file, runs.into_iter().flatten().collect())
 }

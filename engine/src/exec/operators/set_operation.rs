@@ -1,22 +1,22 @@
 //! UNION, INTERSECT and EXCEPT.
 //!
-//! UNION ALL chains its inputs; UNION also drops duplicates. INTERSECT and EXCEPT count the right side's rows in a group table and then read the
-//! left side in order.
+//! UNION ALL chains its inputs; UNION also drops duplicates. INTERSECT and EXCEPT are a GROUP BY of all columns over both inputs that counts each
+//! side's rows; a group comes out as often as the counts say, where it first appeared on the left side.
 
 use std::sync::Arc;
 
-use arrow::array::UInt32Array;
+use arrow::array::{AsArray, BooleanArray, UInt32Array};
+use arrow::datatypes::Int64Type;
 use weir_sql::Type;
-use weir_sql::plan::{Expr, SetKind};
+use weir_sql::catalog::Functions;
+use weir_sql::plan::{AggregateCall, Expr, SetKind};
 
 use super::aggregate::{Grouping, aggregate};
-use super::limit::Held;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::context::QueryContext;
-use crate::exec::groups::GroupTable;
-use crate::exec::keys;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Chained, Reader, Source};
+use crate::exec::pipeline::{Chained, Mapped, Source};
+use crate::functions::registry;
 
 pub(crate) struct SetOperation {
     kind: SetKind,
@@ -49,59 +49,34 @@ impl Operator for SetOperation {
 
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         let types: Vec<Type> = self.left.types();
+        let columns: Vec<Expr> = types.iter().enumerate().map(|(i, ty)| Expr::column(i, ty.clone())).collect();
         if self.kind == SetKind::Union {
             let both = Chained::new(vec![self.left.open(context)?, self.right.open(context)?]);
             if self.all {
                 return Ok(Arc::new(both));
             }
-            let columns: Vec<Expr> = types.iter().enumerate().map(|(i, ty)| Expr::column(i, ty.clone())).collect();
             return aggregate(&Arc::new(Grouping::new(&columns, &[], context)?), &both, context, metrics);
         }
-        let mut held = context.memory.reservation("SetOp");
-        let mut table = GroupTable::new(&types)?;
-        let (mut counts, mut groups): (Vec<u64>, Vec<u32>) = (Vec::new(), Vec::new());
-        let mut reader = Reader::new(context, self.right.open(context)?);
-        while let Some(batch) = reader.next()? {
-            table.intern(&keys::normalize_all(&types, &batch.columns)?, batch.rows, &mut groups)?;
-            counts.resize(table.len(), 0);
-            groups.iter().for_each(|&g| counts[g as usize] += 1);
-            held.resize(table.memory() + counts.len() * 8)?;
-        }
-        // Left rows of groups that were seen already, where each shall come once.
-        let mut seen = vec![false; counts.len()];
-        let (mut batches, mut bytes) = (Vec::new(), 0);
-        let mut reader = Reader::new(context, self.left.open(context)?);
-        while let Some(batch) = reader.next()? {
-            table.intern(&keys::normalize_all(&types, &batch.columns)?, batch.rows, &mut groups)?;
-            counts.resize(table.len(), 0);
-            seen.resize(table.len(), false);
-            let mut keep = Vec::new();
-            for (row, &group) in groups.iter().enumerate() {
-                let (count, seen) = (&mut counts[group as usize], &mut seen[group as usize]);
-                let there = *count > 0;
-                let wanted = match (self.kind, self.all) {
-                    (SetKind::Intersect, true) => there,
-                    (SetKind::Except, true) => !there,
-                    (SetKind::Intersect, false) => there && !*seen,
-                    _ => !there && !*seen,
+        let both = Chained::new(vec![marked(self.left.open(context)?, true), marked(self.right.open(context)?, false)]);
+        let grouping = Arc::new(Grouping::new(&columns, &counts(types.len())?, context)?);
+        let groups = aggregate(&grouping, &both, context, metrics)?;
+        let (kind, all) = (self.kind, self.all);
+        Ok(Arc::new(Mapped::new(groups, move |mut groups, emit| {
+            let counts = groups.columns.split_off(groups.columns.len() - 2);
+            let [left, both] = [&counts[0], &counts[1]].map(|count| count.as_primitive::<Int64Type>().values());
+            let mut rows: Vec<u32> = Vec::new();
+            for (row, (&left, &both)) in left.iter().zip(both).enumerate() {
+                let right = both - left;
+                let times = match (kind, all) {
+                    (SetKind::Intersect, true) => left.min(right),
+                    (SetKind::Except, true) => left - right,
+                    (SetKind::Intersect, false) => left.min(right).min(1),
+                    _ => left.min(1 - right),
                 };
-                if self.all && there {
-                    *count -= 1;
-                }
-                *seen = true;
-                if wanted {
-                    keep.push(row as u32);
-                }
+                rows.extend(std::iter::repeat_n(row as u32, usize::try_from(times).unwrap_or(0)));
             }
-            if !keep.is_empty() {
-                let batch = batch.take(&UInt32Array::from(keep))?;
-                bytes += batch.bytes();
-                batches.push(batch);
-            }
-            held.resize(table.memory() + counts.len() * 9 + bytes)?;
-        }
-        metrics.held(&held);
-        Ok(Arc::new(Held::new(batches, vec![held])))
+            if rows.is_empty() { Ok(()) } else { emit(groups.take(&UInt32Array::from(rows))?) }
+        })))
     }
 
     fn estimate(&self) -> f64 {
@@ -110,4 +85,30 @@ impl Operator for SetOperation {
             _ => self.left.operator.estimate(),
         }
     }
+}
+
+/// Rows with a last column that says whether they are of the left side.
+fn marked(input: Arc<dyn Source>, left: bool) -> Arc<dyn Source> {
+    Arc::new(Mapped::new(input, move |mut batch, emit| {
+        batch.columns.push(Arc::new(BooleanArray::from(vec![left; batch.rows])));
+        emit(batch)
+    }))
+}
+
+/// The number of a group's rows on the left side, which column `mark` says, and on both.
+fn counts(mark: usize) -> Result<[AggregateCall; 2]> {
+    let Some(count) = registry().overloads("count").iter().find(|signature| signature.params.is_empty()) else {
+        return Err(Error::internal("there is no count(*)"));
+    };
+    Ok([Some(Expr::column(mark, Type::Bool)), None].map(|filter| AggregateCall {
+        function: count.id,
+        name: "count".into(),
+        params: Vec::new(),
+        args: Vec::new(),
+        distinct: false,
+        filter,
+        order_by: Vec::new(),
+        combinator: None,
+        ty: Type::Int8,
+    }))
 }

@@ -6,13 +6,14 @@ use arrow::array::UInt32Array;
 use weir_sql::plan::SortKey;
 
 use super::limit::Held;
-use super::sort::{SortKeys, gather};
+use super::sort::SortKeys;
 use crate::error::Result;
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::pipeline::{Source, drain};
+use crate::exec::runs::gather;
 
 pub(crate) struct TopN {
     input: Node,
@@ -83,7 +84,8 @@ impl Best {
         self.candidates.select_nth_unstable_by(n - 1, |a, b| a.key.cmp(&b.key).then(a.at.cmp(&b.at)));
         self.candidates.truncate(n);
         self.bound = Some(self.candidates[n - 1].key.clone());
-        let batch = gather(&self.batches, columns, self.candidates.iter().map(|c| (c.batch, c.row)))?;
+        let places: Vec<_> = self.candidates.iter().map(|c| (c.batch, c.row)).collect();
+        let batch = gather(&self.batches, columns, &places)?;
         self.candidates.iter_mut().enumerate().for_each(|(row, c)| (c.batch, c.row) = (0, row));
         self.bytes =
             batch.bytes() + self.candidates.iter().map(|c| c.key.len() + size_of::<Candidate>()).sum::<usize>();
@@ -130,7 +132,7 @@ impl Operator for TopN {
         candidates.truncate(self.rows);
         let chunks = candidates
             .chunks(context.batch_rows.max(1))
-            .map(|run| gather(&batches, columns, run.iter().map(|c| (c.batch, c.row))))
+            .map(|run| gather(&batches, columns, &run.iter().map(|c| (c.batch, c.row)).collect::<Vec<_>>()))
             .collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(Held::new(chunks, held)))
     }

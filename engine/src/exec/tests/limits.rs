@@ -14,7 +14,8 @@ fn a_query_over_its_memory_fails_politely_and_gives_it_back() {
         "SELECT array_agg(a.id) FROM numbers a, numbers b",
     ] {
         for threads in [1, 4] {
-            let context = world.context_of(threads, 1000, QueryMemory::new(&broker, 512 << 10));
+            let limits = Limits { query: 512 << 10, operator: usize::MAX, folder: None };
+            let context = world.context_of(threads, 1000, QueryMemory::new(&broker, limits));
             let error = world.rows_in(sql, &context).expect_err("it needs more");
             assert_eq!((error.kind, error.message.as_str()), (ErrorKind::OutOfMemory, "out of memory"), "{sql}");
             assert_eq!(broker.used(), 0, "{sql} with {threads} threads");
@@ -74,4 +75,42 @@ fn errors_are_raised_only_by_rows_that_reach_them() {
     );
     let sql = "SELECT CASE WHEN third IS NULL THEN 1 ELSE third::int4 END FROM numbers WHERE id IN (2, 5)";
     assert_eq!(world.rows(sql), ["1", "1"]);
+}
+
+#[test]
+fn what_does_not_fit_goes_to_disk_and_gives_the_same_rows() {
+    let world = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    for sql in [
+        "SELECT id, third FROM numbers ORDER BY third DESC NULLS FIRST, n",
+        "SELECT a.id, b.id FROM numbers a, numbers b WHERE a.id < 60 AND b.id < 60 ORDER BY b.id % 7, a.id % 11",
+        "SELECT third, n, count(*), sum(id), array_agg(id) FROM numbers GROUP BY third, n",
+        "SELECT id, count(*) FROM numbers GROUP BY ROLLUP (id)",
+        "SELECT DISTINCT n, third FROM numbers",
+        "SELECT DISTINCT ON (n, third) * FROM numbers",
+        "SELECT DISTINCT ON (f::int) f, id FROM numbers ORDER BY f::int DESC, id DESC",
+        "SELECT count(*), array_agg(third) FROM numbers",
+        "SELECT a.id, b.id, b.third FROM numbers a JOIN numbers b ON a.n = b.n WHERE a.id < 300",
+        "SELECT a.id, b.id FROM numbers a JOIN numbers b ON a.n = b.n AND a.id < b.id AND a.id + b.id < 700",
+        "SELECT a.id, b.id, b.third FROM numbers a LEFT JOIN numbers b ON a.id = b.id + 100 AND b.third IS NOT NULL",
+        "SELECT a.id, b.id, b.third FROM numbers a RIGHT JOIN numbers b ON a.id = b.id + 100 AND a.id > 300",
+        "SELECT a.id, b.id, b.third FROM numbers a FULL JOIN numbers b ON a.id = b.id + 100 AND b.id % 3 = 0",
+        "SELECT a.id, b.id FROM numbers a LEFT JOIN numbers b ON a.id < 40 AND b.id < 20 AND a.id < b.id",
+        "SELECT id FROM numbers a WHERE EXISTS (SELECT FROM numbers b WHERE a.n = b.n AND b.id > a.id + 400)",
+        "SELECT id FROM numbers a WHERE id NOT IN (SELECT n FROM numbers WHERE n IS NOT NULL)",
+        "SELECT n FROM numbers INTERSECT ALL SELECT id FROM numbers",
+        "SELECT third FROM numbers EXCEPT SELECT third FROM numbers WHERE n > 3",
+        "SELECT id, sum(id) OVER (PARTITION BY n ORDER BY third, id), row_number() OVER (ORDER BY id DESC) FROM numbers",
+        "SELECT id, third FROM numbers ORDER BY third, id LIMIT 40 OFFSET 10",
+    ] {
+        let expected = world.rows_in(sql, &world.context(1, 8192)).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        for (threads, batch_rows, operator) in [(3, 100, 0), (2, 50, 8 << 10)] {
+            let limits = Limits { query: usize::MAX, operator, folder: Some(folder.path().to_path_buf()) };
+            let memory = QueryMemory::new(&Broker::new(usize::MAX), limits);
+            let context = world.context_of(threads, batch_rows, memory);
+            let rows = world.rows_in(sql, &context).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+            assert_eq!(expected, rows, "{sql} with {threads} threads, batches of {batch_rows}, {operator} bytes");
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0, "files have no names");
 }

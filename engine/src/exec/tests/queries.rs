@@ -57,7 +57,7 @@ fn set_operations() {
     assert_eq!(world.rows(&format!("{b} UNION ALL {b}")), ["1", "1", "2", "1", "1", "2"]);
     assert_eq!(world.rows(&format!("{b} UNION {b}")), ["1", "2"]);
     assert_eq!(world.rows(&format!("{a} INTERSECT {b}")), ["1", "2"]);
-    assert_eq!(world.rows(&format!("{a} INTERSECT ALL {b}")), ["1", "2", "1"]);
+    assert_eq!(world.rows(&format!("{a} INTERSECT ALL {b}")), ["1", "1", "2"]);
     assert_eq!(world.rows(&format!("{b} EXCEPT SELECT n FROM numbers WHERE id = 1")), ["2"]);
     assert_eq!(world.rows(&format!("{b} EXCEPT ALL SELECT n FROM numbers WHERE id = 1")), ["1", "2"]);
 }

@@ -1,15 +1,18 @@
 //! Window functions: the input comes sorted by partition and order, and is cut into morsels of whole partitions.
 //!
-//! A row begins a partition, or a group of peers, where the bytes of its key differ from the row's before it.
+//! A row begins a partition, or a group of peers, where the bytes of its key differ from the row's before it. The input is read ahead while it fits
+//! in memory, and otherwise as far as the morsel at hand: a partition has to fit.
 
 mod aggregate;
 mod frame;
 mod place;
 
-use std::ops::Range;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use parking_lot::Mutex;
+use weir_sql::Type;
 use weir_sql::plan::{Expr, SortKey, WindowCall};
 
 use self::aggregate::Framed;
@@ -24,15 +27,19 @@ use crate::exec::explain;
 use crate::exec::expression::Expression;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Numbered, Reader, Source};
+use crate::exec::pipeline::{Reader, Source, Task};
 use crate::functions::{Implementation, registry};
 
 pub(crate) struct Window {
     input: Node,
-    partition_by: SortKeys,
-    order_by: SortKeys,
+    keys: Arc<Keys>,
     calls: Arc<Vec<Compiled>>,
     text: String,
+}
+
+struct Keys {
+    partition_by: SortKeys,
+    order_by: SortKeys,
 }
 
 enum Compiled {
@@ -93,48 +100,13 @@ impl Window {
         let calls = calls.iter().map(|call| Compiled::new(call, order_by, context)).collect::<Result<Vec<_>>>()?;
         Ok(Window {
             input,
-            partition_by: SortKeys::new(&partition, context)?,
-            order_by: SortKeys::new(order_by, context)?,
+            keys: Arc::new(Keys {
+                partition_by: SortKeys::new(&partition, context)?,
+                order_by: SortKeys::new(order_by, context)?,
+            }),
             calls: Arc::new(calls),
             text,
         })
-    }
-
-    /// Reads all rows: batches, and what begins at each row.
-    fn read(&self, context: &Arc<QueryContext>, held: &mut Reservation) -> Result<(Vec<Batch>, Vec<Begins>)> {
-        let mut reader = Reader::new(context, self.input.open(context)?);
-        let (mut batches, mut begins) = (Vec::new(), Vec::new());
-        let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
-        while let Some(batch) = reader.next()? {
-            if batch.rows == 0 {
-                continue;
-            }
-            let partitions = self.partition_by.encode(&batch, context)?;
-            let peers = self.order_by.encode(&batch, context)?;
-            // Without keys all rows are equal, and encode to no rows at all.
-            fn key(rows: &arrow::row::Rows, row: usize) -> Option<arrow::row::Row<'_>> {
-                (row < rows.num_rows()).then(|| rows.row(row))
-            }
-            let bytes = |rows, row| key(rows, row).map_or(Vec::new(), |key| key.as_ref().to_vec());
-            begins.push(match &last {
-                Some((partition, _)) if *partition != bytes(&partitions, 0) => Begins::Partition,
-                Some((_, before)) if *before != bytes(&peers, 0) => Begins::Peers,
-                Some(_) => Begins::Nothing,
-                None => Begins::Partition,
-            });
-            begins.extend((1..batch.rows).map(|row| {
-                let differ = |rows| key(rows, row) != key(rows, row - 1);
-                match (differ(&partitions), differ(&peers)) {
-                    (true, _) => Begins::Partition,
-                    (false, true) => Begins::Peers,
-                    (false, false) => Begins::Nothing,
-                }
-            }));
-            last = Some((bytes(&partitions, batch.rows - 1), bytes(&peers, batch.rows - 1)));
-            held.grow(batch.bytes() + batch.rows)?;
-            batches.push(batch);
-        }
-        Ok((batches, begins))
     }
 }
 
@@ -146,29 +118,128 @@ enum Begins {
     Partition,
 }
 
-/// Runs of whole partitions, each of at least `size` rows, but for the last.
-fn morsels(begins: &[Begins], size: usize) -> Vec<Range<usize>> {
-    let mut morsels: Vec<Range<usize>> = Vec::new();
-    let mut start = 0;
-    for row in 1..=begins.len() {
-        let is_end = row == begins.len() || begins[row] == Begins::Partition && row - start >= size;
-        if is_end {
-            morsels.push(start..row);
-            start = row;
-        }
-    }
-    morsels
+/// Input that was read and not yet handed out.
+struct Ahead {
+    reader: Reader,
+    /// Whether all was read.
+    done: bool,
+    batches: VecDeque<Batch>,
+    begins: VecDeque<Begins>,
+    /// The keys of the last row.
+    last: Option<(Vec<u8>, Vec<u8>)>,
+    held: Reservation,
+    /// Rows in front among which no morsel ends.
+    searched: usize,
 }
 
-/// A run of the rows of several batches.
-fn rows_of(batches: &[Batch], starts: &[usize], run: &Range<usize>, types: &[weir_sql::Type]) -> Result<Batch> {
-    let first = starts.partition_point(|&start| start <= run.start).saturating_sub(1);
-    let mut pieces = Vec::new();
-    for (batch, &start) in batches.iter().zip(starts).skip(first).take_while(|(_, start)| **start < run.end) {
-        let (from, to) = (run.start.max(start), run.end.min(start + batch.rows));
-        pieces.push(batch.slice(from - start, to - from));
+impl Ahead {
+    /// Reads a batch. Whether it fits beside the others; it is held even if it does not, unless that is over the query's limit.
+    fn read(&mut self, by: &Keys, context: &Arc<QueryContext>) -> Result<bool> {
+        let Some(batch) = self.reader.next()? else {
+            self.done = true;
+            return Ok(true);
+        };
+        let partitions = by.partition_by.encode(&batch, context)?;
+        let peers = by.order_by.encode(&batch, context)?;
+        // Without keys all rows are equal, and encode to no rows at all.
+        fn key(rows: &arrow::row::Rows, row: usize) -> Option<arrow::row::Row<'_>> {
+            (row < rows.num_rows()).then(|| rows.row(row))
+        }
+        let bytes = |rows, row| key(rows, row).map_or(Vec::new(), |key| key.as_ref().to_vec());
+        self.begins.push_back(match &self.last {
+            Some((partition, _)) if *partition != bytes(&partitions, 0) => Begins::Partition,
+            Some((_, before)) if *before != bytes(&peers, 0) => Begins::Peers,
+            Some(_) => Begins::Nothing,
+            None => Begins::Partition,
+        });
+        self.begins.extend((1..batch.rows).map(|row| {
+            let differ = |rows| key(rows, row) != key(rows, row - 1);
+            match (differ(&partitions), differ(&peers)) {
+                (true, _) => Begins::Partition,
+                (false, true) => Begins::Peers,
+                (false, false) => Begins::Nothing,
+            }
+        }));
+        self.last = Some((bytes(&partitions, batch.rows - 1), bytes(&peers, batch.rows - 1)));
+        let bytes = self.held.bytes() + batch.bytes() + batch.rows;
+        self.batches.push_back(batch);
+        let fits = self.held.fits(bytes)?;
+        if !fits {
+            self.held.resize(bytes)?;
+        }
+        Ok(fits)
     }
-    Batch::concat(&pieces, types)
+
+    /// Where a run of whole partitions of at least `size` rows ends, if that is known yet.
+    fn end(&mut self, size: usize) -> Option<usize> {
+        let from = self.searched.max(size);
+        let end = (from..self.begins.len()).find(|&row| self.begins[row] == Begins::Partition);
+        self.searched = self.begins.len();
+        end.or_else(|| Some(self.begins.len()).filter(|rows| self.done && *rows > 0))
+    }
+
+    /// Takes the first rows: batches, and what begins at each row.
+    fn take(&mut self, rows: usize) -> Result<(Vec<Batch>, Vec<Begins>)> {
+        self.searched = 0;
+        let (mut taken, mut left) = (Vec::new(), rows);
+        while left > 0
+            && let Some(batch) = self.batches.pop_front()
+        {
+            let some = left.min(batch.rows);
+            if some < batch.rows {
+                self.batches.push_front(batch.slice(some, batch.rows - some));
+            }
+            taken.push(batch.slice(0, some));
+            left -= some;
+        }
+        let bytes = taken.iter().map(Batch::bytes).sum::<usize>() + rows;
+        self.held.resize(self.held.bytes().saturating_sub(bytes))?;
+        Ok((taken, self.begins.drain(..rows).collect()))
+    }
+}
+
+/// Morsels of whole partitions, as far ahead as was read or is asked for.
+struct Partitions {
+    ahead: Mutex<Ahead>,
+    keys: Arc<Keys>,
+    calls: Arc<Vec<Compiled>>,
+    types: Vec<Type>,
+    context: Arc<QueryContext>,
+}
+
+impl Source for Partitions {
+    fn claim(&self) -> Result<Option<Task>> {
+        let size = self.context.batch_rows.max(1);
+        let mut ahead = self.ahead.lock();
+        let rows = loop {
+            if let Some(rows) = ahead.end(size) {
+                break rows;
+            }
+            if ahead.done {
+                return Ok(None);
+            }
+            ahead.read(&self.keys, &self.context)?;
+        };
+        let (batches, begins) = ahead.take(rows)?;
+        drop(ahead);
+        let (calls, types, context) = (self.calls.clone(), self.types.clone(), self.context.clone());
+        let mut held = context.memory.reservation("WindowAgg");
+        held.resize(batches.iter().map(Batch::bytes).sum::<usize>() + rows)?;
+        Ok(Some(Box::new(move |emit| {
+            let mut rows = Batch::concat(&batches, &types)?;
+            drop(batches);
+            let _ = &held;
+            let layout = Layout::new(&begins);
+            let mut working = context.memory.reservation("WindowAgg");
+            let over = |call: &Compiled| call.over(&rows, &layout, &mut working, &context);
+            let columns = calls.iter().map(over).collect::<Result<Vec<_>>>()?;
+            rows.columns.extend(columns);
+            for start in (0..rows.rows).step_by(size) {
+                emit(rows.slice(start, size.min(rows.rows - start)))?;
+            }
+            Ok(())
+        })))
+    }
 }
 
 impl Operator for Window {
@@ -184,37 +255,31 @@ impl Operator for Window {
     }
 
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
-        self.partition_by.prepare(context);
-        self.order_by.prepare(context);
+        self.keys.partition_by.prepare(context);
+        self.keys.order_by.prepare(context);
         self.calls.iter().for_each(|call| call.prepare(context));
-        let mut held = context.memory.reservation("WindowAgg");
-        let (batches, begins) = self.read(context, &mut held)?;
-        metrics.held(&held);
-        let starts: Vec<usize> = batches
-            .iter()
-            .scan(0, |next, batch| {
-                let start = *next;
-                *next += batch.rows;
-                Some(start)
-            })
-            .collect();
-        let size = context.batch_rows.max(1);
-        let morsels = if begins.is_empty() { Vec::new() } else { morsels(&begins, size) };
-        let (types, calls, own) = (self.input.types(), self.calls.clone(), context.clone());
-        Ok(Arc::new(Numbered::new(morsels.len(), move |i, emit| {
-            let _ = &held;
-            let run = &morsels[i];
-            let mut rows = rows_of(&batches, &starts, run, &types)?;
-            let layout = Layout::new(&begins[run.clone()]);
-            let mut working = own.memory.reservation("WindowAgg");
-            let columns =
-                calls.iter().map(|call| call.over(&rows, &layout, &mut working, &own)).collect::<Result<Vec<_>>>()?;
-            rows.columns.extend(columns);
-            for start in (0..rows.rows).step_by(size) {
-                emit(rows.slice(start, size.min(rows.rows - start)))?;
-            }
-            Ok(())
-        })))
+        let mut ahead = Ahead {
+            reader: Reader::new(context, self.input.open(context)?),
+            done: false,
+            batches: VecDeque::new(),
+            begins: VecDeque::new(),
+            last: None,
+            held: context.memory.reservation("WindowAgg"),
+            searched: 0,
+        };
+        while !ahead.done && ahead.read(&self.keys, context)? {}
+        // Pool threads read on, which must not wait for each other.
+        while ahead.reader.wind_down() && !ahead.done {
+            ahead.read(&self.keys, context)?;
+        }
+        metrics.held(&ahead.held);
+        Ok(Arc::new(Partitions {
+            ahead: Mutex::new(ahead),
+            keys: self.keys.clone(),
+            calls: self.calls.clone(),
+            types: self.input.types(),
+            context: context.clone(),
+        }))
     }
 
     fn estimate(&self) -> f64 {

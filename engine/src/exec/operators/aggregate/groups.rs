@@ -1,16 +1,11 @@
-//! GROUP BY: a group table and accumulators a thread, then one merge.
-//!
-//! Every thread has a [`Groups`] of its own. At the end these are merged: few groups into one table; many by hash, each thread's groups split
-//! into partitions that are then merged side by side. Results come in the order in which the groups first appeared in the input, whatever
-//! threads did.
-//!
-//! Where equal keys can look different (numerics of several scales, intervals), the group shows the one whose bytes are least.
+//! Groups and their accumulators: [`Grouping`] is GROUP BY compiled, [`Groups`] the keys and states of one thread, partition or query,
+//! [`PartialGroups`] their states as columns.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, UInt32Array, new_null_array};
-use arrow::compute::{SortOptions, interleave, take};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, UInt32Array, UInt64Array, new_null_array};
+use arrow::compute::{SortOptions, take};
+use arrow::datatypes::UInt64Type;
 use weir_sql::plan::{AggregateCall, Combinator, Expr};
 use weir_sql::{Type, Value};
 
@@ -18,181 +13,13 @@ use crate::aggregates::{self, Accumulator, AggregateOverload, StateOf};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
-use crate::exec::explain;
 use crate::exec::expression::Expression;
 use crate::exec::groups::{GroupTable, hash_rows};
 use crate::exec::keys;
-use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Batches, Numbered, Source, drain, parallel, sort};
 use crate::functions::{Context, Implementation, registry};
 
-/// Up to this many groups of all threads are merged by one thread.
-const MERGED_ALONE: usize = 1 << 14;
-const PARTITIONS: usize = 64;
-
-pub(crate) struct Aggregate {
-    input: Node,
-    grouping: Arc<Grouping>,
-    keys: String,
-}
-
-impl Aggregate {
-    pub(crate) fn new(
-        input: Node,
-        keys: &[Expr],
-        calls: &[AggregateCall],
-        always: &[i32],
-        context: &Arc<QueryContext>,
-    ) -> Result<Aggregate> {
-        let text = explain::expressions(keys, &explain::names(&input.columns));
-        let grouping = Grouping::new(keys, calls, context)?.with_always(always);
-        Ok(Aggregate { input, grouping: Arc::new(grouping), keys: text })
-    }
-}
-
-impl Operator for Aggregate {
-    fn describe(&self) -> Description {
-        if self.keys.is_empty() {
-            Description::new("Aggregate")
-        } else {
-            Description::new("HashAggregate").with("Group Key", self.keys.clone())
-        }
-    }
-
-    fn children(&self) -> Vec<&Node> {
-        vec![&self.input]
-    }
-
-    fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
-        self.grouping.prepare(context);
-        let input = self.input.open(context)?;
-        aggregate(&self.grouping, input.as_ref(), context, metrics)
-    }
-
-    fn estimate(&self) -> f64 {
-        if self.keys.is_empty() { 1.0 } else { (self.input.operator.estimate() / 10.0).max(1.0) }
-    }
-}
-
-/// Groups all rows of a source.
-pub(crate) fn aggregate(
-    grouping: &Arc<Grouping>,
-    input: &dyn Source,
-    context: &Arc<QueryContext>,
-    metrics: &Arc<Metrics>,
-) -> Result<Arc<dyn Source>> {
-    combine(grouping, input, context, metrics, |groups, at, batch| groups.update(grouping, at, &batch, context))
-}
-
-/// Merges the partial states of a source's rows; `split` says which columns are what.
-pub(crate) fn merge_states(
-    grouping: &Arc<Grouping>,
-    input: &dyn Source,
-    context: &Arc<QueryContext>,
-    metrics: &Arc<Metrics>,
-    split: impl Fn(u64, Batch) -> PartialGroups + Sync,
-) -> Result<Arc<dyn Source>> {
-    combine(grouping, input, context, metrics, |groups, at, batch| groups.merge(grouping, &split(at, batch)))
-}
-
-/// Adds all rows of a source to groups, thread by thread, and merges these.
-fn combine(
-    grouping: &Arc<Grouping>,
-    input: &dyn Source,
-    context: &Arc<QueryContext>,
-    metrics: &Arc<Metrics>,
-    add: impl Fn(&mut Groups, u64, Batch) -> Result<()> + Sync,
-) -> Result<Arc<dyn Source>> {
-    let peak = AtomicUsize::new(0);
-    let mut locals = drain(
-        context,
-        input,
-        || Ok((Groups::new(grouping, &context.functions)?, context.memory.reservation("Aggregate"))),
-        |(groups, held), at, batch| {
-            add(groups, at, batch)?;
-            held.resize(groups.memory())
-        },
-    )?;
-    locals.iter().for_each(|(_, held)| _ = peak.fetch_add(held.peak(), Ordering::Relaxed));
-    metrics.memory.fetch_max(peak.load(Ordering::Relaxed), Ordering::Relaxed);
-    let total: usize = locals.iter().map(|(groups, _)| groups.len()).sum();
-    if locals.len() > 1 && total > MERGED_ALONE {
-        return partitioned(grouping, locals.into_iter().map(|(groups, _)| groups).collect(), context);
-    }
-    let Some((mut all, mut held)) = locals.pop() else { return Err(Error::internal("a drain has a local state")) };
-    for (other, _) in locals {
-        all.merge(grouping, &other.states(grouping)?)?;
-        held.resize(all.memory())?;
-    }
-    if grouping.keys.is_empty() {
-        all.table.ensure_one();
-    }
-    all.ensure_always(grouping)?;
-    held.resize(all.memory())?;
-    let (batch, first) = all.finish(grouping)?;
-    drop(held);
-    in_order(vec![batch], vec![first], context)
-}
-
-/// Merges groups by hash, side by side.
-fn partitioned(grouping: &Arc<Grouping>, locals: Vec<Groups>, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
-    let locals = parking_lot::Mutex::new(locals.into_iter().map(Some).collect::<Vec<_>>());
-    let count = locals.lock().len();
-    let states = parallel(context, count, |i| {
-        let local = locals.lock()[i].take();
-        let Some(local) = local else { return Err(Error::internal("a local state is merged once")) };
-        let partial = local.states(grouping)?;
-        let normal = keys::normalize_all(&grouping.key_types, &partial.keys)?;
-        let hashes = hash_rows(&grouping.key_types, &normal, partial.first.len())?;
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); PARTITIONS];
-        for (row, hash) in hashes.iter().enumerate() {
-            rows[(hash >> 32) as usize % PARTITIONS].push(row as u32);
-        }
-        Ok((partial, rows.into_iter().map(UInt32Array::from).collect::<Vec<_>>()))
-    })?;
-    let merged = parallel(context, PARTITIONS, |partition| {
-        let mut groups = Groups::new(grouping, &context.functions)?;
-        let mut held = context.memory.reservation("Aggregate");
-        for (partial, rows) in &states {
-            context.cancel.check()?;
-            groups.merge(grouping, &partial.take(&rows[partition])?)?;
-            held.resize(groups.memory())?;
-        }
-        groups.finish(grouping)
-    })?;
-    let (batches, first) = merged.into_iter().unzip();
-    in_order(batches, first, context)
-}
-
-/// Groups by where they first appeared.
-fn in_order(batches: Vec<Batch>, first: Vec<Vec<u64>>, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
-    let size = context.batch_rows.max(1);
-    if let ([batch], [first]) = (batches.as_slice(), first.as_slice())
-        && first.is_sorted()
-    {
-        let chunks = (0..batch.rows.div_ceil(size)).map(|i| {
-            let start = i * size;
-            batch.slice(start, size.min(batch.rows - start))
-        });
-        return Ok(Arc::new(Batches::new(chunks.collect())));
-    }
-    let mut order: Vec<(u64, u32, u32)> = Vec::with_capacity(first.iter().map(Vec::len).sum());
-    for (piece, first) in first.iter().enumerate() {
-        order.extend(first.iter().enumerate().map(|(row, &at)| (at, piece as u32, row as u32)));
-    }
-    sort(context, &mut order, Ord::cmp)?;
-    let columns = batches.first().map_or(0, |b| b.columns.len());
-    Ok(Arc::new(Numbered::new(order.len().div_ceil(size), move |i, emit| {
-        let places: Vec<(usize, usize)> = order[i * size..((i + 1) * size).min(order.len())]
-            .iter()
-            .map(|&(_, piece, row)| (piece as usize, row as usize))
-            .collect();
-        let columns = (0..columns)
-            .map(|c| interleave(&batches.iter().map(|b| b.columns[c].as_ref()).collect::<Vec<_>>(), &places))
-            .collect::<std::result::Result<Vec<_>, _>>()?;
-        emit(Batch::new(columns, places.len()))
-    })))
-}
+/// Partitions of groups by hash: 64 take six bits of it.
+pub(super) const PARTITIONS: usize = 64;
 
 /// Keys and aggregate calls, compiled.
 pub(crate) struct Grouping {
@@ -310,6 +137,11 @@ impl Call {
 }
 
 impl Grouping {
+    /// Whether there is one group only.
+    pub(super) fn is_one(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Compiles GROUP BY.
     pub(crate) fn new(keys: &[Expr], calls: &[AggregateCall], context: &Arc<QueryContext>) -> Result<Grouping> {
         let calls = calls.iter().map(|call| Call::new(call, context)).collect::<Result<Vec<_>>>()?;
@@ -345,7 +177,37 @@ pub(crate) struct PartialGroups {
 }
 
 impl PartialGroups {
-    fn take(&self, rows: &UInt32Array) -> Result<PartialGroups> {
+    /// The rows of each partition, by bits of the hash of their keys: other bits at every level.
+    pub(super) fn partitions(&self, level: usize, grouping: &Grouping) -> Result<Vec<UInt32Array>> {
+        let normal = keys::normalize_all(&grouping.key_types, &self.keys)?;
+        let hashes = hash_rows(&grouping.key_types, &normal, self.first.len())?;
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); PARTITIONS];
+        for (row, hash) in hashes.iter().enumerate() {
+            rows[(hash >> (32 + 6 * level)) as usize % PARTITIONS].push(row as u32);
+        }
+        Ok(rows.into_iter().map(UInt32Array::from).collect())
+    }
+
+    /// All columns, side by side.
+    pub(super) fn into_batch(self) -> Batch {
+        let rows = self.first.len();
+        let mut columns = self.keys;
+        columns.push(Arc::new(UInt64Array::from(self.first)));
+        columns.extend(self.states.into_iter().flatten());
+        Batch::new(columns, rows)
+    }
+
+    /// The inverse of [`PartialGroups::into_batch`].
+    pub(super) fn from_batch(batch: Batch, grouping: &Grouping) -> Result<PartialGroups> {
+        let mut columns = batch.columns.into_iter();
+        let keys = columns.by_ref().take(grouping.key_types.len()).collect();
+        let Some(first) = columns.next() else { return Err(Error::internal("states on disk lack their positions")) };
+        let first = first.as_primitive::<UInt64Type>().values().to_vec();
+        let states = grouping.calls.iter().map(|c| columns.by_ref().take(c.state_types().len()).collect()).collect();
+        Ok(PartialGroups { keys, first, states })
+    }
+
+    pub(super) fn take(&self, rows: &UInt32Array) -> Result<PartialGroups> {
         let all = |columns: &[ArrayRef]| {
             columns.iter().map(|c| take(c, rows, None)).collect::<std::result::Result<Vec<_>, _>>()
         };
@@ -381,6 +243,11 @@ impl Groups {
         })
     }
 
+    /// Makes the one group of a grouping without keys, which is there even over no rows.
+    pub(super) fn ensure_one(&mut self) {
+        self.table.ensure_one();
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
@@ -407,14 +274,14 @@ impl Groups {
     }
 
     /// Adds the groups that are there even over no rows.
-    fn ensure_always(&mut self, grouping: &Grouping) -> Result<()> {
+    pub(super) fn ensure_always(&mut self, grouping: &Grouping) -> Result<()> {
         let Some((_, others)) = grouping.key_types.split_last().filter(|_| !grouping.always.is_empty()) else {
             return Ok(());
         };
         let rows = grouping.always.len();
         let mut keys: Vec<ArrayRef> = others.iter().map(|ty| new_null_array(&ty.to_arrow(), rows)).collect();
         keys.push(Arc::new(Int32Array::from(grouping.always.clone())));
-        self.intern(grouping, &keys, rows, |_| u64::MAX)
+        self.intern(grouping, &keys, rows, |row| u64::MAX - (rows - row) as u64)
     }
 
     /// Adds a batch of input rows, the first of which stands at position `at`.

@@ -1,9 +1,4 @@
-//! Equi-joins by hash, and every outer, semi and anti join.
-//!
-//! One side is collected and its keys go into a group table; rows of a key lie side by side in one array. The other side streams past:
-//! each batch is looked up, pairs are made in runs of a batch, the rest of the condition is evaluated on these. The right side is built, except
-//! for a right join, which is a left join the other way round. A full join notes which built rows were met and puts out the others at the
-//! end. NULL keys meet nothing. Without equalities all rows have the same key.
+//! The table of a join's built side, and how rows of the other side are joined with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,78 +7,29 @@ use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use weir_sql::Type;
-use weir_sql::plan::{Expr, JoinKind};
+use weir_sql::plan::JoinKind;
 
-use super::limit::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
-use crate::exec::explain;
 use crate::exec::expression::{Expression, arrays};
-use crate::exec::groups::{ABSENT, GroupTable};
+use crate::exec::groups::{ABSENT, GroupTable, hash_rows};
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
-use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Emit, Mapped, Source, collect};
-
-pub(crate) struct HashJoin {
-    kind: JoinKind,
-    left: Node,
-    right: Node,
-    shared: Arc<Shared>,
-    text: String,
-    filter_text: Option<String>,
-}
 
 /// What the probing threads share.
-struct Shared {
+pub(super) struct Shared {
     /// Keys over the probing side, and over the built side.
-    probe_keys: Vec<Expression>,
-    build_keys: Vec<Expression>,
-    types: Vec<Type>,
-    filter: Option<Expression>,
+    pub(super) probe_keys: Vec<Expression>,
+    pub(super) build_keys: Vec<Expression>,
+    pub(super) types: Vec<Type>,
+    pub(super) filter: Option<Expression>,
     /// Inner, Left, Full, Semi or Anti, as the probing side sees it.
-    kind: JoinKind,
+    pub(super) kind: JoinKind,
     /// Whether the sides are swapped, so that the built one's columns come first.
-    swapped: bool,
-    build_types: Vec<Type>,
-}
-
-impl HashJoin {
-    pub(crate) fn new(
-        kind: JoinKind,
-        left: Node,
-        right: Node,
-        on: &[(Expr, Expr)],
-        filter: Option<&Expr>,
-        context: &Arc<QueryContext>,
-    ) -> Result<HashJoin> {
-        let left_keys = Expression::list(on.iter().map(|(l, _)| l), context)?;
-        let right_keys = Expression::list(on.iter().map(|(_, r)| r), context)?;
-        let types: Vec<Type> = left_keys.iter().map(|k| k.ty.clone()).collect();
-        let (left_names, right_names) = (explain::names(&left.columns), explain::names(&right.columns));
-        let text = on
-            .iter()
-            .map(|(l, r)| format!("{} = {}", explain::expression(l, &left_names), explain::expression(r, &right_names)))
-            .collect::<Vec<_>>()
-            .join(" AND ");
-        let both: Vec<String> = left_names.into_iter().chain(right_names).collect();
-        let filter_text = filter.map(|f| explain::expression(f, &both));
-        let filter = filter.map(|f| Expression::new(f, context)).transpose()?;
-        let swapped = kind == JoinKind::Right;
-        let (probe_keys, build_keys) = if swapped { (right_keys, left_keys) } else { (left_keys, right_keys) };
-        let build_types = if swapped { left.types() } else { right.types() };
-        let shared = Shared {
-            probe_keys,
-            build_keys,
-            types,
-            filter,
-            kind: if swapped { JoinKind::Left } else { kind },
-            swapped,
-            build_types,
-        };
-        Ok(HashJoin { kind, left, right, shared: Arc::new(shared), text, filter_text })
-    }
+    pub(super) swapped: bool,
+    pub(super) probe_types: Vec<Type>,
+    pub(super) build_types: Vec<Type>,
 }
 
 /// Pairs that wait for the rest of the condition.
@@ -95,17 +41,38 @@ struct Run {
 }
 
 /// The built side.
-struct Built {
-    rows: Batch,
+pub(super) struct Built {
+    pub(super) rows: Batch,
+    /// Where its rows stand in the whole side; empty if they are all of it.
+    pub(super) positions: Vec<u64>,
     table: GroupTable,
     /// Rows of group `g` are `members[starts[g]..starts[g + 1]]`.
     starts: Vec<u32>,
     members: Vec<u32>,
     /// Which rows were met, for a full join.
     met: Vec<AtomicBool>,
-    _held: Reservation,
+    pub(super) held: Reservation,
 }
 
+impl Built {
+    /// The rows that met nothing, for a full join.
+    pub(super) fn unmet(&self) -> Vec<u32> {
+        (0..self.met.len() as u32).filter(|&row| !self.met[row as usize].load(Ordering::Relaxed)).collect()
+    }
+}
+
+/// Rows of the result, and which rows of both sides they come from.
+pub(super) struct Matches {
+    pub(super) rows: Batch,
+    pub(super) probe: UInt32Array,
+    /// NULL where a row met nothing; not there where only the probing side is put out.
+    pub(super) build: Option<UInt32Array>,
+}
+
+/// Takes rows of the result.
+type Out<'a> = &'a mut dyn FnMut(Matches) -> Result<()>;
+
+/// Which rows have a NULL among their keys.
 fn any_null(columns: &[ArrayRef]) -> Option<NullBuffer> {
     columns.iter().fold(None, |nulls: Option<NullBuffer>, column| {
         NullBuffer::union(nulls.as_ref(), column.logical_nulls().as_ref())
@@ -113,14 +80,34 @@ fn any_null(columns: &[ArrayRef]) -> Option<NullBuffer> {
 }
 
 impl Shared {
-    fn build(&self, input: Arc<dyn Source>, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Built> {
-        let (batches, mut held) = collect(context, input, "Hash")?;
-        if batches.iter().map(|b| b.rows).sum::<usize>() >= u32::MAX as usize {
+    pub(super) fn prepare(&self, context: &Arc<QueryContext>) {
+        self.probe_keys.iter().chain(&self.build_keys).chain(&self.filter).for_each(|e| e.prepare(context));
+    }
+
+    /// Hashes of the rows' keys, the same on both sides.
+    pub(super) fn hashes(&self, rows: &Batch, of_built: bool, context: &Arc<QueryContext>) -> Result<Vec<u64>> {
+        let keys = if of_built { &self.build_keys } else { &self.probe_keys };
+        let normal = keys::normalize_all(&self.types, &arrays(keys, rows, context)?)?;
+        hash_rows(&self.types, &normal, rows.rows)
+    }
+
+    /// Rows of the built side beside NULLs.
+    pub(super) fn beside_nulls(&self, rows: &UInt32Array, built: &Built) -> Result<Batch> {
+        Ok(self.pairs(Batch::nulls(&self.probe_types, rows.len()), built.rows.take(rows)?))
+    }
+
+    /// Makes the table of some rows of the built side; `positions` says where they stand in it, unless they are all of them.
+    pub(super) fn build(
+        &self,
+        rows: Batch,
+        positions: Vec<u64>,
+        mut held: Reservation,
+        context: &Arc<QueryContext>,
+    ) -> Result<Built> {
+        if rows.rows >= u32::MAX as usize {
             return Err(Error::new(ErrorKind::OutOfMemory, "out of memory")
                 .with_detail("One side of a join has over 2^32 rows."));
         }
-        let rows = Batch::concat(&batches, &self.build_types)?;
-        drop(batches);
         let mut table = GroupTable::new(&self.types)?;
         let mut groups = Vec::with_capacity(rows.rows);
         let mut scratch = Vec::new();
@@ -149,10 +136,9 @@ impl Shared {
             next[group as usize] += 1;
         }
         let met = if self.kind == JoinKind::Full { rows.rows } else { 0 };
-        held.grow(table.memory() + starts.len() * 4 + members.len() * 4 + met)?;
-        metrics.held(&held);
+        held.resize(rows.bytes() + table.memory() + starts.len() * 4 + members.len() * 4 + met)?;
         let met = (0..met).map(|_| AtomicBool::new(false)).collect();
-        Ok(Built { rows, table, starts, members, met, _held: held })
+        Ok(Built { rows, positions, table, starts, members, met, held })
     }
 
     /// Pairs, side by side in the plan's order of columns. `None` on the built side is a row of NULLs.
@@ -160,7 +146,17 @@ impl Shared {
         if self.swapped { build.beside(probe) } else { probe.beside(build) }
     }
 
-    fn probe(&self, built: &Built, batch: &Batch, context: &Arc<QueryContext>, emit: Emit<'_>) -> Result<()> {
+    /// Joins a batch of the probing side with a part of the built one. `matched` says which of its rows met something in parts before,
+    /// and is kept up; what depends on it is put out with the `last` part.
+    pub(super) fn probe(
+        &self,
+        built: &Built,
+        batch: &Batch,
+        matched: &mut [bool],
+        last: bool,
+        context: &Arc<QueryContext>,
+        out: Out<'_>,
+    ) -> Result<()> {
         let columns = arrays(&self.probe_keys, batch, context)?;
         let normal = keys::normalize_all(&self.types, &columns)?;
         let mut groups = Vec::new();
@@ -173,10 +169,9 @@ impl Shared {
             g => built.starts[g as usize] as usize..built.starts[g as usize + 1] as usize,
         };
         let narrow = matches!(self.kind, JoinKind::Semi | JoinKind::Anti);
-        let mut matched = vec![false; batch.rows];
         if narrow && self.filter.is_none() {
             for (row, &group) in groups.iter().enumerate() {
-                matched[row] = !range(group).is_empty();
+                matched[row] |= !range(group).is_empty();
             }
         } else {
             let size = context.batch_rows.max(1024);
@@ -190,35 +185,38 @@ impl Shared {
                     members = &members[n..];
                     if run.left.len() == size {
                         run.done.end = if members.is_empty() { row + 1 } else { row };
-                        self.run(built, batch, &mut run, &mut matched, context, emit)?;
+                        self.run(built, batch, &mut run, matched, last, context, out)?;
                     }
                 }
             }
             run.done.end = batch.rows;
-            self.run(built, batch, &mut run, &mut matched, context, emit)?;
+            self.run(built, batch, &mut run, matched, last, context, out)?;
         }
-        if !narrow {
+        if !narrow || !last {
             return Ok(());
         }
         let wanted = self.kind == JoinKind::Semi;
         let rows: Vec<u32> = (0..batch.rows as u32).filter(|&row| matched[row as usize] == wanted).collect();
-        match rows.len() {
+        let probe = UInt32Array::from(rows);
+        match probe.len() {
             0 => Ok(()),
-            n if n == batch.rows => emit(batch.clone()),
-            _ => emit(batch.take(&UInt32Array::from(rows))?),
+            n if n == batch.rows => out(Matches { rows: batch.clone(), probe, build: None }),
+            _ => out(Matches { rows: batch.take(&probe)?, probe, build: None }),
         }
     }
 
-    /// Emits a run's pairs for which the rest of the condition holds and, for an outer join, the rows that met nothing, all in the order
+    /// Puts out a run's pairs for which the rest of the condition holds and, for an outer join, the rows that met nothing, all in the order
     /// of the probing side.
+    #[allow(clippy::too_many_arguments)]
     fn run(
         &self,
         built: &Built,
         batch: &Batch,
         run: &mut Run,
         matched: &mut [bool],
+        last: bool,
         context: &Arc<QueryContext>,
-        emit: Emit<'_>,
+        out: Out<'_>,
     ) -> Result<()> {
         context.cancel.check()?;
         let done = run.done.clone();
@@ -247,7 +245,7 @@ impl Shared {
         if matches!(self.kind, JoinKind::Semi | JoinKind::Anti) {
             return Ok(());
         }
-        if matches!(self.kind, JoinKind::Left | JoinKind::Full) && done.clone().any(|row| !matched[row]) {
+        if last && matches!(self.kind, JoinKind::Left | JoinKind::Full) && done.clone().any(|row| !matched[row]) {
             let mut places: Vec<(u32, Option<u32>)> = Vec::with_capacity(left.len() + done.len());
             let mut next = done.start;
             for (&row, &other) in left.values().iter().zip(right.values()) {
@@ -257,66 +255,13 @@ impl Shared {
                 places.push((row, Some(other)));
             }
             places.extend((next..done.end).filter(|&r| !matched[r]).map(|r| (r as u32, None)));
-            let left: UInt32Array = places.iter().map(|(row, _)| Some(*row)).collect();
-            let right: UInt32Array = places.iter().map(|(_, other)| *other).collect();
+            left = places.iter().map(|(row, _)| Some(*row)).collect();
+            right = places.iter().map(|(_, other)| *other).collect();
             pairs = self.pairs(batch.take(&left)?, built.rows.take(&right)?);
         }
-        if pairs.rows > 0 { emit(pairs) } else { Ok(()) }
-    }
-}
-
-impl Operator for HashJoin {
-    fn describe(&self) -> Description {
-        let kind = match self.kind {
-            JoinKind::Inner => "Hash Join",
-            JoinKind::Left => "Hash Left Join",
-            JoinKind::Right => "Hash Right Join",
-            JoinKind::Full => "Hash Full Join",
-            JoinKind::Semi => "Hash Semi Join",
-            JoinKind::Anti => "Hash Anti Join",
-        };
-        let mut description = Description::new(kind);
-        if !self.text.is_empty() {
-            description = description.with("Hash Cond", self.text.clone());
+        if pairs.rows == 0 {
+            return Ok(());
         }
-        match &self.filter_text {
-            Some(text) => description.with("Join Filter", text.clone()),
-            None => description,
-        }
-    }
-
-    fn children(&self) -> Vec<&Node> {
-        vec![&self.left, &self.right]
-    }
-
-    fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
-        let shared = &self.shared;
-        shared.probe_keys.iter().chain(&shared.build_keys).chain(&shared.filter).for_each(|e| e.prepare(context));
-        let (probe, build) = if shared.swapped { (&self.right, &self.left) } else { (&self.left, &self.right) };
-        let built = Arc::new(shared.build(build.open(context)?, context, metrics)?);
-        let input = probe.open(context)?;
-        let (shared, side, own) = (self.shared.clone(), built.clone(), context.clone());
-        let matches: Arc<dyn Source> =
-            Arc::new(Mapped::new(input, move |batch, emit| shared.probe(&side, &batch, &own, emit)));
-        if self.kind != JoinKind::Full {
-            return Ok(matches);
-        }
-        let (mut batches, held) = collect(context, matches, "Hash")?;
-        let unmet: Vec<u32> =
-            (0..built.rows.rows as u32).filter(|&row| !built.met[row as usize].load(Ordering::Relaxed)).collect();
-        let types = self.left.types();
-        for rows in unmet.chunks(context.batch_rows.max(1)) {
-            let right = built.rows.take(&UInt32Array::from(rows.to_vec()))?;
-            batches.push(Batch::nulls(&types, right.rows).beside(right));
-        }
-        Ok(Arc::new(Held::new(batches, vec![held])))
-    }
-
-    fn estimate(&self) -> f64 {
-        let (left, right) = (self.left.operator.estimate(), self.right.operator.estimate());
-        match self.kind {
-            JoinKind::Semi | JoinKind::Anti => left / 2.0,
-            _ => left.max(right),
-        }
+        out(Matches { rows: pairs, probe: left, build: Some(right) })
     }
 }

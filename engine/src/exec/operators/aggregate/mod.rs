@@ -1,0 +1,217 @@
+//! GROUP BY: a group table and accumulators a thread, then one merge.
+//!
+//! Every thread has a [`Groups`] of its own. At the end these are merged: few groups into one table; many by hash, each thread's groups split
+//! into partitions that are then merged side by side. Results come in the order in which the groups first appeared in the input, whatever
+//! threads did.
+//!
+//! A thread whose groups do not fit writes their partial states to disk, by hash into partitions, and begins anew; then each partition is
+//! merged by itself, split again if need be, and its results become a run in the order of first appearance. Without keys there is one
+//! group, which has to fit.
+//!
+//! Where equal keys can look different (numerics of several scales, intervals), the group shows the one whose bytes are least.
+
+mod groups;
+mod spilled;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+use weir_sql::plan::{AggregateCall, Expr};
+
+use self::groups::PARTITIONS;
+pub(crate) use self::groups::{Call, Grouping, Groups, PartialGroups};
+use self::spilled::Spilled;
+use super::limit::Held;
+use crate::error::{Error, Result};
+use crate::exec::batch::Batch;
+use crate::exec::context::QueryContext;
+use crate::exec::explain;
+use crate::exec::memory::Reservation;
+use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::pipeline::{Numbered, Source, drain, parallel, sort};
+use crate::exec::runs::gather;
+
+/// Up to this many groups of all threads are merged by one thread.
+const MERGED_ALONE: usize = 1 << 14;
+
+pub(crate) struct Aggregate {
+    input: Node,
+    grouping: Arc<Grouping>,
+    keys: String,
+}
+
+impl Aggregate {
+    pub(crate) fn new(
+        input: Node,
+        keys: &[Expr],
+        calls: &[AggregateCall],
+        always: &[i32],
+        context: &Arc<QueryContext>,
+    ) -> Result<Aggregate> {
+        let text = explain::expressions(keys, &explain::names(&input.columns));
+        let grouping = Grouping::new(keys, calls, context)?.with_always(always);
+        Ok(Aggregate { input, grouping: Arc::new(grouping), keys: text })
+    }
+}
+
+impl Operator for Aggregate {
+    fn describe(&self) -> Description {
+        if self.keys.is_empty() {
+            Description::new("Aggregate")
+        } else {
+            Description::new("HashAggregate").with("Group Key", self.keys.clone())
+        }
+    }
+
+    fn children(&self) -> Vec<&Node> {
+        vec![&self.input]
+    }
+
+    fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
+        self.grouping.prepare(context);
+        let input = self.input.open(context)?;
+        aggregate(&self.grouping, input.as_ref(), context, metrics)
+    }
+
+    fn estimate(&self) -> f64 {
+        if self.keys.is_empty() { 1.0 } else { (self.input.operator.estimate() / 10.0).max(1.0) }
+    }
+}
+
+/// Groups all rows of a source.
+pub(crate) fn aggregate(
+    grouping: &Arc<Grouping>,
+    input: &dyn Source,
+    context: &Arc<QueryContext>,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Source>> {
+    combine(grouping, input, context, metrics, |groups, at, batch| groups.update(grouping, at, &batch, context))
+}
+
+/// Merges the partial states of a source's rows; `split` says which columns are what.
+pub(crate) fn merge_states(
+    grouping: &Arc<Grouping>,
+    input: &dyn Source,
+    context: &Arc<QueryContext>,
+    metrics: &Arc<Metrics>,
+    split: impl Fn(u64, Batch) -> PartialGroups + Sync,
+) -> Result<Arc<dyn Source>> {
+    combine(grouping, input, context, metrics, |groups, at, batch| groups.merge(grouping, &split(at, batch)))
+}
+
+/// What one thread has grouped.
+struct Local {
+    groups: Groups,
+    held: Reservation,
+}
+
+/// Adds all rows of a source to groups, thread by thread, and merges these.
+fn combine(
+    grouping: &Arc<Grouping>,
+    input: &dyn Source,
+    context: &Arc<QueryContext>,
+    metrics: &Arc<Metrics>,
+    add: impl Fn(&mut Groups, u64, Batch) -> Result<()> + Sync,
+) -> Result<Arc<dyn Source>> {
+    let spilled = Spilled::default();
+    let start = || {
+        let groups = Groups::new(grouping, &context.functions)?;
+        Ok(Local { groups, held: context.memory.reservation("Aggregate") })
+    };
+    let mut locals = drain(context, input, start, |local, at, batch| {
+        add(&mut local.groups, at, batch)?;
+        if grouping.is_one() {
+            return local.held.resize(local.groups.memory());
+        }
+        if !local.held.fits(local.groups.memory())? {
+            let groups = std::mem::replace(&mut local.groups, Groups::new(grouping, &context.functions)?);
+            spilled.add(groups.states(grouping)?, 0, grouping, context)?;
+            local.held.resize(0)?;
+        }
+        Ok(())
+    })?;
+    metrics.memory.fetch_max(locals.iter().map(|local| local.held.peak()).sum(), Ordering::Relaxed);
+    if spilled.any() {
+        for mut local in locals {
+            local.groups.ensure_always(grouping)?;
+            spilled.add(local.groups.states(grouping)?, 0, grouping, context)?;
+        }
+        return spilled.finish(grouping, context, metrics);
+    }
+    let total: usize = locals.iter().map(|local| local.groups.len()).sum();
+    if locals.len() > 1 && total > MERGED_ALONE {
+        return partitioned(grouping, locals.into_iter().map(|local| local.groups).collect(), context);
+    }
+    let Some(Local { groups: mut all, mut held }) = locals.pop() else {
+        return Err(Error::internal("a drain has a local state"));
+    };
+    for other in locals {
+        all.merge(grouping, &other.groups.states(grouping)?)?;
+        held.resize(all.memory())?;
+    }
+    if grouping.is_one() {
+        all.ensure_one();
+    }
+    all.ensure_always(grouping)?;
+    held.resize(all.memory())?;
+    let (batch, first) = all.finish(grouping)?;
+    in_order(vec![batch], vec![first], vec![held], context)
+}
+
+/// Merges groups by hash, side by side.
+fn partitioned(grouping: &Arc<Grouping>, locals: Vec<Groups>, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
+    let locals = Mutex::new(locals.into_iter().map(Some).collect::<Vec<_>>());
+    let count = locals.lock().len();
+    let states = parallel(context, count, |i| {
+        let local = locals.lock()[i].take();
+        let Some(local) = local else { return Err(Error::internal("a local state is merged once")) };
+        let partial = local.states(grouping)?;
+        let rows = partial.partitions(0, grouping)?;
+        Ok((partial, rows))
+    })?;
+    let merged = parallel(context, PARTITIONS, |partition| {
+        let mut groups = Groups::new(grouping, &context.functions)?;
+        let mut held = context.memory.reservation("Aggregate");
+        for (partial, rows) in &states {
+            context.cancel.check()?;
+            groups.merge(grouping, &partial.take(&rows[partition])?)?;
+            held.resize(groups.memory())?;
+        }
+        Ok((groups.finish(grouping)?, held))
+    })?;
+    let (finished, held): (Vec<_>, Vec<_>) = merged.into_iter().unzip();
+    let (batches, first) = finished.into_iter().unzip();
+    in_order(batches, first, held, context)
+}
+
+/// Groups by where they first appeared.
+fn in_order(
+    batches: Vec<Batch>,
+    first: Vec<Vec<u64>>,
+    held: Vec<Reservation>,
+    context: &Arc<QueryContext>,
+) -> Result<Arc<dyn Source>> {
+    let size = context.batch_rows.max(1);
+    if let ([batch], [first]) = (batches.as_slice(), first.as_slice())
+        && first.is_sorted()
+    {
+        let chunks = (0..batch.rows.div_ceil(size)).map(|i| {
+            let start = i * size;
+            batch.slice(start, size.min(batch.rows - start))
+        });
+        return Ok(Arc::new(Held::new(chunks.collect(), held)));
+    }
+    let mut order: Vec<(u64, u32, u32)> = Vec::with_capacity(first.iter().map(Vec::len).sum());
+    for (piece, first) in first.iter().enumerate() {
+        order.extend(first.iter().enumerate().map(|(row, &at)| (at, piece as u32, row as u32)));
+    }
+    sort(context, &mut order, Ord::cmp)?;
+    let columns = batches.first().map_or(0, |b| b.columns.len());
+    Ok(Arc::new(Numbered::new(order.len().div_ceil(size), move |i, emit| {
+        let _ = &held;
+        let run = &order[i * size..((i + 1) * size).min(order.len())];
+        let places: Vec<_> = run.iter().map(|&(_, piece, row)| (piece as usize, row as usize)).collect();
+        emit(gather(&batches, columns, &places)?)
+    })))
+}

@@ -1,0 +1,114 @@
+//! Groups that do not fit: their partial states on disk.
+//!
+//! States are written into partitions by the hash of their keys. At the end each partition is merged by itself, split again by other bits of
+//! the hash if it still does not fit, and its results become a run in the order in which the groups first appeared; the runs are merged.
+
+use std::sync::Arc;
+
+use arrow::array::UInt32Array;
+use parking_lot::Mutex;
+
+use super::groups::{Grouping, Groups, PARTITIONS, PartialGroups};
+use crate::error::Result;
+use crate::exec::context::QueryContext;
+use crate::exec::operator::Metrics;
+use crate::exec::pipeline::{Source, parallel};
+use crate::exec::runs::{Run, RunWriter, merge, number_keys};
+use crate::exec::spill::{Extent, SharedFile, SpillFile};
+
+/// Partial states on disk, by the hash of their keys.
+pub(super) struct Spilled {
+    file: SharedFile,
+    partitions: Mutex<Vec<Vec<Extent>>>,
+}
+
+impl Default for Spilled {
+    fn default() -> Spilled {
+        Spilled { file: SharedFile::default(), partitions: Mutex::new(vec![Vec::new(); PARTITIONS]) }
+    }
+}
+
+/// How often a partition that is still too large is split again.
+const LEVELS: usize = 4;
+
+impl Spilled {
+    /// Whether there is anything.
+    pub(super) fn any(&self) -> bool {
+        self.file.used().is_some()
+    }
+
+    /// Writes states, into partitions by bits of the hash that the levels before did not use.
+    pub(super) fn add(
+        &self,
+        partial: PartialGroups,
+        level: usize,
+        grouping: &Grouping,
+        context: &QueryContext,
+    ) -> Result<()> {
+        let file = self.file.get(context)?;
+        for (partition, rows) in partial.partitions(level, grouping)?.iter().enumerate().filter(|(_, r)| !r.is_empty())
+        {
+            let extent = file.append(&partial.take(rows)?.into_batch())?;
+            self.partitions.lock()[partition].push(extent);
+        }
+        Ok(())
+    }
+
+    /// The results of all groups, in the order in which they first appeared.
+    pub(super) fn finish(
+        self,
+        grouping: &Grouping,
+        context: &Arc<QueryContext>,
+        metrics: &Metrics,
+    ) -> Result<Arc<dyn Source>> {
+        let file = self.file.get(context)?;
+        let partitions = self.partitions.into_inner();
+        let runs = parallel(context, PARTITIONS, |i| {
+            let mut runs = Vec::new();
+            finish_partition(&file, &partitions[i], 1, grouping, context, &mut runs)?;
+            Ok(runs)
+        })?;
+        file.note(metrics);
+        merge(context, file, runs.into_iter().flatten().collect())
+    }
+}
+
+/// Merges a partition's states and writes its results as a run; one that does not fit is split again.
+fn finish_partition(
+    file: &Arc<SpillFile>,
+    extents: &[Extent],
+    level: usize,
+    grouping: &Grouping,
+    context: &Arc<QueryContext>,
+    runs: &mut Vec<Run>,
+) -> Result<()> {
+    let mut groups = Groups::new(grouping, &context.functions)?;
+    let mut held = context.memory.reservation("Aggregate");
+    for (i, extent) in extents.iter().enumerate() {
+        context.cancel.check()?;
+        groups.merge(grouping, &PartialGroups::from_batch(file.read(extent)?, grouping)?)?;
+        if level > LEVELS || groups.len() == 1 {
+            held.resize(groups.memory())?;
+        } else if !held.fits(groups.memory())? {
+            let smaller = Spilled { file: SharedFile::of(file), ..Spilled::default() };
+            smaller.add(groups.states(grouping)?, level, grouping, context)?;
+            held.resize(0)?;
+            for extent in &extents[i + 1..] {
+                context.cancel.check()?;
+                smaller.add(PartialGroups::from_batch(file.read(extent)?, grouping)?, level, grouping, context)?;
+            }
+            for extents in smaller.partitions.into_inner() {
+                finish_partition(file, &extents, level + 1, grouping, context, runs)?;
+            }
+            return Ok(());
+        }
+    }
+    let (results, first) = groups.finish(grouping)?;
+    let mut order: Vec<u32> = (0..first.len() as u32).collect();
+    order.sort_unstable_by_key(|&row| first[row as usize]);
+    let mut writer = RunWriter::new(file);
+    let keys = number_keys(order.iter().map(|&row| [first[row as usize]]));
+    writer.push(results.take(&UInt32Array::from(order))?, keys)?;
+    runs.extend(writer.finish()?);
+    Ok(())
+}
