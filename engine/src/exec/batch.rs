@@ -8,12 +8,13 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array,
     new_null_array,
 };
-use arrow::compute::{concat, filter, take};
+use arrow::compute::{filter, take};
 use arrow::datatypes::{ByteViewType, DataType, Schema, SchemaRef};
 use weir_sql::Type;
 use weir_sql::plan::OutputColumn;
 
 use crate::error::{Error, Result};
+use crate::exec::concat::concat;
 
 /// Columns of `rows` rows each.
 #[derive(Debug, Clone)]
@@ -82,7 +83,7 @@ impl Batch {
             [first, ..] => {
                 let columns = (0..first.columns.len())
                     .map(|i| concat(&batches.iter().map(|b| b.columns[i].as_ref()).collect::<Vec<_>>()))
-                    .collect::<std::result::Result<_, _>>()?;
+                    .collect::<Result<_>>()?;
                 Ok(Batch { columns, rows: batches.iter().map(|b| b.rows).sum() })
             }
         }

@@ -8,6 +8,7 @@
 //! ([`memory`]); every morsel and every long loop asks whether the query was cancelled.
 
 pub mod batch;
+mod concat;
 pub mod context;
 pub mod explain;
 mod expression;
