@@ -174,6 +174,48 @@ pub enum Plan {
         /// What the rows look like.
         columns: Vec<OutputColumn>,
     },
+    /// A query that WITH named, where it is named. All of one id are the same query.
+    Cte {
+        /// Which.
+        id: usize,
+        /// Its name.
+        name: String,
+        /// The query.
+        input: Box<Plan>,
+        /// Whether MATERIALIZED or NOT MATERIALIZED says how it is run.
+        materialized: Option<bool>,
+    },
+    /// Queries that run once, in order, and the one that scans their rows. Only the optimiser makes it, at the top of a plan.
+    With {
+        /// Each may scan those before it.
+        ctes: Vec<Cte>,
+        /// The query.
+        body: Box<Plan>,
+    },
+    /// The rows of a query of the `With` around it.
+    CteScan {
+        /// Of which.
+        id: usize,
+        /// Its name.
+        name: String,
+        /// Its columns that are put out, by index.
+        projection: Vec<usize>,
+        /// How many rows it is thought to have.
+        rows: f64,
+        /// The projected columns.
+        columns: Vec<OutputColumn>,
+    },
+}
+
+/// A query that runs once for all that scan it.
+#[derive(Debug, Clone)]
+pub struct Cte {
+    /// By which its scans know it.
+    pub id: usize,
+    /// Its name.
+    pub name: String,
+    /// The query.
+    pub plan: Plan,
 }
 
 /// Rows of a relation, with what is pushed into the scan.
@@ -496,7 +538,9 @@ impl Plan {
             Plan::Filter { input, .. }
             | Plan::Sort { input, .. }
             | Plan::Limit { input, .. }
-            | Plan::Distinct { input, .. } => input.columns(),
+            | Plan::Distinct { input, .. }
+            | Plan::Cte { input, .. } => input.columns(),
+            Plan::With { body, .. } => body.columns(),
             Plan::Values { columns, .. }
             | Plan::TableFunction { columns, .. }
             | Plan::Project { columns, .. }
@@ -506,7 +550,8 @@ impl Plan {
             | Plan::Join { columns, .. }
             | Plan::SetOperation { columns, .. }
             | Plan::Recursive { columns, .. }
-            | Plan::WorkingTable { columns, .. } => columns,
+            | Plan::WorkingTable { columns, .. }
+            | Plan::CteScan { columns, .. } => columns,
         }
     }
 }

@@ -109,6 +109,7 @@ pub fn expressions<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Expr)) {
             filter.iter().for_each(f);
         }
         Plan::SetOperation { .. } | Plan::Recursive { .. } | Plan::WorkingTable { .. } => {}
+        Plan::Cte { .. } | Plan::With { .. } | Plan::CteScan { .. } => {}
     }
 }
 
@@ -140,6 +141,7 @@ pub fn expressions_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Expr)) {
             filter.iter_mut().for_each(f);
         }
         Plan::SetOperation { .. } | Plan::Recursive { .. } | Plan::WorkingTable { .. } => {}
+        Plan::Cte { .. } | Plan::With { .. } | Plan::CteScan { .. } => {}
     }
 }
 
@@ -186,7 +188,8 @@ pub fn window_parts_mut(window: &mut WindowCall, f: &mut dyn FnMut(&mut Expr)) {
 /// Calls `f` for each input of an operator, with whether it is one level deeper (the right of a lateral join).
 pub fn inputs<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Plan, bool)) {
     match plan {
-        Plan::Scan(_) | Plan::Values { .. } | Plan::TableFunction { .. } | Plan::WorkingTable { .. } => {}
+        Plan::Scan(_) | Plan::Values { .. } | Plan::TableFunction { .. } => {}
+        Plan::WorkingTable { .. } | Plan::CteScan { .. } => {}
         Plan::Filter { input, .. }
         | Plan::Project { input, .. }
         | Plan::ProjectSet { input, .. }
@@ -194,7 +197,8 @@ pub fn inputs<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Plan, bool)) {
         | Plan::Aggregate { input, .. }
         | Plan::Sort { input, .. }
         | Plan::Limit { input, .. }
-        | Plan::Distinct { input, .. } => f(input, false),
+        | Plan::Distinct { input, .. }
+        | Plan::Cte { input, .. } => f(input, false),
         Plan::Join { left, right, lateral, .. } => {
             f(left, false);
             f(right, *lateral);
@@ -206,6 +210,10 @@ pub fn inputs<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Plan, bool)) {
         Plan::Recursive { base, step, .. } => {
             f(base, false);
             f(step, false);
+        }
+        Plan::With { ctes, body } => {
+            ctes.iter().for_each(|cte| f(&cte.plan, false));
+            f(body, false);
         }
     }
 }
@@ -213,7 +221,8 @@ pub fn inputs<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Plan, bool)) {
 /// [`inputs`], to change them.
 pub fn inputs_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Plan, bool)) {
     match plan {
-        Plan::Scan(_) | Plan::Values { .. } | Plan::TableFunction { .. } | Plan::WorkingTable { .. } => {}
+        Plan::Scan(_) | Plan::Values { .. } | Plan::TableFunction { .. } => {}
+        Plan::WorkingTable { .. } | Plan::CteScan { .. } => {}
         Plan::Filter { input, .. }
         | Plan::Project { input, .. }
         | Plan::ProjectSet { input, .. }
@@ -221,7 +230,8 @@ pub fn inputs_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Plan, bool)) {
         | Plan::Aggregate { input, .. }
         | Plan::Sort { input, .. }
         | Plan::Limit { input, .. }
-        | Plan::Distinct { input, .. } => f(input, false),
+        | Plan::Distinct { input, .. }
+        | Plan::Cte { input, .. } => f(input, false),
         Plan::Join { left, right, lateral, .. } => {
             f(left, false);
             f(right, *lateral);
@@ -234,6 +244,36 @@ pub fn inputs_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Plan, bool)) {
             f(base, false);
             f(step, false);
         }
+        Plan::With { ctes, body } => {
+            ctes.iter_mut().for_each(|cte| f(&mut cte.plan, false));
+            f(body, false);
+        }
+    }
+}
+
+/// Calls `f` for each plan that stands directly in an operator: its inputs, and the queries in its expressions.
+pub fn plans<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Plan)) {
+    inputs(plan, &mut |input, _| f(input));
+    expressions(plan, &mut |expr| queries(expr, f));
+}
+
+/// [`plans`], to change them.
+pub fn plans_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Plan)) {
+    inputs_mut(plan, &mut |input, _| f(input));
+    expressions_mut(plan, &mut |expr| {
+        visit_mut_shallow(expr, &mut |node| {
+            if let ExprKind::Subquery(subquery) = &mut node.kind {
+                f(&mut subquery.plan);
+            }
+        });
+    });
+}
+
+/// Calls `f` for each query in an expression, but for those in queries.
+pub fn queries<'e>(expr: &'e Expr, f: &mut dyn FnMut(&'e Plan)) {
+    children(expr, &mut |child| queries(child, f));
+    if let ExprKind::Subquery(subquery) = &expr.kind {
+        f(&subquery.plan);
     }
 }
 

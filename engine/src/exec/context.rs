@@ -66,6 +66,12 @@ pub trait Relations: Send + Sync {
     fn working(&self, _id: usize) -> Option<Arc<Vec<Batch>>> {
         None
     }
+
+    /// The rows of the query that WITH names, by its id.
+    #[doc(hidden)]
+    fn shared(&self, _id: usize) -> Option<Result<Arc<Vec<Batch>>>> {
+        None
+    }
 }
 
 /// Where rows are.
@@ -117,6 +123,10 @@ impl Relations for Substituted {
 
     fn working(&self, id: usize) -> Option<Arc<Vec<Batch>>> {
         self.others.as_ref().and_then(|others| others.working(id))
+    }
+
+    fn shared(&self, id: usize) -> Option<Result<Arc<Vec<Batch>>>> {
+        self.others.as_ref().and_then(|others| others.shared(id))
     }
 }
 

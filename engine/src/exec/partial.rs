@@ -54,6 +54,7 @@ impl ViewPlan {
     /// Splits a view's plan; an error says why a view of this form cannot be kept.
     pub fn new(plan: &Plan) -> Result<ViewPlan> {
         let mut rest = plan.clone();
+        weir_sql::rules::inline(&mut rest);
         let (place, aggregated) = stored_place(&mut rest)?;
         // What is stored keeps its columns: keys and states are the layout of the view's own table.
         let stored = weir_sql::rules::optimise(place.clone(), registry(), &NoStatistics);
@@ -226,7 +227,8 @@ fn has_aggregate(plan: &Plan) -> Result<bool> {
         Plan::SetOperation { .. } => {
             Err(unsupported("UNION, INTERSECT and EXCEPT in materialized views are not supported yet"))
         }
-        Plan::Recursive { .. } | Plan::WorkingTable { .. } => {
+        Plan::Cte { input, .. } | Plan::With { body: input, .. } => has_aggregate(input),
+        Plan::Recursive { .. } | Plan::WorkingTable { .. } | Plan::CteScan { .. } => {
             Err(unsupported("WITH RECURSIVE is not supported in a materialized view"))
         }
         Plan::Values { .. } | Plan::TableFunction { .. } => Err(unsupported("its SELECT must read a table")),
@@ -418,6 +420,10 @@ impl Relations for OverStates {
 
     fn working(&self, id: usize) -> Option<Arc<Vec<Batch>>> {
         self.others.working(id)
+    }
+
+    fn shared(&self, id: usize) -> Option<Result<Arc<Vec<Batch>>>> {
+        self.others.shared(id)
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Binder<'a> {
     ctes: Vec<cte::Named>,
     /// The next recursive query's number.
     next_recursion: usize,
+    /// The next number of a query that WITH names.
+    next_cte: usize,
     /// How many views are being expanded.
     view_depth: usize,
     /// How deep the expression or query being bound is nested.
@@ -93,6 +95,7 @@ impl<'a> Binder<'a> {
             from_base: 0,
             ctes: Vec::new(),
             next_recursion: 0,
+            next_cte: 0,
             view_depth: 0,
             depth: 0,
         }

@@ -72,6 +72,8 @@ pub(super) fn rows(plan: &Plan, statistics: &dyn Statistics) -> f64 {
         }
         Plan::SetOperation { left, right, .. } => rows(left, statistics) + rows(right, statistics),
         Plan::Recursive { base, .. } => rows(base, statistics) * 10.0,
+        Plan::Cte { input, .. } | Plan::With { body: input, .. } => rows(input, statistics),
+        Plan::CteScan { rows, .. } => *rows,
     };
     guess.max(1.0)
 }

@@ -2,7 +2,7 @@
 //!
 //! [`optimise`] first makes joins of queries in expressions (`decorrelate`), moves conditions towards the scans (`push_filters`), puts
 //! inner joins in order (`join_order`, with the guesses of `estimate`), and lets each operator read only the columns that something above
-//! it uses (`prune_columns`). Queries inside expressions are plans of their own and get the same. Constants are folded where a plan is
+//! it uses (`prune_columns`). A query that WITH names and that is read twice runs once (`share`). Queries inside expressions are plans of their own and get the same. Constants are folded where a plan is
 //! compiled, since only there the clock and the parameters are known.
 
 mod decorrelate;
@@ -10,16 +10,47 @@ mod estimate;
 mod join_order;
 mod prune_columns;
 mod push_filters;
+mod share;
 
 use crate::catalog::{Functions, Statistics, Volatility};
-use crate::plan::{Expr, ExprKind, Plan, SubqueryKind};
+use crate::plan::{Cte, Expr, ExprKind, Plan, SubqueryKind};
 use crate::types::Type;
 use crate::walk;
 
+pub use share::inline;
+
 /// Applies all rules.
 pub fn optimise(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
+    match share::share(plan, functions) {
+        Plan::With { ctes, body } => optimise_with(ctes, *body, functions, statistics),
+        plan => optimise_all(plan, functions, statistics),
+    }
+}
+
+/// Applies all rules to a plan of which every column is used.
+fn optimise_all(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
     let every = vec![true; plan.columns().len()];
     optimise_for(plan, &every, functions, statistics)
+}
+
+/// Applies all rules to shared queries and to what reads them. How many rows one gives is known before those that read it are put in order,
+/// and what they read of it before it is itself.
+fn optimise_with(mut ctes: Vec<Cte>, mut body: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
+    for at in 0..ctes.len() {
+        let (id, plan) = (ctes[at].id, optimise_all(ctes[at].plan.clone(), functions, statistics));
+        let rows = estimate::rows(&plan, statistics);
+        ctes[at + 1..].iter_mut().for_each(|later| share::set_rows(&mut later.plan, id, rows));
+        share::set_rows(&mut body, id, rows);
+    }
+    body = optimise_all(body, functions, statistics);
+    for at in (0..ctes.len()).rev() {
+        let (before, after) = ctes.split_at_mut(at + 1);
+        let cte = &mut before[at];
+        let mut readers: Vec<&mut Plan> = after.iter_mut().map(|later| &mut later.plan).chain([&mut body]).collect();
+        share::narrow(cte, &mut readers, functions);
+        cte.plan = optimise_all(std::mem::replace(&mut cte.plan, nothing()), functions, statistics);
+    }
+    Plan::With { ctes, body: Box::new(body) }
 }
 
 /// Applies all rules to a plan of whose columns only some are used. Columns that are not may be gone, all others stay in order.

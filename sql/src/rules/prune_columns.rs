@@ -105,12 +105,18 @@ pub(super) fn prune(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -
             }
             keep(columns, used)
         }
+        Plan::CteScan { projection, columns, .. } => {
+            keep(projection, used);
+            keep(columns, used)
+        }
+        Plan::Cte { input, .. } => prune(input, used, functions),
         // Rows of these are compared as a whole, or made elsewhere.
         Plan::SetOperation { .. }
         | Plan::Recursive { .. }
         | Plan::Values { .. }
         | Plan::TableFunction { .. }
-        | Plan::WorkingTable { .. } => {
+        | Plan::WorkingTable { .. }
+        | Plan::With { .. } => {
             walk::inputs_mut(plan, &mut |input, _| {
                 let every = vec![true; input.columns().len()];
                 prune(input, &every, functions);

@@ -19,6 +19,7 @@ mod table_function;
 mod top_n;
 mod values;
 mod window;
+mod with;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -132,6 +133,11 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
             Node::new(recursive::Recursive::new(*id, base, step, *all, context)?, columns)
         }
         Plan::WorkingTable { id, .. } => Node::new(recursive::WorkingTable::new(*id), columns),
+        Plan::Cte { input: from, .. } => return input(from),
+        Plan::With { ctes, body } => Node::new(with::With::new(ctes, body, context)?, columns),
+        Plan::CteScan { id, name, projection, rows, .. } => {
+            Node::new(with::CteScan::new(*id, name, projection, *rows), columns)
+        }
     })
 }
 

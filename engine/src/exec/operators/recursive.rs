@@ -153,6 +153,10 @@ impl Relations for WorkingTables {
     fn working(&self, id: usize) -> Option<Arc<Vec<Batch>>> {
         if id == self.id { Some(self.rows.clone()) } else { self.others.working(id) }
     }
+
+    fn shared(&self, id: usize) -> Option<Result<Arc<Vec<Batch>>>> {
+        self.others.shared(id)
+    }
 }
 
 /// The rows of the round before.

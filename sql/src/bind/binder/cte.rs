@@ -1,6 +1,6 @@
-//! WITH: each common table expression is bound once, and its plan put where it is named. WITH RECURSIVE makes a `Recursive` operator.
+//! WITH: each common table expression is bound once, and its plan put where it is named, as a `Cte`. WITH RECURSIVE makes a `Recursive` operator.
 
-use sqlparser::ast::{self, Cte, SetExpr, SetOperator, SetQuantifier};
+use sqlparser::ast::{self, Cte, CteAsMaterialized, SetExpr, SetOperator, SetQuantifier};
 
 use super::from::Item;
 use super::scope::{Scope, scope_columns};
@@ -13,6 +13,10 @@ use crate::walk;
 /// A name that WITH gave.
 pub(super) struct Named {
     name: String,
+    /// What `Cte`s of it are known by; a recursion's own name inside its step has none.
+    id: Option<usize>,
+    /// MATERIALIZED, or NOT MATERIALIZED.
+    materialized: Option<bool>,
     plan: Plan,
     /// Its columns, as it renames them.
     columns: Vec<OutputColumn>,
@@ -34,7 +38,7 @@ impl Binder<'_> {
                 None => {
                     let plan = self.bind_query_at_level(&cte.query, false)?;
                     let columns = renamed(cte, plan.columns())?;
-                    Named { name, plan, columns, level: self.frames.len() }
+                    self.named(cte, name, plan, columns)
                 }
             };
             self.ctes.push(named);
@@ -72,6 +76,8 @@ impl Binder<'_> {
         let working = Plan::WorkingTable { id, columns: columns.clone() };
         self.ctes.push(Named {
             name: name.to_string(),
+            id: None,
+            materialized: None,
             plan: working,
             columns: columns.clone(),
             level: self.frames.len(),
@@ -97,7 +103,14 @@ impl Binder<'_> {
         let types: Vec<_> = columns.iter().map(|column| column.ty.clone()).collect();
         let step = self.coerce_columns(step, &types, CoercionContext::Implicit)?;
         let plan = Plan::Recursive { id, base: Box::new(base), step: Box::new(step), all, columns: columns.clone() };
-        Ok(Named { name: name.to_string(), plan, columns, level: self.frames.len() })
+        Ok(self.named(cte, name.to_string(), plan, columns))
+    }
+
+    fn named(&mut self, cte: &Cte, name: String, plan: Plan, columns: Vec<OutputColumn>) -> Named {
+        let materialized = cte.materialized.as_ref().map(|how| matches!(how, CteAsMaterialized::Materialized));
+        let id = self.next_cte;
+        self.next_cte += 1;
+        Named { name, id: Some(id), materialized, plan, columns, level: self.frames.len() }
     }
 
     /// A CTE of this name in FROM.
@@ -106,6 +119,10 @@ impl Binder<'_> {
         let mut plan = named.plan.clone();
         let deeper = self.frames.len() - named.level;
         walk::shift_plan(&mut plan, deeper as isize, 0);
+        if let Some(id) = named.id {
+            let (name, materialized) = (named.name.clone(), named.materialized);
+            plan = Plan::Cte { id, name, input: Box::new(plan), materialized };
+        }
         let scope = Scope::of_table(name, scope_columns(&named.columns));
         Ok(Some(Item { plan, scope }))
     }

@@ -187,9 +187,9 @@ impl Binder<'_> {
         };
         let mut binder = Binder::new(self.catalog, self.functions, &[]);
         binder.view_depth = self.view_depth + 1;
-        binder.next_recursion = self.next_recursion;
+        (binder.next_recursion, binder.next_cte) = (self.next_recursion, self.next_cte);
         let plan = binder.bind_query(query).map_err(within)?;
-        self.next_recursion = binder.next_recursion;
+        (self.next_recursion, self.next_cte) = (binder.next_recursion, binder.next_cte);
         let names: Vec<&str> = relation.columns.iter().map(|column| column.name.as_str()).collect();
         let plan = super::super::view::narrowed(plan, &names);
         if plan.columns().len() != relation.columns.len() {
