@@ -80,13 +80,29 @@ pub(super) fn rows(plan: &Plan, statistics: &dyn Statistics) -> f64 {
 
 /// How many values an expression over a plan's columns has in so many rows.
 pub(super) fn distinct(plan: &Plan, expr: &Expr, rows: f64, statistics: &dyn Statistics) -> f64 {
-    let known = match &expr.kind {
-        ExprKind::Column(column) => plan.columns().get(*column).and_then(|column| column.origin),
+    let values = match &expr.kind {
+        ExprKind::Column(column) => listed(plan, *column).or_else(|| {
+            let (oid, number) = plan.columns().get(*column)?.origin?;
+            statistics.distinct(oid, number as usize - 1)
+        }),
         ExprKind::Cast { expr, .. } => return distinct(plan, expr, rows, statistics),
         _ => None,
     };
-    let values = known.and_then(|(oid, number)| statistics.distinct(oid, number as usize - 1));
     values.unwrap_or(rows / 10.0).min(rows).max(1.0)
+}
+
+/// How many values a scan's conditions list of a column.
+fn listed(plan: &Plan, column: usize) -> Option<f64> {
+    let Plan::Scan(scan) = plan else { return None };
+    let own = scan.projection.get(column)?;
+    let is_own = |expr: &Expr| expr.kind == ExprKind::Column(*own);
+    scan.filters.iter().find_map(|filter| match &filter.kind {
+        ExprKind::InList { expr, list } if is_own(expr) => Some(list.len() as f64),
+        ExprKind::Call { name, args, .. } if name == "=" && walk::columns_read(filter).len() == 1 => {
+            args.iter().any(is_own).then_some(1.0)
+        }
+        _ => None,
+    })
 }
 
 /// The share of rows for which a predicate holds. `column` says which relation's column one is.

@@ -1,13 +1,17 @@
 //! Optimiser rules over [`Plan`]: each its own file, each a function from plan to plan that gives the same rows and the same errors.
 //!
-//! [`optimise`] first makes joins of queries in expressions (`decorrelate`), moves conditions towards the scans (`push_filters`), puts
-//! inner joins in order (`join_order`, with the guesses of `estimate`), and lets each operator read only the columns that something above
-//! it uses (`prune_columns`). A query that WITH names and that is read twice runs once (`share`). Queries inside expressions are plans of their own and get the same. Constants are folded where a plan is
-//! compiled, since only there the clock and the parameters are known.
+//! [`optimise`] takes out what WITH names twice, so that it runs once (`share`), makes joins of queries in expressions (`decorrelate`), moves
+//! conditions towards the scans (`push_filters`), with those that follow from them (`imply`), makes
+//! inner joins of outer ones where they allow it (`outer_joins`), puts inner joins in order (`join_order`, with the
+//! guesses of `estimate`), and lets each operator read only the columns that something above it uses (`prune_columns`). Queries inside
+//! expressions are plans of their own and get the same. Constants are folded where a plan is compiled, since only there the clock and the
+//! parameters are known.
 
 mod decorrelate;
 mod estimate;
+mod imply;
 mod join_order;
+mod outer_joins;
 mod prune_columns;
 mod push_filters;
 mod share;

@@ -4,9 +4,9 @@
 //! replaced by what it is computed from), sorts, DISTINCT, set operations, group keys of an aggregate, and the sides of a join that the join
 //! does not fill up with NULLs. At an inner join it may also become one of the join's equalities, which turns `FROM a, b WHERE a.x = b.x`
 //! into a hash join. It stops at a LIMIT, at a volatile function, and where moving it would run a query inside it twice. The order of
-//! conditions stays, so that one which guards another still does.
+//! conditions stays, so that one which guards another still does. What follows from them and a join's equalities (`imply`) moves too.
 
-use super::{has_subquery, is_volatile, nothing};
+use super::{has_subquery, imply, is_volatile, nothing, outer_joins};
 use crate::bind::binder::join::split_condition;
 use crate::catalog::Functions;
 use crate::plan::{Expr, ExprKind, JoinKind, Plan};
@@ -77,14 +77,20 @@ pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions)
 }
 
 fn join(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions) -> Plan {
-    let Plan::Join { kind, left, right, mut on, filter: own, lateral, columns } = plan else { return plan };
+    let Plan::Join { kind, mut left, mut right, mut on, filter: own, lateral, columns } = plan else { return plan };
     let width = left.columns().len();
+    let kind = outer_joins::simplified(kind, width, width + right.columns().len(), &conditions);
     let own = own.map(walk::conjuncts).unwrap_or_default();
     // What holds for the join's rows is, at an inner join, the same as what makes them.
-    let (made_by, above) = match kind {
+    let (mut made_by, above): (Vec<Expr>, Vec<Expr>) = match kind {
         JoinKind::Inner => (own.into_iter().chain(conditions).collect(), Vec::new()),
         _ => (own, conditions),
     };
+    if !lateral {
+        let on_left: Vec<Expr> =
+            above.iter().filter(|one| reads_only(one, 0..width)).cloned().chain(holds(&left)).collect();
+        made_by.extend(follows(kind, width, &on, &made_by, on_left, functions));
+    }
     let (to_left, made_by) = match kind {
         // A left row that does not match is still there at a left or anti join.
         JoinKind::Inner | JoinKind::Right | JoinKind::Semi => split(made_by, |column| column < width),
@@ -113,9 +119,69 @@ fn join(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions) -> Plan {
         on.extend(pairs);
         rest = left_over;
     }
+    let all: Vec<Expr> = rest.iter().cloned().flat_map(walk::conjuncts).collect();
+    if matches!(kind, JoinKind::Inner | JoinKind::Right | JoinKind::Semi) {
+        let keys: Vec<Expr> = on.iter().map(|(key, _)| key.clone()).collect();
+        let asked = [outer_joins::not_null(&all, 0..width), outer_joins::not_null(&keys, 0..width)].concat();
+        outer_joins::strengthen(&mut left, &asked);
+    }
+    if !lateral && !matches!(kind, JoinKind::Right | JoinKind::Full) {
+        let keys: Vec<Expr> = on.iter().map(|(_, key)| key.clone()).collect();
+        let own = right.columns().len();
+        let asked = outer_joins::not_null(&all, width..width + own).into_iter().map(|column| column - width);
+        let asked: Vec<usize> = asked.chain(outer_joins::not_null(&keys, 0..own)).collect();
+        outer_joins::strengthen(&mut right, &asked);
+    }
     let left = Box::new(push(*left, to_left, functions));
     let right = Box::new(push(*right, to_right, functions));
     filter(Plan::Join { kind, left, right, on, filter: rest, lateral, columns }, above)
+}
+
+/// What follows for a side of a join from the conditions that make it, and from those that hold for its left side's rows.
+fn follows(
+    kind: JoinKind,
+    width: usize,
+    on: &[(Expr, Expr)],
+    made_by: &[Expr],
+    on_left: Vec<Expr>,
+    functions: &dyn Functions,
+) -> Vec<Expr> {
+    if matches!(kind, JoinKind::Right | JoinKind::Full) {
+        return Vec::new();
+    }
+    let of_right = |(left, right): &(Expr, Expr)| {
+        let mut right = right.clone();
+        walk::rename_columns(&mut right, &|column| column + width);
+        (left.clone(), right)
+    };
+    let equal: Vec<(Expr, Expr)> = on.iter().map(of_right).chain(made_by.iter().filter_map(imply::equated)).collect();
+    let known: Vec<Expr> = made_by.iter().cloned().chain(on_left).collect();
+    let mut found = imply::implied(&known, &equal, functions);
+    if kind != JoinKind::Inner {
+        // What a left row has to fulfil decides whether it matches, not whether it is there.
+        found.retain(|condition| reads_only(condition, width..usize::MAX));
+    }
+    found
+}
+
+/// What holds for all rows of a plan, by conditions that are still to move into it.
+fn holds(plan: &Plan) -> Vec<Expr> {
+    match plan {
+        Plan::Filter { input, predicate } => {
+            let mut all = walk::conjuncts(predicate.clone());
+            all.extend(holds(input));
+            all
+        }
+        Plan::Sort { input, .. } | Plan::Limit { input, .. } | Plan::Distinct { input, .. } => holds(input),
+        Plan::Join { kind: JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti, left, .. } => {
+            holds(left)
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn reads_only(condition: &Expr, columns: std::ops::Range<usize>) -> bool {
+    walk::columns_read(condition).into_iter().all(|column| columns.contains(&column))
 }
 
 /// What all branches of an OR have in common, and the OR of the rest.
