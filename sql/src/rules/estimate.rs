@@ -3,6 +3,9 @@
 //! Of two columns that are equated, each value of the one with fewer is taken to be among the other's (P. G. Selinger et al., Access Path
 //! Selection in a Relational Database Management System, SIGMOD 1979). Conditions are taken to be independent.
 
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Float64Type};
+
 use crate::catalog::Statistics;
 use crate::plan::{Expr, ExprKind, JoinKind, Plan};
 use crate::value::Value;
@@ -16,6 +19,8 @@ const COMPARISON: f64 = 1.0 / 3.0;
 const EQUALITY: f64 = 0.1;
 /// The same of LIKE, and of a regular expression.
 const PATTERN: f64 = 0.1;
+/// The least share that the ends of a range are taken to leave.
+const LEAST: f64 = 1e-4;
 
 /// How many rows a plan gives.
 pub(super) fn rows(plan: &Plan, statistics: &dyn Statistics) -> f64 {
@@ -23,7 +28,7 @@ pub(super) fn rows(plan: &Plan, statistics: &dyn Statistics) -> f64 {
         Plan::Scan(scan) => {
             let all = statistics.rows(scan.relation.oid).unwrap_or(ROWS);
             let column = |column: usize| (scan.relation.oid, column);
-            scan.filters.iter().fold(all, |rows, filter| rows * share(filter, &column, statistics))
+            all * share_of_all(&scan.filters, &column, statistics)
         }
         Plan::Values { rows, .. } => rows.len() as f64,
         Plan::TableFunction { .. } | Plan::WorkingTable { .. } => ROWS,
@@ -105,11 +110,58 @@ fn listed(plan: &Plan, column: usize) -> Option<f64> {
     })
 }
 
+/// The share of rows for which all of these hold: those that bound one column are one condition.
+fn share_of_all(list: &[Expr], column: &dyn Fn(usize) -> (u32, usize), statistics: &dyn Statistics) -> f64 {
+    let mut bounds: Vec<((u32, usize), f64, f64)> = Vec::new();
+    let mut all = 1.0;
+    for condition in list {
+        match bound(condition, column, statistics) {
+            Some((of, at, is_upper)) => {
+                if !bounds.iter().any(|known| known.0 == of) {
+                    bounds.push((of, 0.0, 1.0));
+                }
+                for (_, lower, upper) in bounds.iter_mut().filter(|known| known.0 == of) {
+                    (*lower, *upper) = if is_upper { (*lower, upper.min(at)) } else { (lower.max(at), *upper) };
+                }
+            }
+            None => all *= share(condition, column, statistics),
+        }
+    }
+    let within = bounds.into_iter().map(|(of, lower, upper)| {
+        // At the least one of its values.
+        (upper - lower).max(values(of, statistics).map_or(LEAST, |n| 1.0 / n))
+    });
+    all * within.product::<f64>()
+}
+
+/// Where in its column's range a comparison with a constant ends it, as a share of the range, and whether that is the upper end.
+fn bound(
+    condition: &Expr,
+    column: &dyn Fn(usize) -> (u32, usize),
+    statistics: &dyn Statistics,
+) -> Option<((u32, usize), f64, bool)> {
+    let ExprKind::Call { name, args, .. } = &condition.kind else { return None };
+    let is_less = match name.as_str() {
+        "<" | "<=" => true,
+        ">" | ">=" => false,
+        _ => return None,
+    };
+    let [a, b] = args.as_slice() else { return None };
+    let (at, value, is_upper) = match (column_of(a), column_of(b)) {
+        (Some(at), None) => (at, constant(b)?, is_less),
+        (None, Some(at)) => (at, constant(a)?, !is_less),
+        _ => return None,
+    };
+    let of = column(at);
+    let (least, greatest) = statistics.range(of.0, of.1)?;
+    Some((of, ((value - least) / (greatest - least).max(1.0)).clamp(0.0, 1.0), is_upper))
+}
+
 /// The share of rows for which a predicate holds. `column` says which relation's column one is.
 fn share(predicate: &Expr, column: &dyn Fn(usize) -> (u32, usize), statistics: &dyn Statistics) -> f64 {
     let of = |expr: &Expr| share(expr, column, statistics);
     match &predicate.kind {
-        ExprKind::And(list) => list.iter().map(of).product(),
+        ExprKind::And(list) => share_of_all(list, column, statistics),
         ExprKind::Or(list) => 1.0 - list.iter().map(|expr| 1.0 - of(expr)).product::<f64>(),
         ExprKind::Not(inner) => (1.0 - of(inner)).max(0.1),
         ExprKind::IsNull(_) => 0.05,
@@ -124,17 +176,11 @@ fn share(predicate: &Expr, column: &dyn Fn(usize) -> (u32, usize), statistics: &
                 _ => EQUALITY,
             },
             ("<>" | "!=", _) => 0.9,
-            ("<" | "<=" | ">" | ">=", [a, b]) => {
-                let below = name.starts_with('<');
-                let of_column = |expr: &Expr, other: &Expr, below: bool| {
-                    let range = statistics.range(column(column_of(expr)?).0, column(column_of(expr)?).1)?;
-                    let ExprKind::Literal(value) = &folded(other)?.kind else { return None };
-                    let at = ((number(value)? - range.0) / (range.1 - range.0).max(1.0)).clamp(0.0, 1.0);
-                    Some(if below { at } else { 1.0 - at })
-                };
-                let known = of_column(a, b, below).or_else(|| of_column(b, a, !below));
-                known.unwrap_or(COMPARISON).clamp(1e-4, 1.0)
-            }
+            ("<" | "<=" | ">" | ">=", _) => match bound(predicate, column, statistics) {
+                Some((_, at, true)) => at.max(LEAST),
+                Some((_, at, false)) => (1.0 - at).max(LEAST),
+                None => COMPARISON,
+            },
             ("like" | "ilike", _) => PATTERN,
             _ => COMPARISON,
         },
@@ -154,24 +200,28 @@ fn column_of(expr: &Expr) -> Option<usize> {
     }
 }
 
-/// A literal, within casts; of a sum or difference the first part, which decides where in a range it is.
-fn folded(expr: &Expr) -> Option<&Expr> {
+/// The number that an expression without columns is; of a sum of a time and an interval the time, which decides where in a range it is.
+fn constant(expr: &Expr) -> Option<f64> {
     match &expr.kind {
-        ExprKind::Literal(_) => Some(expr),
-        ExprKind::Cast { expr, .. } => folded(expr),
-        ExprKind::Call { name, args, .. }
-            if matches!(name.as_str(), "+" | "-") && walk::columns_read(expr).is_empty() =>
-        {
-            folded(args.first()?)
-        }
+        ExprKind::Literal(value) => number(value),
+        ExprKind::Cast { expr: inner, .. } => match &inner.kind {
+            ExprKind::Literal(text) if matches!(text.array.data_type(), DataType::Utf8 | DataType::Utf8View) => {
+                let array = arrow::compute::cast(&text.array, &expr.ty.to_arrow()).ok()?;
+                number(&Value { ty: expr.ty.clone(), array })
+            }
+            _ => constant(inner),
+        },
+        ExprKind::Call { name, args, .. } => match (name.as_str(), args.as_slice()) {
+            ("+", [a, b]) => Some(constant(a)? + constant(b).unwrap_or(0.0)),
+            ("-", [a, b]) => Some(constant(a)? - constant(b).unwrap_or(0.0)),
+            _ => None,
+        },
         _ => None,
     }
 }
 
 /// A number, a date or a time as a number: of days, or microseconds.
 fn number(value: &Value) -> Option<f64> {
-    use arrow::array::AsArray;
-    use arrow::datatypes::{DataType, Float64Type};
     let plain = match value.array.data_type() {
         DataType::Date32 => arrow::compute::cast(&value.array, &DataType::Int32).ok()?,
         DataType::Timestamp(..) | DataType::Time64(_) => arrow::compute::cast(&value.array, &DataType::Int64).ok()?,
