@@ -87,13 +87,14 @@ pub(crate) fn bound(sql: &str, schema: &Schema) -> Result<Arc<Expr>> {
 
 /// Whether an expression depends on its row alone: not on the time, a setting or another relation.
 pub(crate) fn is_fixed(expr: &Expr) -> bool {
-    !walk::any(expr, &mut |node, _| match &node.kind {
+    !walk::any(expr, &mut |node, depth| match &node.kind {
         ExprKind::Call { function, args, .. } => {
             registry().volatility(*function) != Volatility::Immutable
                 || args.iter().map(|arg| &arg.ty).chain([&node.ty]).any(depends_on_zone)
         }
         ExprKind::Cast { expr: input, .. } => !is_fixed_cast(&input.ty, &node.ty),
-        ExprKind::Parameter(_) | ExprKind::Subquery(_) | ExprKind::Outer { .. } => true,
+        ExprKind::Parameter(_) | ExprKind::Subquery(_) => true,
+        ExprKind::Outer { depth: out, .. } => *out > depth,
         _ => false,
     })
 }

@@ -467,6 +467,17 @@ pub enum ExprKind {
     },
     /// A query as a value.
     Subquery(Box<Subquery>),
+    /// `x -> …`, an argument of a function that takes one: the array of its values for the elements of the call's arrays.
+    Lambda(Box<Lambda>),
+}
+
+/// A lambda. Its body stands one level deeper, as a subquery's plan does: `Column(i)` is its i-th parameter, `Outer { depth: 1 }` a column of the row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lambda {
+    /// The parameters' names, for EXPLAIN: one for each array of the call, in order.
+    pub params: Vec<String>,
+    /// What it gives for one element.
+    pub body: Expr,
 }
 
 /// A query inside an expression. Its `Outer { depth: 1 }` columns are those of the operator's input that the expression sees.

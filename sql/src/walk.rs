@@ -2,15 +2,19 @@
 //!
 //! Every traversal of the crate goes through these few functions, so that a new kind of node is taught in one place. Two kinds of depth
 //! are told apart: the parts of one operator (which see its input) and nested plans, where a column of the place outside is
-//! `Outer { depth }`. A subquery's plan and the right side of a lateral join are one level deeper than what is around them.
+//! `Outer { depth }`. A subquery's plan, a lambda's body and the right side of a lateral join are one level deeper than what is around them.
 
 use crate::plan::{AggregateCall, Expr, ExprKind, FrameBound, Plan, SortKey, SubqueryKind, WindowCall};
 use crate::types::Type;
 
-/// Calls `f` for each direct part of an expression; of a subquery, for its left side only.
+/// Calls `f` for each direct part of an expression; of a subquery, for its left side only. A lambda's body is no part: it sees other columns.
 pub fn children<'e>(expr: &'e Expr, f: &mut dyn FnMut(&'e Expr)) {
     match &expr.kind {
-        ExprKind::Column(_) | ExprKind::Outer { .. } | ExprKind::Literal(_) | ExprKind::Parameter(_) => {}
+        ExprKind::Column(_)
+        | ExprKind::Outer { .. }
+        | ExprKind::Literal(_)
+        | ExprKind::Parameter(_)
+        | ExprKind::Lambda(_) => {}
         ExprKind::Call { args, .. } => args.iter().for_each(f),
         ExprKind::Cast { expr, .. } | ExprKind::Not(expr) | ExprKind::IsNull(expr) | ExprKind::Field(expr, _) => {
             f(expr)
@@ -47,7 +51,11 @@ pub fn children<'e>(expr: &'e Expr, f: &mut dyn FnMut(&'e Expr)) {
 /// [`children`], to change them.
 pub fn children_mut(expr: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
     match &mut expr.kind {
-        ExprKind::Column(_) | ExprKind::Outer { .. } | ExprKind::Literal(_) | ExprKind::Parameter(_) => {}
+        ExprKind::Column(_)
+        | ExprKind::Outer { .. }
+        | ExprKind::Literal(_)
+        | ExprKind::Parameter(_)
+        | ExprKind::Lambda(_) => {}
         ExprKind::Call { args, .. } => args.iter_mut().for_each(f),
         ExprKind::Cast { expr, .. } | ExprKind::Not(expr) | ExprKind::IsNull(expr) | ExprKind::Field(expr, _) => {
             f(expr)
@@ -282,8 +290,10 @@ pub fn queries<'e>(expr: &'e Expr, f: &mut dyn FnMut(&'e Plan)) {
 pub fn visit<'e>(expr: &'e Expr, depth: usize, f: &mut dyn FnMut(&'e Expr, usize)) {
     f(expr, depth);
     children(expr, &mut |child| visit(child, depth, f));
-    if let ExprKind::Subquery(subquery) = &expr.kind {
-        visit_plan(&subquery.plan, depth + 1, f);
+    match &expr.kind {
+        ExprKind::Subquery(subquery) => visit_plan(&subquery.plan, depth + 1, f),
+        ExprKind::Lambda(lambda) => visit(&lambda.body, depth + 1, f),
+        _ => {}
     }
 }
 
@@ -296,13 +306,15 @@ pub fn visit_plan<'p>(plan: &'p Plan, depth: usize, f: &mut dyn FnMut(&'p Expr, 
 /// [`visit`], to change nodes: children first.
 pub fn visit_mut(expr: &mut Expr, depth: usize, f: &mut dyn FnMut(&mut Expr, usize)) {
     children_mut(expr, &mut |child| visit_mut(child, depth, f));
-    if let ExprKind::Subquery(subquery) = &mut expr.kind {
-        visit_plan_mut(&mut subquery.plan, depth + 1, f);
+    match &mut expr.kind {
+        ExprKind::Subquery(subquery) => visit_plan_mut(&mut subquery.plan, depth + 1, f),
+        ExprKind::Lambda(lambda) => visit_mut(&mut lambda.body, depth + 1, f),
+        _ => {}
     }
     f(expr, depth);
 }
 
-/// Visits an expression and all below it, but no subquery's plan: children first.
+/// Visits an expression and all below it, but no subquery's plan and no lambda's body: children first.
 pub fn visit_mut_shallow(expr: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
     children_mut(expr, &mut |child| visit_mut_shallow(child, f));
     f(expr);
@@ -358,6 +370,23 @@ pub fn substitute(expr: &mut Expr, with: &[Expr]) {
         ExprKind::Outer { depth: out, column } if depth > 0 && out == depth => *node = outward(&with[column], depth),
         _ => {}
     });
+}
+
+/// A lambda's body as an expression at the lambda's own place: its parameters, then the row's columns as `column` numbers them.
+pub fn inline(body: &Expr, column: &dyn Fn(usize) -> usize) -> Expr {
+    let mut body = body.clone();
+    visit_mut(&mut body, 0, &mut |node, depth| match &mut node.kind {
+        ExprKind::Outer { depth: out, column: of } if *out == depth + 1 => {
+            let column = column(*of);
+            node.kind = match depth {
+                0 => ExprKind::Column(column),
+                depth => ExprKind::Outer { depth, column },
+            };
+        }
+        ExprKind::Outer { depth: out, .. } if *out > depth + 1 => *out -= 1,
+        _ => {}
+    });
+    body
 }
 
 /// An expression as it is written `levels` deeper: its columns become outer columns, and its outer columns reach further.

@@ -198,6 +198,15 @@ pub(crate) fn expression(expr: &Expr, names: &[String]) -> String {
             };
             format!("{how}({})", if subquery.correlated { "SubPlan" } else { "InitPlan" })
         }
+        ExprKind::Lambda(lambda) => {
+            let params = &lambda.params;
+            let body = weir_sql::walk::inline(&lambda.body, &|column| params.len() + column);
+            let body = expression(&body, &[params.as_slice(), names].concat());
+            match params.as_slice() {
+                [one] => format!("{one} -> {body}"),
+                several => format!("({}) -> {body}", several.join(", ")),
+            }
+        }
     }
 }
 

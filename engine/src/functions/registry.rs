@@ -361,6 +361,7 @@ fn describe_param(param: &Param) -> String {
         Param::AnyTimestamp => "any timestamp".into(),
         Param::AnyState => "any state".into(),
         Param::Lambda => "lambda".into(),
+        Param::LambdaOf(ty) => format!("lambda → {ty}"),
     }
 }
 

@@ -28,6 +28,7 @@ mod group;
 mod group_by;
 mod item;
 pub(crate) mod join;
+mod lambda;
 mod literal;
 mod merge;
 mod modify;

@@ -126,6 +126,11 @@ impl Dialect for WeirDialect {
         supports_column_generic_options,
     );
 
+    /// DuckDB's `lambda x : x + 1`. The arrow's form is the binder's matter: here it is an operator.
+    fn supports_lambda_keyword_syntax(&self) -> bool {
+        true
+    }
+
     fn supports_select_wildcard_exclude(&self) -> bool {
         true
     }

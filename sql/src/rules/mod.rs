@@ -74,6 +74,9 @@ fn optimise_subqueries(plan: &mut Plan, functions: &dyn Functions, statistics: &
 
 fn optimise_subqueries_of(expr: &mut Expr, functions: &dyn Functions, statistics: &dyn Statistics) {
     walk::children_mut(expr, &mut |child| optimise_subqueries_of(child, functions, statistics));
+    if let ExprKind::Lambda(lambda) = &mut expr.kind {
+        optimise_subqueries_of(&mut lambda.body, functions, statistics);
+    }
     if let ExprKind::Subquery(subquery) = &mut expr.kind {
         let plan = std::mem::replace(&mut subquery.plan, nothing());
         // EXISTS only asks whether there is a row.
@@ -99,11 +102,12 @@ pub(crate) fn is_volatile(expr: &Expr, functions: &dyn Functions) -> bool {
 /// Whether an expression says the same of a row whoever asks and whenever: no clock, no time zone, no other row.
 pub(crate) fn is_immutable(expr: &Expr, functions: &dyn Functions) -> bool {
     let fixed = |function, name: &str| volatility(function, name, functions) == Volatility::Immutable;
-    !walk::any(expr, &mut |node, _| match &node.kind {
+    !walk::any(expr, &mut |node, depth| match &node.kind {
         ExprKind::Call { function, name, .. } | ExprKind::Quantified { function, name, .. } => !fixed(*function, name),
         // Between times with and without a zone, and between either and text, the session's zone decides.
         ExprKind::Cast { expr, .. } => (expr.ty == Type::Timestamptz) != (node.ty == Type::Timestamptz),
-        ExprKind::Parameter(_) | ExprKind::Subquery(_) | ExprKind::Outer { .. } => true,
+        ExprKind::Parameter(_) | ExprKind::Subquery(_) => true,
+        ExprKind::Outer { depth: out, .. } => *out > depth,
         _ => false,
     })
 }

@@ -8,6 +8,7 @@ use weir_sql::catalog::Volatility;
 use weir_sql::plan::{Expr, ExprKind};
 use weir_sql::{Type, Value, walk};
 
+use super::lambda::Lambda;
 use super::subquery::Subquery;
 use super::{Expression, Node, ValueSet};
 use crate::error::{Error, Result};
@@ -100,6 +101,10 @@ pub(super) fn compile(expr: &Expr, context: &Arc<QueryContext>) -> Result<Expres
             safe = false;
             Node::Subquery(Box::new(Subquery::new(subquery, &expr.ty, context)?))
         }
+        ExprKind::Lambda(_) => {
+            safe = false;
+            Node::Lambda(Box::new(Lambda::new(expr, context)?))
+        }
     };
     let mut columns = walk::columns_read(expr);
     columns.sort_unstable();
@@ -113,7 +118,7 @@ pub(super) fn compile(expr: &Expr, context: &Arc<QueryContext>) -> Result<Expres
 /// Computes an expression of constants once. An error waits until a row asks for the value.
 fn fold(compiled: &mut Expression, context: &Arc<QueryContext>) {
     let foldable = match &compiled.node {
-        Node::Column(_) | Node::Constant(_) | Node::Failure(_) | Node::Subquery(_) => false,
+        Node::Column(_) | Node::Constant(_) | Node::Failure(_) | Node::Subquery(_) | Node::Lambda(_) => false,
         Node::Call { fold, .. } => *fold,
         _ => true,
     };

@@ -8,7 +8,7 @@ use arrow::compute::{interleave, is_null, not, take};
 use arrow::datatypes::DataType;
 use weir_sql::{Type, Value};
 
-use super::{Expression, Node, lazy};
+use super::{Expression, Node, lambda, lazy};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
@@ -24,7 +24,7 @@ pub(super) fn evaluate(expr: &Expression, batch: &Batch, context: &Arc<QueryCont
         Node::Failure(error) if rows > 0 => return Err(error.clone()),
         Node::Failure(_) => Datum::Scalar(Value::null(expr.ty.clone())),
         Node::Call { kernel, strict, args, types, fold } => {
-            let args = args.iter().map(|a| a.evaluate(batch, context)).collect::<Result<Vec<_>>>()?;
+            let args = lambda::arguments(args, batch, context)?;
             let types = Types { args: types, result: &expr.ty };
             call(*kernel, *strict, *fold, &args, rows, &types, context)?
         }
@@ -75,6 +75,7 @@ pub(super) fn evaluate(expr: &Expression, batch: &Batch, context: &Arc<QueryCont
             Datum::Array(Arc::new(quantified(&left, lists.as_list(), *all, &compare)?))
         }
         Node::Subquery(subquery) => subquery.evaluate(&expr.ty, batch, context)?,
+        Node::Lambda(_) => return Err(Error::internal("a lambda is an argument of a call")),
     })
 }
 

@@ -10,6 +10,7 @@
 
 mod compile;
 mod evaluate;
+mod lambda;
 mod lazy;
 mod set;
 mod subquery;
@@ -84,6 +85,7 @@ enum Node {
         all: bool,
     },
     Subquery(Box<subquery::Subquery>),
+    Lambda(Box<lambda::Lambda>),
 }
 
 impl Expression {
@@ -147,13 +149,14 @@ impl Expression {
     pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
         match &self.node {
             Node::Subquery(subquery) => subquery.prepare(context),
+            Node::Lambda(lambda) => lambda.body.prepare(context),
             _ => self.children().into_iter().for_each(|child| child.prepare(context)),
         }
     }
 
     fn children(&self) -> Vec<&Expression> {
         match &self.node {
-            Node::Column(_) | Node::Constant(_) | Node::Failure(_) => Vec::new(),
+            Node::Column(_) | Node::Constant(_) | Node::Failure(_) | Node::Lambda(_) => Vec::new(),
             Node::Call { args: list, .. }
             | Node::And(list)
             | Node::Or(list)

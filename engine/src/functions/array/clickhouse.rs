@@ -18,6 +18,7 @@ use super::super::declare::{ARRAY, INT8, function, strict};
 use super::super::json::values::zero;
 use super::super::rows::{batch, bool_rows, column, invalid_parameter, is_valid, nulls_of, primitive, primitive_rows};
 use super::super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
+use super::lambda::over_lambda;
 use super::{ELEMENTS_MAX, array_rows, count, element_of, too_many};
 use crate::error::Result;
 use crate::exec::keys::{normalize, row_converter};
@@ -33,20 +34,24 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
 
 fn reordering() -> Vec<ScalarFunction> {
     let same = |kernel: Kernel| vec![Overload::new(vec![AnyArray], Returns::ArrayOfElement, kernel)];
+    let sorted = |kernel: Kernel| {
+        let plain = Overload::new(vec![AnyArray], Returns::ArrayOfElement, kernel);
+        vec![plain, over_lambda(Param::Lambda, Returns::Argument(1), kernel)]
+    };
     vec![
         function(
             &["arraySort"],
             ARRAY,
-            "The elements in ascending order, NULLs last.",
+            "The elements in ascending order, or in that of a lambda's values, NULLs last.",
             ("arraySort(ARRAY[3, NULL, 1, 2])", "{1,2,3,NULL}"),
-            same(|_, a, n, ty| sort(a, n, ty, false)),
+            sorted(|_, a, n, ty| sort(a, n, ty, false)),
         ),
         function(
             &["arrayReverseSort"],
             ARRAY,
-            "The elements in descending order, NULLs last.",
+            "The elements in descending order, or in that of a lambda's values, NULLs last.",
             ("arrayReverseSort(ARRAY[3, NULL, 1, 2])", "{3,2,1,NULL}"),
-            same(|_, a, n, ty| sort(a, n, ty, true)),
+            sorted(|_, a, n, ty| sort(a, n, ty, true)),
         ),
         function(
             &["arrayReverse", "reverse"],
@@ -119,6 +124,32 @@ fn reordering() -> Vec<ScalarFunction> {
                 })
                 .lax(),
             ],
+        ),
+        function(
+            &["arrayFlatten", "flatten"],
+            ARRAY,
+            "The elements of an array of arrays, however deep, as one array.",
+            ("arrayFlatten(arrayMap(x -> range(x), ARRAY[1, 2, 3]))", "{0,0,1,0,1,2}"),
+            vec![Overload::new(vec![AnyArray], Returns::Computed(flat_type), flatten)],
+        ),
+        function(
+            &["arrayEnumerateUniq"],
+            ARRAY,
+            "For each element, how many equal ones there were up to it.",
+            ("arrayEnumerateUniq(ARRAY[10, 20, 10, 30])", "{1,1,2,1}"),
+            vec![Overload::new(vec![AnyArray], Returns::Exact(Type::Array(Box::new(Type::Int8))), |_, a, n, ty| {
+                let (lists, keys) = (column::<ListArray>(a, 0)?, keys_of(a, ty, 0)?);
+                let mut seen = HashMap::new();
+                numbers(a, n, ty, |row, out| {
+                    seen.clear();
+                    out.extend(lists.range(row).map(|i| {
+                        let times = seen.entry(keys.row(i)).or_insert(0);
+                        *times += 1;
+                        *times
+                    }));
+                    Ok(())
+                })
+            })],
         ),
         function(
             &["arrayIntersect"],
@@ -264,18 +295,48 @@ fn keys_of(args: &[Datum], types: &Types<'_>, index: usize) -> Result<Rows> {
     Ok(converter.convert_columns(&[normalize(element, lists.values())?])?)
 }
 
+/// The keys are the first argument, a lambda's values where there are more.
 fn sort(args: &[Datum], rows: usize, types: &Types<'_>, descending: bool) -> Result<Datum> {
-    let (lists, keys) = (column::<ListArray>(args, 0)?, keys_of(args, types, 0)?);
-    let values = lists.values();
+    let (by, keys) = (column::<ListArray>(args, 0)?, keys_of(args, types, 0)?);
+    let lists = column::<ListArray>(args, usize::from(args.len() > 1))?;
     let mut order = Vec::new();
-    array_rows(args, rows, types, true, &[values], |row, out| {
+    array_rows(args, rows, types, true, &[lists.values()], |row, out| {
+        let first = by.range(row).start;
         order.clear();
-        order.extend(lists.range(row));
+        order.extend(by.range(row));
         match descending {
             false => order.sort_by_key(|&i| keys.row(i)),
-            true => order.sort_by_key(|&i| (values.is_null(i), Reverse(keys.row(i)))),
+            true => order.sort_by_key(|&i| (by.values().is_null(i), Reverse(keys.row(i)))),
         }
-        out.extend(0, order.iter().copied());
+        let start = lists.range(row).start;
+        out.extend(0, order.iter().map(|i| start + i - first));
+        Ok(true)
+    })
+}
+
+fn flat_type(types: &[Type]) -> Type {
+    let mut element = &types[0];
+    while let Type::Array(inner) = element {
+        element = inner;
+    }
+    Type::Array(Box::new(element.clone()))
+}
+
+fn flatten(_: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Result<Datum> {
+    let lists = column::<ListArray>(args, 0)?;
+    // The lists at each depth below the first; the elements of neighbours are neighbours.
+    let mut inner: Vec<&ListArray> = Vec::new();
+    let mut values = lists.values();
+    while let Some(list) = values.as_any().downcast_ref::<ListArray>() {
+        inner.push(list);
+        values = list.values();
+    }
+    array_rows(args, rows, types, true, &[values], |row, out| {
+        let range = inner.iter().fold(lists.range(row), |range, list| {
+            let offsets = list.value_offsets();
+            offsets[range.start] as usize..offsets[range.end] as usize
+        });
+        out.extend(0, range);
         Ok(true)
     })
 }

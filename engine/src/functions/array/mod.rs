@@ -1,11 +1,12 @@
 //! Functions of arrays: [`postgres`] and [`compare`] have Postgres's, [`clickhouse`] and [`numbers`] ClickHouse's, [`text`] those between
-//! arrays and text.
+//! arrays and text, [`lambda`] those that apply a lambda to each element.
 //!
 //! Arrays have one dimension and count from 1. A kernel that makes arrays says, row by row, which elements of its sources they hold
 //! ([`Assembly`]); the elements are then copied in one step, whatever their type.
 
 mod clickhouse;
 mod compare;
+mod lambda;
 mod numbers;
 mod postgres;
 mod text;
@@ -30,6 +31,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(text::functions());
     all.extend(clickhouse::functions());
     all.extend(numbers::functions());
+    all.extend(lambda::functions());
     all
 }
 

@@ -1,4 +1,4 @@
-//! ClickHouse's aggregates of one array: arraySum, arrayAvg, arrayMin, arrayMax, arrayProduct, arrayCumSum, arrayDifference, arrayCount.
+//! ClickHouse's aggregates of one array, or of a lambda's values: arraySum, arrayAvg, arrayMin, arrayMax, arrayProduct, arrayCumSum, arrayDifference.
 //!
 //! NULL elements are passed over, as in aggregates. Sums of integers are bigints and raise 22003 where they do not fit.
 
@@ -15,6 +15,7 @@ use weir_sql::catalog::{Param, Returns};
 use super::super::declare::{ARRAY, function};
 use super::super::rows::{batch, column, is_valid, nulls_of, primitive_rows};
 use super::super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
+use super::lambda::{element_of_first, over_lambda};
 use super::{element_of, element_rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::compare::{comparator, floats};
@@ -24,7 +25,13 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
     let of = |element: Type, returns: Type, kernel: Kernel| {
         Overload::new(vec![Param::Exact(Type::Array(Box::new(element)))], Returns::Exact(returns), kernel)
     };
-    let any = |returns: Returns, kernel: Kernel| vec![Overload::new(vec![Param::AnyArray], returns, kernel)];
+    let any = |returns: Returns, kernel: Kernel| {
+        vec![Overload::new(vec![Param::AnyArray], returns.clone(), kernel), over_lambda(Param::Lambda, returns, kernel)]
+    };
+    let over = |body: Type, kernel: Kernel| {
+        let returns = Returns::Exact(Type::Array(Box::new(body.clone())));
+        over_lambda(Param::LambdaOf(body), returns, kernel)
+    };
     let list = |ty: Type| Type::Array(Box::new(ty));
     vec![
         function(
@@ -65,27 +72,14 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
             ARRAY,
             "The smallest element; NULL of none.",
             ("arrayMin(ARRAY[3, 1, 2])", "1"),
-            any(Returns::Element, |_, a, n, ty| extreme(a, n, ty, Ordering::Less)),
+            any(Returns::Computed(element_of_first), |_, a, n, ty| extreme(a, n, ty, Ordering::Less)),
         ),
         function(
             &["arrayMax"],
             ARRAY,
             "The largest element; NULL of none.",
             ("arrayMax(ARRAY[3, 1, 2])", "3"),
-            any(Returns::Element, |_, a, n, ty| extreme(a, n, ty, Ordering::Greater)),
-        ),
-        function(
-            &["arrayCount"],
-            ARRAY,
-            "How many elements are true.",
-            ("arrayCount(ARRAY[true, false, true])", "2"),
-            vec![of(Type::Bool, Type::Int8, |_, a, n, ty| {
-                let lists = column::<ListArray>(a, 0)?;
-                let values = lists.values().as_boolean();
-                primitive_rows::<Int64Type>(a, n, ty, |row| {
-                    Ok(Some(lists.range(row).filter(|&i| values.is_valid(i) && values.value(i)).count() as i64))
-                })
-            })],
+            any(Returns::Computed(element_of_first), |_, a, n, ty| extreme(a, n, ty, Ordering::Greater)),
         ),
         function(
             &["arrayCumSum"],
@@ -95,6 +89,8 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
             vec![
                 of(Type::Int8, list(Type::Int8), |_, a, n, ty| whole(a, n, ty, true)),
                 of(Type::Float8, list(Type::Float8), |_, a, n, ty| fractional(a, n, ty, true)),
+                over(Type::Int8, |_, a, n, ty| whole(a, n, ty, true)),
+                over(Type::Float8, |_, a, n, ty| fractional(a, n, ty, true)),
             ],
         ),
         function(
@@ -105,6 +101,8 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
             vec![
                 of(Type::Int8, list(Type::Int8), |_, a, n, ty| whole(a, n, ty, false)),
                 of(Type::Float8, list(Type::Float8), |_, a, n, ty| fractional(a, n, ty, false)),
+                over(Type::Int8, |_, a, n, ty| whole(a, n, ty, false)),
+                over(Type::Float8, |_, a, n, ty| fractional(a, n, ty, false)),
             ],
         ),
     ]

@@ -11,7 +11,7 @@ use super::Binder;
 use super::call::{CallName, type_list};
 use super::combinator::{Combined, params_of, state_type};
 use super::resolve::Resolved;
-use super::scope::AGGREGATES;
+use super::scope::{AGGREGATES, Clause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{AggregateCall, Combinator, Expr, ExprKind, SortKey};
 use crate::types::Type;
@@ -31,7 +31,6 @@ impl Binder<'_> {
         if frame.in_aggregate {
             return Err(Error::new(ErrorKind::Grouping, "aggregate function calls cannot be nested"));
         }
-        let clause = frame.clause;
         frame.in_aggregate = true;
         let references = frame.references.len();
         let call = self.aggregate_parts(function, name, combined);
@@ -41,11 +40,17 @@ impl Binder<'_> {
         }
         let mut call = call?;
 
-        let levels = home(&call);
+        let levels = match home(&call) {
+            // What names no column is of the query that the lambda stands in.
+            None => self.frames.iter().rev().take_while(|frame| frame.clause == Clause::Lambda).count(),
+            Some(levels) => levels,
+        };
         let home = self.frames.len() - 1 - levels;
         if levels > 0 {
             walk::aggregate_parts_mut(&mut call, &mut |part| lower(part, levels));
-        } else if !clause.allows_aggregates() {
+        }
+        let clause = self.frames[home].clause;
+        if !clause.allows_aggregates() {
             let message = format!("aggregate functions are not allowed in {}", clause.name());
             return Err(Error::new(ErrorKind::Grouping, message));
         }
@@ -249,8 +254,8 @@ fn not_constant(name: &CallName) -> Error {
     )
 }
 
-/// How many levels out an aggregate belongs: 0 unless it names outer columns and none of its own query's.
-fn home(call: &AggregateCall) -> usize {
+/// How many levels out an aggregate belongs: 0 unless it names outer columns and none of its own query's. `None` if it names no column at all.
+fn home(call: &AggregateCall) -> Option<usize> {
     let (mut own, mut nearest) = (false, None::<usize>);
     walk::aggregate_parts(call, &mut |part| {
         walk::visit(part, 0, &mut |node, depth| match node.kind {
@@ -263,7 +268,7 @@ fn home(call: &AggregateCall) -> usize {
             _ => {}
         });
     });
-    if own { 0 } else { nearest.unwrap_or(0) }
+    if own { Some(0) } else { nearest }
 }
 
 /// An expression as it is written `levels` further out, where it names nothing nearer.

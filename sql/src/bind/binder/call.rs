@@ -164,6 +164,11 @@ impl<'a> Binder<'a> {
             }
             list.extend(&arguments.args);
         }
+        if super::lambda::is_taken_by(self.overloads(name))
+            && let Some(args) = self.bind_with_lambda(&list, name)?
+        {
+            return self.call_scalar(name, args);
+        }
         let mut args = Vec::with_capacity(list.len());
         for arg in list {
             if name.folded == "make_interval"

@@ -162,10 +162,11 @@ impl<'f> Grouping<'f> {
                 result = self.rewrite_at(child, depth);
             }
         });
-        if let ExprKind::Subquery(subquery) = &mut expr.kind {
-            result = result.and_then(|()| self.rewrite_plan(&mut subquery.plan, depth + 1));
-        }
-        result
+        result.and_then(|()| match &mut expr.kind {
+            ExprKind::Subquery(subquery) => self.rewrite_plan(&mut subquery.plan, depth + 1),
+            ExprKind::Lambda(lambda) => self.rewrite_at(&mut lambda.body, depth + 1),
+            _ => Ok(()),
+        })
     }
 
     fn rewrite_plan(&self, plan: &mut Plan, depth: usize) -> Result<()> {

@@ -15,7 +15,7 @@ use super::coerce::{common_type, comparison_type};
 use super::literal::{integer_value, literal_numeric};
 use crate::catalog::{FunctionKind, Param, Returns, Signature};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::Expr;
+use crate::plan::{Expr, ExprKind};
 use crate::types::Type;
 
 /// A call's overload, and its arguments cast to it.
@@ -27,7 +27,7 @@ pub(super) struct Resolved {
 
 /// How well an argument fits a parameter; greater is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fit {
+pub(super) enum Fit {
     /// By an implicit cast.
     Cast,
     /// By an implicit cast to its category's preferred type.
@@ -83,6 +83,10 @@ impl Binder<'_> {
         let makes_text = matches!(signature.returns, Returns::Exact(Type::Text));
         let mut adapted = Vec::with_capacity(args.len());
         for (arg, param) in args.into_iter().zip(&params) {
+            if let Param::LambdaOf(wanted) = param {
+                adapted.push(self.coerce_lambda(arg, wanted)?);
+                continue;
+            }
             let target = match param {
                 // Blanks at the end of character(n) are no part of a text made of it.
                 Param::Exact(Type::Text) if matches!(arg.ty, Type::Bpchar(_)) && makes_text => Type::Text,
@@ -100,7 +104,7 @@ fn adapted_type(arg: &Expr, param: &Param, element: &Option<Type>) -> Type {
         Param::Exact(ty) => target_of(arg, ty),
         Param::AnyElement => element.clone().unwrap_or(Type::Text),
         Param::AnyArray => Type::Array(Box::new(element.clone().unwrap_or(Type::Text))),
-        Param::Any | Param::AnyNonArray | Param::Lambda if arg.ty == Type::Unknown => Type::Text,
+        Param::Any | Param::AnyNonArray if arg.ty == Type::Unknown => Type::Text,
         Param::AnyInteger if arg.ty == Type::Unknown => Type::Int4,
         Param::AnyNumber if arg.ty == Type::Unknown => Type::Float8,
         Param::AnyTimestamp if arg.ty == Type::Unknown => Type::Timestamptz,
@@ -173,10 +177,14 @@ fn element_type(params: &[Param], args: &[Expr], comparison: bool) -> Option<Typ
     if comparison { comparison_type(&refs) } else { common_type(&refs) }.ok()
 }
 
-fn fit(param: &Param, arg: &Expr) -> Option<Fit> {
+pub(super) fn fit(param: &Param, arg: &Expr) -> Option<Fit> {
     let ty = &arg.ty;
-    if *ty == Type::Unknown {
-        return (*param != Param::Lambda).then_some(Fit::Unknown);
+    match (param, &arg.kind) {
+        (Param::Lambda, ExprKind::Lambda(_)) => return Some(Fit::Polymorphic),
+        (Param::LambdaOf(wanted), ExprKind::Lambda(lambda)) => return super::lambda::fits(&lambda.body, wanted),
+        (Param::Lambda | Param::LambdaOf(_), _) | (_, ExprKind::Lambda(_)) => return None,
+        _ if *ty == Type::Unknown => return Some(Fit::Unknown),
+        _ => {}
     }
     match param {
         Param::Exact(wanted) if same_base(ty, wanted) => Some(Fit::Exact),
@@ -202,7 +210,7 @@ fn fit(param: &Param, arg: &Expr) -> Option<Fit> {
         Param::AnyNumber => ty.is_number().then_some(Fit::Exact),
         Param::AnyTimestamp => matches!(ty, Type::Date | Type::Timestamp | Type::Timestamptz).then_some(Fit::Exact),
         Param::AnyState => matches!(ty, Type::State(_)).then_some(Fit::Exact),
-        Param::Lambda => None,
+        Param::Lambda | Param::LambdaOf(_) => None,
     }
 }
 
@@ -310,9 +318,13 @@ fn unknown_as(param: &Param, beside_array: bool) -> Type {
         Param::AnyInteger => Type::Int4,
         Param::AnyNumber => Type::Float8,
         Param::AnyTimestamp => Type::Timestamptz,
-        Param::Any | Param::AnyNonArray | Param::AnyElement | Param::AnyArray | Param::AnyState | Param::Lambda => {
-            Type::Text
-        }
+        Param::Any
+        | Param::AnyNonArray
+        | Param::AnyElement
+        | Param::AnyArray
+        | Param::AnyState
+        | Param::Lambda
+        | Param::LambdaOf(_) => Type::Text,
     }
 }
 

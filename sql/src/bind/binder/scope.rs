@@ -198,6 +198,7 @@ pub(super) enum Clause {
     Returning,
     Update,
     MergeWhen,
+    Lambda,
 }
 
 impl Clause {
@@ -219,6 +220,7 @@ impl Clause {
             Clause::Returning => "RETURNING",
             Clause::Update => "UPDATE",
             Clause::MergeWhen => "MERGE WHEN conditions",
+            Clause::Lambda => "lambdas",
         }
     }
 
