@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::CreateView;
 use crate::plan::{Expr, OutputColumn, Plan};
 use crate::statement::{CreateMaterializedView, Statement};
+use crate::types::Type;
 
 /// CREATE VIEW and CREATE MATERIALIZED VIEW.
 pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<Statement> {
@@ -22,6 +23,11 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
         if columns[..at].iter().any(|other| other.name == column.name) {
             let message = format!("column \"{}\" specified more than once", column.name);
             return Err(Error::new(ErrorKind::DuplicateColumn, message));
+        }
+        // A record has no name that its fields could be read back from.
+        if has_record(&column.ty) {
+            let message = format!("column \"{}\" has pseudo-type {}", column.name, column.ty);
+            return Err(Error::new(ErrorKind::InvalidDefinition, message));
         }
     }
     if !view.materialized {
@@ -44,6 +50,14 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
         layout,
         with_data: view.with_data,
     }))
+}
+
+fn has_record(ty: &Type) -> bool {
+    match ty {
+        Type::Record(_) => true,
+        Type::Array(element) => has_record(element),
+        _ => false,
+    }
 }
 
 /// Whatever the MergeTree, a view is kept equal to its query: SummingMergeTree does not sum what is no sum.
