@@ -9,7 +9,7 @@ use weir_sql::catalog::{Param, Returns};
 
 use super::states::{Collected, by_group, lists, rows_that_count};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, Order, function};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::groups::GroupTable;
 use crate::exec::keys;
 
@@ -21,16 +21,28 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
     };
     vec![
         function(
-            &["array_agg"],
+            &["array_agg", "list"],
             "The values, NULLs too, as an array; NULL if there are no rows.",
             ("array_agg(x)", "{1,2,3,NULL}"),
             overload(|call| gather(call, false, false)),
         ),
         function(
             &["groupArray"],
-            "The values that are not NULL as an array.",
+            "The values that are not NULL as an array; no more than so many: groupArray(10)(x).",
             ("groupArray(x)", "{1,2,3}"),
             overload(|call| gather(call, true, false)),
+        ),
+        function(
+            &["groupArrayLast"],
+            "The last so many of the values that are not NULL: groupArrayLast(10)(x).",
+            ("groupArrayLast(2)(x)", "{2,3}"),
+            overload(|call| Ok(Box::new(Gather { last: true, ..Gather::new(call, true, false)? }))),
+        ),
+        function(
+            &["groupArraySorted"],
+            "The least so many of the values that are not NULL, in order: groupArraySorted(10)(x).",
+            ("groupArraySorted(2)(-x)", "{-3,-2}"),
+            overload(|call| Ok(Box::new(Gather { sorted: true, ..Gather::new(call, true, false)? }))),
         ),
         function(
             &["groupUniqArray"],
@@ -42,7 +54,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
 }
 
 fn gather(call: &Call<'_>, skip_nulls: bool, unique: bool) -> Result<Box<dyn Accumulator>> {
-    Ok(Box::new(Gather { ty: call.args[0].clone(), skip_nulls, unique, rows: Collected::default() }))
+    Ok(Box::new(Gather::new(call, skip_nulls, unique)?))
 }
 
 /// Values by group, in the order they come.
@@ -50,10 +62,26 @@ pub(super) struct Gather {
     ty: Type,
     skip_nulls: bool,
     unique: bool,
+    /// So many at the most: the first, or the last.
+    most: usize,
+    last: bool,
+    /// By value, and not as they come.
+    sorted: bool,
     rows: Collected,
 }
 
 impl Gather {
+    fn new(call: &Call<'_>, skip_nulls: bool, unique: bool) -> Result<Gather> {
+        let most = match call.params {
+            [] => usize::MAX,
+            [value, ..] => super::moments::float_of(value).filter(|most| *most >= 1.0).ok_or_else(|| {
+                Error::new(ErrorKind::InvalidParameter, format!("a number of values is 1 or more, not {value}"))
+            })? as usize,
+        };
+        let (ty, rows) = (call.args[0].clone(), Collected::default());
+        Ok(Gather { ty, skip_nulls, unique, most, last: false, sorted: false, rows })
+    }
+
     fn list(&mut self, n_groups: usize, empty_is_null: bool) -> Result<ArrayRef> {
         let (mut columns, groups) = self.rows.take(&[self.ty.to_arrow()])?;
         let values = columns.remove(0);
@@ -76,8 +104,34 @@ impl Gather {
             }
             order = UInt32Array::from(first);
         }
+        if self.sorted {
+            let normal = keys::normalize(&self.ty, &values)?;
+            let by = keys::row_converter(std::slice::from_ref(&self.ty), &[Default::default()])?;
+            let by = by.convert_columns(&[normal])?;
+            order = pieces(&order, &lengths, |group| group.sort_by_key(|&row| by.row(row as usize)));
+        }
+        if lengths.iter().any(|&length| length > self.most) {
+            order = pieces(&order, &lengths, |group| match self.last {
+                true => drop(group.drain(..group.len().saturating_sub(self.most))),
+                false => group.truncate(self.most),
+            });
+            lengths.iter_mut().for_each(|length| *length = (*length).min(self.most));
+        }
         lists(self.ty.element_field(), take(&values, &order, None)?, &lengths, empty_is_null)
     }
+}
+
+/// The rows of each group, changed.
+fn pieces(order: &UInt32Array, lengths: &[usize], change: impl Fn(&mut Vec<u32>)) -> UInt32Array {
+    let (mut left, mut changed) = (order.values().as_ref(), Vec::with_capacity(order.len()));
+    for &length in lengths {
+        let (group, rest) = left.split_at(length);
+        left = rest;
+        let mut group = group.to_vec();
+        change(&mut group);
+        changed.extend(group);
+    }
+    UInt32Array::from(changed)
 }
 
 impl Accumulator for Gather {

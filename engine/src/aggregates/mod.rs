@@ -12,15 +12,20 @@ mod arrays;
 mod bits;
 mod collect;
 mod count;
+mod ddsketch;
+mod delta;
 mod distinct;
 mod events;
 mod exact;
+mod hyperloglog;
+mod keyed;
 mod mean;
 mod minmax;
 mod moments;
 mod packed;
 mod pick;
 mod quantile;
+mod shape;
 mod states;
 mod sum;
 mod text;
@@ -121,7 +126,7 @@ pub struct AggregateFunction {
     pub family: &'static str,
     /// One sentence.
     pub doc: &'static str,
-    /// A SELECT's expression and what it gives over `VALUES (1), (2), (3), (NULL)` as `x`; empty where there is none.
+    /// A SELECT's expression and what it gives over `VALUES (1), (2), (3), (NULL)` as `x`; empty where `functions::example_list` has it.
     pub example: (&'static str, &'static str),
     /// Its overloads.
     pub overloads: Vec<AggregateOverload>,
@@ -221,7 +226,7 @@ fn function(
 
 /// All aggregate functions, each followed by its -If form.
 pub fn functions() -> Vec<AggregateFunction> {
-    let families: [fn() -> Vec<AggregateFunction>; 12] = [
+    let families: [fn() -> Vec<AggregateFunction>; 17] = [
         count::functions,
         sum::functions,
         mean::functions,
@@ -233,6 +238,11 @@ pub fn functions() -> Vec<AggregateFunction> {
         arrays::functions,
         text::functions,
         quantile::functions,
+        ddsketch::functions,
+        hyperloglog::functions,
+        keyed::functions,
+        shape::functions,
+        delta::functions,
         events::functions,
     ];
     let mut all = Vec::new();

@@ -9,9 +9,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StructArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 use weir_sql::Type;
@@ -45,6 +45,11 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
         let params = vec![Param::Exact(Type::Float8), Param::Exact(Type::Float8)];
         let state = |_: &[Type], _: &Type| vec![Type::Int8, exact(), exact(), exact(), exact(), exact()];
         vec![AggregateOverload::new(params, Returns::Exact(Type::Int8), state, |_| pairs(Pair::Count))]
+    };
+    let line = {
+        let params = vec![Param::Exact(Type::Float8), Param::Exact(Type::Float8)];
+        let state = |_: &[Type], _: &Type| vec![Type::Int8, exact(), exact(), exact(), exact(), exact()];
+        vec![AggregateOverload::new(params, Returns::Exact(line_type()), state, |_| pairs(Pair::Line))]
     };
     vec![
         function(
@@ -82,8 +87,25 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
         function(&["regr_avgy"], "The mean of y.", ("", ""), two(|_| pairs(Pair::AvgY))),
         function(&["regr_slope"], "The slope of the least-squares line.", ("", ""), two(|_| pairs(Pair::Slope))),
         function(&["regr_intercept"], "Where that line meets x = 0.", ("", ""), two(|_| pairs(Pair::Intercept))),
+        function(
+            &["avgWeighted"],
+            "The mean of values, each of which counts as its weight says: avgWeighted(value, weight).",
+            ("avgWeighted(x, x)", "2.3333333333333335"),
+            two(|_| pairs(Pair::Weighted)),
+        ),
+        function(
+            &["simpleLinearRegression"],
+            "The least-squares line through points (x, y): a record of its slope k and of b, where it meets x = 0.",
+            ("simpleLinearRegression(x, 2 * x + 1)", "(2,1)"),
+            line,
+        ),
         function(&["regr_r2"], "The square of the correlation coefficient.", ("", ""), two(|_| pairs(Pair::R2))),
     ]
+}
+
+/// Slope and intercept.
+fn line_type() -> Type {
+    Type::Record(vec![("k".into(), Type::Float8), ("b".into(), Type::Float8)])
 }
 
 fn exact() -> Type {
@@ -365,6 +387,8 @@ enum Pair {
     Slope,
     Intercept,
     R2,
+    Weighted,
+    Line,
 }
 
 fn pairs(what: Pair) -> Result<Box<dyn Accumulator>> {
@@ -396,7 +420,8 @@ impl Pairs {
         let (sxx, syy) = (sxx.max(0.0), syy.max(0.0));
         let rows = n as f64;
         match self.what {
-            Pair::Count => None,
+            Pair::Count | Pair::Line => None,
+            Pair::Weighted => Some(xy.0 / x.0),
             Pair::CovarPop => Some(sxy / rows),
             Pair::CovarSamp => (n > 1).then(|| sxy / (rows - 1.0)),
             Pair::Corr => (sxx != 0.0 && syy != 0.0).then(|| sxy / (sxx * syy).sqrt()),
@@ -411,6 +436,26 @@ impl Pairs {
             Pair::R2 if syy == 0.0 => Some(1.0),
             Pair::R2 => Some((sxy * sxy) / (sxx * syy)),
         }
+    }
+}
+
+impl Pairs {
+    /// The slope and intercept of the line through pairs that are given the other way round: (x, y).
+    fn lines(&self, n_groups: usize) -> Result<ArrayRef> {
+        let line = |group: usize| {
+            let n = self.counts[group];
+            let [y, x, xx, xy] = [0, 1, 3, 4].map(|i: usize| self.sums[i].double(group));
+            let slope = around_means(n, xy, x, y) / around_means(n, xx, x, x).max(0.0);
+            (slope, (y.0 - x.0 * slope) / n as f64)
+        };
+        let (slopes, intercepts): (Vec<f64>, Vec<f64>) = (0..n_groups).map(line).unzip();
+        let DataType::Struct(fields) = line_type().to_arrow() else {
+            return Err(Error::internal("a line is a record"));
+        };
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(Float64Array::from(slopes)), Arc::new(Float64Array::from(intercepts))];
+        let nulls = NullBuffer::from_iter(self.counts[..n_groups].iter().map(|&n| n > 0));
+        Ok(Arc::new(StructArray::try_new(fields, columns, Some(nulls))?))
     }
 }
 
@@ -458,10 +503,10 @@ impl Accumulator for Pairs {
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
         self.resize(n_groups);
-        let result: ArrayRef = if self.what == Pair::Count {
-            Arc::new(Int64Array::from(self.counts[..n_groups].to_vec()))
-        } else {
-            Arc::new((0..n_groups).map(|group| self.value(group)).collect::<Float64Array>())
+        let result: ArrayRef = match self.what {
+            Pair::Count => Arc::new(Int64Array::from(self.counts[..n_groups].to_vec())),
+            Pair::Line => self.lines(n_groups)?,
+            _ => Arc::new((0..n_groups).map(|group| self.value(group)).collect::<Float64Array>()),
         };
         self.counts.clear();
         self.sums = Default::default();

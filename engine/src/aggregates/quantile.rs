@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, IntervalMonthDayNanoArray, UInt32Array,
+    new_empty_array,
 };
-use arrow::compute::{SortOptions, take};
+use arrow::compute::{SortOptions, interleave, take};
 use arrow::datatypes::{Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
-use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
+use weir_sql::{Type, Value};
 
 use super::moments::float_of;
 use super::states::{Collected, by_group, lists, rows_that_count};
-use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
+use super::{Accumulator, AggregateFunction, AggregateOverload, Call, Create, function};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::keys;
 use crate::kernels::compare::compare_floats;
@@ -23,7 +24,13 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
     let state = |args: &[Type], _: &Type| vec![Type::Array(Box::new(args[0].clone()))];
     let float = || vec![Param::Exact(Type::Float8)];
     let exact = Returns::Exact;
-    let floats = Type::Array(Box::new(Type::Float8));
+    let one = |names, doc, example, create: Create| {
+        function(names, doc, example, vec![AggregateOverload::new(float(), exact(Type::Float8), state, create)])
+    };
+    let several = |names, doc, example, create: Create| {
+        let floats = exact(Type::Array(Box::new(Type::Float8)));
+        function(names, doc, example, vec![AggregateOverload::new(float(), floats, state, create)])
+    };
     let cont = AggregateOverload::new(float(), exact(Type::Float8), state, |c| create(c, What::Between)).ordered_set();
     let spans = AggregateOverload::new(vec![Param::Exact(Type::Interval)], exact(Type::Interval), state, |c| {
         create(c, What::Between)
@@ -32,13 +39,13 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
     vec![
         function(
             &["percentile_cont"],
-            "The value at a fraction of the sorted values, between two of them where it falls there.",
+            "The value at a fraction of the sorted values, between two of them where it falls there; of an array of fractions an array.",
             ("percentile_cont(0.5) WITHIN GROUP (ORDER BY x)", "2"),
             vec![cont, spans],
         ),
         function(
             &["percentile_disc"],
-            "The first of the sorted values at or past a fraction of them.",
+            "The first of the sorted values at or past a fraction of them; of an array of fractions an array.",
             ("percentile_disc(0.5) WITHIN GROUP (ORDER BY x)", "2"),
             vec![
                 AggregateOverload::new(vec![Param::Any], Returns::Argument(0), state, |c| create(c, What::At))
@@ -54,32 +61,80 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
                     .ordered_set(),
             ],
         ),
-        function(
-            &["quantile", "median", "quantileExact", "quantileExactInclusive", "quantileTDigest", "quantileTiming"],
+        one(
+            &["quantile", "median", "quantileExactInclusive", "quantileTDigest"],
             "The value at a fraction (0.5 if it is not given: quantile(0.9)(x)) of the sorted values, between two where it falls there.",
             ("quantile(0.5)(x)", "2"),
-            vec![AggregateOverload::new(float(), exact(Type::Float8), state, |c| create(c, What::Between))],
+            |c| create(c, What::Between),
         ),
-        function(
-            &["quantiles", "quantilesExact", "quantilesTDigest"],
+        several(
+            &["quantiles", "quantilesExactInclusive", "quantilesTDigest"],
             "The values at several fractions: quantiles(0.5, 0.9)(x).",
             ("quantiles(0.5, 1)(x)", "{2,3}"),
-            vec![AggregateOverload::new(float(), exact(floats), state, |c| create(c, What::Several))],
+            |c| create(c, What::Between),
+        ),
+        one(
+            &["quantileExact", "medianExact", "quantileExactHigh", "medianExactHigh", "quantileTiming", "medianTiming"],
+            "The first of the sorted values past a fraction of them: always one of the values.",
+            ("quantileExact(0.75)(x)", "3"),
+            |c| create(c, What::Past),
+        ),
+        several(
+            &["quantilesExact", "quantilesExactHigh", "quantilesTiming"],
+            "The first of the sorted values past each of several fractions.",
+            ("quantilesExact(0.25, 0.75)(x)", "{1,3}"),
+            |c| create(c, What::Past),
+        ),
+        one(
+            &["quantileExactLow", "medianExactLow"],
+            "As quantileExact, but of two values in the middle the lower one.",
+            ("quantileExactLow(0.5)(x)", "2"),
+            |c| create(c, What::PastLow),
+        ),
+        several(
+            &["quantilesExactLow"],
+            "As quantilesExact, but of two values in the middle the lower one.",
+            ("quantilesExactLow(0.25, 0.5)(x)", "{1,2}"),
+            |c| create(c, What::PastLow),
+        ),
+        one(
+            &["quantileExactExclusive"],
+            "The value at a fraction of the sorted values with one more at either end, between two where it falls there.",
+            ("quantileExactExclusive(0.3)(x)", "1.2"),
+            |c| create(c, What::Exclusive),
+        ),
+        several(
+            &["quantilesExactExclusive"],
+            "As quantileExactExclusive, at several fractions.",
+            ("quantilesExactExclusive(0.3, 0.5)(x)", "{1.2,2}"),
+            |c| create(c, What::Exclusive),
         ),
     ]
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum What {
+    /// Between two values, the first at fraction 0 and the last at 1.
     Between,
-    Several,
+    /// Between two values, the first at fraction 1 / (n + 1).
+    Exclusive,
+    /// The value whose number, from 0, is the fraction of n, rounded down.
+    Past,
+    /// As `Past`, but of two in the middle the lower.
+    PastLow,
+    /// The first value at or past a fraction.
     At,
     Mode,
 }
 
 fn create(call: &Call<'_>, what: What) -> Result<Box<dyn Accumulator>> {
     let mut fractions = Vec::new();
-    for value in call.params {
+    let of_array = matches!(call.params, [one] if matches!(one.ty, Type::Array(_)));
+    let params = match call.params {
+        [array] if of_array => elements(array),
+        params => params.to_vec(),
+    };
+    for value in &params {
         let fraction = if value.is_null() { None } else { Some(float_of(value)) };
         match fraction {
             None => fractions.push(None),
@@ -94,11 +149,12 @@ fn create(call: &Call<'_>, what: What) -> Result<Box<dyn Accumulator>> {
             }
         }
     }
-    if fractions.is_empty() {
+    if fractions.is_empty() && !of_array {
         fractions.push(Some(0.5));
     }
     Ok(Box::new(Quantile {
         what,
+        several: of_array || (!matches!(what, What::At | What::Mode) && matches!(call.returns, Type::Array(_))),
         fractions,
         ty: call.args[0].clone(),
         descending: call.descending,
@@ -106,8 +162,17 @@ fn create(call: &Call<'_>, what: What) -> Result<Box<dyn Accumulator>> {
     }))
 }
 
+/// The elements of a constant array.
+fn elements(array: &Value) -> Vec<Value> {
+    let Type::Array(element) = &array.ty else { return Vec::new() };
+    let list = array.array.as_list::<i32>().value(0);
+    (0..list.len()).map(|at| Value::new((**element).clone(), list.slice(at, 1))).collect()
+}
+
 struct Quantile {
     what: What,
+    /// Whether the result is an array, of a value for each fraction.
+    several: bool,
     fractions: Vec<Option<f64>>,
     ty: Type,
     descending: bool,
@@ -126,18 +191,18 @@ impl Quantile {
         for &n in &lengths {
             let (group, rest) = left.split_at_mut(n);
             left = rest;
-            if self.what == What::Between {
-                all.extend(select(group, &self.fractions[..1], self.descending));
+            if !self.several {
+                all.extend(select(group, &self.fractions[..1], self.what, self.descending));
                 continue;
             }
             let fractions = if n > 0 { self.fractions.as_slice() } else { &[] };
-            all.extend(select(group, fractions, self.descending));
+            all.extend(select(group, fractions, self.what, self.descending));
             counts.push(fractions.len());
         }
         let all: ArrayRef = Arc::new(Float64Array::from(all));
-        match self.what {
-            What::Between => Ok(all),
-            _ => lists(Type::Float8.element_field(), all, &counts, true),
+        match self.several {
+            false => Ok(all),
+            true => lists(Type::Float8.element_field(), all, &counts, true),
         }
     }
 
@@ -164,13 +229,16 @@ impl Quantile {
 }
 
 /// Values at fractions of one group's floats, which are partly sorted by it: one selection a fraction.
-fn select(values: &mut [f64], fractions: &[Option<f64>], descending: bool) -> Vec<Option<f64>> {
+fn select(values: &mut [f64], fractions: &[Option<f64>], what: What, descending: bool) -> Vec<Option<f64>> {
     let compare = |a: &f64, b: &f64| {
         let order = compare_floats(*a, *b);
         if descending { order.reverse() } else { order }
     };
     let at = |fraction: &Option<f64>| {
-        let (low, high, part) = between((*fraction)?, 0, values.len())?;
+        let (low, high, part) = match what {
+            What::Between => between((*fraction)?, 0, values.len())?,
+            what => place((*fraction)?, values.len(), what)?,
+        };
         let (_, value, above) = values.select_nth_unstable_by(low, compare);
         let value = *value;
         let next = if high == low { None } else { above.iter().copied().min_by(compare) };
@@ -202,39 +270,59 @@ impl Accumulator for Quantile {
     }
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
-        if self.ty == Type::Float8 && matches!(self.what, What::Between | What::Several) {
+        if self.ty == Type::Float8 && !matches!(self.what, What::At | What::Mode) {
             return self.floats(n_groups);
         }
         let (values, starts) = self.sorted(n_groups)?;
-        let groups = || starts.windows(2).map(|w| (w[0], w[1] - w[0]));
-        let first = self.fractions[0];
-        Ok(match self.what {
-            What::Mode => {
-                let places = groups().map(|(start, n)| most_frequent(&self.ty, &values, start, n));
-                take(&values, &places.collect::<Result<Int64Array>>()?, None)?
-            }
-            What::At => {
-                let places = groups().map(|(start, n)| {
-                    let fraction = first.filter(|_| n > 0)?;
-                    let row = ((fraction * n as f64).ceil() as usize).max(1) - 1;
-                    Some((start + row) as i64)
-                });
-                take(&values, &places.collect::<Int64Array>(), None)?
-            }
-            What::Between => {
-                let values = values.as_primitive::<IntervalMonthDayNanoType>();
-                let result = groups().map(|(start, n)| {
-                    let (low, high, part) = between(first?, start, n)?;
-                    Some(interval_between(values.value(low), values.value(high), part))
-                });
-                Arc::new(result.collect::<IntervalMonthDayNanoArray>())
-            }
-            What::Several => return Err(Error::internal("quantiles are of floats")),
-        })
+        if !self.several {
+            return self.at(self.fractions[0], &values, &starts);
+        }
+        let columns = self.fractions.iter().map(|fraction| self.at(*fraction, &values, &starts));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let there = |group: usize| starts[group + 1] > starts[group];
+        let counts: Vec<usize> = (0..n_groups).map(|group| if there(group) { columns.len() } else { 0 }).collect();
+        let places =
+            (0..n_groups).filter(|group| there(*group)).flat_map(|group| (0..columns.len()).map(move |c| (c, group)));
+        let places: Vec<(usize, usize)> = places.collect();
+        let columns: Vec<&dyn Array> = columns.iter().map(|column| column.as_ref()).collect();
+        let all = match places.is_empty() {
+            true => new_empty_array(&self.ty.to_arrow()),
+            false => interleave(&columns, &places)?,
+        };
+        lists(self.ty.element_field(), all, &counts, true)
     }
 
     fn memory(&self) -> usize {
         self.values.memory()
+    }
+}
+
+impl Quantile {
+    /// The value at a fraction of each group's sorted values.
+    fn at(&self, fraction: Option<f64>, values: &ArrayRef, starts: &[usize]) -> Result<ArrayRef> {
+        let groups = || starts.windows(2).map(|w| (w[0], w[1] - w[0]));
+        Ok(match self.what {
+            What::Mode => {
+                let places = groups().map(|(start, n)| most_frequent(&self.ty, values, start, n));
+                take(values, &places.collect::<Result<Int64Array>>()?, None)?
+            }
+            What::At => {
+                let places = groups().map(|(start, n)| {
+                    let fraction = fraction.filter(|_| n > 0)?;
+                    let row = ((fraction * n as f64).ceil() as usize).max(1) - 1;
+                    Some((start + row) as i64)
+                });
+                take(values, &places.collect::<Int64Array>(), None)?
+            }
+            _ => {
+                let values = values.as_primitive::<IntervalMonthDayNanoType>();
+                let result = groups().map(|(start, n)| {
+                    let (low, high, part) = between(fraction?, start, n)?;
+                    Some(interval_between(values.value(low), values.value(high), part))
+                });
+                Arc::new(result.collect::<IntervalMonthDayNanoArray>())
+            }
+        })
     }
 }
 
@@ -246,6 +334,24 @@ fn between(fraction: f64, start: usize, n: usize) -> Option<(usize, usize, f64)>
     let at = fraction * (n - 1) as f64;
     let (low, high) = (at.floor() as usize, at.ceil() as usize);
     Some((start + low, start + high, at - low as f64))
+}
+
+/// As [`between`], by another rule.
+fn place(fraction: f64, n: usize, what: What) -> Option<(usize, usize, f64)> {
+    let last = n.checked_sub(1)?;
+    let row = match what {
+        What::Exclusive => {
+            let at = fraction * (n + 1) as f64;
+            let row = at.floor() as usize;
+            if (1..n).contains(&row) {
+                return Some((row - 1, row, at.fract()));
+            }
+            if row == 0 { 0 } else { last }
+        }
+        What::PastLow if fraction == 0.5 => last / 2,
+        _ => ((fraction * n as f64) as usize).min(last),
+    };
+    Some((row, row, 0.0))
 }
 
 fn mix(low: f64, high: f64, part: f64) -> f64 {

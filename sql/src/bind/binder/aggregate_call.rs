@@ -176,6 +176,12 @@ impl Binder<'_> {
             resolved.ty = state_type(self.functions, &resolved.signature, &params, types)?;
         }
         if !function.within_group.is_empty() {
+            // A result for each of several fractions.
+            if let [one] = params.as_slice()
+                && let Type::Array(_) = one.ty
+            {
+                resolved.ty = Type::Array(Box::new(resolved.ty));
+            }
             for (key, arg) in keys.iter_mut().zip(&resolved.args) {
                 key.expr = arg.clone();
             }
@@ -300,7 +306,11 @@ pub(super) fn constant(expr: &Expr) -> Option<Value> {
             _ => Some(value.clone()),
         },
         ExprKind::Array(elements) => {
-            let values: Vec<Value> = elements.iter().map(constant).collect::<Option<_>>()?;
+            let mut values: Vec<Value> = elements.iter().map(constant).collect::<Option<_>>()?;
+            // Among numbers NULL is one.
+            if let Some(known) = values.iter().find(|value| !value.is_null()).map(|value| value.ty.clone()) {
+                values.iter_mut().filter(|value| value.is_null()).for_each(|value| *value = Value::null(known.clone()));
+            }
             let first = values.first()?.ty.clone();
             if values.iter().any(|value| value.ty != first) {
                 return None;
@@ -315,9 +325,22 @@ pub(super) fn constant(expr: &Expr) -> Option<Value> {
             );
             Some(Value::new(Type::Array(Box::new(first)), std::sync::Arc::new(list)))
         }
-        ExprKind::Cast { expr: inner, .. } => match super::literal::convert(inner, &expr.ty)?.kind {
-            ExprKind::Literal(value) => Some(value),
-            _ => None,
+        ExprKind::Cast { expr: inner, .. } => match (&expr.ty, &inner.kind) {
+            (Type::Array(element), ExprKind::Literal(value)) => {
+                // '{0.5,0.9}': fractions need no quotes.
+                let items = value.as_str()?.trim().strip_prefix('{')?.strip_suffix('}')?.split(',');
+                let item = |item: &str| match item.trim() {
+                    null if null.eq_ignore_ascii_case("null") => Some(Expr::literal(Value::null((**element).clone()))),
+                    item => super::literal::convert(&super::literal::number(item).ok()?, element),
+                };
+                let items = items.map(item).collect::<Option<Vec<_>>>()?;
+                constant(&Expr::new(ExprKind::Array(items), expr.ty.clone()))
+            }
+            // As double precision, whatever the scale.
+            (Type::Numeric(_), ExprKind::Literal(value)) if value.ty.is_number() => {
+                constant(&super::literal::convert(inner, &Type::Float8)?)
+            }
+            _ => constant(&super::literal::convert(inner, &expr.ty)?),
         },
         _ => None,
     }
