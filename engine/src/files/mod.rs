@@ -45,11 +45,11 @@ const JSON: &[&str] = &["read_json", "read_json_auto", "read_ndjson", "read_ndjs
 
 /// The functions that read files.
 pub(crate) fn functions() -> Vec<TableFunction> {
-    let function = |names, doc, open: fn(&TableCall<'_>) -> Result<Box<dyn TableRows>>| TableFunction {
+    let function = |names, doc, example, open: fn(&TableCall<'_>) -> Result<Box<dyn TableRows>>| TableFunction {
         names,
         family: "files",
         doc,
-        example: ("", ""),
+        example,
         overloads: [Type::Text, Type::Array(Box::new(Type::Text))]
             .map(|ty| TableOverload {
                 params: vec![Param::Exact(ty)],
@@ -62,19 +62,24 @@ pub(crate) fn functions() -> Vec<TableFunction> {
             .to_vec(),
     };
     vec![
-        function(PARQUET, "The rows of Parquet files. Options: union_by_name, filename.", |call| {
-            open(Kind::Parquet, call)
-        }),
+        function(
+            PARQUET,
+            "The rows of Parquet files. Options: union_by_name, filename.",
+            ("read_parquet('example.parquet')", "1, one"),
+            |call| open(Kind::Parquet, call),
+        ),
         function(
             CSV,
             "The rows of CSV files. Options: header, delim, quote, escape, nullstr, columns, names, skip, all_varchar, \
              null_padding, sample_size, union_by_name, filename.",
+            ("read_csv('example.csv')", "1, one, 2, two"),
             |call| open(Kind::Csv, call),
         ),
         function(
             JSON,
             "The rows of JSON files: objects one after the other, or an array of them. Options: columns, sample_size, \
              union_by_name, filename.",
+            ("read_json('example.json')", "1, one"),
             |call| open(Kind::Json, call),
         ),
     ]

@@ -18,6 +18,7 @@ mod declare;
 mod detached;
 mod digest;
 mod encode;
+mod example_list;
 #[cfg(test)]
 mod examples;
 mod families;
@@ -250,7 +251,7 @@ pub struct ScalarFunction {
     pub family: &'static str,
     /// One sentence.
     pub doc: &'static str,
-    /// A SELECT and what it gives, as `("upper('a')", "A")`; run by a test. Empty for what has no fixed answer.
+    /// A SELECT and what it gives, as `("upper('a')", "A")`; run by a test. Empty where `example_list` has it.
     pub example: (&'static str, &'static str),
     /// Whether two calls may differ.
     pub volatility: Volatility,

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use weir_sql::catalog::{FunctionId, FunctionKind, Functions, Param, Returns, Signature, Volatility};
 
+use super::example_list::example_of;
 use super::window::WindowFunction;
 use super::{Overload, ScalarFunction};
 use crate::aggregates::{self, AggregateFunction, AggregateOverload};
@@ -192,6 +193,9 @@ impl Registry {
 
     /// Adds a function: `info` with neither signatures nor ids yet, and each overload's shape and code.
     pub(crate) fn add(&mut self, mut info: FunctionInfo, overloads: impl Iterator<Item = (Shape, Implementation)>) {
+        if info.example.0.is_empty() {
+            info.example = info.names.first().and_then(|name| example_of(name)).unwrap_or_default();
+        }
         let first = self.implementations.len() as u32;
         for (shape, implementation) in overloads {
             let id = FunctionId(self.implementations.len() as u32);
