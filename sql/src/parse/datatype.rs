@@ -313,6 +313,8 @@ fn named(name: &str) -> Option<Type> {
         "uuid" => Type::Uuid,
         "json" => Type::Json,
         "jsonb" => Type::Jsonb,
+        // A path is read where it is used.
+        "jsonpath" => Type::Text,
         "date" => Type::Date,
         "time" => Type::Time,
         "timestamp" => Type::Timestamp,

@@ -1,10 +1,11 @@
 //! Functions of json and jsonb: [`access`] takes values out, [`build`] makes them, [`edit`] changes them, [`clickhouse`] has ClickHouse's
-//! names for taking values out of any JSON text.
+//! names for taking values out of any JSON text, [`path`] evaluates SQL/JSON paths.
 
 mod access;
 mod build;
 mod clickhouse;
 mod edit;
+pub(crate) mod path;
 pub(crate) mod values;
 
 pub(crate) use build::check_key;
@@ -16,6 +17,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     let mut all = access::functions();
     all.extend(build::functions());
     all.extend(edit::functions());
+    all.extend(path::functions());
     all.extend(clickhouse::functions());
     all.extend(clickhouse::simple());
     all

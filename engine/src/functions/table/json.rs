@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringViewArray};
+use arrow::array::{ArrayRef, AsArray, StringViewArray};
 use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::{TableCall, TableFunction, TableOverload, TableRows};
-use crate::functions::declare::{JSON_TEXT, JSONB};
+use crate::functions::declare::{BOOL, JSON_TEXT, JSONB, TEXT};
+use crate::functions::json::path::query;
 use crate::kernels::json::{Elements, Fields, Kind, as_text, kind, string};
 
 use super::ready;
@@ -30,7 +31,21 @@ pub(super) fn functions() -> Vec<TableFunction> {
     };
     let pair = |value: Type| Type::Record(vec![("key".into(), Type::Text), ("value".into(), value)]);
     let (json, jsonb) = (JSON_TEXT, JSONB);
+    let path_query = TableFunction {
+        names: &["jsonb_path_query"],
+        family: "json",
+        doc: "All that a SQL/JSON path finds in a value. A third argument has the path's variables; a fourth, if true, keeps errors silent.",
+        example: ("jsonb_path_query('{\"a\": [1, 2, 3]}', '$.a[*] ? (@ > 1)')", "2, 3"),
+        overloads: vec![TableOverload {
+            params: vec![JSONB, TEXT, JSONB, BOOL],
+            optional: 2,
+            variadic: false,
+            returns: Returns::Exact(Type::Jsonb),
+            open: path_query,
+        }],
+    };
     vec![
+        path_query,
         one(
             &["json_array_elements"],
             "The elements of a json array.",
@@ -84,6 +99,18 @@ pub(super) fn functions() -> Vec<TableFunction> {
         one(&["json_each_text"], "The fields of a json object as text.", ("", ""), json, pair(Type::Text), fields),
         one(&["jsonb_each_text"], "The fields of a jsonb object as text.", ("", ""), jsonb, pair(Type::Text), fields),
     ]
+}
+
+fn path_query(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
+    let text = |at: usize| call.args.get(at).and_then(|arg| arg.as_str());
+    let silent = call.args.get(3).is_some_and(|arg| !arg.is_null() && arg.array.as_boolean().value(0));
+    let no_null = call.args.iter().all(|arg| !arg.is_null());
+    let found = match (text(0), text(1)) {
+        (Some(target), Some(path)) if no_null => query(target, path, text(2).unwrap_or("{}"), silent)?,
+        _ => Vec::new(),
+    };
+    let rows = found.len();
+    ready(call.columns, vec![Arc::new(StringViewArray::from_iter_values(found))], rows)
 }
 
 /// A json value as the type of a column: text without quotes (NULL for null), json as it is written.

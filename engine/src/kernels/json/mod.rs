@@ -8,6 +8,7 @@
 pub(crate) mod contain;
 pub(crate) mod edit;
 pub(crate) mod encode;
+pub(crate) mod path;
 
 use std::borrow::Cow;
 
