@@ -21,6 +21,7 @@ mod casts;
 mod coerce;
 mod combinator;
 mod cte;
+mod dictionary;
 mod expr;
 mod forms;
 mod from;

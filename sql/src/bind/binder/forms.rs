@@ -5,6 +5,7 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::Binder;
 use super::call::CallName;
+use super::dictionary::lookup_of;
 use super::expr::negate_if;
 use super::literal::integer_value;
 use super::special::text_of;
@@ -15,7 +16,7 @@ use crate::types::Type;
 use crate::value::Value;
 
 /// Their names, in lower case.
-const FORMS: [&str; 21] = [
+const FORMS: [&str; 23] = [
     "coalesce",
     "ifnull",
     "nullif",
@@ -37,12 +38,16 @@ const FORMS: [&str; 21] = [
     "todecimal128",
     "accuratecast",
     "accuratecastornull",
+    "transform",
+    "tuple",
 ];
 
 impl Binder<'_> {
     /// COALESCE, NULLIF, ROW, `if`, `multiIf`; `None` if the call is an ordinary one.
     pub(super) fn bind_form(&mut self, function: &ast::Function, name: &CallName) -> Result<Option<Expr>> {
-        if name.qualified.is_some() || !FORMS.contains(&name.folded.as_str()) || function.over.is_some() {
+        let lookup = lookup_of(&name.folded);
+        let is_form = lookup.is_some() || FORMS.contains(&name.folded.as_str());
+        if name.qualified.is_some() || !is_form || function.over.is_some() {
             return Ok(None);
         }
         let mut args = Vec::new();
@@ -60,10 +65,15 @@ impl Binder<'_> {
                 }
             }
         }
+        if let Some(lookup) = lookup
+            && let Some(bound) = self.bind_lookup(lookup, &args)?
+        {
+            return Ok(Some(bound));
+        }
         match name.folded.as_str() {
             "coalesce" | "ifnull" if !args.is_empty() => self.coalesce(args, "COALESCE").map(Some),
             "nullif" if args.len() == 2 => self.nullif(args).map(Some),
-            "row" => Ok(Some(self.row(args))),
+            "row" | "tuple" => Ok(Some(self.row(args))),
             "if" if args.len() == 3 => self.multi_if(args).map(Some),
             "multiif" if args.len() >= 3 && args.len() % 2 == 1 => self.multi_if(args).map(Some),
             "isnull" | "isnotnull" if args.len() == 1 => {
@@ -108,12 +118,13 @@ impl Binder<'_> {
                 self.explicit_cast(arg, &ty, name.folded == "accuratecastornull").map(Some)
             }
             "jsonextract" | "jsonextractkeysandvalues" if args.len() >= 2 => self.json_extract(name, args).map(Some),
+            "transform" if matches!(args.len(), 3 | 4) => self.transform(args).map(Some),
             "grouping" => self.grouping_call(args).map(Some),
             _ => Err(Error::new(ErrorKind::UndefinedFunction, format!("wrong number of arguments for {}", name.exact))),
         }
     }
 
-    fn coalesce(&mut self, args: Vec<Expr>, place: &str) -> Result<Expr> {
+    pub(super) fn coalesce(&mut self, args: Vec<Expr>, place: &str) -> Result<Expr> {
         let (mut args, ty) = self.unify(args, place)?;
         if args.len() == 1
             && let Some(one) = args.pop()
@@ -194,6 +205,23 @@ impl Binder<'_> {
             }
         }
         self.case(conditions, results, "multiIf")
+    }
+
+    /// ClickHouse's `transform(x, [from, …], [to, …], otherwise)`; without the last, what is not in the list stays as it is.
+    fn transform(&mut self, args: Vec<Expr>) -> Result<Expr> {
+        let (value, lists, otherwise) = (&args[0], [&args[1].kind, &args[2].kind], args.get(3).unwrap_or(&args[0]));
+        let [ExprKind::Array(from), ExprKind::Array(to)] = lists else {
+            let message = "the second and third argument of transform must be arrays of constants";
+            return Err(Error::new(ErrorKind::InvalidParameter, message));
+        };
+        if from.len() != to.len() {
+            let message = "the arrays of transform must have equal lengths";
+            return Err(Error::new(ErrorKind::InvalidParameter, message));
+        }
+        let equal = |from: &Expr| self.operator("=", vec![value.clone(), from.clone()]);
+        let conditions = from.iter().map(equal).collect::<Result<_>>()?;
+        let results = to.iter().chain([otherwise]).cloned().collect();
+        self.case(conditions, results, "transform")
     }
 
     /// CASE of bound conditions and results; one result more than conditions is the ELSE.
