@@ -22,6 +22,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::url::functions,
         super::convert::functions,
         super::digest::functions,
+        super::ip::functions,
         super::states::functions,
         super::system::functions,
         super::catalog::functions,

@@ -23,6 +23,7 @@ mod example_list;
 mod examples;
 mod families;
 mod format;
+mod ip;
 pub(crate) mod json;
 mod like;
 mod math;
