@@ -20,7 +20,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
     };
     vec![
         function(
-            &["any_value", "any", "anyValue"],
+            &["any_value", "any", "anyValue", "arbitrary"],
             "Some value that is not NULL: the first in the order of the input.",
             ("any_value(x)", "1"),
             overloads(|call| one(call, false)),

@@ -40,7 +40,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
             ],
         ),
         function(
-            &["quantileDD"],
+            &["quantileDD", "medianDD"],
             "The value at a fraction of the sorted values, within a relative error: quantileDD(0.01, 0.9)(x).",
             ("round(quantileDD(0.01, 0.5)(x))", "2"),
             vec![overload(1, Type::Float8, |call| create(call, Params::AccuracyFirst))],

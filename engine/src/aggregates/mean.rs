@@ -28,7 +28,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
         _ => Type::Numeric(None),
     });
     vec![function(
-        &["avg"],
+        &["avg", "mean"],
         "The mean of the values that are not NULL; NULL if there are none.",
         ("avg(x)", "2.0000000000000000"),
         vec![

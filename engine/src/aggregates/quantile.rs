@@ -62,7 +62,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
             ],
         ),
         one(
-            &["quantile", "median", "quantileExactInclusive", "quantileTDigest"],
+            &["quantile", "median", "quantileExactInclusive", "quantileTDigest", "medianTDigest"],
             "The value at a fraction (0.5 if it is not given: quantile(0.9)(x)) of the sorted values, between two where it falls there.",
             ("quantile(0.5)(x)", "2"),
             |c| create(c, What::Between),

@@ -36,7 +36,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
     };
     let returns = Returns::Computed(|args| sum_type(&args[0]));
     vec![function(
-        &["sum"],
+        &["sum", "sumWithOverflow", "sumKahan", "fsum"],
         "The sum of the values that are not NULL; NULL if there are none.",
         ("sum(x)", "6"),
         vec![

@@ -96,7 +96,7 @@ fn nulls() -> Vec<ScalarFunction> {
     let same = |kernel: Kernel| Overload::new(vec![Param::AnyElement], Returns::Element, kernel).lax();
     vec![
         function(
-            &["toNullable"],
+            &["toNullable", "materialize", "identity"],
             FAMILY,
             "The value as it is: every type has NULL.",
             ("toNullable(1)", "1"),

@@ -282,16 +282,16 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             );
         };
     }
-    field!(&["toYear"], |at| civil(at).0);
-    field!(&["toQuarter"], |at| (civil(at).1 - 1) / 3 + 1);
-    field!(&["toMonth"], |at| civil(at).1);
-    field!(&["toDayOfMonth"], |at| civil(at).2);
-    field!(&["toDayOfWeek"], |at| (at.div_euclid(MICROS_PER_DAY) + 3).rem_euclid(7) + 1);
-    field!(&["toDayOfYear"], |at| at.div_euclid(MICROS_PER_DAY) - days_from_civil(civil(at).0, 1, 1) + 1);
-    field!(&["toISOWeek"], |at| iso_week(at.div_euclid(MICROS_PER_DAY)).1);
-    field!(&["toHour"], |at| at.rem_euclid(MICROS_PER_DAY) / HOUR);
-    field!(&["toMinute"], |at| at.rem_euclid(HOUR) / MINUTE);
-    field!(&["toSecond"], |at| at.rem_euclid(MINUTE) / MICROS_PER_SECOND);
+    field!(&["toYear", "year"], |at| civil(at).0);
+    field!(&["toQuarter", "quarter"], |at| (civil(at).1 - 1) / 3 + 1);
+    field!(&["toMonth", "month"], |at| civil(at).1);
+    field!(&["toDayOfMonth", "day", "dayofmonth"], |at| civil(at).2);
+    field!(&["toDayOfWeek", "isodow"], |at| (at.div_euclid(MICROS_PER_DAY) + 3).rem_euclid(7) + 1);
+    field!(&["toDayOfYear", "dayofyear"], |at| at.div_euclid(MICROS_PER_DAY) - days_from_civil(civil(at).0, 1, 1) + 1);
+    field!(&["toISOWeek", "weekofyear"], |at| iso_week(at.div_euclid(MICROS_PER_DAY)).1);
+    field!(&["toHour", "hour"], |at| at.rem_euclid(MICROS_PER_DAY) / HOUR);
+    field!(&["toMinute", "minute"], |at| at.rem_euclid(HOUR) / MINUTE);
+    field!(&["toSecond", "second"], |at| at.rem_euclid(MINUTE) / MICROS_PER_SECOND);
     field!(&["toYYYYMM"], |at| civil(at).0 * 100 + i64::from(civil(at).1));
     field!(&["toYYYYMMDD"], |at| (civil(at).0 * 100 + i64::from(civil(at).1)) * 100 + i64::from(civil(at).2));
     let long: Kernel = |ctx, args, rows, ty| {

@@ -12,7 +12,7 @@ use weir_sql::catalog::{Param, Returns};
 use weir_sql::{Type, Value};
 
 use super::declare::{FLOAT8, INT4, INT8, NUMERIC, function, strict};
-use super::rows::{batch, bool_rows, is_valid, map_rows, nulls_of, primitive, primitive_rows};
+use super::rows::{batch, bool_rows, invalid_parameter, is_valid, map_rows, nulls_of, primitive, primitive_rows};
 use super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::cast::float_range;
@@ -27,14 +27,14 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(floats());
     all.extend(integers());
     all.push(function(
-        &["greatest"],
+        &["greatest", "max2"],
         MATH,
         "The largest value that is not NULL.",
         ("greatest(1, 3, 2)", "3"),
         vec![extreme(greatest)],
     ));
     all.push(function(
-        &["least"],
+        &["least", "min2"],
         MATH,
         "The smallest value that is not NULL.",
         ("least(1, 3, 2)", "1"),
@@ -226,6 +226,15 @@ fn floats() -> Vec<ScalarFunction> {
             }),
         ),
         one(&["cbrt"], "The cube root.", ("cbrt(27)", "3"), of_one!(|v| Ok(v.cbrt()))),
+        one(&["exp2", "intExp2"], "2 to this power.", ("exp2(3)", "8"), of_one!(|v| finite(v.exp2(), v))),
+        one(&["exp10", "intExp10"], "10 to this power.", ("exp10(3)", "1000"), of_one!(|v| finite(10_f64.powf(v), v))),
+        one(
+            &["log1p"],
+            "The natural logarithm of 1 more.",
+            ("log1p(0)", "0"),
+            of_one!(|v| if v > -1.0 { Ok(v.ln_1p()) } else { logarithm(v + 1.0, f64::ln) }),
+        ),
+        one(&["sigmoid"], "The logistic function.", ("sigmoid(0)", "0.5"), of_one!(|v| Ok(1.0 / (1.0 + (-v).exp())))),
         one(&["exp"], "e to this power.", ("exp(0)", "1"), of_one!(|v| finite(v.exp(), v))),
         one(&["ln"], "The natural logarithm.", ("ln(1)", "0"), of_one!(|v| logarithm(v, f64::ln))),
         one(&["log10"], "The logarithm to base 10.", ("log10(1000)", "3"), of_one!(|v| logarithm(v, f64::log10))),
@@ -259,6 +268,12 @@ fn floats() -> Vec<ScalarFunction> {
             "Degrees as radians.",
             ("radians(0)", "0"),
             of_one!(|v| Ok(v * (std::f64::consts::PI / 180.0))),
+        ),
+        one(
+            &["e"],
+            "Euler's number.",
+            ("e()", "2.718281828459045"),
+            vec![strict([], Type::Float8, |_, _, _, _| Ok(Datum::Scalar(Value::float8(std::f64::consts::E))))],
         ),
         one(
             &["pi"],
@@ -365,6 +380,40 @@ fn integers() -> Vec<ScalarFunction> {
             "The bits that just one of them has.",
             ("17 # 5", "20"),
             pairs!(|a, b| Some(a ^ b)),
+        ),
+        function(
+            &["bitTest"],
+            BITS,
+            "Whether the bit of this number, from 0, is set.",
+            ("bitTest(43, 1)", "t"),
+            vec![strict([INT8, INT8], Type::Bool, |_, a, n, ty| {
+                let (values, bits) = (primitive::<Int64Type>(a, 0)?, primitive::<Int64Type>(a, 1)?);
+                bool_rows(a, n, ty, |row| match u32::try_from(bits.at(row)) {
+                    Ok(bit @ 0..=63) => Ok(Some(values.at(row) >> bit & 1 == 1)),
+                    _ => Err(invalid_parameter("the bits of a number are counted from 0 to 63")),
+                })
+            })],
+        ),
+        function(
+            &["bitCount", "bit_count"],
+            BITS,
+            "How many bits are set.",
+            ("bitCount(7)", "3"),
+            vec![strict([INT8], Type::Int8, |_, a, n, ty| {
+                map_rows::<Int64Type, Int64Type>(a, 0, n, ty, |v| i64::from(v.count_ones()))
+            })],
+        ),
+        function(
+            &["bitHammingDistance"],
+            BITS,
+            "In how many bits two integers differ.",
+            ("bitHammingDistance(111, 121)", "3"),
+            vec![strict([INT8, INT8], Type::Int8, |_, a, n, ty| {
+                let (left, right) = (primitive::<Int64Type>(a, 0)?, primitive::<Int64Type>(a, 1)?);
+                primitive_rows::<Int64Type>(a, n, ty, |row| {
+                    Ok(Some(i64::from((left.at(row) ^ right.at(row)).count_ones())))
+                })
+            })],
         ),
         function(&["<<", "bitShiftLeft"], BITS, "Shifted to the left.", ("1 << 4", "16"), shifts(true)),
         function(&[">>", "bitShiftRight"], BITS, "Shifted to the right.", ("8 >> 2", "2"), shifts(false)),

@@ -54,14 +54,14 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             vec![strict([TEXT], Type::Int4, length), strict([BYTEA], Type::Int4, bytea_length)],
         ),
         function(
-            &["char_length", "character_length", "lengthUTF8"],
+            &["char_length", "character_length", "lengthUTF8", "len"],
             STRING,
             "How many characters the text has.",
             ("char_length('größe')", "5"),
             vec![strict([TEXT], Type::Int4, length)],
         ),
         function(
-            &["octet_length"],
+            &["octet_length", "strlen"],
             STRING,
             "How many bytes the text has in UTF-8, or the bytea.",
             ("octet_length('größe')", "7"),

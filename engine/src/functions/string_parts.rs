@@ -31,7 +31,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             ],
         ),
         function(
-            &["left"],
+            &["left", "leftUTF8"],
             STRING,
             "The first characters of the text; all but the last ones for a negative number.",
             ("left('abcde', 2)", "ab"),
@@ -41,7 +41,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             })],
         ),
         function(
-            &["right"],
+            &["right", "rightUTF8"],
             STRING,
             "The last characters of the text; all but the first ones for a negative number.",
             ("right('abcde', 2)", "de"),
@@ -59,7 +59,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             })],
         ),
         function(
-            &["strpos", "position", "locateUTF8", "positionUTF8"],
+            &["strpos", "position", "locateUTF8", "positionUTF8", "instr"],
             STRING,
             "Where the second text first occurs in the first, counted from 1; 0 if nowhere.",
             ("strpos('high', 'ig')", "2"),
@@ -104,7 +104,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             vec![strict([TEXT, TEXT, INT4], Type::Text, split_part)],
         ),
         function(
-            &["starts_with", "^@", "startsWith", "startsWithUTF8"],
+            &["starts_with", "^@", "startsWith", "startsWithUTF8", "prefix"],
             STRING,
             "Whether the first text begins with the second.",
             ("starts_with('alphabet', 'alph')", "t"),
@@ -114,7 +114,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             })],
         ),
         function(
-            &["ends_with", "endsWith", "endsWithUTF8"],
+            &["ends_with", "endsWith", "endsWithUTF8", "suffix"],
             STRING,
             "Whether the first text ends with the second.",
             ("endsWith('alphabet', 'bet')", "t"),

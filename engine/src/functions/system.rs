@@ -96,7 +96,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             vec![Overload::new(vec![Param::Any], Returns::Exact(Type::Regtype), type_of).lax()],
         ),
         function(
-            &["toTypeName"],
+            &["toTypeName", "typeof"],
             SYSTEM,
             "The name of the argument's type.",
             ("toTypeName(1)", "integer"),

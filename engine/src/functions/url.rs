@@ -80,11 +80,11 @@ fn slices(args: &[Datum], rows: usize, ty: &Type, part: fn(&str) -> Range<usize>
 }
 
 /// Where what follows the protocol begins.
-fn after_protocol(url: &str) -> usize {
+pub(super) fn after_protocol(url: &str) -> usize {
     url.find("://").map_or_else(|| if url.starts_with("//") { 2 } else { 0 }, |at| at + 3)
 }
 
-fn domain(url: &str) -> Range<usize> {
+pub(super) fn domain(url: &str) -> Range<usize> {
     let start = after_protocol(url);
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
     let start = url[start..end].rfind('@').map_or(start, |at| start + at + 1);

@@ -1,6 +1,7 @@
 //! Code over whole columns that functions, operators and formats share: comparison, casts, and the arithmetic of numeric.
 
 pub mod cast;
+pub(crate) mod cityhash;
 pub mod compare;
 pub mod datetime;
 pub(crate) mod json;

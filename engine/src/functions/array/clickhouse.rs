@@ -40,7 +40,7 @@ fn reordering() -> Vec<ScalarFunction> {
     };
     vec![
         function(
-            &["arraySort"],
+            &["arraySort", "list_sort", "array_sort"],
             ARRAY,
             "The elements in ascending order, or in that of a lambda's values, NULLs last.",
             ("arraySort(ARRAY[3, NULL, 1, 2])", "{1,2,3,NULL}"),
@@ -54,7 +54,7 @@ fn reordering() -> Vec<ScalarFunction> {
             sorted(|_, a, n, ty| sort(a, n, ty, true)),
         ),
         function(
-            &["arrayReverse", "reverse"],
+            &["arrayReverse", "reverse", "list_reverse", "array_reverse"],
             ARRAY,
             "The elements from the last to the first.",
             ("arrayReverse(ARRAY[1, 2, 3])", "{3,2,1}"),
@@ -67,7 +67,7 @@ fn reordering() -> Vec<ScalarFunction> {
             }),
         ),
         function(
-            &["arrayDistinct"],
+            &["arrayDistinct", "list_distinct", "array_distinct"],
             ARRAY,
             "The elements without NULLs and what came before.",
             ("arrayDistinct(ARRAY[1, 2, 2, NULL, 1])", "{1,2}"),
@@ -99,7 +99,7 @@ fn reordering() -> Vec<ScalarFunction> {
             }),
         ),
         function(
-            &["arrayConcat"],
+            &["arrayConcat", "list_concat", "list_cat", "array_concat"],
             ARRAY,
             "The elements of all arrays.",
             ("arrayConcat(ARRAY[1, 2], ARRAY[3], ARRAY[4])", "{1,2,3,4}"),
@@ -152,7 +152,7 @@ fn reordering() -> Vec<ScalarFunction> {
             })],
         ),
         function(
-            &["arrayIntersect"],
+            &["arrayIntersect", "list_intersect", "array_intersect"],
             ARRAY,
             "The distinct elements that all arrays have.",
             ("arrayIntersect(ARRAY[1, 2, 3], ARRAY[3, 2], ARRAY[2, 5])", "{2}"),
@@ -239,7 +239,7 @@ fn measuring() -> Vec<ScalarFunction> {
     let of = |returns: Type, kernel: Kernel| vec![Overload::new(vec![AnyArray], Returns::Exact(returns), kernel)];
     vec![
         function(
-            &["length"],
+            &["length", "len"],
             ARRAY,
             "The number of elements.",
             ("length(ARRAY[1, 2, 3])", "3"),

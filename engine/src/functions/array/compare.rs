@@ -43,14 +43,14 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
             two(|_, a, n, ty| overlap(a, n, ty, false)),
         ),
         function(
-            &["hasAll"],
+            &["hasAll", "list_has_all", "array_has_all"],
             ARRAY,
             "Whether the first array has every element of the second.",
             ("hasAll(ARRAY[1, 2, 3], ARRAY[3, 1])", "t"),
             two(|_, a, n, ty| contains(a, n, ty, 0, 1, true)),
         ),
         function(
-            &["hasAny"],
+            &["hasAny", "list_has_any", "array_has_any"],
             ARRAY,
             "Whether the arrays have an element in common.",
             ("hasAny(ARRAY[1, 2], ARRAY[2, 3])", "t"),

@@ -1,4 +1,4 @@
-//! Functions of arrays: [`postgres`] and [`compare`] have Postgres's, [`clickhouse`] and [`numbers`] ClickHouse's, [`text`] those between
+//! Functions of arrays: [`postgres`] and [`compare`] have Postgres's, [`clickhouse`], [`numbers`] and [`sets`] ClickHouse's, [`text`] those between
 //! arrays and text, [`lambda`] those that apply a lambda to each element.
 //!
 //! Arrays have one dimension and count from 1. A kernel that makes arrays says, row by row, which elements of its sources they hold
@@ -9,6 +9,7 @@ mod compare;
 mod lambda;
 mod numbers;
 mod postgres;
+mod sets;
 mod text;
 
 use std::ops::Range;
@@ -32,6 +33,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(clickhouse::functions());
     all.extend(numbers::functions());
     all.extend(lambda::functions());
+    all.extend(sets::functions());
     all
 }
 

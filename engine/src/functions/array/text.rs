@@ -73,6 +73,23 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
             })],
         ),
         function(
+            &["string_split", "str_split", "split"],
+            ARRAY,
+            "The parts of a text between separators; the characters, if the separator is empty.",
+            ("string_split('a, b, c', ', ')", "{a,b,c}"),
+            vec![strict([TEXT, TEXT], text_array(), |_, a, n, ty| {
+                let (texts, separators) = (text(a, 0)?, text(a, 1)?);
+                list_rows(a, n, ty, |row, list| {
+                    let (separator, value) = (separators.at(row), texts.at(row));
+                    match separator {
+                        "" => value.chars().for_each(|c| list.push(c.encode_utf8(&mut [0; 4]))),
+                        _ => value.split(separator).for_each(|part| list.push(part)),
+                    }
+                    Ok(true)
+                })
+            })],
+        ),
+        function(
             &["splitByWhitespace"],
             ARRAY,
             "The words of a text, between white space.",
