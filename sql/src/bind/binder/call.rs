@@ -121,6 +121,9 @@ impl<'a> Binder<'a> {
         if let Some(over) = &function.over {
             return self.bind_window(function, name, over);
         }
+        if let Some(bound) = self.bind_neighbour(function, name)? {
+            return Ok(bound);
+        }
         match signatures.first().map(|signature| signature.kind) {
             Some(FunctionKind::Aggregate) => {
                 let plain = Combined { signatures, combinator: None, condition: false };

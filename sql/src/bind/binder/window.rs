@@ -39,6 +39,21 @@ impl Windowed {
 }
 
 impl Binder<'_> {
+    /// ClickHouse's functions that look at the rows before and after as they come: runningDifference and neighbor are lag and lead over the
+    /// whole query.
+    pub(super) fn bind_neighbour(&mut self, function: &ast::Function, name: &CallName) -> Result<Option<Expr>> {
+        let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+        let args: Vec<String> = list.args.iter().map(ToString::to_string).collect();
+        let (sql, has_default) = match (name.folded.as_str(), args.as_slice()) {
+            ("runningdifference", [value]) => (format!("coalesce({value} - lag({value}) OVER (), 0)"), true),
+            ("neighbor", [value, offset]) => (format!("lead({value}, {offset}) OVER ()"), false),
+            ("neighbor", [value, offset, default]) => (format!("lead({value}, {offset}, {default}) OVER ()"), true),
+            _ => return Ok(None),
+        };
+        let bound = self.bind_expr(&crate::parse::expr(&sql)?)?;
+        if has_default { Ok(Some(bound)) } else { self.or_default(bound).map(Some) }
+    }
+
     pub(super) fn bind_window(
         &mut self,
         function: &ast::Function,
