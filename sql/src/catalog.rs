@@ -19,6 +19,11 @@ pub trait Catalog {
     /// A session setting, such as `timezone`; `None` if there is no such setting.
     fn setting(&self, name: &str) -> Option<String>;
 
+    /// An error if a text is no value of a type that values are read as in every session alike.
+    fn check_literal(&self, _text: &str, _ty: &Type) -> Result<()> {
+        Ok(())
+    }
+
     /// The columns of a call of a table function whose shape depends on its arguments (`read_parquet('…')` looks into the file), which are all
     /// constants; `None` where the function's signature says it.
     fn table_function_columns(

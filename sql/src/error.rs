@@ -50,7 +50,11 @@ pub enum ErrorKind {
     InvalidColumnReference,
     /// A literal that is not of its type (22P02).
     InvalidText,
-    /// A number or date out of its type's range (22003).
+    /// A literal that is no date or time (22007).
+    InvalidDatetime,
+    /// A date or time that does not exist or is out of range (22008).
+    DatetimeOutOfRange,
+    /// A number out of its type's range (22003).
     OutOfRange,
     /// A parameter of a statement out of range or malformed (22023).
     InvalidParameter,

@@ -11,7 +11,8 @@ use super::settings::SessionSettings;
 use crate::catalog::system::{self, SystemContext};
 use crate::catalog::{CatalogState, Found, procs};
 use crate::database::{Database, Registered};
-use crate::functions::CatalogLookup;
+use crate::functions::{CatalogLookup, Context};
+use crate::kernels::cast::cast_array;
 
 /// Who is connected, for what is computed from it; later changes of the session do not reach it.
 #[derive(Debug)]
@@ -157,6 +158,43 @@ impl Catalog for View {
 
     fn setting(&self, name: &str) -> Option<String> {
         self.session.settings.get(name)
+    }
+
+    fn check_literal(&self, text: &str, ty: &Type) -> weir_sql::Result<()> {
+        // Names of objects and JSON may mean something else when the statement runs, or are dear to read twice.
+        let fixed = ty.is_number()
+            || matches!(
+                ty,
+                Type::Bool
+                    | Type::Uuid
+                    | Type::Date
+                    | Type::Time
+                    | Type::Timestamp
+                    | Type::Timestamptz
+                    | Type::Interval
+                    | Type::Bytea
+            );
+        if !fixed {
+            return Ok(());
+        }
+        let settings = self.session.settings.clone();
+        let context = Context { time_zone: settings.time_zone(), settings, ..Context::detached() };
+        let value = Value::unknown(text);
+        match cast_array(&context, &value.array, &value.ty, ty, false) {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                let kind = match e.kind {
+                    crate::ErrorKind::Sql(kind) => kind,
+                    crate::ErrorKind::InvalidText => weir_sql::ErrorKind::InvalidText,
+                    crate::ErrorKind::NumericOutOfRange => weir_sql::ErrorKind::OutOfRange,
+                    crate::ErrorKind::InvalidDatetime => weir_sql::ErrorKind::InvalidDatetime,
+                    crate::ErrorKind::DatetimeOutOfRange => weir_sql::ErrorKind::DatetimeOutOfRange,
+                    // What else is wrong is told when the value is made.
+                    _ => return Ok(()),
+                };
+                Err(weir_sql::Error { kind, message: e.message, detail: e.detail, hint: e.hint, position: None })
+            }
+        }
     }
 
     fn table_function_columns(

@@ -9,7 +9,7 @@ pub(crate) mod context;
 mod control;
 mod outcome;
 pub(crate) mod run;
-mod setting_values;
+pub(crate) mod setting_values;
 pub mod settings;
 
 use std::collections::BTreeMap;

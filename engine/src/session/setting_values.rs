@@ -6,9 +6,14 @@ use super::settings::{Definition, definition};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The error of a name that no setting has.
-pub(super) fn unrecognized(name: &str) -> Error {
+pub(crate) fn unrecognized(name: &str) -> Error {
     let kind = ErrorKind::Sql(weir_sql::ErrorKind::UndefinedObject);
-    Error::new(kind, format!("unrecognized configuration parameter \"{name}\""))
+    let error = Error::new(kind, format!("unrecognized configuration parameter \"{name}\""));
+    let known = super::settings::definitions().iter().map(|definition| definition.name);
+    match weir_sql::bind::nearest(&name.to_ascii_lowercase(), known) {
+        Some(known) => error.with_hint(format!("Did you mean \"{known}\"?")),
+        None => error,
+    }
 }
 
 fn invalid(name: &str, value: &str) -> Error {

@@ -4,9 +4,9 @@ use weir_sql::Type;
 use weir_sql::catalog::ColumnInfo;
 use weir_sql::plan::OutputColumn;
 
-use super::names::sql_error;
 use crate::catalog::system::{Cell, Rows as SystemRows};
 use crate::error::Result;
+use crate::session::setting_values::unrecognized;
 use crate::session::settings::definitions;
 use crate::session::{Outcome, Rows, Session, Severity};
 
@@ -30,10 +30,7 @@ pub(super) fn show(session: &mut Session, name: &str, columns: &[OutputColumn]) 
             }
             _ => session.settings.get(name),
         };
-        let unknown = || {
-            sql_error(weir_sql::ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
-        };
-        rows.push_all(vec![Cell::from(value.ok_or_else(unknown)?)]);
+        rows.push_all(vec![Cell::from(value.ok_or_else(|| unrecognized(name))?)]);
     }
     Ok(Outcome::Rows(Rows::of_batches(columns.to_vec(), vec![rows.finish()], "SHOW")))
 }

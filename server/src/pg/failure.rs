@@ -153,6 +153,8 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
             Sql::TooComplex => "54001",
             Sql::InvalidColumnReference => "42P10",
             Sql::InvalidText => "22P02",
+            Sql::InvalidDatetime => "22007",
+            Sql::DatetimeOutOfRange => "22008",
             Sql::OutOfRange => "22003",
             Sql::InvalidParameter => "22023",
             Sql::InvalidEscape => "22025",

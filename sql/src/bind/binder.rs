@@ -35,6 +35,7 @@ mod merge;
 mod modify;
 mod names;
 mod operators;
+mod place;
 mod query;
 mod resolve;
 mod scope;
@@ -45,6 +46,7 @@ mod table_function;
 mod window;
 
 pub use combinator::{params_of, settled_type, state_overload};
+pub use names::nearest;
 use scope::{Clause, Frame, Scope};
 
 /// How deep expressions and queries may nest: far beyond what people write, and within the stack of any thread.
@@ -69,6 +71,8 @@ pub struct Binder<'a> {
     parameters: Vec<Option<Type>>,
     /// The statement's text, to find operators in for errors.
     text: Option<&'a str>,
+    /// Where its literals stand.
+    literals: place::Literals,
     /// The scopes around what is being bound, innermost last.
     frames: Vec<Frame>,
     /// Where the frames of the FROM clause that is being bound begin.
@@ -93,6 +97,7 @@ impl<'a> Binder<'a> {
             functions,
             parameters: parameter_types.to_vec(),
             text: None,
+            literals: place::Literals::default(),
             frames: Vec::new(),
             from_base: 0,
             ctes: Vec::new(),

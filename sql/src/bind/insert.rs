@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use sqlparser::ast::{self, ConflictTarget, OnConflictAction, OnInsert, SelectItem, SetExpr, TableObject};
+use sqlparser::ast::{self, ConflictTarget, OnConflictAction, OnInsert, SelectItem, SetExpr, Spanned, TableObject};
 
 use super::utility::relation;
 use super::{Binder, BoundAst, CoercionContext, World};
@@ -40,7 +40,7 @@ pub(super) fn insert(world: &World<'_>, binder: &mut Binder<'_>, insert: &ast::I
             {
                 targets.truncate(width);
             }
-            check_widths(query, &targets)?;
+            check_widths(query, &targets, &names)?;
             let query = with_defaults(query, &relation, &targets)?;
             let shape: Vec<(String, Type)> = targets
                 .iter()
@@ -194,25 +194,26 @@ fn is_one_column(item: &SelectItem) -> bool {
 }
 
 /// PostgreSQL's words for rows of VALUES that do not fit.
-fn check_widths(query: &ast::Query, targets: &[usize]) -> Result<()> {
+fn check_widths(query: &ast::Query, targets: &[usize], names: &[Name]) -> Result<()> {
     let SetExpr::Values(values) = query.body.as_ref() else { return Ok(()) };
     let first = values.rows.first().map_or(0, |row| row.content.len());
     for row in &values.rows {
-        let place = |error: Error| match row.opening_token.0.span.start.column {
-            0 => error,
-            at => error.at(at as usize),
-        };
         let width = row.content.len();
-        let message = if width != first {
-            "VALUES lists must all be the same length"
+        let (message, at) = if width != first {
+            ("VALUES lists must all be the same length", row.content.first().map(|expr| expr.span().start.column))
         } else if width > targets.len() {
-            "INSERT has more expressions than target columns"
+            let extra = row.content.get(targets.len()).map(|expr| expr.span().start.column);
+            ("INSERT has more expressions than target columns", extra)
         } else if width < targets.len() {
-            "INSERT has more target columns than expressions"
+            ("INSERT has more target columns than expressions", names.get(width).map(|name| name.at as u64))
         } else {
             continue;
         };
-        return Err(place(Error::new(ErrorKind::Syntax, message)));
+        let error = Error::new(ErrorKind::Syntax, message);
+        return Err(match at {
+            Some(at) if at > 0 => error.at(at as usize),
+            _ => error,
+        });
     }
     Ok(())
 }

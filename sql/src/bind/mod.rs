@@ -21,7 +21,7 @@ pub mod layout;
 mod utility;
 mod view;
 
-pub use binder::{Binder, CoercionContext, params_of, settled_type, state_overload};
+pub use binder::{Binder, CoercionContext, nearest, params_of, settled_type, state_overload};
 pub use view::narrowed;
 
 /// What a statement means at one version of the catalogue. `parameter_types` are what the client said of `$1`, `$2`, …; the result has the
@@ -35,7 +35,7 @@ pub fn bind(
     parameter_types: &[Option<Type>],
 ) -> Result<Bound> {
     let world = World { catalog, functions, parameter_types };
-    let mut binder = world.binder();
+    let mut binder = world.binder().with_text(&parsed.text);
     bind_ast(&world, &mut binder, &parsed.ast)
         .and_then(|(statement, columns)| Ok(Bound { statement, columns, parameters: binder.finish()? }))
         .map_err(|mut error| {

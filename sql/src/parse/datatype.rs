@@ -7,8 +7,8 @@
 //! `int8` is PostgreSQL's bigint; `Int8`, written exactly so, is ClickHouse's one-byte integer and becomes smallint.
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, Ident, MapBracketKind, ObjectName, TimezoneInfo,
-    TypeModifier,
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, Ident, MapBracketKind, ObjectName, Spanned,
+    TimezoneInfo, TypeModifier,
 };
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
@@ -171,7 +171,10 @@ pub fn type_of(data_type: &DataType) -> Result<Type> {
             | ArrayElemTypeDef::Qualified(element, _) => array_of(type_of(element)?),
             ArrayElemTypeDef::None => return Err(unsupported("an array type without an element type")),
         },
-        D::Custom(name, modifiers) => custom(name, modifiers)?,
+        D::Custom(name, modifiers) => custom(name, modifiers).map_err(|error| match name.span().start.column {
+            0 => error,
+            column => error.at(column as usize),
+        })?,
         other => return Err(unsupported(&format!("type {}", other.to_string().to_lowercase()))),
     })
 }
@@ -338,7 +341,8 @@ fn named(name: &str) -> Option<Type> {
 
 /// The type with this name, as a text has it: `to_regtype('int4[]')`, `'text'::regtype`.
 pub fn type_named(text: &str) -> Result<Type> {
-    type_of(&data_type_named(text)?)
+    // The place is one in the type's own text.
+    type_of(&data_type_named(text)?).map_err(|error| Error { position: None, ..error })
 }
 
 /// As [`type_named`], and whether it, or what it is an array of, is written as Nullable.
@@ -353,7 +357,9 @@ pub(crate) fn nullable_type_named(text: &str) -> Result<(Type, bool)> {
     {
         inner = element;
     }
-    Ok((type_of(&data_type)?, is_nullable(inner)))
+    // The place is one in the type's own text.
+    let ty = type_of(&data_type).map_err(|error| Error { position: None, ..error })?;
+    Ok((ty, is_nullable(inner)))
 }
 
 fn data_type_named(text: &str) -> Result<DataType> {

@@ -4,6 +4,7 @@ mod clients;
 mod copy;
 mod differential;
 mod engines;
+mod errors;
 mod events;
 mod guide;
 mod kafka;

@@ -5,7 +5,7 @@ use sqlparser::ast::{
 };
 
 use super::combinator::Combined;
-use super::names::{at, near};
+use super::names::{at, nearest};
 use super::resolve::Resolved;
 use super::scope::{Clause, SETS, SetCall};
 use super::{Binder, CoercionContext};
@@ -67,7 +67,7 @@ impl<'a> Binder<'a> {
             (false, [left, right]) => format!("operator {} {symbol} {}", left.ty, right.ty),
             _ => format!("function {symbol}({})", type_list(args)),
         };
-        let described = describe(&args).replacen("operator ", "", 1);
+        let (described, operands) = (describe(&args).replacen("operator ", "", 1), args.len());
         let args = match self.time_arithmetic(symbol, args)? {
             Ok(done) => return Ok(done),
             Err(args) => args,
@@ -78,9 +78,10 @@ impl<'a> Binder<'a> {
             Some(resolved) => Ok(scalar(symbol, resolved)),
             None if is_word => Err(self.no_such_function(symbol, &described)),
             None => Err(Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {described}"))
-                .with_hint(
-                    "No operator matches the given name and argument types. You might need to add explicit type casts.",
-                )),
+                .with_hint(match operands {
+                    1 => "No operator matches the given name and argument type. You might need to add an explicit type cast.",
+                    _ => "No operator matches the given name and argument types. You might need to add explicit type casts.",
+                })),
         }
     }
 
@@ -266,17 +267,9 @@ impl<'a> Binder<'a> {
                 "No function matches the given name and argument types. You might need to add explicit type casts.",
             );
         }
-        let mut close: Vec<(usize, &str)> = self
-            .functions
-            .names()
-            .into_iter()
-            .filter(|known| known.starts_with(|c: char| c.is_alphabetic()))
-            .filter_map(|known| near(name, &known.to_lowercase()).map(|distance| (distance, known)))
-            .filter(|(distance, _)| *distance <= 2)
-            .collect();
-        close.sort();
-        match close.first() {
-            Some((_, known)) => error.with_hint(format!("Did you mean \"{known}\"?")),
+        let words = self.functions.names().into_iter().filter(|known| known.starts_with(|c: char| c.is_alphabetic()));
+        match nearest(name, words) {
+            Some(known) => error.with_hint(format!("Did you mean \"{known}\"?")),
             None => error.with_hint(
                 "No function matches the given name and argument types. You might need to add explicit type casts.",
             ),

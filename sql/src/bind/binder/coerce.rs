@@ -35,6 +35,7 @@ impl Binder<'_> {
                 return Ok(literal);
             }
         }
+        self.check_literal(&expr, target)?;
         if can_cast(&expr.ty, target, context) {
             return Ok(match (expr.kind, target) {
                 // The elements of ARRAY[…] are cast one by one, as Postgres does.
@@ -59,8 +60,12 @@ impl Binder<'_> {
     pub(super) fn coerce_condition(&mut self, expr: Expr, place: &str) -> Result<Expr> {
         let ty = expr.ty.clone();
         let context = if ty == Type::UInt8 { CoercionContext::Assignment } else { CoercionContext::Implicit };
-        self.coerce(expr, &Type::Bool, context).map_err(|_| {
-            Error::new(ErrorKind::DatatypeMismatch, format!("argument of {place} must be type boolean, not type {ty}"))
+        self.coerce(expr, &Type::Bool, context).map_err(|error| match error.kind {
+            ErrorKind::InvalidText => error,
+            _ => {
+                let message = format!("argument of {place} must be type boolean, not type {ty}");
+                Error::new(ErrorKind::DatatypeMismatch, message)
+            }
         })
     }
 
@@ -140,6 +145,12 @@ pub(super) fn common_type(exprs: &[&Expr]) -> std::result::Result<Type, (Type, T
         return Ok(Type::Numeric(None));
     }
     Ok(common)
+}
+
+/// Which of these is the first that has no common type with those before it.
+pub(super) fn odd_one(exprs: &[Expr]) -> Option<usize> {
+    let refs: Vec<&Expr> = exprs.iter().collect();
+    (1..refs.len()).find(|&odd| common_type(&refs[..=odd]).is_err())
 }
 
 fn join_all(exprs: &[&Expr]) -> std::result::Result<Type, (Type, Type)> {

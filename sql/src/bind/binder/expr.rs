@@ -1,8 +1,10 @@
 //! Expressions: one function for each form of the syntax tree, all leading to operators, calls and the few forms of [`ExprKind`].
 
-use sqlparser::ast::{self, BinaryOperator, CastKind, Spanned, UnaryOperator};
+use sqlparser::ast::{self, BinaryOperator, CastKind, UnaryOperator};
 
+use super::coerce::odd_one;
 use super::literal::number;
+use super::place::locate;
 use super::{Binder, CoercionContext, settled_type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::datatype::type_of;
@@ -20,13 +22,7 @@ impl Binder<'_> {
             self.bind_form_of(expr)
         };
         self.depth -= 1;
-        bound.map_err(|error| match error.position {
-            Some(_) => error,
-            None => match expr.span().start.column {
-                0 => error,
-                column => error.at(column as usize),
-            },
-        })
+        bound.map_err(|error| self.at_expression(error, expr))
     }
 
     fn bind_form_of(&mut self, expr: &ast::Expr) -> Result<Expr> {
@@ -35,7 +31,7 @@ impl Binder<'_> {
             E::Identifier(ident) => self.bind_name(ident),
             E::CompoundIdentifier(parts) => self.bind_compound(parts),
             E::CompoundFieldAccess { root, access_chain } => self.bind_access(root, access_chain),
-            E::Value(value) => self.bind_literal(&value.value),
+            E::Value(value) => self.bind_literal_at(value),
             E::Nested(inner) | E::Collate { expr: inner, .. } => self.bind_expr(inner),
             E::Function(function) => self.bind_function(function),
             E::BinaryOp { .. } => self.bind_binary_chain(expr),
@@ -46,7 +42,7 @@ impl Binder<'_> {
             }
             E::TypedString(typed) => {
                 let ty = type_of(&typed.data_type)?;
-                let value = self.bind_literal(&typed.value.value)?;
+                let value = self.bind_literal_at(&typed.value)?;
                 self.coerce(value, &ty, CoercionContext::Explicit)
             }
             E::Interval(interval) => self.bind_interval(interval),
@@ -96,7 +92,11 @@ impl Binder<'_> {
             }
             E::Array(array) => {
                 let items = self.bind_list(&array.elem)?;
-                self.array(items)
+                let odd = odd_one(&items);
+                self.array(items).map_err(|error| match odd {
+                    Some(odd) => locate(error, &array.elem[odd]),
+                    None => error,
+                })
             }
             E::AtTimeZone { timestamp, time_zone } => {
                 let args = vec![self.bind_expr(time_zone)?, self.bind_expr(timestamp)?];
@@ -192,7 +192,7 @@ impl Binder<'_> {
         }
         let bound = self.bind_expr(inner)?;
         match op {
-            UnaryOperator::Not => self.coerce_condition(bound, "NOT").map(not),
+            UnaryOperator::Not => self.coerce_condition(bound, "NOT").map(not).map_err(|error| locate(error, inner)),
             // Postgres takes a lone sign before an unknown literal as double precision.
             UnaryOperator::Minus | UnaryOperator::Plus if bound.ty == Type::Unknown => {
                 let bound = self.coerce(bound, &Type::Float8, CoercionContext::Implicit)?;
@@ -248,23 +248,6 @@ impl Binder<'_> {
         }
     }
 
-    /// The position of an operator: Postgres points at it, the syntax tree only says where its left side ends.
-    pub(super) fn at_operator(&self, error: Error, op: &BinaryOperator, left: &ast::Expr) -> Error {
-        if error.position.is_some() {
-            return error;
-        }
-        let Some(text) = self.text else { return locate(error, left) };
-        let end = left.span().end.column as usize;
-        let symbol = op.to_string();
-        let rest: Vec<char> = text.chars().skip(end.saturating_sub(1)).collect();
-        let wanted: Vec<char> = symbol.chars().collect();
-        let found = (0..rest.len().saturating_sub(wanted.len() - 1)).find(|&i| rest[i..i + wanted.len()] == wanted[..]);
-        match found {
-            Some(i) if end > 0 => error.at(end + i),
-            _ => locate(error, left),
-        }
-    }
-
     fn bind_case(
         &mut self,
         operand: Option<&ast::Expr>,
@@ -292,7 +275,13 @@ impl Binder<'_> {
         if let Some(otherwise) = otherwise {
             results.push(self.bind_expr(otherwise)?);
         }
-        self.case(conditions, results, "CASE")
+        let odd = odd_one(&results);
+        self.case(conditions, results, "CASE").map_err(|error| match odd {
+            Some(odd) => {
+                locate(error, whens.get(odd).map_or(otherwise.unwrap_or(&whens[0].result), |when| &when.result))
+            }
+            None => error,
+        })
     }
 
     fn bind_is_null(&mut self, inner: &ast::Expr) -> Result<Expr> {
@@ -368,14 +357,6 @@ pub(super) fn not(expr: Expr) -> Expr {
 
 pub(super) fn negate_if(expr: Expr, negated: bool) -> Expr {
     if negated { not(expr) } else { expr }
-}
-
-/// Adds where an expression stands.
-pub(super) fn locate(error: Error, expr: &ast::Expr) -> Error {
-    match expr.span().start.column {
-        0 => error,
-        column => error.at(column as usize),
-    }
 }
 
 /// `a ^ b`, of which a sign before it belongs to `a`: with `-a` in its place.

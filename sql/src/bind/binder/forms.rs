@@ -6,8 +6,10 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 use super::Binder;
 use super::call::CallName;
 use super::dictionary::lookup_of;
+use super::coerce::odd_one;
 use super::expr::negate_if;
 use super::literal::integer_value;
+use super::place::locate;
 use super::special::text_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::datatype::nullable_type_named;
@@ -50,11 +52,14 @@ impl Binder<'_> {
         if name.qualified.is_some() || !is_form || function.over.is_some() {
             return Ok(None);
         }
-        let mut args = Vec::new();
+        let (mut args, mut written) = (Vec::new(), Vec::new());
         if let FunctionArguments::List(list) = &function.args {
             for arg in &list.args {
                 match arg {
-                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(self.bind_expr(expr)?),
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                        args.push(self.bind_expr(expr)?);
+                        written.push(expr);
+                    }
                     FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => {
                         args.push(self.bind_whole_row(table)?);
                     }
@@ -71,7 +76,13 @@ impl Binder<'_> {
             return Ok(Some(bound));
         }
         match name.folded.as_str() {
-            "coalesce" | "ifnull" if !args.is_empty() => self.coalesce(args, "COALESCE").map(Some),
+            "coalesce" | "ifnull" if !args.is_empty() => {
+                let odd = odd_one(&args).and_then(|odd| written.get(odd).copied());
+                self.coalesce(args, "COALESCE").map(Some).map_err(|error| match odd {
+                    Some(odd) => locate(error, odd),
+                    None => error,
+                })
+            }
             "nullif" if args.len() == 2 => self.nullif(args).map(Some),
             "row" | "tuple" => Ok(Some(self.row(args))),
             "if" if args.len() == 3 => self.multi_if(args).map(Some),

@@ -6,7 +6,7 @@
 
 use sqlparser::ast::{self, Ident, TableAlias, TableFactor, TableWithJoins};
 
-use super::names::{at, near};
+use super::names::{at, nearest};
 use super::scope::{Frame, Scope, ScopeColumn, ScopeTable, scope_columns, visible_columns};
 use super::{Binder, CoercionContext};
 use crate::catalog::{Relation, RelationKind};
@@ -130,10 +130,9 @@ impl Binder<'_> {
         };
         let error = Error::new(ErrorKind::UndefinedTable, format!("relation \"{shown}\" does not exist"));
         let names = self.catalog.relation_names();
-        let close = names.iter().filter_map(|known| near(name, known).map(|distance| (distance, known)));
-        match close.filter(|(distance, _)| *distance <= 2).min() {
-            Some((_, known)) => error.with_hint(format!("Did you mean \"{known}\"?")),
-            None => error,
+        match nearest(name, names.iter().map(String::as_str)) {
+            Some(known) if known != name => error.with_hint(format!("Did you mean \"{known}\"?")),
+            _ => error,
         }
     }
 

@@ -3,8 +3,8 @@
 use sqlparser::ast::{self, GroupByExpr};
 
 use super::Binder;
-use super::expr::locate;
 use super::group::GroupBy;
+use super::place::locate;
 use super::query::bare_name;
 use super::scope::{Found, SETS};
 use super::select::Output;

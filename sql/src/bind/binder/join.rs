@@ -85,7 +85,7 @@ impl Binder<'_> {
                 let scope = left.scope.join(right.scope);
                 self.frames.push(Frame::query(scope, Clause::JoinOn));
                 let bound = self.bind_expr(expr).and_then(|bound| {
-                    self.coerce_condition(bound, "JOIN/ON").map_err(|error| super::expr::locate(error, expr))
+                    self.coerce_condition(bound, "JOIN/ON").map_err(|error| super::place::locate(error, expr))
                 });
                 let frame = self.frames.pop();
                 let (on, filter) = split_condition(bound?, width);

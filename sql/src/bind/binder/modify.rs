@@ -11,7 +11,7 @@ use super::from::Item;
 use super::join::Condition;
 use super::query::not_assignable;
 use super::scope::{Clause, Frame, Scope, ScopeColumn};
-use super::{Binder, CoercionContext, expr, names};
+use super::{Binder, CoercionContext, names, place};
 use crate::bind::insert::{default_of, insertable, is_default};
 use crate::catalog::Relation;
 use crate::error::{Error, ErrorKind, Result};
@@ -204,7 +204,7 @@ impl Binder<'_> {
     fn assigned_values(&mut self, relation: &Relation, columns: &[usize], value: &ast::Expr) -> Result<Vec<Expr>> {
         let wrong = || {
             let message = "number of columns does not match number of values";
-            expr::locate(Error::new(ErrorKind::Syntax, message), value)
+            place::locate(Error::new(ErrorKind::Syntax, message), value)
         };
         let list = match value {
             ast::Expr::Tuple(values) => values.iter().collect(),
@@ -247,7 +247,7 @@ impl Binder<'_> {
             return Ok(default_of(self, relation, column)?.unwrap_or_else(null));
         }
         let bound = self.bind_expr(value)?;
-        self.assign(relation, column, bound).map_err(|error| expr::locate(error, value))
+        self.assign(relation, column, bound).map_err(|error| place::locate(error, value))
     }
 
     /// A value cast to a column's type by assignment.
@@ -319,7 +319,7 @@ fn row_arguments(function: &ast::Function) -> Option<Vec<&ast::Expr>> {
 
 fn not_a_row(value: &ast::Expr) -> Error {
     let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
-    expr::locate(Error::new(ErrorKind::Unsupported, message), value)
+    place::locate(Error::new(ErrorKind::Unsupported, message), value)
 }
 
 /// Place, action, row and the others' columns, over a plan that has the places at `place`.

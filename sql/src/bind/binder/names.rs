@@ -221,23 +221,15 @@ impl Binder<'_> {
     }
 }
 
-/// How far apart two names are, if they are near enough to be a slip.
+/// How far apart two names are, if they are near enough to be a slip: by PostgreSQL's measure of it.
 pub(super) fn near(a: &str, b: &str) -> Option<usize> {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let limit = a.len().max(b.len()) / 2;
-    if a.len().abs_diff(b.len()) > limit.min(3) {
-        return None;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    let distance = row[b.len()];
-    (distance <= limit.min(3)).then_some(distance)
+    let limit = (a.chars().count().max(b.chars().count()) / 2).min(3);
+    Some(strsim::levenshtein(a, b)).filter(|distance| *distance <= limit)
+}
+
+/// Of these names, the nearest to one that there is not, if it is near enough for a hint.
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let limit = (name.chars().count() / 3).clamp(1, 2);
+    let close = known.into_iter().map(|known| (strsim::levenshtein(name, &known.to_lowercase()), known));
+    close.filter(|(distance, _)| *distance <= limit).min().map(|(_, known)| known)
 }

@@ -3,7 +3,6 @@
 use sqlparser::ast::{self, BinaryOperator, InTarget};
 
 use super::coerce::comparison_type;
-use super::expr::locate;
 use super::literal::integer_value;
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
@@ -119,7 +118,8 @@ impl Binder<'_> {
                         other => vec![other],
                     },
                 };
-                self.compare_with_subquery(left, "=", query, false).map_err(|error| locate(error, expr))
+                self.compare_with_subquery(left, "=", query, false)
+                    .map_err(|error| self.at_word_after(error, expr, "in"))
             }
             InTarget::List(items) => {
                 let value = self.bind_expr(expr)?;

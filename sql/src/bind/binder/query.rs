@@ -3,6 +3,7 @@
 use sqlparser::ast::{self, LimitClause, SetExpr, SetOperator, SetQuantifier};
 
 use super::coerce::common_type;
+use super::place::{locate, locate_column};
 use super::scope::{Clause, Frame, Scope};
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
@@ -104,9 +105,9 @@ impl Binder<'_> {
         if given < columns.len() {
             return Err(Error::new(ErrorKind::Syntax, "INSERT has more target columns than expressions"));
         }
-        for (found, (name, ty)) in plan.columns().iter().zip(columns) {
+        for (column, (found, (name, ty))) in plan.columns().iter().zip(columns).enumerate() {
             if !super::casts::can_cast(&found.ty, ty, CoercionContext::Assignment) {
-                return Err(not_assignable(name, ty, &found.ty));
+                return Err(locate_column(not_assignable(name, ty, &found.ty), &query.body, column));
             }
         }
         let types: Vec<Type> = columns.iter().map(|(_, ty)| ty.clone()).collect();
@@ -210,9 +211,10 @@ impl Binder<'_> {
             SetQuantifier::Distinct | SetQuantifier::None => false,
             _ => return Err(Error::new(ErrorKind::Unsupported, format!("{word} BY NAME is not supported"))),
         };
-        let left = self.bind_set_expr(left, true)?;
+        let (left, written) = (self.bind_set_expr(left, true)?, right);
         let right = self.bind_set_expr(right, true)?;
-        let (left, right) = self.unify_columns(left, right, word)?;
+        let (left, right) =
+            self.unify_columns(left, right, word).map_err(|(error, column)| locate_column(error, written, column))?;
         let mut columns = left.columns().to_vec();
         for column in &mut columns {
             column.origin = None;
@@ -220,23 +222,27 @@ impl Binder<'_> {
         Ok(Plan::SetOperation { kind, all, left: Box::new(left), right: Box::new(right), columns })
     }
 
-    /// Casts the columns of two plans to their common types.
-    fn unify_columns(&mut self, left: Plan, right: Plan, word: &str) -> Result<(Plan, Plan)> {
+    /// Casts the columns of two plans to their common types. An error comes with the column of the right that it is about.
+    pub(super) fn unify_columns(
+        &mut self,
+        left: Plan,
+        right: Plan,
+        word: &str,
+    ) -> std::result::Result<(Plan, Plan), (Error, usize)> {
         if left.columns().len() != right.columns().len() {
-            return Err(Error::new(
-                ErrorKind::Syntax,
-                format!("each {word} query must have the same number of columns"),
-            ));
+            let message = format!("each {word} query must have the same number of columns");
+            return Err((Error::new(ErrorKind::Syntax, message), 0));
         }
         let mut types = Vec::with_capacity(left.columns().len());
         for (index, (a, b)) in left.columns().iter().zip(right.columns()).enumerate() {
             let (a, b) = (sample(&left, index, &a.ty), sample(&right, index, &b.ty));
             types.push(common_type(&[&a, &b]).map_err(|(a, b)| {
-                Error::new(ErrorKind::DatatypeMismatch, format!("{word} types {a} and {b} cannot be matched"))
+                let message = format!("{word} types {a} and {b} cannot be matched");
+                (Error::new(ErrorKind::DatatypeMismatch, message), index)
             })?);
         }
-        let left = self.coerce_columns(left, &types, CoercionContext::Implicit)?;
-        let right = self.coerce_columns(right, &types, CoercionContext::Implicit)?;
+        let left = self.coerce_columns(left, &types, CoercionContext::Implicit).map_err(|error| (error, 0))?;
+        let right = self.coerce_columns(right, &types, CoercionContext::Implicit).map_err(|error| (error, 0))?;
         Ok((left, right))
     }
 
@@ -251,8 +257,12 @@ impl Binder<'_> {
         self.frames.pop();
         bound?;
         let width = rows.first().map_or(0, Vec::len);
-        if rows.iter().any(|row| row.len() != width) {
-            return Err(Error::new(ErrorKind::Syntax, "VALUES lists must all be the same length"));
+        if let Some(odd) = rows.iter().position(|row| row.len() != width) {
+            let error = Error::new(ErrorKind::Syntax, "VALUES lists must all be the same length");
+            return Err(match values.rows[odd].content.first() {
+                Some(first) => locate(error, first),
+                None => error,
+            });
         }
         let mut columns = Vec::with_capacity(width);
         for index in 0..width {
@@ -261,7 +271,9 @@ impl Binder<'_> {
                 Type::Unknown
             } else {
                 common_type(&cells).map_err(|(a, b)| {
-                    Error::new(ErrorKind::DatatypeMismatch, format!("VALUES types {a} and {b} cannot be matched"))
+                    let message = format!("VALUES types {a} and {b} cannot be matched");
+                    let odd = (1..cells.len()).find(|&odd| common_type(&cells[..=odd]).is_err()).unwrap_or(0);
+                    locate(Error::new(ErrorKind::DatatypeMismatch, message), &values.rows[odd].content[index])
                 })?
             };
             for row in &mut rows {
@@ -336,17 +348,19 @@ impl Binder<'_> {
             &mut |node, depth| matches!(node.kind, ExprKind::Outer { depth: out, .. } if out > depth),
         );
         if reads {
-            return Err(Error::new(
-                ErrorKind::InvalidColumnReference,
-                format!("argument of {word} must not contain variables"),
-            ));
+            let message = format!("argument of {word} must not contain variables");
+            return Err(locate(Error::new(ErrorKind::InvalidColumnReference, message), expr));
         }
         if matches!(&bound.kind, ExprKind::Literal(value) if value.is_null()) {
             return Ok(None);
         }
         let ty = bound.ty.clone();
-        self.coerce(bound, &Type::Int8, CoercionContext::Assignment).map(Some).map_err(|_| {
-            Error::new(ErrorKind::DatatypeMismatch, format!("argument of {word} must be type bigint, not type {ty}"))
+        self.coerce(bound, &Type::Int8, CoercionContext::Assignment).map(Some).map_err(|error| match error.kind {
+            ErrorKind::InvalidText | ErrorKind::OutOfRange => error,
+            _ => {
+                let message = format!("argument of {word} must be type bigint, not type {ty}");
+                locate(Error::new(ErrorKind::DatatypeMismatch, message), expr)
+            }
         })
     }
 }
@@ -377,9 +391,6 @@ pub(super) enum OrderItem<'q> {
 
 /// The keys of an ORDER BY over `width` output columns.
 pub(super) fn order_items(order_by: &ast::OrderBy, width: usize) -> Result<Vec<(OrderItem<'_>, ast::OrderByOptions)>> {
-    if order_by.interpolate.is_some() {
-        return Err(Error::new(ErrorKind::Unsupported, "INTERPOLATE is not supported yet"));
-    }
     let keys = match &order_by.kind {
         ast::OrderByKind::All(options) => {
             return Ok((0..width).map(|index| (OrderItem::Ordinal(index), options.clone())).collect());
@@ -403,7 +414,7 @@ pub(super) fn order_items(order_by: &ast::OrderBy, width: usize) -> Result<Vec<(
 /// The select item that a bare integer names, counted from 0.
 pub(super) fn ordinal(expr: &ast::Expr, width: usize, clause: &str) -> Result<Option<usize>> {
     let ast::Expr::Value(value) = expr else { return Ok(None) };
-    let located = |error: Error| super::expr::locate(error, expr);
+    let located = |error: Error| super::place::locate(error, expr);
     match &value.value {
         ast::Value::Number(digits, _) if digits.bytes().all(|b| b.is_ascii_digit()) => match digits.parse::<usize>() {
             Ok(number) if (1..=width).contains(&number) => Ok(Some(number - 1)),

@@ -6,9 +6,9 @@
 
 use sqlparser::ast::{self, Distinct, Select, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions};
 
-use super::expr::locate;
 use super::from::computed_column;
 use super::group::Grouping;
+use super::place::locate;
 use super::query::{Bounds, OrderItem, bare_name, order_items};
 use super::scope::{Clause, Found, Frame, SETS, WINDOWS};
 use super::window;
@@ -324,7 +324,8 @@ impl Binder<'_> {
                 continue;
             }
             if let Some(frame) = self.frames.last_mut() {
-                let used = walk::columns_read(&expr).into_iter().map(|column| (column, 0));
+                let at = options.wildcard_token.0.span.start.column as usize;
+                let used = walk::columns_read(&expr).into_iter().map(|column| (column, at));
                 frame.references.extend(used);
                 let (typmod, origin) = frame.scope.provenance(&expr);
                 let column = OutputColumn { name, ty: expr.ty.clone(), typmod, origin };

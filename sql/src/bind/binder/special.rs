@@ -190,9 +190,11 @@ impl Binder<'_> {
                 self.operator("jsonb_extract_path", vec![value, index])
             }
             Type::Array(_) => {
-                let index = self
-                    .coerce(index, &Type::Int4, CoercionContext::Assignment)
-                    .map_err(|_| Error::new(ErrorKind::DatatypeMismatch, "array subscript must have type integer"))?;
+                let index =
+                    self.coerce(index, &Type::Int4, CoercionContext::Assignment).map_err(|error| match error.kind {
+                        ErrorKind::InvalidText => error,
+                        _ => Error::new(ErrorKind::DatatypeMismatch, "array subscript must have type integer"),
+                    })?;
                 self.operator("array_get", vec![value, index])
             }
             ty => {

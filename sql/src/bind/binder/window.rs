@@ -7,8 +7,8 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Name
 
 use super::call::{CallName, type_list};
 use super::combinator::Combined;
-use super::expr::locate;
 use super::from::computed_column;
+use super::place::locate;
 use super::scope::{Clause, WINDOWS};
 use super::{Binder, CoercionContext};
 use crate::catalog::{FunctionKind, Functions, Signature};
