@@ -3,11 +3,15 @@
 //! Invariants: every [`Expr`] has its final type and all implicit casts are written out; `Column(i)` is the i-th column of the
 //! operator's input (of left then right for a join; of the table itself in [`Scan::filters`]); names occur only for output and EXPLAIN.
 
+mod fill;
+
 use std::sync::Arc;
 
 use crate::catalog::{FunctionId, Relation};
 use crate::types::Type;
 use crate::value::Value;
+
+pub use fill::{FillRange, Gap};
 
 /// A column that an operator puts out.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,6 +145,43 @@ pub enum Plan {
         /// Left's then right's (or left's alone).
         columns: Vec<OutputColumn>,
     },
+    /// Each left row with one row of the right: of those whose keys are equal, the nearest by `order`; any without it.
+    NearestJoin {
+        /// Inner, or Left.
+        kind: JoinKind,
+        /// Left.
+        left: Box<Plan>,
+        /// Right.
+        right: Box<Plan>,
+        /// Equalities: a key over left and a key over right, of one type.
+        on: Vec<(Expr, Expr)>,
+        /// The inequality: ASOF.
+        order: Option<Nearest>,
+        /// Left's then right's.
+        columns: Vec<OutputColumn>,
+    },
+    /// Some of the rows, by chance.
+    Sample {
+        /// Input.
+        input: Box<Plan>,
+        /// What `amount` counts.
+        of: Sample,
+        /// How many: a double without columns.
+        amount: Expr,
+        /// Two samples with one seed are the same as long as the input is: a double without columns.
+        seed: Option<Expr>,
+    },
+    /// The rows, which are sorted by `partition_by` and then by the key, and between them those that are missing.
+    Fill {
+        /// Input.
+        input: Box<Plan>,
+        /// Columns whose values part rows that are filled up by themselves. A row that is put in has their values.
+        partition_by: Vec<usize>,
+        /// What is missing.
+        range: Box<FillRange>,
+        /// What each other column of a row that is put in has.
+        values: Vec<Gap>,
+    },
     /// UNION, INTERSECT, EXCEPT: inputs have the same types.
     SetOperation {
         /// Which.
@@ -230,6 +271,32 @@ pub struct Scan {
     pub filters: Vec<Expr>,
     /// The projected columns.
     pub columns: Vec<OutputColumn>,
+}
+
+/// What a sample's amount counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// Of a hundred rows, each taken by itself: BERNOULLI.
+    Share,
+    /// Of a hundred runs of rows: SYSTEM.
+    Blocks,
+    /// Rows.
+    Rows,
+    /// Of one row, up to one; rows above it. ClickHouse's SAMPLE.
+    ShareOrRows,
+}
+
+/// Which row of the right is the nearest to a left row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nearest {
+    /// Over left.
+    pub left: Expr,
+    /// Over right, of the same type.
+    pub right: Expr,
+    /// The greatest of the right that is not above left, rather than the least that is not below it.
+    pub before: bool,
+    /// Whether they may be equal.
+    pub equal: bool,
 }
 
 /// Kinds of join.
@@ -548,6 +615,8 @@ impl Plan {
             Plan::Scan(scan) => &scan.columns,
             Plan::Filter { input, .. }
             | Plan::Sort { input, .. }
+            | Plan::Sample { input, .. }
+            | Plan::Fill { input, .. }
             | Plan::Limit { input, .. }
             | Plan::Distinct { input, .. }
             | Plan::Cte { input, .. } => input.columns(),
@@ -559,6 +628,7 @@ impl Plan {
             | Plan::Window { columns, .. }
             | Plan::Aggregate { columns, .. }
             | Plan::Join { columns, .. }
+            | Plan::NearestJoin { columns, .. }
             | Plan::SetOperation { columns, .. }
             | Plan::Recursive { columns, .. }
             | Plan::WorkingTable { columns, .. }

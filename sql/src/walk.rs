@@ -108,6 +108,10 @@ pub fn expressions<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Expr)) {
         }
         Plan::Sort { keys, .. } => keys.iter().for_each(|key| f(&key.expr)),
         Plan::Limit { limit, offset, .. } => limit.iter().chain(offset).for_each(f),
+        Plan::Sample { amount, seed, .. } => [amount].into_iter().chain(seed).for_each(f),
+        Plan::Fill { range, .. } => {
+            [&range.step].into_iter().chain(&range.from).chain(&range.to).chain(&range.zone).for_each(f);
+        }
         Plan::Distinct { on, .. } => on.iter().flatten().for_each(f),
         Plan::Join { on, filter, .. } => {
             for (left, right) in on {
@@ -115,6 +119,13 @@ pub fn expressions<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Expr)) {
                 f(right);
             }
             filter.iter().for_each(f);
+        }
+        Plan::NearestJoin { on, order, .. } => {
+            let order = order.iter().map(|order| (&order.left, &order.right));
+            for (left, right) in on.iter().map(|(left, right)| (left, right)).chain(order) {
+                f(left);
+                f(right);
+            }
         }
         Plan::SetOperation { .. } | Plan::Recursive { .. } | Plan::WorkingTable { .. } => {}
         Plan::Cte { .. } | Plan::With { .. } | Plan::CteScan { .. } => {}
@@ -140,6 +151,11 @@ pub fn expressions_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Expr)) {
         }
         Plan::Sort { keys, .. } => keys.iter_mut().for_each(|key| f(&mut key.expr)),
         Plan::Limit { limit, offset, .. } => limit.iter_mut().chain(offset).for_each(f),
+        Plan::Sample { amount, seed, .. } => [amount].into_iter().chain(seed).for_each(f),
+        Plan::Fill { range, .. } => {
+            let bounds = range.from.iter_mut().chain(&mut range.to).chain(&mut range.zone);
+            [&mut range.step].into_iter().chain(bounds).for_each(f);
+        }
         Plan::Distinct { on, .. } => on.iter_mut().flatten().for_each(f),
         Plan::Join { on, filter, .. } => {
             for (left, right) in on {
@@ -147,6 +163,13 @@ pub fn expressions_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Expr)) {
                 f(right);
             }
             filter.iter_mut().for_each(f);
+        }
+        Plan::NearestJoin { on, order, .. } => {
+            let order = order.iter_mut().map(|order| (&mut order.left, &mut order.right));
+            for (left, right) in on.iter_mut().map(|(left, right)| (left, right)).chain(order) {
+                f(left);
+                f(right);
+            }
         }
         Plan::SetOperation { .. } | Plan::Recursive { .. } | Plan::WorkingTable { .. } => {}
         Plan::Cte { .. } | Plan::With { .. } | Plan::CteScan { .. } => {}
@@ -205,13 +228,15 @@ pub fn inputs<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Plan, bool)) {
         | Plan::Aggregate { input, .. }
         | Plan::Sort { input, .. }
         | Plan::Limit { input, .. }
+        | Plan::Sample { input, .. }
+        | Plan::Fill { input, .. }
         | Plan::Distinct { input, .. }
         | Plan::Cte { input, .. } => f(input, false),
         Plan::Join { left, right, lateral, .. } => {
             f(left, false);
             f(right, *lateral);
         }
-        Plan::SetOperation { left, right, .. } => {
+        Plan::SetOperation { left, right, .. } | Plan::NearestJoin { left, right, .. } => {
             f(left, false);
             f(right, false);
         }
@@ -238,13 +263,15 @@ pub fn inputs_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Plan, bool)) {
         | Plan::Aggregate { input, .. }
         | Plan::Sort { input, .. }
         | Plan::Limit { input, .. }
+        | Plan::Sample { input, .. }
+        | Plan::Fill { input, .. }
         | Plan::Distinct { input, .. }
         | Plan::Cte { input, .. } => f(input, false),
         Plan::Join { left, right, lateral, .. } => {
             f(left, false);
             f(right, *lateral);
         }
-        Plan::SetOperation { left, right, .. } => {
+        Plan::SetOperation { left, right, .. } | Plan::NearestJoin { left, right, .. } => {
             f(left, false);
             f(right, false);
         }

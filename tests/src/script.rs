@@ -114,20 +114,32 @@ pub fn folder() -> PathBuf {
 
 /// Runs one script on the server that `config` names; the error says where and what.
 pub fn run(script: &Path, config: &str, engine: &'static str) -> Result<(), String> {
-    let mut runner = Runner::new(|| connect(config, engine));
+    run_on(script, || Connection::open(config, engine).map_err(ScriptError))
+}
+
+/// Runs one script on what `open` opens.
+pub fn run_on<D: DB<ColumnType = DefaultColumnType> + Send + 'static>(
+    script: &Path,
+    open: impl Fn() -> Result<D, D::Error>,
+) -> Result<(), String> {
+    let mut runner = Runner::new(|| std::future::ready(open()));
     runner.with_validator(exactly);
     runner.run_file(script).map_err(|e| e.display(false).to_string())
 }
 
 /// Runs one script and writes what the server answers into it as what is expected.
 pub fn update(script: &Path, config: &str, engine: &'static str) -> Result<(), String> {
-    let mut runner = Runner::new(|| connect(config, engine));
-    let updated = runner.update_test_file(script, " ", exactly, default_normalizer, default_column_validator);
-    futures::executor::block_on(updated).map_err(|e| e.to_string())
+    update_on(script, || Connection::open(config, engine).map_err(ScriptError))
 }
 
-async fn connect(config: &str, engine: &'static str) -> Result<Connection, ScriptError> {
-    Connection::open(config, engine).map_err(ScriptError)
+/// Runs one script on what `open` opens, and writes its answers.
+pub fn update_on<D: DB<ColumnType = DefaultColumnType> + Send + 'static>(
+    script: &Path,
+    open: impl Fn() -> Result<D, D::Error>,
+) -> Result<(), String> {
+    let mut runner = Runner::new(|| std::future::ready(open()));
+    let updated = runner.update_test_file(script, " ", exactly, default_normalizer, default_column_validator);
+    futures::executor::block_on(updated).map_err(|e| e.to_string())
 }
 
 /// Rows are compared as they are.

@@ -223,7 +223,10 @@ fn has_aggregate(plan: &Plan) -> Result<bool> {
         | Plan::Limit { input, .. }
         | Plan::Distinct { input, .. } => has_aggregate(input),
         Plan::Window { .. } => Err(unsupported("a new row changes the window functions of others")),
-        Plan::Join { .. } => Err(unsupported("joins in materialized views are not supported yet")),
+        Plan::Sample { .. } | Plan::Fill { .. } => Err(unsupported("samples and fills are made when they are read")),
+        Plan::Join { .. } | Plan::NearestJoin { .. } => {
+            Err(unsupported("joins in materialized views are not supported yet"))
+        }
         Plan::SetOperation { .. } => {
             Err(unsupported("UNION, INTERSECT and EXCEPT in materialized views are not supported yet"))
         }
@@ -316,7 +319,7 @@ fn input_of(plan: &Plan) -> Result<&Arc<Relation>> {
         Plan::Scan(scan) if scan.relation.kind == RelationKind::Table => Ok(&scan.relation),
         Plan::Scan(scan) => Err(unsupported(&format!("\"{}\" is not a table", scan.relation.name))),
         Plan::Filter { input, .. } | Plan::Project { input, .. } | Plan::ProjectSet { input, .. } => input_of(input),
-        Plan::Join { .. } => Err(unsupported("it reads more than one relation")),
+        Plan::Join { .. } | Plan::NearestJoin { .. } => Err(unsupported("it reads more than one relation")),
         _ => Err(unsupported("an aggregate over DISTINCT or LIMIT cannot be kept up to date row by row")),
     }
 }

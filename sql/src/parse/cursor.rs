@@ -228,7 +228,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn query(&mut self) -> Result<Box<Query>> {
         match self.peek() {
             Token::LParen => {}
-            _ if self.is_any(&["SELECT", "WITH", "VALUES", "TABLE"]) => {}
+            _ if self.is_any(&["SELECT", "WITH", "VALUES", "TABLE", "FROM"]) => {}
             _ => return Err(self.unexpected()),
         }
         self.rule(|p| p.parse_query())

@@ -171,9 +171,12 @@ impl Dialect for WeirDialect {
         POSTGRES.is_reserved_for_identifier(keyword)
     }
 
-    /// `FROM t ANY LEFT JOIN u` is a join that Weir does not have, not a table called `any`.
+    /// ClickHouse's FINAL and `SAMPLE 0.1` are no aliases.
     fn is_table_alias(&self, keyword: &Keyword, parser: &mut Parser) -> bool {
-        !matches!(keyword, Keyword::ANY | Keyword::ALL | Keyword::FINAL) && POSTGRES.is_table_alias(keyword, parser)
+        let sampled = *keyword == Keyword::SAMPLE && matches!(parser.peek_token_ref().token, Token::Number(..));
+        !matches!(keyword, Keyword::ANY | Keyword::ALL | Keyword::FINAL)
+            && !sampled
+            && POSTGRES.is_table_alias(keyword, parser)
     }
 
     // DuckDB's `columns = {'a': 'BIGINT'}` in functions that read files.
@@ -230,6 +233,18 @@ impl Dialect for WeirDialect {
     }
 
     fn supports_string_literal_concatenation_with_newline(&self) -> bool {
+        true
+    }
+
+    fn supports_with_fill(&self) -> bool {
+        true
+    }
+
+    fn supports_interpolate(&self) -> bool {
+        true
+    }
+
+    fn supports_from_first_select(&self) -> bool {
         true
     }
 

@@ -20,7 +20,7 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     if c.is_word("WITH") && modify::is_with(c) {
         return modify::with(c);
     }
-    if *c.peek() == Token::LParen || c.is_any(&["SELECT", "WITH", "VALUES", "TABLE"]) {
+    if *c.peek() == Token::LParen || c.is_any(&["SELECT", "WITH", "VALUES", "TABLE", "FROM"]) {
         return c.query().map(Ast::Query);
     }
     if c.is_word("INSERT") {

@@ -55,6 +55,8 @@ pub(super) fn rows(plan: &Plan, statistics: &dyn Statistics) -> f64 {
             rows(input, statistics).min(most.unwrap_or(f64::MAX))
         }
         Plan::Distinct { input, .. } => rows(input, statistics) / 2.0,
+        Plan::Sample { input, .. } => rows(input, statistics) / 10.0,
+        Plan::Fill { input, .. } => rows(input, statistics) * 2.0,
         Plan::Join { kind, left, right, on, filter, .. } => {
             let (of_left, of_right) = (rows(left, statistics), rows(right, statistics));
             let values = |plan: &Plan, rows: f64, keys: &mut dyn Iterator<Item = &Expr>| {
@@ -75,6 +77,7 @@ pub(super) fn rows(plan: &Plan, statistics: &dyn Statistics) -> f64 {
                 JoinKind::Anti => of_left * (1.0 - from_right / from_left).max(0.1),
             }
         }
+        Plan::NearestJoin { left, .. } => rows(left, statistics),
         Plan::SetOperation { left, right, .. } => rows(left, statistics) + rows(right, statistics),
         Plan::Recursive { base, .. } => rows(base, statistics) * 10.0,
         Plan::Cte { input, .. } | Plan::With { body: input, .. } => rows(input, statistics),

@@ -41,7 +41,7 @@ pub(super) fn prune(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -
             keys.iter_mut().for_each(|key| rename(&mut key.expr, &places));
             places
         }
-        Plan::Limit { input, .. } => prune(input, used, functions),
+        Plan::Limit { input, .. } | Plan::Sample { input, .. } => prune(input, used, functions),
         Plan::Distinct { input, on: None } => prune(input, &vec![true; used.len()], functions),
         Plan::Distinct { input, on: Some(on) } => {
             let places = prune(input, &or(used, &reads(on.iter(), used.len())), functions);
@@ -93,6 +93,7 @@ pub(super) fn prune(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -
             places
         }
         Plan::Join { .. } => join(plan, used, functions),
+        Plan::NearestJoin { .. } => nearest_join(plan, used, functions),
         Plan::TableFunction { function, name, ordinality: false, columns, .. }
             if names_its_columns(*function, name, functions) =>
         {
@@ -112,6 +113,7 @@ pub(super) fn prune(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -
         Plan::Cte { input, .. } => prune(input, used, functions),
         // Rows of these are compared as a whole, or made elsewhere.
         Plan::SetOperation { .. }
+        | Plan::Fill { .. }
         | Plan::Recursive { .. }
         | Plan::Values { .. }
         | Plan::TableFunction { .. }
@@ -166,6 +168,24 @@ fn join(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -> Places {
     filter.iter_mut().for_each(|filter| rename(filter, &all));
     let shown = if matches!(kind, JoinKind::Semi | JoinKind::Anti) { width } else { both };
     let kept: Vec<bool> = all[..shown].iter().map(|place| *place != GONE).collect();
+    keep(columns, &kept)
+}
+
+fn nearest_join(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -> Places {
+    let Plan::NearestJoin { left, right, on, order, columns, .. } = plan else { return Vec::new() };
+    let (of_left, of_right) = used.split_at(left.columns().len());
+    let of_order = order.iter_mut().map(|order| (&mut order.left, &mut order.right));
+    let (mut lefts, mut rights): (Vec<&mut Expr>, Vec<&mut Expr>) =
+        on.iter_mut().map(|(left, right)| (left, right)).chain(of_order).unzip();
+    let mut places = Places::new();
+    for (side, used, keys) in [(left, of_left, &mut lefts), (right, of_right, &mut rights)] {
+        let read = reads(keys.iter().map(|key| &**key), used.len());
+        let below = prune(side, &or(used, &read), functions);
+        keys.iter_mut().for_each(|key| rename(key, &below));
+        let first = places.iter().filter(|place| **place != GONE).count();
+        places.extend(below.into_iter().map(|place| if place == GONE { GONE } else { first + place }));
+    }
+    let kept: Vec<bool> = places.iter().map(|place| *place != GONE).collect();
     keep(columns, &kept)
 }
 

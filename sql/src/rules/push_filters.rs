@@ -66,6 +66,14 @@ pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions)
             filter(Plan::SetOperation { kind, all, left, right, columns }, stay)
         }
         Plan::Join { .. } => join(plan, conditions, functions),
+        Plan::NearestJoin { kind, left, right, on, order, columns } => {
+            // Which row of the right is the nearest depends on all of them.
+            let width = left.columns().len();
+            let (go, stay) = split(conditions, |column| column < width);
+            let left = Box::new(push(*left, go, functions));
+            let right = Box::new(push(*right, Vec::new(), functions));
+            filter(Plan::NearestJoin { kind, left, right, on, order, columns }, stay)
+        }
         mut other => {
             walk::inputs_mut(&mut other, &mut |input, _| {
                 let taken = std::mem::replace(input, nothing());

@@ -4,4 +4,5 @@ pub mod broker;
 pub mod chdb;
 pub mod duckdb;
 pub mod oracle;
+pub mod peer;
 pub mod soccer;

@@ -3,15 +3,18 @@
 mod aggregate;
 mod distinct;
 mod faded;
+mod fill;
 mod filter;
 mod hash_join;
 mod key_lookup;
 mod limit;
+mod nearest_join;
 mod nested_loop;
 mod project;
 mod project_set;
 mod prune;
 mod recursive;
+mod sample;
 mod scan;
 mod set_operation;
 mod sort;
@@ -105,6 +108,12 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
             Node::new(aggregate::Aggregate::new(input(from)?, keys, aggregates, always, context)?, columns)
         }
         Plan::Sort { input: from, keys } => Node::new(sort::Sort::new(input(from)?, keys, context)?, columns),
+        Plan::Sample { input: from, of, amount, seed } => {
+            Node::new(sample::SampleScan::new(input(from)?, *of, amount, seed.as_ref(), context)?, columns)
+        }
+        Plan::Fill { input: from, partition_by, range, values } => {
+            Node::new(fill::Fill::new(input(from)?, partition_by, range, values, context)?, columns)
+        }
         Plan::Limit { input: from, limit, offset } => {
             let limit = rows(constant_of(limit.as_ref(), context)?, "LIMIT")?;
             let offset = rows(constant_of(offset.as_ref(), context)?, "OFFSET")?;
@@ -125,6 +134,10 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
             } else {
                 Node::new(hash_join::HashJoin::new(*kind, from, with, on, filter.as_ref(), context)?, columns)
             }
+        }
+        Plan::NearestJoin { kind, left, right, on, order, .. } => {
+            let join = nearest_join::NearestJoin::new(*kind, input(left)?, input(right)?, on, order.as_ref(), context)?;
+            Node::new(join, columns)
         }
         Plan::SetOperation { kind, all, left, right, .. } => {
             Node::new(set_operation::SetOperation::new(*kind, *all, input(left)?, input(right)?)?, columns)

@@ -115,6 +115,9 @@ impl<'a> Binder<'a> {
             let scalar = self.scalar_subquery(plan)?;
             return self.call_scalar(name, vec![scalar]);
         }
+        if let Some(bound) = self.bind_gapfill(function, name)? {
+            return Ok(bound);
+        }
         if let Some(bound) = self.bind_form(function, name)? {
             return Ok(bound);
         }

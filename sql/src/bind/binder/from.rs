@@ -65,15 +65,17 @@ impl Binder<'_> {
     /// One item.
     pub(super) fn bind_factor(&mut self, factor: &TableFactor) -> Result<Item> {
         match factor {
-            TableFactor::Table { name, alias, args: None, sample: None, version: None, .. } => {
+            TableFactor::Table { name, alias, args: None, sample, version: None, .. } => {
                 if let Some(item) = self.bind_file(name, alias.as_ref())? {
                     return Ok(item);
                 }
                 let item = self.bind_table(name)?;
+                let item = self.sampled(item, sample.as_ref())?;
                 self.alias(item, alias.as_ref())
             }
-            TableFactor::Table { name, alias, args: Some(arguments), with_ordinality, .. } => {
-                self.bind_table_function(name, &arguments.args, *with_ordinality, alias.as_ref())
+            TableFactor::Table { name, alias, args: Some(arguments), with_ordinality, sample, .. } => {
+                let item = self.bind_table_function(name, &arguments.args, *with_ordinality, alias.as_ref())?;
+                self.sampled(item, sample.as_ref())
             }
             TableFactor::Function { name, args, with_ordinality, alias, .. } => {
                 self.bind_table_function(name, args, *with_ordinality, alias.as_ref())
@@ -87,8 +89,9 @@ impl Binder<'_> {
                 };
                 self.bind_table_function(&function.name, &list.args, false, alias.as_ref())
             }
-            TableFactor::Derived { lateral, subquery, alias, sample: None } => {
+            TableFactor::Derived { lateral, subquery, alias, sample } => {
                 let item = self.bind_derived(subquery, *lateral)?;
+                let item = self.sampled(item, sample.as_ref())?;
                 self.alias(item, alias.as_ref())
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {

@@ -5,7 +5,7 @@
 //! among the keys: then it is made a key as well, which changes no group.
 
 use super::from::computed_column;
-use super::scope::{AGGREGATES, Frame, GROUPINGS, SETS, Scope};
+use super::scope::{AGGREGATES, Frame, GAPS, GROUPINGS, SETS, Scope};
 use crate::catalog::Functions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{AggregateCall, Expr, ExprKind, OutputColumn, Plan};
@@ -108,6 +108,11 @@ impl<'f> Grouping<'f> {
         Plan::Aggregate { input: Box::new(input), keys, aggregates: self.aggregates, always, columns }
     }
 
+    /// How many keys there are; none are counted where there are grouping sets.
+    pub(super) fn plain_keys(&self) -> Option<usize> {
+        self.sets.is_none().then_some(self.keys.len())
+    }
+
     /// What a call of GROUPING says: a bit for each key, the last lowest, which is one where the key is not of the set.
     fn grouping(&self, call: usize) -> Expr {
         let Some(sets) = &self.sets else { return Expr::literal(Value::int4(0)) };
@@ -142,6 +147,9 @@ impl<'f> Grouping<'f> {
             _ => None,
         };
         if let Some(column) = column {
+            if column >= GAPS {
+                return Ok(());
+            }
             if column >= GROUPINGS {
                 *expr = walk::outward(&self.grouping(column - GROUPINGS), depth);
                 return Ok(());

@@ -9,6 +9,7 @@ use super::query::bare_name;
 use super::scope::{Found, SETS};
 use super::select::Output;
 use crate::error::{Error, ErrorKind, Result};
+use crate::parse::clauses::group_modifier;
 use crate::plan::{Expr, ExprKind};
 use crate::walk;
 
@@ -20,11 +21,8 @@ impl Binder<'_> {
     /// GROUP BY: a column of FROM first, then an output name, an ordinal, or an expression. Tells whether there is such a clause at all.
     pub(super) fn bind_group_by(&mut self, group_by: &GroupByExpr, outputs: &[Output]) -> Result<GroupBy> {
         let unsupported = |what: &str| Err(Error::new(ErrorKind::Unsupported, format!("{what} is not supported yet")));
-        let (written, modifiers) = match group_by {
-            GroupByExpr::All(modifiers) => {
-                if !modifiers.is_empty() {
-                    return unsupported("GROUP BY ALL WITH …");
-                }
+        let written = match group_by {
+            GroupByExpr::All(_) => {
                 let plain = |output: &&Output| {
                     !walk::any(&output.expr, &mut |node, depth| {
                         depth == 0 && matches!(node.kind, ExprKind::Column(c) if c >= super::scope::AGGREGATES)
@@ -33,23 +31,26 @@ impl Binder<'_> {
                 let keys: Vec<Expr> = outputs.iter().filter(plain).map(|output| output.expr.clone()).collect();
                 return Ok(GroupBy { keys, sets: None, explicit: true });
             }
-            GroupByExpr::Expressions(written, modifiers) => (written, modifiers),
+            GroupByExpr::Expressions(written, _) => written,
         };
+        let modifiers: Vec<ast::GroupByWithModifier> = written.iter().filter_map(group_modifier).collect();
+        let plain = &written[..written.len() - modifiers.len()];
         let mut keys: Vec<Expr> = Vec::new();
         // WITH ROLLUP and WITH CUBE are of all keys.
         let mut all: Vec<ast::Expr> = Vec::new();
         let single = |expr: &ast::Expr| vec![expr.clone()];
         let written = match modifiers.as_slice() {
-            [] => written,
+            // Totals are a query of their own.
+            [] | [ast::GroupByWithModifier::Totals] => plain,
             [ast::GroupByWithModifier::Rollup] => {
-                all.push(ast::Expr::Rollup(written.iter().map(single).collect()));
-                &all
+                all.push(ast::Expr::Rollup(plain.iter().map(single).collect()));
+                all.as_slice()
             }
             [ast::GroupByWithModifier::Cube] => {
-                all.push(ast::Expr::Cube(written.iter().map(single).collect()));
-                &all
+                all.push(ast::Expr::Cube(plain.iter().map(single).collect()));
+                all.as_slice()
             }
-            _ => return unsupported("GROUP BY … WITH TOTALS"),
+            _ => return unsupported("GROUP BY with several modifiers"),
         };
         let mut sets: Vec<Vec<usize>> = vec![Vec::new()];
         let mut is_plain = true;

@@ -7,6 +7,7 @@ use super::names::at;
 use super::scope::{Clause, Found, Frame, Scope, ScopeColumn, Visible};
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
+use crate::parse::joins::{Strictness, strictness};
 use crate::parse::names::fold;
 use crate::plan::{Expr, ExprKind, JoinKind, Plan};
 use crate::types::Type;
@@ -32,9 +33,7 @@ impl Binder<'_> {
             O::Anti(constraint) | O::LeftAnti(constraint) => (JoinKind::Anti, constraint),
             _ => return unsupported(),
         };
-        if join.global {
-            return unsupported();
-        }
+        let strictness = strictness(join);
         let (right, lateral) = self.bind_beside(&left.scope, &mut |binder| binder.bind_factor(&join.relation))?;
         if lateral && matches!(kind, JoinKind::Right | JoinKind::Full) {
             return Err(Error::new(
@@ -56,7 +55,11 @@ impl Binder<'_> {
                 Some(Condition::Using(names.map(|visible| ast::Ident::with_quote('"', visible.name.clone())).collect()))
             }
         };
-        self.join(left, right, kind, lateral, condition)
+        match strictness {
+            Strictness::All => self.join(left, right, kind, lateral, condition),
+            _ if lateral => unsupported(),
+            strictness => self.nearest_join(left, right, kind, condition, strictness),
+        }
     }
 
     /// Joins two bound items.

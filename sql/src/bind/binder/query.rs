@@ -27,6 +27,10 @@ impl Bounds {
     pub(super) fn over(self, plan: Plan, by: Vec<Expr>, binder: &mut Binder<'_>) -> Result<Plan> {
         let keys = match &plan {
             Plan::Sort { keys, .. } => keys.clone(),
+            Plan::Fill { input, .. } => match &**input {
+                Plan::Sort { keys, .. } => keys.clone(),
+                _ => Vec::new(),
+            },
             Plan::Distinct { input, on: Some(_) } => match &**input {
                 Plan::Sort { keys, .. } => keys.clone(),
                 _ => Vec::new(),
@@ -147,23 +151,32 @@ impl Binder<'_> {
         }
         if let SetExpr::Select(select) = body {
             let bounds = self.bind_bounds(query)?;
-            return self.bind_select(select, query.order_by.as_ref(), bounds, keep_unknown);
+            let plan = self.bind_select(select, query.order_by.as_ref(), bounds, keep_unknown)?;
+            return self.with_totals(plan, select);
         }
         let sorted = query.order_by.is_some();
         let plan = self.bind_set_expr(body, keep_unknown && !sorted)?;
         let plan = self.order_output(plan, query.order_by.as_ref())?;
-        let bounds = self.bind_bounds(query)?;
-        if !bounds.by.is_empty() {
-            return Err(Error::new(ErrorKind::Unsupported, "LIMIT … BY of a set operation is not supported")
-                .with_hint("Put the set operation into FROM."));
-        }
-        bounds.over(plan, Vec::new(), self)
+        let mut bounds = self.bind_bounds(query)?;
+        let by = std::mem::take(&mut bounds.by);
+        let columns = plan.columns().to_vec();
+        self.frames.push(Frame::query(Scope::of_columns(&columns), Clause::OrderBy));
+        let bound = by.iter().map(|written| match ordinal(written, columns.len(), "LIMIT BY")? {
+            Some(index) => Ok(Expr::column(index, columns[index].ty.clone())),
+            None => self.bind_expr(written).and_then(|bound| self.settle(bound)),
+        });
+        let bound = bound.collect::<Result<Vec<Expr>>>();
+        self.frames.pop();
+        bounds.over(plan, bound?, self)
     }
 
     /// SELECT, VALUES, TABLE, a set operation or a parenthesised query, without ORDER BY of its own.
     pub(super) fn bind_set_expr(&mut self, body: &SetExpr, keep_unknown: bool) -> Result<Plan> {
         match body {
-            SetExpr::Select(select) => self.bind_select(select, None, Bounds::default(), keep_unknown),
+            SetExpr::Select(select) => {
+                let plan = self.bind_select(select, None, Bounds::default(), keep_unknown)?;
+                self.with_totals(plan, select)
+            }
             SetExpr::Query(query) => self.bind_query_at_level(query, keep_unknown),
             SetExpr::Values(values) => self.bind_values(values, keep_unknown),
             SetExpr::Table(table) => self.bind_table_command(table),
@@ -308,7 +321,12 @@ impl Binder<'_> {
             let error = Error::new(ErrorKind::Unsupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause");
             return Err(error.with_detail("Only result column names can be used, not expressions or functions."));
         }
-        Ok(Plan::Sort { input: Box::new(plan), keys })
+        let filling = self.bind_filling(Some(order_by), &keys)?;
+        let plan = Plan::Sort { input: Box::new(plan), keys: keys.clone() };
+        match filling {
+            Some(filling) => filling.over(plan, &keys, columns.len()),
+            None => Ok(plan),
+        }
     }
 
     /// LIMIT, OFFSET and FETCH: bigints over no columns.
@@ -399,9 +417,6 @@ pub(super) fn order_items(order_by: &ast::OrderBy, width: usize) -> Result<Vec<(
     };
     let mut items = Vec::with_capacity(keys.len());
     for key in keys {
-        if key.with_fill.is_some() {
-            return Err(Error::new(ErrorKind::Unsupported, "ORDER BY … WITH FILL is not supported yet"));
-        }
         let item = match ordinal(&key.expr, width, "ORDER BY")? {
             Some(index) => OrderItem::Ordinal(index),
             None => OrderItem::Expr(&key.expr),

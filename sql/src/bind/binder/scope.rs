@@ -245,6 +245,9 @@ pub(super) const WINDOWS: usize = 1 << 42;
 /// Placeholder columns from here on are calls of GROUPING.
 pub(super) const GROUPINGS: usize = 1 << 43;
 
+/// Placeholder columns from here on are calls of locf and interpolate.
+pub(super) const GAPS: usize = 1 << 44;
+
 /// One level of the stack: a scope, and what binding expressions over it has gathered.
 pub(super) struct Frame {
     pub(super) scope: Scope,
@@ -267,6 +270,10 @@ pub(super) struct Frame {
     pub(super) named_windows: Vec<ast::NamedWindowDefinition>,
     /// Whether a window function's parts are being bound.
     pub(super) in_window: bool,
+    /// The query's time_bucket_gapfill.
+    pub(super) gapfill: Option<super::gapfill::GapFill>,
+    /// What locf and interpolate are over, by placeholder.
+    pub(super) gaps: Vec<(crate::plan::Gap, Expr)>,
     /// Columns used outside of aggregates, and where.
     pub(super) references: Vec<(usize, usize)>,
     /// Output names and what they stand for: what a name means that nothing else explains.
@@ -298,6 +305,8 @@ impl Frame {
             windows: Vec::new(),
             named_windows: Vec::new(),
             in_window: false,
+            gapfill: None,
+            gaps: Vec::new(),
             references: Vec::new(),
             aliases: Vec::new(),
             expanding: Vec::new(),

@@ -7,10 +7,11 @@
 use sqlparser::ast::{self, Distinct, Select, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions};
 
 use super::from::computed_column;
+use super::gapfill::no_gapfill_key;
 use super::group::Grouping;
 use super::place::locate;
 use super::query::{Bounds, OrderItem, bare_name, order_items};
-use super::scope::{Clause, Found, Frame, SETS, WINDOWS};
+use super::scope::{Clause, Found, Frame, GAPS, SETS, WINDOWS};
 use super::window;
 use super::{Binder, names};
 use crate::error::{Error, ErrorKind, Result};
@@ -77,8 +78,12 @@ impl Binder<'_> {
         }
 
         self.enter(Clause::Where);
+        let mut conditions = Vec::new();
         for condition in select.prewhere.iter().chain(&select.selection) {
             let predicate = self.bind_where(condition, "WHERE")?;
+            if self.frames.last().is_some_and(|frame| frame.gapfill.is_some()) {
+                conditions.push(predicate.clone());
+            }
             plan = Plan::Filter { input: Box::new(plan), predicate };
         }
 
@@ -89,6 +94,7 @@ impl Binder<'_> {
         };
         self.enter(Clause::OrderBy);
         let mut sort = self.bind_order_by(order_by, &outputs)?;
+        let filling = self.bind_filling(order_by, &sort)?;
         let by = std::mem::take(&mut bounds.by);
         let mut limit_by = by.iter().map(|expr| self.bind_group_key(expr, &outputs)).collect::<Result<Vec<Expr>>>()?;
         self.enter(Clause::DistinctOn);
@@ -107,6 +113,8 @@ impl Binder<'_> {
         let Some(frame) = self.frames.last_mut() else { return Ok(plan) };
         let (aggregates, mut sets) = (std::mem::take(&mut frame.aggregates), std::mem::take(&mut frame.sets));
         let (mut windows, groupings) = (std::mem::take(&mut frame.windows), std::mem::take(&mut frame.groupings));
+        let (gapfill, mut gaps) = (frame.gapfill.take(), std::mem::take(&mut frame.gaps));
+        let mut bucket = None;
         if group_by.explicit || !aggregates.is_empty() || !groupings.is_empty() || having.is_some() {
             let mut grouping = Grouping::new(frame, group_by, aggregates, &groupings)?;
             let targets = outputs
@@ -117,9 +125,15 @@ impl Binder<'_> {
                 .chain(distinct_on.iter_mut().flatten())
                 .chain(&mut limit_by)
                 .chain(qualify.iter_mut())
-                .chain(sets.iter_mut().flat_map(|call| &mut call.args));
+                .chain(sets.iter_mut().flat_map(|call| &mut call.args))
+                .chain(gaps.iter_mut().map(|(_, expr)| expr));
             for expr in targets {
                 grouping.rewrite(expr)?;
+            }
+            if let (Some(fill), Some(keys)) = (&gapfill, grouping.plain_keys()) {
+                let mut key = fill.bucket();
+                grouping.rewrite(&mut key).map_err(|_| no_gapfill_key())?;
+                bucket = Some((key, keys));
             }
             let mut result = Ok(());
             for window in &mut windows {
@@ -130,6 +144,31 @@ impl Binder<'_> {
         }
         if let Some(predicate) = having {
             plan = Plan::Filter { input: Box::new(plan), predicate };
+        }
+        match (gapfill, bucket) {
+            (Some(fill), Some((key, keys))) => {
+                let width = plan.columns().len();
+                plan = self.gap_filled(plan, fill, gaps, &key, keys, conditions)?;
+                let place = |column: usize| if column >= GAPS { width + (column - GAPS) } else { column };
+                let targets = outputs
+                    .iter_mut()
+                    .map(|output| &mut output.expr)
+                    .chain(sort.iter_mut().map(|key| &mut key.expr))
+                    .chain(distinct_on.iter_mut().flatten())
+                    .chain(&mut limit_by)
+                    .chain(qualify.iter_mut())
+                    .chain(sets.iter_mut().flat_map(|call| &mut call.args));
+                targets.for_each(|expr| walk::rename_columns(expr, &place));
+                windows.iter_mut().for_each(|window| window.parts_mut(&mut |expr| walk::rename_columns(expr, &place)));
+            }
+            (None, _) if gaps.is_empty() => {}
+            (None, _) => {
+                let message = "locf and interpolate are only allowed in a query with time_bucket_gapfill";
+                return Err(Error::new(ErrorKind::Grouping, message));
+            }
+            (Some(_), None) => {
+                return Err(no_gapfill_key());
+            }
         }
         if !windows.is_empty() {
             let targets = outputs
@@ -170,7 +209,10 @@ impl Binder<'_> {
             let calls = sets.into_iter().map(|call| (call.function, call.args)).collect();
             plan = Plan::ProjectSet { input: Box::new(plan), calls, columns };
         }
-        let last = Last { outputs, sort, distinct: distinct.is_some(), distinct_on, limit_by, bounds };
+        if distinct.is_some() && distinct_on.is_none() {
+            sorted_by_outputs(&sort, &outputs, order_by)?;
+        }
+        let last = Last { outputs, sort, filling, distinct: distinct.is_some(), distinct_on, limit_by, bounds };
         last.over(plan, self)
     }
 
@@ -397,6 +439,8 @@ impl Binder<'_> {
 struct Last {
     outputs: Vec<Output>,
     sort: Vec<SortKey>,
+    /// WITH FILL
+    filling: Option<super::fill::Filling>,
     distinct: bool,
     distinct_on: Option<Vec<Expr>>,
     /// LIMIT … BY
@@ -406,7 +450,7 @@ struct Last {
 
 impl Last {
     fn over(self, plan: Plan, binder: &mut Binder<'_>) -> Result<Plan> {
-        let Last { outputs, sort, distinct, distinct_on, limit_by, bounds } = self;
+        let Last { outputs, sort, filling, distinct, distinct_on, limit_by, bounds } = self;
         let width = outputs.len();
         let (mut exprs, mut columns): (Vec<Expr>, Vec<OutputColumn>) =
             outputs.into_iter().map(|output| (output.expr, output.column)).unzip();
@@ -416,12 +460,6 @@ impl Last {
             let ty = expr.ty.clone();
             let index = match exprs.iter().position(|known| walk::same(known, &expr)) {
                 Some(index) => index,
-                None if plain_distinct => {
-                    return Err(Error::new(
-                        ErrorKind::InvalidColumnReference,
-                        "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
-                    ));
-                }
                 None => {
                     columns.push(computed_column("?order?", ty.clone()));
                     exprs.push(expr);
@@ -460,7 +498,10 @@ impl Last {
             plan = Plan::Distinct { input: Box::new(plan), on: None };
         }
         if !keys.is_empty() {
-            plan = Plan::Sort { input: Box::new(plan), keys };
+            plan = Plan::Sort { input: Box::new(plan), keys: keys.clone() };
+        }
+        if let Some(filling) = filling {
+            plan = filling.over(plan, &keys, width)?;
         }
         if on.is_some() {
             plan = Plan::Distinct { input: Box::new(plan), on };
@@ -473,6 +514,18 @@ impl Last {
         }
         Ok(plan)
     }
+}
+
+/// Of a row that stands for several, only what all of them show says where it goes.
+fn sorted_by_outputs(sort: &[SortKey], outputs: &[Output], order_by: Option<&ast::OrderBy>) -> Result<()> {
+    let hidden = |key: &SortKey| !outputs.iter().any(|output| walk::same(&output.expr, &key.expr));
+    let Some(at) = sort.iter().position(hidden) else { return Ok(()) };
+    let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+    let error = Error::new(ErrorKind::InvalidColumnReference, message);
+    Err(match order_by.map(|order_by| &order_by.kind) {
+        Some(ast::OrderByKind::Expressions(keys)) => locate(error, &keys[at].expr),
+        _ => error,
+    })
 }
 
 fn refuse_unsupported(select: &Select) -> Result<()> {

@@ -25,6 +25,9 @@ impl Binder<'_> {
         ordinality: bool,
         alias: Option<&TableAlias>,
     ) -> Result<Item> {
+        if let Some(item) = self.bind_rows_from(name, args, ordinality, alias)? {
+            return Ok(item);
+        }
         let name = CallName::of(name)?;
         // Arguments see neighbours and outer queries, and no input of their own.
         self.frames.push(Frame::query(Scope::default(), Clause::From));
@@ -69,7 +72,7 @@ impl Binder<'_> {
     }
 
     #[allow(clippy::type_complexity)]
-    fn bind_table_arguments(
+    pub(super) fn bind_table_arguments(
         &mut self,
         name: &CallName,
         args: &[FunctionArg],
