@@ -55,6 +55,13 @@ pub enum Statement {
     Insert(Insert),
     /// UPDATE, DELETE and MERGE.
     Modify(Modify),
+    /// A query, INSERT or one of these, whose WITH changes rows.
+    WithChanges {
+        /// INSERT, UPDATE and DELETE, each with the number of the working table that what it returns is.
+        changes: Vec<(usize, Statement)>,
+        /// What reads them.
+        main: Box<Statement>,
+    },
     /// CREATE TABLE.
     CreateTable(CreateTable),
     /// CREATE VIEW.

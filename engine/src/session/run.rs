@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Limits, QueryContext, QueryMemory};
 use crate::functions::{Context, registry};
 use crate::statement;
+use crate::statement::changes::{Returned, WithReturned};
 use crate::statement::relations::SnapshotRelations;
 use crate::statement::writer::Base;
 
@@ -26,11 +27,14 @@ pub(crate) fn now_micros() -> i64 {
 }
 
 /// What one statement runs in.
+#[derive(Clone)]
 pub(crate) struct Running {
     pub(crate) view: Arc<View>,
     pub(crate) functions: Arc<Context>,
     pub(crate) cancel: Cancel,
     pub(crate) params: Vec<Value>,
+    /// What the statement's own changes have returned.
+    pub(crate) returned: Arc<Returned>,
 }
 
 impl Session {
@@ -190,6 +194,7 @@ impl Session {
             view,
             cancel: cancel.clone(),
             params: params.to_vec(),
+            returned: Arc::default(),
         };
         statement::run(self, &running, &bound, prepared)
     }
@@ -303,9 +308,10 @@ impl Session {
             operator: self.settings.bytes("work_mem").min(options.operator_memory_limit),
             folder: Some(self.database.temporary_folder().to_path_buf()),
         };
+        let stored = SnapshotRelations::new(running.view.clone(), running.functions.now);
         Arc::new(QueryContext {
             functions: running.functions.clone(),
-            relations: Arc::new(SnapshotRelations::new(running.view.clone(), running.functions.now)),
+            relations: Arc::new(WithReturned { rows: running.returned.clone(), others: Arc::new(stored) }),
             parameters: running.params.clone(),
             pool: self.database.pool().clone(),
             batch_rows: options.batch_rows,
@@ -388,6 +394,10 @@ fn optimise(statement: &mut Statement, view: &View) {
             None => return,
         },
         Statement::Explain { statement, .. } => return optimise(statement, view),
+        Statement::WithChanges { changes, main } => {
+            changes.iter_mut().for_each(|(_, change)| optimise(change, view));
+            return optimise(main, view);
+        }
         _ => return,
     };
     let taken = std::mem::replace(plan, Plan::Values { rows: Vec::new(), columns: Vec::new() });

@@ -5,6 +5,7 @@
 mod alter;
 mod backup;
 pub(crate) mod bootstrap;
+pub(crate) mod changes;
 pub(crate) mod commit;
 pub(crate) mod cursor;
 pub(crate) mod define;
@@ -41,6 +42,7 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
         Statement::ShowQuery(plan) => query::rows(session, running, plan, &bound.columns, "SELECT"),
         Statement::Insert(insert) => insert::insert(session, running, insert),
         Statement::Modify(change) => modify::modify(session, running, change),
+        Statement::WithChanges { changes, main } => changes::run(session, running, changes, main, &bound.columns),
         Statement::CreateTable(create) => define::create_table(session, running, create),
         Statement::CreateView { name, or_replace, if_not_exists, query, columns } => {
             let create =

@@ -81,7 +81,8 @@ pub(crate) fn plan(entry: &Entry, rule: &TtlDef, now: i64) -> Result<Plan> {
     let mut shape: Vec<(String, Type)> = relation.columns.iter().map(|c| (c.name.clone(), c.ty.clone())).collect();
     shape.push((PLACE.into(), Type::Array(Box::new(Type::Int8))));
     let catalog = Placed(Arc::new(placed));
-    let mut plan = Binder::new(&catalog, registry(), &[]).bind_query_to(&*weir_sql::parse::query(&sql)?, &shape)?;
+    let mut plan =
+        Binder::new(&catalog, registry(), &[]).bind_query_to(&*weir_sql::parse::query(&sql)?, &shape, false)?;
     let expired = Expr::new(ExprKind::Not(Box::new(ttl::in_time(entry, rule, now)?)), Type::Bool);
     each_scan(&mut plan, &mut |scan| {
         scan.relation = relation.clone();

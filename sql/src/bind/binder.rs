@@ -18,6 +18,7 @@ use crate::types::Type;
 mod aggregate_call;
 mod call;
 mod casts;
+mod changes;
 mod coerce;
 mod combinator;
 mod cte;
@@ -85,6 +86,8 @@ pub struct Binder<'a> {
     from_base: usize,
     /// What WITH has named, innermost last.
     ctes: Vec<cte::Named>,
+    /// What WITH changes, by the number of its working table.
+    changes: Vec<(usize, crate::statement::Statement)>,
     /// The next recursive query's number.
     next_recursion: usize,
     /// The next number of a query that WITH names.
@@ -107,6 +110,7 @@ impl<'a> Binder<'a> {
             frames: Vec::new(),
             from_base: 0,
             ctes: Vec::new(),
+            changes: Vec::new(),
             next_recursion: 0,
             next_cte: 0,
             view_depth: 0,

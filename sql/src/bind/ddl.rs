@@ -80,7 +80,7 @@ fn columns(
         let columns = table.columns.iter().map(|column| define(binder, column, clickhouse));
         let columns = columns.collect::<Result<Vec<ColumnDef>>>()?;
         let shape: Vec<(String, Type)> = columns.iter().map(|def| (def.name.clone(), def.ty.clone())).collect();
-        let plan = binder.bind_query_to(query, &shape)?;
+        let plan = binder.bind_query_to(query, &shape, false)?;
         return Ok((columns, table.with_data.then_some(plan)));
     }
     let plan = binder.bind_query(query)?;

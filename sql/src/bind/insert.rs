@@ -35,7 +35,7 @@ pub(super) fn insert(world: &World<'_>, binder: &mut Binder<'_>, insert: &ast::I
         }
         Some(query) => {
             if names.is_empty()
-                && let Some(width) = width(world, query)?
+                && let Some(width) = width(query)
                 && width < targets.len()
             {
                 targets.truncate(width);
@@ -46,7 +46,9 @@ pub(super) fn insert(world: &World<'_>, binder: &mut Binder<'_>, insert: &ast::I
                 .iter()
                 .map(|&at| (relation.columns[at].name.clone(), relation.columns[at].ty.clone()))
                 .collect();
-            binder.bind_query_to(&query, &shape)?
+            let plan = binder.bind_query_to(&query, &shape, names.is_empty())?;
+            targets.truncate(plan.columns().len());
+            plan
         }
     };
     let source = whole_rows(binder, &relation, &targets, rows)?;
@@ -180,13 +182,13 @@ pub(super) fn default_of(binder: &mut Binder<'_>, relation: &Relation, at: usize
     binder.coerce(expr, &column.ty, CoercionContext::Assignment).map(Some)
 }
 
-/// How many columns a query has, as far as it can be told without binding it; a query with `*` is bound, apart, to see.
-fn width(world: &World<'_>, query: &ast::Query) -> Result<Option<usize>> {
-    Ok(match query.body.as_ref() {
+/// How many columns a query has, as far as it can be told without binding it.
+fn width(query: &ast::Query) -> Option<usize> {
+    match query.body.as_ref() {
         SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
         SetExpr::Select(select) if select.projection.iter().all(is_one_column) => Some(select.projection.len()),
-        _ => Some(world.binder().bind_query(query)?.columns().len()),
-    })
+        _ => None,
+    }
 }
 
 fn is_one_column(item: &SelectItem) -> bool {

@@ -37,7 +37,10 @@ pub fn bind(
     let world = World { catalog, functions, parameter_types };
     let mut binder = world.binder().with_text(&parsed.text);
     bind_ast(&world, &mut binder, &parsed.ast)
-        .and_then(|(statement, columns)| Ok(Bound { statement, columns, parameters: binder.finish()? }))
+        .and_then(|(statement, columns)| {
+            let statement = binder.with_changes(statement)?;
+            Ok(Bound { statement, columns, parameters: binder.finish()? })
+        })
         .map_err(|mut error| {
             error.position = error.position.map(|position| position + parsed.offset);
             error

@@ -18,10 +18,22 @@ pub(super) struct Named {
     /// MATERIALIZED, or NOT MATERIALIZED.
     materialized: Option<bool>,
     plan: Plan,
-    /// Its columns, as it renames them.
+    /// Its columns, as it renames them; none of a statement that returns nothing.
     columns: Vec<OutputColumn>,
+    /// Whether it may be read.
+    returns: bool,
     /// How many frames were on the stack where it was defined: its outer columns count from there.
     level: usize,
+}
+
+impl Named {
+    /// The working table of a statement that changes rows.
+    pub(super) fn working(name: &str, id: usize, columns: Option<Vec<OutputColumn>>, level: usize) -> Named {
+        let returns = columns.is_some();
+        let columns = columns.unwrap_or_default();
+        let plan = Plan::WorkingTable { id, columns: columns.clone() };
+        Named { name: name.to_string(), id: None, materialized: None, plan, columns, returns, level }
+    }
 }
 
 impl Binder<'_> {
@@ -32,6 +44,10 @@ impl Binder<'_> {
             if self.ctes[first..].iter().any(|known| known.name == name) {
                 let message = format!("WITH query name \"{name}\" specified more than once");
                 return Err(super::names::at(Error::new(ErrorKind::DuplicateAlias, message), &cte.alias.name));
+            }
+            if let Some(named) = self.bind_change(cte, &name)? {
+                self.ctes.push(named);
+                continue;
             }
             let named = match recursive_parts(cte).filter(|_| with.recursive) {
                 Some((base, step, all)) => self.bind_recursive(cte, &name, base, step, all)?,
@@ -80,6 +96,7 @@ impl Binder<'_> {
             materialized: None,
             plan: working,
             columns: columns.clone(),
+            returns: true,
             level: self.frames.len(),
         });
         let step = self.bind_set_expr(step, true);
@@ -110,12 +127,16 @@ impl Binder<'_> {
         let materialized = cte.materialized.as_ref().map(|how| matches!(how, CteAsMaterialized::Materialized));
         let id = self.next_cte;
         self.next_cte += 1;
-        Named { name, id: Some(id), materialized, plan, columns, level: self.frames.len() }
+        Named { name, id: Some(id), materialized, plan, columns, returns: true, level: self.frames.len() }
     }
 
     /// A CTE of this name in FROM.
     pub(super) fn bind_cte_reference(&mut self, name: &str) -> Result<Option<Item>> {
         let Some(named) = self.ctes.iter().rev().find(|named| named.name == name) else { return Ok(None) };
+        if !named.returns {
+            let message = format!("WITH query \"{name}\" does not have a RETURNING clause");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         let mut plan = named.plan.clone();
         let deeper = self.frames.len() - named.level;
         walk::shift_plan(&mut plan, deeper as isize, 0);
@@ -148,7 +169,7 @@ fn names_table(body: &SetExpr, name: &str) -> bool {
 }
 
 /// The columns, as the WITH clause's column list names them.
-fn renamed(cte: &Cte, columns: &[OutputColumn]) -> Result<Vec<OutputColumn>> {
+pub(super) fn renamed(cte: &Cte, columns: &[OutputColumn]) -> Result<Vec<OutputColumn>> {
     let mut columns = columns.to_vec();
     let names = &cte.alias.columns;
     if names.len() > columns.len() {

@@ -114,7 +114,7 @@ impl Binder<'_> {
         let ident = name.0.first().and_then(|part| part.as_ident());
         let located = |error: Error| ident.map_or(error.clone(), |ident| at(error, ident));
         if object.schema.is_none()
-            && let Some(item) = self.bind_cte_reference(&object.name)?
+            && let Some(item) = self.bind_cte_reference(&object.name).map_err(located)?
         {
             return Ok(item);
         }

@@ -98,15 +98,15 @@ impl Binder<'_> {
         self.bind_query_at_level(query, false)
     }
 
-    /// A query's plan with exactly these columns, by name and type, cast by assignment: the source of an INSERT. A query of fewer or more columns is
-    /// an error.
-    pub fn bind_query_to(&mut self, query: &ast::Query, columns: &[(String, Type)]) -> Result<Plan> {
+    /// A query's plan with exactly these columns, by name and type, cast by assignment: the source of an INSERT. A query of more columns is an error,
+    /// and of fewer unless these are the first.
+    pub fn bind_query_to(&mut self, query: &ast::Query, columns: &[(String, Type)], fewer: bool) -> Result<Plan> {
         let plan = self.bind_query_at_level(query, true)?;
         let given = plan.columns().len();
         if given > columns.len() {
             return Err(Error::new(ErrorKind::Syntax, "INSERT has more expressions than target columns"));
         }
-        if given < columns.len() {
+        if given < columns.len() && !fewer {
             return Err(Error::new(ErrorKind::Syntax, "INSERT has more target columns than expressions"));
         }
         for (column, (found, (name, ty))) in plan.columns().iter().zip(columns).enumerate() {
