@@ -19,6 +19,12 @@ pub trait Catalog {
     /// A session setting, such as `timezone`; `None` if there is no such setting.
     fn setting(&self, name: &str) -> Option<String>;
 
+    /// The texts that a plan of one column gives, without NULLs: the values that PIVOT makes columns of.
+    fn texts(&self, _plan: crate::plan::Plan) -> Result<Vec<String>> {
+        let error = crate::error::Error::new(crate::error::ErrorKind::Unsupported, "PIVOT needs IN here");
+        Err(error.with_hint("Name the values: PIVOT t ON column IN (value, …)."))
+    }
+
     /// An error if a text is no value of a type that values are read as in every session alike.
     fn check_literal(&self, _text: &str, _ty: &Type) -> Result<()> {
         Ok(())

@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
+use arrow::array::AsArray;
 use parking_lot::Mutex;
 use weir_sql::catalog::{Catalog, Relation, RelationKind};
+use weir_sql::plan::Plan;
 use weir_sql::{Type, Value};
 use weir_storage::{Snapshot, TableId};
 
 use super::settings::SessionSettings;
+use crate::cancel::Cancel;
 use crate::catalog::system::{self, SystemContext};
 use crate::catalog::{CatalogState, Found, procs};
 use crate::database::{Database, Registered};
-use crate::functions::{CatalogLookup, Context};
+use crate::exec::{self, QueryContext, QueryMemory};
+use crate::functions::{CatalogLookup, Context, registry};
 use crate::kernels::cast::cast_array;
+use crate::statement::relations::SnapshotRelations;
 
 /// Who is connected, for what is computed from it; later changes of the session do not reach it.
 #[derive(Debug)]
@@ -158,6 +163,48 @@ impl Catalog for View {
 
     fn setting(&self, name: &str) -> Option<String> {
         self.session.settings.get(name)
+    }
+
+    fn texts(&self, plan: Plan) -> weir_sql::Result<Vec<String>> {
+        let view = Arc::new(self.with_path(self.path.clone()));
+        let (now, settings) = (super::now_micros(), self.session.settings.clone());
+        let functions = Context {
+            now,
+            statement_start: now,
+            time_zone: settings.time_zone(),
+            settings,
+            catalog: view.clone(),
+            cancel: Cancel::default(),
+        };
+        let options = self.database.options();
+        let context = QueryContext {
+            functions: Arc::new(functions),
+            relations: Arc::new(SnapshotRelations::new(view, now)),
+            parameters: Vec::new(),
+            pool: self.database.pool().clone(),
+            batch_rows: options.batch_rows,
+            memory: QueryMemory::new(self.database.broker(), options.query_memory_limit),
+            cancel: Cancel::default(),
+        };
+        let plan = weir_sql::rules::optimise(plan, registry(), self);
+        let rows = || -> crate::error::Result<Vec<String>> {
+            let mut stream = exec::run(&plan, &Arc::new(context))?;
+            let mut texts = Vec::new();
+            while let Some(batch) = stream.next()? {
+                texts.extend(batch.column(0).as_string_view().iter().flatten().map(str::to_string));
+            }
+            Ok(texts)
+        };
+        rows().map_err(|e| weir_sql::Error {
+            kind: match e.kind {
+                crate::ErrorKind::Sql(kind) => kind,
+                _ => weir_sql::ErrorKind::InvalidParameter,
+            },
+            message: e.message,
+            detail: e.detail,
+            hint: e.hint,
+            position: None,
+        })
     }
 
     fn check_literal(&self, text: &str, ty: &Type) -> weir_sql::Result<()> {

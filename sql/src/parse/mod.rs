@@ -18,6 +18,7 @@ mod copy;
 mod cursor;
 pub mod datatype;
 pub mod dialect;
+pub(crate) mod duckdb;
 mod error;
 pub(crate) mod exclude;
 mod index;

@@ -94,6 +94,21 @@ impl Binder<'_> {
                 let item = self.sampled(item, sample.as_ref())?;
                 self.alias(item, alias.as_ref())
             }
+            TableFactor::Pivot {
+                table,
+                aggregate_functions,
+                value_column,
+                value_source,
+                default_on_null: None,
+                alias,
+            } => {
+                let item = self.bind_pivot_factor(table, aggregate_functions, value_column, value_source)?;
+                self.alias(item, alias.as_ref())
+            }
+            TableFactor::Unpivot { table, value, name, columns, null_inclusion, alias } => {
+                let item = self.bind_unpivot_factor(table, value, name, columns, null_inclusion.as_ref())?;
+                self.alias(item, alias.as_ref())
+            }
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let item = self.bind_joins(table_with_joins)?;
                 match alias {

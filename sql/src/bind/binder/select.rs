@@ -233,6 +233,16 @@ impl Binder<'_> {
     pub(super) fn bind_projection(&mut self, items: &[SelectItem]) -> Result<Vec<Output>> {
         let mut outputs = Vec::with_capacity(items.len());
         for item in items {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+                && let Some(call) = super::columns::call_in(expr)
+            {
+                let Some(frame) = self.frames.last() else { continue };
+                let names: Vec<String> = frame.scope.visible.iter().map(|visible| visible.name.clone()).collect();
+                for name in super::columns::chosen(call, &names).map_err(|error| locate(error, expr))? {
+                    outputs.push(self.bind_output(&super::columns::with_column(expr, &name), name)?);
+                }
+                continue;
+            }
             match item {
                 SelectItem::UnnamedExpr(expr) => outputs.push(self.bind_output(expr, Self::column_name(expr))?),
                 SelectItem::ExprWithAlias { expr, alias } => outputs.push(self.bind_output(expr, fold(alias))?),
@@ -339,18 +349,7 @@ impl Binder<'_> {
         if options.opt_ilike.is_some() || options.opt_rename.is_some() || options.opt_alias.is_some() {
             return Err(Error::new(ErrorKind::Unsupported, format!("*{options} is not supported")));
         }
-        let mut excluded: Vec<String> = Vec::new();
-        if let Some(except) = &options.opt_except {
-            excluded.push(fold(&except.first_element));
-            excluded.extend(except.additional_elements.iter().map(fold));
-        }
-        match &options.opt_exclude {
-            Some(ast::ExcludeSelectItem::Single(name)) => excluded.push(name.to_string().to_lowercase()),
-            Some(ast::ExcludeSelectItem::Multiple(names)) => {
-                excluded.extend(names.iter().map(|name| name.to_string().to_lowercase()));
-            }
-            None => {}
-        }
+        let excluded = excluded(options);
         if let Some(missing) = excluded.iter().find(|name| !all.iter().any(|(known, _)| known == *name)) {
             return Err(Error::new(ErrorKind::UndefinedColumn, format!("column \"{missing}\" does not exist")));
         }
@@ -514,6 +513,23 @@ impl Last {
         }
         Ok(plan)
     }
+}
+
+/// The columns that EXCEPT or EXCLUDE of a `*` names.
+pub(super) fn excluded(options: &WildcardAdditionalOptions) -> Vec<String> {
+    let mut excluded: Vec<String> = Vec::new();
+    if let Some(except) = &options.opt_except {
+        excluded.push(fold(&except.first_element));
+        excluded.extend(except.additional_elements.iter().map(fold));
+    }
+    match &options.opt_exclude {
+        Some(ast::ExcludeSelectItem::Single(name)) => excluded.push(name.to_string().to_lowercase()),
+        Some(ast::ExcludeSelectItem::Multiple(names)) => {
+            excluded.extend(names.iter().map(|name| name.to_string().to_lowercase()));
+        }
+        None => {}
+    }
+    excluded
 }
 
 /// Of a row that stands for several, only what all of them show says where it goes.

@@ -28,6 +28,17 @@ impl Binder<'_> {
         if let Some(item) = self.bind_rows_from(name, args, ordinality, alias)? {
             return Ok(item);
         }
+        if let Some(ident) =
+            name.0.last().and_then(|part| part.as_ident()).filter(|ident| ident.value.starts_with('\0'))
+        {
+            let item = match self.bind_pivot_call(&ident.value, args)? {
+                Some(item) => Some(item),
+                None => self.bind_summary_call(&ident.value, args)?,
+            };
+            if let Some(item) = item {
+                return self.alias(item, alias);
+            }
+        }
         let name = CallName::of(name)?;
         // Arguments see neighbours and outer queries, and no input of their own.
         self.frames.push(Frame::query(Scope::default(), Clause::From));

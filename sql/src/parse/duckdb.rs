@@ -1,0 +1,230 @@
+//! DuckDB's statements that are queries: PIVOT, UNPIVOT, SUMMARIZE and DESCRIBE of a query, wherever a query may stand.
+//!
+//! The lexer writes each as `SELECT * FROM` a call of a name that nobody can write, whose first argument is the source as a query and whose
+//! others are calls that hold the clauses' items: `PIVOT t ON year USING sum(pop) GROUP BY country ORDER BY 1` becomes
+//! `SELECT * FROM "pivot"((SELECT * FROM t), "on"(year), "using"(sum(pop)), "group"(country)) ORDER BY 1`. The binder reads them.
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Whitespace, Word};
+
+/// PIVOT. No text has a NUL.
+pub(crate) const PIVOT: &str = "\0pivot";
+/// UNPIVOT.
+pub(crate) const UNPIVOT: &str = "\0unpivot";
+/// SUMMARIZE.
+pub(crate) const SUMMARIZE: &str = "\0summarize";
+/// DESCRIBE of a query.
+pub(crate) const DESCRIBE: &str = "\0describe";
+/// The clause that an argument of these holds.
+pub(crate) const ON: &str = "\0on";
+/// See [`ON`].
+pub(crate) const USING: &str = "\0using";
+/// See [`ON`].
+pub(crate) const GROUP: &str = "\0group";
+/// See [`ON`].
+pub(crate) const INTO: &str = "\0into";
+
+type Placed = (TokenWithSpan, (usize, usize));
+
+/// Rewrites a statement's tokens. `bytes` has a place for each.
+pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, usize)>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        if let Some(word) = statement(tokens, at) {
+            let rest: Vec<Placed> = tokens.drain(at..).zip(bytes.drain(at..)).collect();
+            for (token, place) in rewritten(rest, word) {
+                tokens.push(token);
+                bytes.push(place);
+            }
+        }
+        at += 1;
+    }
+}
+
+fn is(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+}
+
+fn is_any(token: &Token, words: &[&str]) -> bool {
+    words.iter().any(|word| is(token, word))
+}
+
+/// Which of the statements begins at a place, if one does.
+fn statement(tokens: &[TokenWithSpan], at: usize) -> Option<&'static str> {
+    let solid = |at: &usize| !matches!(tokens[*at].token, Token::Whitespace(_));
+    let word = ["PIVOT", "UNPIVOT", "SUMMARIZE", "DESCRIBE"].into_iter().find(|word| is(&tokens[at].token, word))?;
+    let before = (0..at).rev().find(solid).map(|at| &tokens[at].token);
+    let next = (at + 1..tokens.len()).find(solid).map(|at| &tokens[at].token)?;
+    let begins = match before {
+        None | Some(Token::LParen) => true,
+        // A query follows the names that WITH gives, and what AS makes of it.
+        Some(Token::RParen) => tokens
+            .iter()
+            .find(|token| !matches!(token.token, Token::Whitespace(_)))
+            .is_some_and(|first| is(&first.token, "WITH")),
+        Some(before) => is_any(before, &["AS", "EXPLAIN", "ANALYZE"]) && word != "DESCRIBE",
+    };
+    let query = *next == Token::LParen || is_any(next, &["SELECT", "FROM", "WITH", "VALUES"]);
+    let source = match word {
+        "DESCRIBE" => query,
+        "PIVOT" | "UNPIVOT" => {
+            matches!(next, Token::Word(_) | Token::SingleQuotedString(_) | Token::LParen) && has_on(&tokens[at..])
+        }
+        _ => matches!(next, Token::Word(_) | Token::SingleQuotedString(_) | Token::LParen),
+    };
+    (begins && source).then_some(word)
+}
+
+/// Whether ON stands before the query ends.
+fn has_on(tokens: &[TokenWithSpan]) -> bool {
+    let mut depth = 0_usize;
+    for TokenWithSpan { token, .. } in tokens {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => return false,
+            Token::RParen => depth -= 1,
+            token if depth == 0 && is(token, "ON") => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Words that follow a query's body.
+const TAIL: [&str; 7] = ["ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "EXCEPT", "INTERSECT"];
+
+/// Takes tokens up to one of these words, or the end of the query, outside of parentheses.
+fn until(rest: &mut std::iter::Peekable<std::vec::IntoIter<Placed>>, words: &[&str]) -> Vec<Placed> {
+    let (mut taken, mut depth) = (Vec::new(), 0_usize);
+    while let Some((token, _)) = rest.peek() {
+        match &token.token {
+            Token::RParen if depth == 0 => break,
+            Token::RParen => depth -= 1,
+            Token::LParen => depth += 1,
+            found if depth == 0 && (is_any(found, words) || is_any(found, &TAIL)) => break,
+            _ => {}
+        }
+        taken.extend(rest.next());
+    }
+    taken
+}
+
+fn rewritten(tokens: Vec<Placed>, word: &str) -> Vec<Placed> {
+    let (span, place) = (tokens[0].0.span, (tokens[0].1.0, tokens[0].1.0));
+    let mut rest = tokens.into_iter().peekable();
+    rest.next();
+    let mut out = Out { tokens: Vec::new(), span, place };
+    out.word("SELECT", Keyword::SELECT);
+    out.token(Token::Mul);
+    out.word("FROM", Keyword::FROM);
+    match word {
+        "SUMMARIZE" | "DESCRIBE" => {
+            out.name(if word == "SUMMARIZE" { SUMMARIZE } else { DESCRIBE });
+            let begins =
+                rest.clone().map(|(token, _)| token.token).find(|token| !matches!(token, Token::Whitespace(_)));
+            let query =
+                begins.is_some_and(|token| is_any(&token, &["SELECT", "FROM", "WITH", "VALUES", "PIVOT", "UNPIVOT"]));
+            // A query is meant with its ORDER BY.
+            let source = if query { to_end(&mut rest) } else { until(&mut rest, &[]) };
+            out.token(Token::LParen);
+            out.source(source, query);
+        }
+        "PIVOT" => {
+            out.name(PIVOT);
+            out.token(Token::LParen);
+            let source = until(&mut rest, &["ON"]);
+            out.source(source, false);
+            for (begin, name) in [("ON", ON), ("USING", USING), ("GROUP", GROUP)] {
+                if rest.peek().is_some_and(|(token, _)| is(&token.token, begin)) {
+                    rest.next();
+                    let mut items = until(&mut rest, &["USING", "GROUP"]);
+                    if begin == "GROUP" {
+                        let by = items.iter().position(|(token, _)| is(&token.token, "BY")).map_or(0, |at| at + 1);
+                        items.drain(..by);
+                    }
+                    out.clause(name, items);
+                }
+            }
+        }
+        _ => {
+            out.name(UNPIVOT);
+            out.token(Token::LParen);
+            let source = until(&mut rest, &["ON"]);
+            out.source(source, false);
+            rest.next();
+            out.clause(ON, until(&mut rest, &["INTO"]));
+            if rest.peek().is_some_and(|(token, _)| is(&token.token, "INTO")) {
+                rest.next();
+                let mut items = until(&mut rest, &[]);
+                items.retain(|(token, _)| !is(&token.token, "NAME"));
+                for (token, _) in &mut items {
+                    if is(&token.token, "VALUE") {
+                        token.token = Token::Comma;
+                    }
+                }
+                out.clause(INTO, items);
+            }
+        }
+    }
+    out.token(Token::RParen);
+    out.tokens.extend(rest);
+    out.tokens
+}
+
+/// Takes tokens up to the end of the query.
+fn to_end(rest: &mut std::iter::Peekable<std::vec::IntoIter<Placed>>) -> Vec<Placed> {
+    let (mut taken, mut depth) = (Vec::new(), 0_usize);
+    while let Some((token, _)) = rest.peek() {
+        match &token.token {
+            Token::RParen if depth == 0 => break,
+            Token::RParen => depth -= 1,
+            Token::LParen => depth += 1,
+            _ => {}
+        }
+        taken.extend(rest.next());
+    }
+    taken
+}
+
+/// The tokens that are written, at the place of the statement's first word.
+struct Out {
+    tokens: Vec<Placed>,
+    span: Span,
+    place: (usize, usize),
+}
+
+impl Out {
+    fn token(&mut self, token: Token) {
+        self.tokens.push((TokenWithSpan { token, span: self.span }, self.place));
+        self.tokens.push((TokenWithSpan { token: Token::Whitespace(Whitespace::Space), span: self.span }, self.place));
+    }
+
+    fn word(&mut self, text: &str, keyword: Keyword) {
+        self.token(Token::Word(Word { value: text.to_string(), quote_style: None, keyword }));
+    }
+
+    fn name(&mut self, name: &str) {
+        let word = Word { value: name.to_string(), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+        self.token(Token::Word(word));
+    }
+
+    /// `(SELECT * FROM source)`, or the query that it is.
+    fn source(&mut self, source: Vec<Placed>, query: bool) {
+        self.token(Token::LParen);
+        if !query {
+            self.word("SELECT", Keyword::SELECT);
+            self.token(Token::Mul);
+            self.word("FROM", Keyword::FROM);
+        }
+        self.tokens.extend(source);
+        self.token(Token::RParen);
+    }
+
+    fn clause(&mut self, name: &str, items: Vec<Placed>) {
+        self.token(Token::Comma);
+        self.name(name);
+        self.token(Token::LParen);
+        self.tokens.extend(items);
+        self.token(Token::RParen);
+    }
+}
