@@ -30,10 +30,11 @@ use crate::backup::Places;
 use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::Broker;
+use crate::exec::{Broker, Limits, QueryMemory};
 use crate::gate::Gates;
 use crate::index_values::IndexExpressions;
 use crate::ingest::RelationRows;
+use crate::session::settings::SessionSettings;
 use crate::session::{Outcome, Session};
 use crate::statement::bootstrap;
 use crate::statement::rollup;
@@ -338,13 +339,16 @@ impl Database {
         &self.inner.pool
     }
 
-    pub(crate) fn broker(&self) -> &Arc<Broker> {
-        &self.inner.broker
-    }
-
-    /// Where queries put what they may not hold: files without a name.
-    pub(crate) fn temporary_folder(&self) -> &Path {
-        &self.inner.temporary
+    /// What a query of a session with these settings may hold.
+    pub(crate) fn query_memory(&self, settings: &SessionSettings) -> Arc<QueryMemory> {
+        let options = &self.inner.options;
+        let own = Some(settings.bytes("weir.query_memory_limit")).filter(|limit| *limit > 0);
+        let limits = Limits {
+            query: own.unwrap_or(usize::MAX).min(options.query_memory_limit),
+            operator: settings.bytes("work_mem").min(options.operator_memory_limit),
+            folder: Some(self.inner.temporary.clone()),
+        };
+        QueryMemory::new(&self.inner.broker, limits)
     }
 
     /// Where backups may be.

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::Batch;
 use crate::exec::memory::QueryMemory;
 use crate::exec::partial::ViewPlan;
+use crate::exec::spool::Spool;
 use crate::functions::Context;
 
 /// Everything a query needs besides its plan.
@@ -69,7 +70,7 @@ pub trait Relations: Send + Sync {
 
     /// The rows of the query that WITH names, by its id.
     #[doc(hidden)]
-    fn shared(&self, _id: usize) -> Option<Result<Arc<Vec<Batch>>>> {
+    fn shared(&self, _id: usize) -> Option<Result<Arc<Spool>>> {
         None
     }
 }
@@ -125,7 +126,7 @@ impl Relations for Substituted {
         self.others.as_ref().and_then(|others| others.working(id))
     }
 
-    fn shared(&self, id: usize) -> Option<Result<Arc<Vec<Batch>>>> {
+    fn shared(&self, id: usize) -> Option<Result<Arc<Spool>>> {
         self.others.as_ref().and_then(|others| others.shared(id))
     }
 }

@@ -25,6 +25,7 @@ use super::operator::{Description, Metrics, Node, Operator};
 use super::operators::{self, Grouping, Groups, PartialGroups};
 use super::pipeline::{Source, drain};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::spool::Spool;
 use crate::functions::registry;
 
 /// The oid by which a view's plan names its own states.
@@ -425,7 +426,7 @@ impl Relations for OverStates {
         self.others.working(id)
     }
 
-    fn shared(&self, id: usize) -> Option<Result<Arc<Vec<Batch>>>> {
+    fn shared(&self, id: usize) -> Option<Result<Arc<Spool>>> {
         self.others.shared(id)
     }
 }

@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 use crate::catalog::system::{self, SystemContext};
 use crate::catalog::{CatalogState, Found, procs};
 use crate::database::{Database, Registered};
-use crate::exec::{self, QueryContext, QueryMemory};
+use crate::exec::{self, QueryContext};
 use crate::functions::{CatalogLookup, Context, registry};
 use crate::kernels::cast::cast_array;
 use crate::statement::relations::SnapshotRelations;
@@ -183,7 +183,7 @@ impl Catalog for View {
             parameters: Vec::new(),
             pool: self.database.pool().clone(),
             batch_rows: options.batch_rows,
-            memory: QueryMemory::new(self.database.broker(), options.query_memory_limit),
+            memory: self.database.query_memory(&self.session.settings),
             cancel: Cancel::default(),
         };
         let plan = weir_sql::rules::optimise(plan, registry(), self);

@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
 use crate::database::load_catalog;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Limits, QueryContext, QueryMemory};
+use crate::exec::QueryContext;
 use crate::functions::{Context, registry};
 use crate::statement;
 use crate::statement::changes::{Returned, WithReturned};
@@ -302,12 +302,6 @@ impl Session {
     /// What the executor needs for a query of this statement.
     pub(crate) fn query_context(&self, running: &Running) -> Arc<QueryContext> {
         let options = self.database.options();
-        let own = Some(self.settings.bytes("weir.query_memory_limit")).filter(|limit| *limit > 0);
-        let limits = Limits {
-            query: own.unwrap_or(usize::MAX).min(options.query_memory_limit),
-            operator: self.settings.bytes("work_mem").min(options.operator_memory_limit),
-            folder: Some(self.database.temporary_folder().to_path_buf()),
-        };
         let stored = SnapshotRelations::new(running.view.clone(), running.functions.now);
         Arc::new(QueryContext {
             functions: running.functions.clone(),
@@ -315,7 +309,7 @@ impl Session {
             parameters: running.params.clone(),
             pool: self.database.pool().clone(),
             batch_rows: options.batch_rows,
-            memory: QueryMemory::new(self.database.broker(), limits),
+            memory: self.database.query_memory(&self.settings),
             cancel: running.cancel.clone(),
         })
     }

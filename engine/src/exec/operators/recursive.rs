@@ -19,6 +19,7 @@ use crate::exec::keys;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::pipeline::{Batches, Source, Task, collect};
+use crate::exec::spool::Spool;
 
 pub(crate) struct Recursive {
     id: usize,
@@ -154,7 +155,7 @@ impl Relations for WorkingTables {
         if id == self.id { Some(self.rows.clone()) } else { self.others.working(id) }
     }
 
-    fn shared(&self, id: usize) -> Option<Result<Arc<Vec<Batch>>>> {
+    fn shared(&self, id: usize) -> Option<Result<Arc<Spool>>> {
         self.others.shared(id)
     }
 }

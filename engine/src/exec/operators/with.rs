@@ -1,7 +1,7 @@
 //! WITH: queries whose rows are kept, since more than one place of the query reads them.
 //!
 //! They run when the query opens, in order, before it does: what runs on threads of the pool never waits for one. Only what must be known to
-//! compile the query (a LIMIT) runs one earlier. Rows are kept until the query ends.
+//! compile the query (a LIMIT) runs one earlier. Rows are kept until the query ends, on disk if they do not fit.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,9 +12,9 @@ use super::compile;
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::{QueryContext, RelationRows, Relations};
-use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Batches, Mapped, Source, collect};
+use crate::exec::pipeline::{Mapped, Source};
+use crate::exec::spool::Spool;
 
 pub(crate) struct With {
     /// Outermost last: each sees those before it.
@@ -26,13 +26,13 @@ pub(crate) struct With {
 struct Kept {
     id: usize,
     node: Node,
-    rows: OnceLock<Result<(Arc<Vec<Batch>>, Reservation)>>,
+    rows: OnceLock<Result<Arc<Spool>>>,
 }
 
 impl Kept {
-    fn rows(&self, context: &Arc<QueryContext>) -> Result<Arc<Vec<Batch>>> {
-        let run = || collect(context, self.node.open(context)?, "CTE").map(|(rows, held)| (Arc::new(rows), held));
-        self.rows.get_or_init(run).as_ref().map(|(rows, _)| rows.clone()).map_err(Error::clone)
+    fn rows(&self, context: &Arc<QueryContext>) -> Result<Arc<Spool>> {
+        let run = || Spool::fill(context, self.node.open(context)?.as_ref(), "CTE", &self.node.metrics);
+        self.rows.get_or_init(run).clone()
     }
 }
 
@@ -70,9 +70,6 @@ impl Operator for With {
     fn open(&self, context: &Arc<QueryContext>, _metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         for (nth, cte) in self.ctes.iter().enumerate() {
             cte.rows(&inside(&self.ctes[..nth], context))?;
-            if let Some(Ok((_, held))) = cte.rows.get() {
-                cte.node.metrics.held(held);
-            }
         }
         self.body.open(&inside(&self.ctes, context))
     }
@@ -117,7 +114,7 @@ impl Relations for Inside {
         self.outside.relations.working(id)
     }
 
-    fn shared(&self, id: usize) -> Option<Result<Arc<Vec<Batch>>>> {
+    fn shared(&self, id: usize) -> Option<Result<Arc<Spool>>> {
         if id == self.cte.id { Some(self.cte.rows(&self.outside)) } else { self.outside.relations.shared(id) }
     }
 }
@@ -149,7 +146,7 @@ impl Operator for CteScan {
         let rows = context.relations.shared(self.id);
         let rows = rows.ok_or_else(|| Error::internal("a scan of a query outside of its WITH"))??;
         let projection = self.projection.clone();
-        Ok(Arc::new(Mapped::new(Arc::new(Batches::shared(rows)), move |batch, emit| {
+        Ok(Arc::new(Mapped::new(rows.read(), move |batch, emit| {
             emit(Batch::new(projection.iter().map(|&column| batch.columns[column].clone()).collect(), batch.rows))
         })))
     }

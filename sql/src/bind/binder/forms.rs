@@ -5,8 +5,8 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::Binder;
 use super::call::CallName;
-use super::dictionary::lookup_of;
 use super::coerce::odd_one;
+use super::dictionary::lookup_of;
 use super::expr::negate_if;
 use super::literal::integer_value;
 use super::place::locate;

@@ -24,7 +24,7 @@ use crate::exec::explain;
 use crate::exec::expression::Expression;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::pipeline::{Chained, Mapped, Numbered, Source};
-use crate::exec::spool::spool;
+use crate::exec::spool::Spool;
 
 pub(crate) struct HashJoin {
     kind: JoinKind,
@@ -116,7 +116,7 @@ impl Operator for HashJoin {
         if self.kind != JoinKind::Full {
             return Ok(Arc::new(matches));
         }
-        let matches = spool(context, &matches, "Hash", metrics)?;
+        let matches = Spool::fill(context, &matches, "Hash", metrics)?.read();
         let (unmet, size, shared) = (built.unmet(), context.batch_rows.max(1), self.shared.clone());
         let unmet = Numbered::new(unmet.len().div_ceil(size), move |i, emit| {
             let rows = &unmet[i * size..((i + 1) * size).min(unmet.len())];
