@@ -51,6 +51,15 @@ pub enum Statement {
     Empty,
     /// SELECT, VALUES, TABLE.
     Query(Plan),
+    /// A query whose rows are lines of text: FORMAT.
+    Formatted {
+        /// The query.
+        plan: Plan,
+        /// What the lines are in: text, CSV or JSON.
+        format: CopyFormat,
+        /// Whether a line of names comes first.
+        header: bool,
+    },
     /// INSERT.
     Insert(Insert),
     /// UPDATE, DELETE and MERGE.

@@ -12,6 +12,7 @@ use crate::copy::{CopyIn, CopyOut};
 use crate::database::Live;
 use crate::error::Result;
 use crate::exec::RowStream;
+use crate::statement::format::Lines;
 
 /// The result of [`Session::run`].
 #[derive(Debug)]
@@ -86,6 +87,7 @@ impl Drop for AtWork {
 enum RowsSource {
     Batches(VecDeque<RecordBatch>),
     Stream(Box<RowStream>),
+    Lines(Box<Lines>),
 }
 
 impl std::fmt::Debug for Rows {
@@ -103,6 +105,11 @@ impl Rows {
     /// Rows that a query computes.
     pub(crate) fn of_stream(columns: Vec<OutputColumn>, stream: RowStream, verb: &str) -> Rows {
         Rows { columns, source: RowsSource::Stream(Box::new(stream)), rows: 0, verb: verb.into(), at_work: None }
+    }
+
+    /// Rows that a query computes, as lines of text.
+    pub(crate) fn of_lines(columns: Vec<OutputColumn>, lines: Lines) -> Rows {
+        Rows { columns, source: RowsSource::Lines(Box::new(lines)), rows: 0, verb: "SELECT".into(), at_work: None }
     }
 
     pub(super) fn cancel(&self) -> Option<&Cancel> {
@@ -125,6 +132,7 @@ impl Rows {
             let batch = match &mut self.source {
                 RowsSource::Batches(batches) => batches.pop_front(),
                 RowsSource::Stream(stream) => stream.next()?,
+                RowsSource::Lines(lines) => lines.next()?,
             };
             match batch {
                 Some(batch) if batch.num_rows() == 0 => continue,

@@ -377,6 +377,7 @@ fn wait_before_retry(attempt: u32) {
 fn optimise(statement: &mut Statement, view: &View) {
     let plan = match statement {
         Statement::Query(plan) | Statement::ShowQuery(plan) | Statement::DeclareCursor { plan, .. } => plan,
+        Statement::Formatted { plan, .. } => plan,
         Statement::Insert(insert) => &mut insert.source,
         Statement::Modify(change) => &mut change.source,
         Statement::Copy(copy) => match &mut copy.target {

@@ -10,6 +10,7 @@ pub(crate) mod commit;
 pub(crate) mod cursor;
 pub(crate) mod define;
 mod drop;
+pub(crate) mod format;
 mod index;
 pub(crate) mod insert;
 pub(crate) mod merging;
@@ -38,8 +39,15 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
     let done = |tag: &str| Ok(Outcome::Command { tag: tag.into() });
     match &bound.statement {
         Statement::Empty => Ok(Outcome::Empty),
-        Statement::Query(plan) => query::rows(session, running, plan, &bound.columns, "SELECT"),
+        Statement::Query(plan) => {
+            setting::note_unknown(session, prepared);
+            query::rows(session, running, plan, &bound.columns, "SELECT")
+        }
         Statement::ShowQuery(plan) => query::rows(session, running, plan, &bound.columns, "SELECT"),
+        Statement::Formatted { plan, format, header } => {
+            setting::note_unknown(session, prepared);
+            format::lines(session, running, plan, *format, *header, &bound.columns)
+        }
         Statement::Insert(insert) => insert::insert(session, running, insert),
         Statement::Modify(change) => modify::modify(session, running, change),
         Statement::WithChanges { changes, main } => changes::run(session, running, changes, main, &bound.columns),

@@ -8,7 +8,7 @@ use crate::catalog::system::{Cell, Rows as SystemRows};
 use crate::error::Result;
 use crate::session::setting_values::unrecognized;
 use crate::session::settings::definitions;
-use crate::session::{Outcome, Rows, Session, Severity};
+use crate::session::{Outcome, Prepared, Rows, Session, Severity};
 
 /// SHOW.
 pub(super) fn show(session: &mut Session, name: &str, columns: &[OutputColumn]) -> Result<Outcome> {
@@ -33,6 +33,17 @@ pub(super) fn show(session: &mut Session, name: &str, columns: &[OutputColumn]) 
         rows.push_all(vec![Cell::from(value.ok_or_else(|| unrecognized(name))?)]);
     }
     Ok(Outcome::Rows(Rows::of_batches(columns.to_vec(), vec![rows.finish()], "SHOW")))
+}
+
+/// Tells which of a query's SETTINGS Weir does not have. None of them changes anything: a query's answer does not depend on them.
+pub(super) fn note_unknown(session: &mut Session, prepared: &Prepared) {
+    let weir_sql::parse::Ast::Query(query) = prepared.parsed.syntax.ast.as_ref() else { return };
+    for setting in query.settings.iter().flatten() {
+        let name = setting.key.value.to_ascii_lowercase();
+        if session.settings.raw(&name).is_none() {
+            session.notice(Severity::Notice, "00000", format!("setting \"{name}\" is not known, and is ignored"));
+        }
+    }
 }
 
 /// SET, SET LOCAL, RESET.

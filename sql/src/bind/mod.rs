@@ -15,6 +15,7 @@ pub mod codec;
 mod copy;
 pub mod ddl;
 mod engine;
+mod format;
 mod index;
 mod insert;
 pub mod layout;
@@ -67,6 +68,11 @@ type BoundAst = (Statement, Vec<OutputColumn>);
 fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<BoundAst> {
     match ast {
         Ast::Query(query) => {
+            if let Some((query, format)) = format::taken(query)? {
+                let plan = binder.bind_query(&query)?;
+                let statement = Statement::Formatted { plan, format: format.lines, header: format.header };
+                return Ok((statement, vec![utility::column("line", Type::Text)]));
+            }
             let plan = binder.bind_query(query)?;
             let columns = plan.columns().to_vec();
             Ok((Statement::Query(plan), columns))

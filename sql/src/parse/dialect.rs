@@ -176,6 +176,7 @@ impl Dialect for WeirDialect {
         let sampled = *keyword == Keyword::SAMPLE && matches!(parser.peek_token_ref().token, Token::Number(..));
         !matches!(keyword, Keyword::ANY | Keyword::ALL | Keyword::FINAL)
             && !sampled
+            && !names_format(keyword, parser)
             && POSTGRES.is_table_alias(keyword, parser)
     }
 
@@ -234,6 +235,15 @@ impl Dialect for WeirDialect {
 
     fn supports_string_literal_concatenation_with_newline(&self) -> bool {
         true
+    }
+
+    fn supports_select_format(&self) -> bool {
+        true
+    }
+
+    /// A format is named after FORMAT at the end of a query: then it is no alias.
+    fn is_column_alias(&self, keyword: &Keyword, parser: &mut Parser) -> bool {
+        !names_format(keyword, parser) && POSTGRES.is_column_alias(keyword, parser)
     }
 
     fn supports_with_fill(&self) -> bool {
@@ -310,6 +320,13 @@ impl Dialect for WeirDialect {
     fn parse_data_type(&self, parser: &mut Parser) -> Option<Result<DataType, ParserError>> {
         datatype::parse(parser)
     }
+}
+
+/// Whether the word is FORMAT, and a name that ends the query follows.
+fn names_format(keyword: &Keyword, parser: &Parser) -> bool {
+    *keyword == Keyword::FORMAT
+        && matches!(&parser.peek_token_ref().token, Token::Word(word) if word.keyword == Keyword::NoKeyword || word.keyword == Keyword::CSV)
+        && matches!(parser.peek_nth_token_ref(1).token, Token::EOF | Token::RParen)
 }
 
 /// `[NOT] BETWEEN SYMMETRIC a AND b`: between them in one order or the other.

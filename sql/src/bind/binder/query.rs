@@ -133,6 +133,9 @@ impl Binder<'_> {
     }
 
     fn bind_query_parts(&mut self, query: &ast::Query, keep_unknown: bool) -> Result<Plan> {
+        if query.format_clause.is_some() {
+            return Err(Error::new(ErrorKind::Syntax, "FORMAT is only allowed at the end of a statement"));
+        }
         if !query.pipe_operators.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, "pipe operators are not supported"));
         }
