@@ -59,6 +59,14 @@ impl Pending {
         self.items.is_empty()
     }
 
+    /// Whether a table is made, or its rows change.
+    pub(crate) fn touches(&self, oid: u32) -> bool {
+        self.items.iter().any(|item| match item.change() {
+            Change::CreateTable { id, .. } => id.0 == oid,
+            change => table_of(change).is_some_and(|table| table.0 == oid),
+        })
+    }
+
     /// Keys were looked up at this version.
     pub(crate) fn saw(&mut self, version: u64) {
         self.seen = Some(self.seen.map_or(version, |seen| seen.min(version)));

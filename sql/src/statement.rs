@@ -6,10 +6,12 @@
 mod alter;
 mod copy;
 mod merging;
+mod temporary;
 
 pub use alter::{AddColumn, AlterAction, AlterTable, PartitionAction, PartitionName, Place, SetType};
 pub use copy::{Copy, CopyFormat, CopyHeader, CopyOptions, CopyTarget};
 pub use merging::{Fold, Merging};
+pub use temporary::OnCommit;
 
 use crate::plan::{Expr, OutputColumn, Plan};
 use crate::types::Type;
@@ -350,6 +352,8 @@ pub struct CreateTable {
     pub watermark: Option<(usize, SqlExpr)>,
     /// CREATE TABLE AS.
     pub source: Option<Plan>,
+    /// What becomes of a temporary table when its transaction, or a later one, commits.
+    pub on_commit: OnCommit,
 }
 
 /// A skip index.

@@ -65,7 +65,13 @@ fn a_temporary_table_is_a_table() {
     client.batch_execute("UPDATE t SET b = 'changed'; ALTER TABLE t ADD COLUMN n int DEFAULT 5").expect("it changes");
     assert_eq!(rows(&mut client, "SELECT * FROM t"), [["changed", "5"]]);
     assert_eq!(value(&mut client, "SELECT relpersistence FROM pg_class WHERE oid = 't'::regclass"), "t");
-    assert_eq!(code(&mut client, "CREATE VIEW v AS SELECT b FROM t"), "0A000");
+    client.batch_execute("CREATE VIEW v AS SELECT b FROM t").expect("a temporary view");
+    assert_eq!(rows(&mut client, "SELECT * FROM v"), [["changed"]]);
+    assert!(server.connect().simple_query("SELECT * FROM v").is_err());
+    assert_eq!(code(&mut client, "CREATE VIEW public.w AS SELECT b FROM t"), "42P16");
+    client
+        .batch_execute("CREATE OR REPLACE TEMP VIEW v AS SELECT b, 1 AS one FROM t; DROP VIEW v")
+        .expect("it changes");
     assert_eq!(code(&mut client, "CREATE MATERIALIZED VIEW v AS SELECT b, count(*) FROM t GROUP BY b"), "0A000");
     client.batch_execute("CREATE TEMP TABLE keyed (k int PRIMARY KEY, v text)").expect("with a key");
     let upsert = "INSERT INTO keyed VALUES (1, 'a') ON CONFLICT (k) DO UPDATE SET v = keyed.v || excluded.v";
@@ -77,4 +83,33 @@ fn a_temporary_table_is_a_table() {
     assert_eq!(code(&mut client, "SELECT * FROM undone"), "42P01");
     client.batch_execute("DROP TABLE t").expect("it goes");
     assert_eq!(rows(&mut client, "SELECT * FROM t"), [["1"]]);
+}
+
+#[test]
+fn a_commit_takes_what_on_commit_says() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(data.path());
+    let mut client = server.connect();
+    let missing = |client: &mut postgres::Client, sql: &str| {
+        client.simple_query(sql).expect_err(sql).code().expect("the server says why").code() == "42P01"
+    };
+    client.batch_execute("CREATE TEMP TABLE gone (a int) ON COMMIT DROP").expect("made, and gone at once");
+    assert!(missing(&mut client, "SELECT * FROM gone"));
+    client.batch_execute("BEGIN; CREATE TEMP TABLE gone ON COMMIT DROP AS SELECT 1 AS a").expect("made");
+    assert_eq!(rows(&mut client, "SELECT a FROM gone"), [["1"]]);
+    client.batch_execute("COMMIT").expect("it ends");
+    assert!(missing(&mut client, "SELECT * FROM gone"));
+    client.batch_execute("BEGIN; CREATE TEMP TABLE gone (a int) ON COMMIT DROP; ROLLBACK").expect("undone");
+    client.batch_execute("CREATE TEMP TABLE gone AS SELECT 2 AS a").expect("another of the name");
+    client.batch_execute("INSERT INTO gone VALUES (3)").expect("which stays");
+    assert_eq!(value(&mut client, "SELECT sum(a) FROM gone"), "5");
+    client.batch_execute("CREATE TEMP TABLE empty (a int) ON COMMIT DELETE ROWS").expect("made");
+    client.batch_execute("INSERT INTO empty VALUES (1)").expect("a transaction of its own");
+    assert_eq!(value(&mut client, "SELECT count(*) FROM empty"), "0");
+    client.batch_execute("BEGIN; INSERT INTO empty VALUES (1), (2)").expect("two rows");
+    assert_eq!(value(&mut client, "SELECT count(*) FROM empty"), "2");
+    client.batch_execute("COMMIT").expect("it ends");
+    assert_eq!(value(&mut client, "SELECT count(*) FROM empty"), "0");
+    let error = client.batch_execute("CREATE TABLE kept (a int) ON COMMIT DROP").expect_err("it is not temporary");
+    assert_eq!(error.code().expect("the server says why").code(), "42P16");
 }

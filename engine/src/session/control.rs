@@ -1,6 +1,9 @@
 //! The transaction around statements: BEGIN to COMMIT, implicit ones, and failed ones.
 
+use weir_sql::statement::OnCommit;
+
 use super::{Outcome, Prepared, Session, Severity, now_micros};
+use crate::catalog::describe::quote;
 use crate::error::{Error, ErrorKind, Result};
 use crate::transaction::{Savepoint, Transaction};
 
@@ -130,12 +133,31 @@ impl Session {
     fn commit(&mut self) -> Result<()> {
         let Some(transaction) = self.transaction.take() else { return Ok(()) };
         let pending = transaction.pending;
+        let changed: Vec<u32> =
+            self.on_commit.iter().map(|(oid, _)| *oid).filter(|oid| pending.touches(*oid)).collect();
         let result =
             if pending.is_empty() { Ok(()) } else { crate::statement::commit::commit(&self.database, pending) };
+        let result = result.and_then(|()| self.clear_temporary(&changed));
         self.settings.end_transaction(result.is_ok());
         self.cursors.retain(|_, cursor| cursor.is_holdable());
         self.cursors.values_mut().for_each(|cursor| cursor.hold());
         result
+    }
+
+    /// What ON COMMIT takes of the temporary tables that a transaction changed. Nobody else sees them, so this may be a commit of its own.
+    fn clear_temporary(&mut self, changed: &[u32]) -> Result<()> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let state = self.database.catalog(&self.database.store()?.snapshot())?;
+        for (oid, what) in self.on_commit.clone().into_iter().filter(|(oid, _)| changed.contains(oid)) {
+            let Some(entry) = state.entry(oid) else { continue };
+            let verb = if what == OnCommit::Drop { "DROP" } else { "TRUNCATE" };
+            let name = format!("{}.{}", quote(&entry.def.schema), quote(&entry.def.name));
+            self.database.query(&format!("{verb} TABLE {name}"))?;
+        }
+        self.on_commit.retain(|(oid, what)| *what == OnCommit::DeleteRows && state.entry(*oid).is_some());
+        Ok(())
     }
 
     fn roll_back(&mut self) {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use weir_sql::Type;
 use weir_sql::plan::OutputColumn;
-use weir_sql::statement::{Bound, Statement};
+use weir_sql::statement::{Bound, OnCommit, Statement};
 
 pub use context::{SessionInfo, View};
 pub use outcome::{Notice, Outcome, Rows, Severity};
@@ -136,6 +136,8 @@ pub struct Session {
     pub(crate) transaction: Option<Transaction>,
     /// Whether it made a temporary table, which goes when it ends.
     pub(crate) has_temporary: bool,
+    /// Temporary tables of which a commit takes more than it keeps.
+    pub(crate) on_commit: Vec<(u32, OnCommit)>,
     /// Between `begin_implicit` and `end_implicit`.
     implicit: bool,
     pub(crate) prepared: BTreeMap<String, PreparedText>,
@@ -171,6 +173,7 @@ impl Session {
             settings: Arc::default(),
             transaction: None,
             has_temporary: false,
+            on_commit: Vec::new(),
             implicit: false,
             prepared: BTreeMap::new(),
             cursors: BTreeMap::new(),

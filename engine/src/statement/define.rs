@@ -5,14 +5,12 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::IntervalMonthDayNanoType;
 use weir_sql::plan::OutputColumn;
-use weir_sql::statement::{self as ast, CreateTable, Layout, ObjectName};
+use weir_sql::statement::{self as ast, CreateTable, Layout, ObjectName, OnCommit};
 use weir_sql::{ErrorKind as SqlErrorKind, Type};
 use weir_storage::{Change, TableId};
 
 use super::index;
-use super::names::{
-    Named, already_exists, does_not_exist, look_up, sql_error, table_schema, taken, target_schema, written,
-};
+use super::names::{Named, already_exists, does_not_exist, look_up, sql_error, table_schema, taken, written};
 use super::query;
 use super::table::storage_def;
 use super::ttl;
@@ -99,13 +97,11 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
     ttl::check(&session.database, &entry)?;
     let table = Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) };
     let mut changes = vec![table.clone(), set_relation(&def)?];
-    if def.schema == running.view.temporary_schema() {
-        session.has_temporary = true;
-        if running.view.state.schema_oid(&def.schema).is_none() {
-            changes.push(set_schema(session.database.new_oid(), &def.schema)?);
-        }
-    }
+    changes.extend(temporary_schema(session, running, &def)?);
     define(session, running, changes)?;
+    if create.on_commit != OnCommit::Preserve {
+        session.on_commit.push((def.oid, create.on_commit));
+    }
     let Some(source) = &create.source else { return done("CREATE TABLE") };
     // Rows go to the table as it will be.
     let base = session.base(running);
@@ -262,7 +258,16 @@ pub(super) struct CreateView<'a> {
 pub(super) fn create_view(session: &mut Session, running: &Running, create: &CreateView<'_>) -> Result<Outcome> {
     session.writable("CREATE VIEW")?;
     let view = &running.view;
-    let schema = target_schema(view, create.name)?;
+    let depends = used_by(view, create.query)?;
+    let mut schema = table_schema(view, create.name)?;
+    if schema != view.temporary_schema() && uses_temporary(view, &depends) {
+        if create.name.schema.is_some() {
+            let message = "cannot create temporary relation in non-temporary schema";
+            return Err(sql_error(SqlErrorKind::InvalidDefinition, message));
+        }
+        schema = view.temporary_schema();
+        session.notice(Severity::Notice, "00000", format!("view \"{}\" will be a temporary view", create.name.name));
+    }
     let old = view.state.find(&schema, &create.name.name).cloned();
     let oid = match &old {
         Some(entry) if create.or_replace && entry.def.kind == Kind::View => {
@@ -284,15 +289,29 @@ pub(super) fn create_view(session: &mut Session, running: &Running, create: &Cre
     let def = RelationDef {
         query: Some(create.query.to_string()),
         search_path: view.path(),
-        depends: dependencies(view, create.query)?,
+        depends,
         ..blank(oid, schema, &create.name.name, Kind::View, view_columns(create.columns))
     };
     if def.depends.contains(&oid) {
         let message = format!("infinite recursion detected in rules for relation \"{}\"", def.name);
         return Err(sql_error(SqlErrorKind::InvalidDefinition, message));
     }
-    define(session, running, vec![set_relation(&def)?])?;
+    let mut changes = vec![set_relation(&def)?];
+    changes.extend(temporary_schema(session, running, &def)?);
+    define(session, running, changes)?;
     done("CREATE VIEW")
+}
+
+/// The schema of the session's temporary relations, if this is the first of them.
+fn temporary_schema(session: &mut Session, running: &Running, def: &RelationDef) -> Result<Option<Change>> {
+    if def.schema != running.view.temporary_schema() {
+        return Ok(None);
+    }
+    session.has_temporary = true;
+    match running.view.state.schema_oid(&def.schema) {
+        Some(_) => Ok(None),
+        None => set_schema(session.database.new_oid(), &def.schema).map(Some),
+    }
 }
 
 /// CREATE OR REPLACE VIEW may add columns at the end, and change no others.
@@ -314,19 +333,26 @@ fn replaceable(old: &Entry, columns: &[OutputColumn]) -> Result<()> {
     Ok(())
 }
 
-/// The users' relations that a query reads, those behind views among them.
+/// The users' relations that a query reads, those behind views among them. Temporary ones are an error.
 pub(crate) fn dependencies(view: &View, query: &str) -> Result<Vec<u32>> {
+    let used = used_by(view, query)?;
+    match uses_temporary(view, &used) {
+        true => Err(sql_error(SqlErrorKind::Unsupported, "materialized views must not use temporary tables")),
+        false => Ok(used),
+    }
+}
+
+fn uses_temporary(view: &View, used: &[u32]) -> bool {
+    used.iter().any(|oid| view.state.entry(*oid).is_some_and(|entry| entry.def.schema.starts_with(TEMPORARY)))
+}
+
+fn used_by(view: &View, query: &str) -> Result<Vec<u32>> {
     let fresh = view.with_path(view.path());
     let parsed = weir_sql::parse::parse(query)?;
     for statement in &parsed {
         weir_sql::bind::bind(statement, &fresh, crate::functions::registry(), &[])?;
     }
-    let used = fresh.used();
-    let is_temporary = |oid: &u32| view.state.entry(*oid).is_some_and(|e| e.def.schema.starts_with(TEMPORARY));
-    match used.iter().any(is_temporary) {
-        true => Err(sql_error(SqlErrorKind::Unsupported, "views must not use temporary tables")),
-        false => Ok(used),
-    }
+    Ok(fresh.used())
 }
 
 /// CREATE SCHEMA.

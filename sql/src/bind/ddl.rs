@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::{self, Name};
 use crate::parse::datatype;
 use crate::plan::{Expr, OutputColumn, Plan};
-use crate::statement::{ColumnDef, CreateTable, Fold, ObjectName, SqlExpr, Statement};
+use crate::statement::{ColumnDef, CreateTable, Fold, ObjectName, OnCommit, SqlExpr, Statement};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -46,6 +46,12 @@ pub(super) fn create_table(binder: &mut Binder<'_>, table: &ast::CreateTable) ->
         }
         None => None,
     };
+    if let Some((_, at)) = table.layout.on_commit
+        && !table.temporary
+    {
+        let message = "ON COMMIT can only be used on temporary tables";
+        return Err(Error::new(ErrorKind::InvalidDefinition, message).at(at));
+    }
     let mut name = table.name.clone();
     if table.temporary {
         name = ObjectName { schema: Some("pg_temp".to_string()), name: name.name };
@@ -61,6 +67,7 @@ pub(super) fn create_table(binder: &mut Binder<'_>, table: &ast::CreateTable) ->
         options: table.layout.options.clone(),
         watermark,
         source,
+        on_commit: table.layout.on_commit.map_or(OnCommit::Preserve, |(what, _)| what),
     }))
 }
 

@@ -5,7 +5,7 @@ use sqlparser::ast::{
 };
 
 use crate::error::Error;
-use crate::statement::{CopyOptions, ExplainOptions, ObjectName, Statement, TtlRule};
+use crate::statement::{CopyOptions, ExplainOptions, ObjectName, OnCommit, Statement, TtlRule};
 
 /// A statement's syntax.
 #[derive(Debug, Clone)]
@@ -300,6 +300,8 @@ pub struct Layout {
     pub primary_key: Option<Vec<Expr>>,
     /// TTL.
     pub ttl: Vec<TtlRule>,
+    /// ON COMMIT, and where it was written.
+    pub on_commit: Option<(OnCommit, usize)>,
     /// WITH (…) and SETTINGS, and COMMENT as `comment`; keys in lower case.
     pub options: Vec<(String, String)>,
 }

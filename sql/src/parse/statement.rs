@@ -194,7 +194,7 @@ fn create(c: &mut Cursor<'_>) -> Result<Ast> {
         return table::create_table(c, temporary);
     }
     if temporary {
-        return Err(if c.is_word("VIEW") { c.unsupported("CREATE TEMPORARY VIEW") } else { c.unexpected() });
+        return if c.words("VIEW") { view::create_temporary_view(c, or_replace) } else { Err(c.unexpected()) };
     }
     if c.is_words("RECURSIVE VIEW") {
         return Err(c.unsupported("CREATE RECURSIVE VIEW").with_hint("Use CREATE VIEW … AS WITH RECURSIVE …."));

@@ -8,13 +8,13 @@ use super::cursor::{Cursor, is_word};
 use super::index;
 use super::names::fold;
 use crate::error::{Error, ErrorKind, Result};
-use crate::statement::{Rollup, TtlRule};
+use crate::statement::{OnCommit, Rollup, TtlRule};
 
 /// After CREATE [OR REPLACE] [TEMPORARY] TABLE.
 pub(super) fn create_table(c: &mut Cursor<'_>, temporary: bool) -> Result<Ast> {
     let if_not_exists = c.words("IF NOT EXISTS");
     let name = c.object_name()?;
-    if c.is_word("ON") {
+    if c.is_word("ON") && !c.is_word_at(1, "COMMIT") {
         return Err(c.unsupported("ON CLUSTER").with_hint("Weir runs on one machine."));
     }
     let mut table = CreateTable {
@@ -305,9 +305,17 @@ pub(super) fn layout(c: &mut Cursor<'_>, layout: &mut Layout) -> Result<()> {
             c.token(&Token::Eq);
             let text = c.string()?;
             layout.options.push(("comment".to_string(), text));
-        } else if c.words("WITHOUT OIDS") || c.words("ON COMMIT PRESERVE ROWS") {
+        } else if c.words("WITHOUT OIDS") {
         } else if c.is_words("ON COMMIT") {
-            return Err(c.unsupported("ON COMMIT other than PRESERVE ROWS"));
+            let at = c.position();
+            c.words("ON COMMIT");
+            let what = match c.one_of(&["PRESERVE ROWS", "DELETE ROWS", "DROP"]) {
+                Some("PRESERVE ROWS") => OnCommit::Preserve,
+                Some("DELETE ROWS") => OnCommit::DeleteRows,
+                Some(_) => OnCommit::Drop,
+                None => return Err(c.unexpected()),
+            };
+            layout.on_commit = Some((what, at));
         } else if c.words("TABLESPACE") || c.words("USING") {
             c.ident()?;
         } else if c.is_word("INHERITS") {

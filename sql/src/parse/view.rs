@@ -3,7 +3,22 @@
 use super::ast::{Ast, CreateView, Layout};
 use super::cursor::Cursor;
 use super::table;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+
+/// After CREATE [OR REPLACE] TEMPORARY VIEW.
+pub(super) fn create_temporary_view(c: &mut Cursor<'_>, or_replace: bool) -> Result<Ast> {
+    let at = c.position();
+    let mut ast = create_view(c, false, or_replace)?;
+    if let Ast::CreateView(view) = &mut ast {
+        let temporary = "pg_temp".to_string();
+        if view.name.schema.as_ref().is_some_and(|schema| *schema != temporary) {
+            let message = "cannot create temporary relation in non-temporary schema";
+            return Err(Error::new(ErrorKind::InvalidDefinition, message).at(at));
+        }
+        view.name.schema = Some(temporary);
+    }
+    Ok(ast)
+}
 
 /// After CREATE [OR REPLACE] [MATERIALIZED] VIEW.
 pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bool) -> Result<Ast> {
