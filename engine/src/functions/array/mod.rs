@@ -1,5 +1,6 @@
 //! Functions of arrays: [`postgres`] and [`compare`] have Postgres's, [`clickhouse`], [`numbers`] and [`sets`] ClickHouse's, [`text`] those between
-//! arrays and text, [`lambda`] those that apply a lambda to each element.
+//! arrays and text, [`lambda`] those that apply a lambda to each element, [`reduce`] the one
+//! that applies an aggregate.
 //!
 //! Arrays have one dimension and count from 1. A kernel that makes arrays says, row by row, which elements of its sources they hold
 //! ([`Assembly`]); the elements are then copied in one step, whatever their type.
@@ -9,6 +10,7 @@ mod compare;
 mod lambda;
 mod numbers;
 mod postgres;
+mod reduce;
 mod sets;
 mod text;
 
@@ -34,6 +36,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(numbers::functions());
     all.extend(lambda::functions());
     all.extend(sets::functions());
+    all.extend(reduce::functions());
     all
 }
 

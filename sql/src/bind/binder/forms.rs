@@ -3,22 +3,24 @@
 
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::Binder;
 use super::call::CallName;
 use super::coerce::odd_one;
+use super::combinator::state_overload;
 use super::dictionary::lookup_of;
 use super::expr::negate_if;
 use super::literal::integer_value;
 use super::place::locate;
 use super::special::text_of;
+use super::{Binder, CoercionContext};
+use crate::catalog::FunctionKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::datatype::nullable_type_named;
 use crate::plan::{Expr, ExprKind};
-use crate::types::Type;
+use crate::types::{StateType, Type};
 use crate::value::Value;
 
 /// Their names, in lower case.
-const FORMS: [&str; 23] = [
+const FORMS: [&str; 26] = [
     "coalesce",
     "ifnull",
     "nullif",
@@ -42,6 +44,9 @@ const FORMS: [&str; 23] = [
     "accuratecastornull",
     "transform",
     "tuple",
+    "arrayreduce",
+    "list_aggregate",
+    "array_aggregate",
 ];
 
 impl Binder<'_> {
@@ -129,6 +134,11 @@ impl Binder<'_> {
                 self.explicit_cast(arg, &ty, name.folded == "accuratecastornull").map(Some)
             }
             "jsonextract" | "jsonextractkeysandvalues" if args.len() >= 2 => self.json_extract(name, args).map(Some),
+            "arrayreduce" if args.len() >= 2 => self.array_reduce(args).map(Some),
+            "list_aggregate" | "array_aggregate" if args.len() == 2 => {
+                args.swap(0, 1);
+                self.array_reduce(args).map(Some)
+            }
             "transform" if matches!(args.len(), 3 | 4) => self.transform(args).map(Some),
             "grouping" => self.grouping_call(args).map(Some),
             _ => Err(Error::new(ErrorKind::UndefinedFunction, format!("wrong number of arguments for {}", name.exact))),
@@ -216,6 +226,34 @@ impl Binder<'_> {
             }
         }
         self.case(conditions, results, "multiIf")
+    }
+
+    /// ClickHouse's `arrayReduce('aggregate', array, …)`: a NULL of the type of its result is added, from which the function has it.
+    fn array_reduce(&mut self, mut args: Vec<Expr>) -> Result<Expr> {
+        let Some(name) = text_of(&args[0]) else {
+            return Err(Error::new(ErrorKind::InvalidParameter, "the name of an aggregate is a constant"));
+        };
+        let mut elements = Vec::with_capacity(args.len() - 1);
+        for arg in &mut args[1..] {
+            *arg = self.settle(arg.clone())?;
+            let Type::Array(element) = &arg.ty else {
+                let message = format!("an aggregate of elements is over arrays, not over {}", arg.ty);
+                return Err(Error::new(ErrorKind::DatatypeMismatch, message));
+            };
+            elements.push((**element).clone());
+        }
+        let state = StateType { function: name.clone(), params: Vec::new(), args: elements.clone() };
+        let found = state_overload(self.functions, &state);
+        let Some((_, casts, ty)) = found.filter(|(signature, ..)| signature.kind == FunctionKind::Aggregate) else {
+            let types: Vec<String> = elements.iter().map(Type::to_string).collect();
+            let message = format!("aggregate function {name}({}) does not exist", types.join(", "));
+            return Err(Error::new(ErrorKind::UndefinedFunction, message));
+        };
+        for (arg, element) in args[1..].iter_mut().zip(casts) {
+            *arg = self.coerce(arg.clone(), &Type::Array(Box::new(element)), CoercionContext::Implicit)?;
+        }
+        args.push(Expr::literal(Value::null(ty)));
+        self.operator("arrayReduce", args)
     }
 
     /// ClickHouse's `transform(x, [from, …], [to, …], otherwise)`; without the last, what is not in the list stays as it is.
