@@ -11,4 +11,5 @@ mod kafka;
 mod s3;
 mod scripts;
 mod soccer;
+mod tpcds;
 mod tpch;

@@ -53,8 +53,15 @@ fn on_path(package: &str) -> bool {
 }
 
 fn python() -> Done {
-    let venv = tools_dir().join("venv");
-    let wanted = root().join("tests/clients/requirements.txt");
+    venv("venv", "requirements.txt")?;
+    // Its extension is there for one version of DuckDB, older than the peer that we compare with.
+    venv("tpcds", "requirements-tpcds.txt")
+}
+
+/// A Python of its own with the packages that a file in `tests/clients` lists.
+fn venv(name: &str, packages: &str) -> Done {
+    let venv = tools_dir().join(name);
+    let wanted = root().join("tests/clients").join(packages);
     if !venv.join("bin/pip").exists() {
         sh(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     }
