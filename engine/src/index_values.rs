@@ -36,6 +36,7 @@ impl IndexExpressions {
             batch_rows,
             memory: QueryMemory::unlimited(),
             cancel: Cancel::default(),
+            statistics: None,
         };
         IndexExpressions { context: Arc::new(context) }
     }

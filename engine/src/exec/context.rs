@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use weir_sql::Value;
-use weir_sql::catalog::{Param, Relation, Returns};
+use weir_sql::catalog::{Param, Relation, Returns, Statistics};
 use weir_sql::plan::{Expr, OutputColumn};
 use weir_storage::{Prune, Snapshot, TableId};
 
@@ -35,6 +35,8 @@ pub struct QueryContext {
     pub memory: Arc<QueryMemory>,
     /// Whether it shall end.
     pub cancel: Cancel,
+    /// What the optimiser knew, for EXPLAIN, which says how many rows it thought there would be.
+    pub statistics: Option<Arc<dyn Statistics + Send + Sync>>,
 }
 
 impl fmt::Debug for QueryContext {

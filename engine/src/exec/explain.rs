@@ -1,6 +1,7 @@
 //! EXPLAIN: the tree of operators as text or JSON, in Postgres's layout.
 //!
-//! Weir has no cost model: costs are printed as zero, because clients parse them, and rows are a guess. With ANALYZE the plan is run to its end
+//! Weir has no cost model: costs are printed as zero, because clients parse them, and rows are
+//! what the optimiser went by. With ANALYZE the plan is run to its end
 //! and each operator tells what it did: rows, time from the start to its last row, granules read and pruned, memory.
 
 use std::fmt::Write;
@@ -62,7 +63,7 @@ fn text(node: &Node, depth: usize, options: &ExplainOptions, lines: &mut Vec<Str
     };
     let mut line = format!("{arrow}{}", description.name);
     if options.costs {
-        let rows = node.operator.estimate().max(0.0);
+        let rows = node.estimate();
         let _ = write!(line, "  (cost=0.00..0.00 rows={rows:.0} width={})", width(&node.columns));
     }
     let metrics = &node.metrics;
@@ -109,7 +110,7 @@ fn json(node: &Node, options: &ExplainOptions) -> serde_json::Value {
     if options.costs {
         map.insert("Startup Cost".into(), 0.0.into());
         map.insert("Total Cost".into(), 0.0.into());
-        map.insert("Plan Rows".into(), (node.operator.estimate().round() as u64).into());
+        map.insert("Plan Rows".into(), (node.estimate().round() as u64).into());
         map.insert("Plan Width".into(), width(&node.columns).into());
     }
     let metrics = &node.metrics;

@@ -47,9 +47,9 @@ pub(crate) trait Operator: Send + Sync {
     /// Runs what must be complete before the first row, and gives the rows. May be called several times, one run each.
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>>;
 
-    /// How many rows it will about give, for EXPLAIN; what its input gives, unless it knows better.
+    /// How many rows it will about give, where the optimiser does not say: what its input gives, unless it knows better.
     fn estimate(&self) -> f64 {
-        self.children().first().map_or(1.0, |child| child.operator.estimate())
+        self.children().first().map_or(1.0, |child| child.estimate())
     }
 }
 
@@ -88,12 +88,14 @@ pub(crate) struct Node {
     pub(crate) operator: Box<dyn Operator>,
     pub(crate) columns: Vec<OutputColumn>,
     pub(crate) metrics: Arc<Metrics>,
+    /// How many rows the optimiser thinks that it gives.
+    pub(crate) rows: Option<f64>,
 }
 
 impl Node {
     /// An operator that puts out these columns.
     pub(crate) fn new(operator: impl Operator + 'static, columns: &[OutputColumn]) -> Node {
-        Node { operator: Box::new(operator), columns: columns.to_vec(), metrics: Arc::default() }
+        Node { operator: Box::new(operator), columns: columns.to_vec(), metrics: Arc::default(), rows: None }
     }
 
     /// Opens the operator; its rows and time are counted.
@@ -103,6 +105,11 @@ impl Node {
         let input = self.operator.open(context, &self.metrics)?;
         self.metrics.last.fetch_max(self.metrics.elapsed(), Ordering::Relaxed);
         Ok(Arc::new(Counted { input, metrics: self.metrics.clone() }))
+    }
+
+    /// How many rows it will about give.
+    pub(crate) fn estimate(&self) -> f64 {
+        self.rows.unwrap_or_else(|| self.operator.estimate())
     }
 
     /// The types of its columns.

@@ -400,7 +400,8 @@ pub(crate) fn compile_view(
         rows: RelationRows::States { snapshot: snapshot.clone(), table, view: view.clone() },
         others: context.relations.clone(),
     };
-    let inner = Arc::new(context.with_relations(Arc::new(relations)));
+    // Of states nobody keeps statistics.
+    let inner = Arc::new(QueryContext { statistics: None, ..context.with_relations(Arc::new(relations)) });
     // The reading query's filters and projection, over the view's columns.
     let mut plan = view.rest.clone();
     if let Some(predicate) = walk::conjunction(scan.filters.clone()) {

@@ -311,6 +311,7 @@ impl Session {
             batch_rows: options.batch_rows,
             memory: self.database.query_memory(&self.settings),
             cancel: running.cancel.clone(),
+            statistics: None,
         })
     }
 

@@ -65,7 +65,9 @@ pub(crate) fn explain(
         },
         _ => return Err(not_explained()),
     };
-    let lines = exec::explain(plan, &session.query_context(running), options)?;
+    let context = session.query_context(running);
+    let context = QueryContext { statistics: Some(running.view.clone()), ..QueryContext::clone(&context) };
+    let lines = exec::explain(plan, &Arc::new(context), options)?;
     let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(lines));
     let schema = Schema::new(columns.iter().map(|c| c.ty.field(&c.name, true)).collect::<Vec<_>>());
     let batch = RecordBatch::try_new(Arc::new(schema), vec![texts])?;

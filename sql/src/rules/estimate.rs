@@ -23,7 +23,7 @@ const PATTERN: f64 = 0.1;
 const LEAST: f64 = 1e-4;
 
 /// How many rows a plan gives.
-pub(super) fn rows(plan: &Plan, statistics: &dyn Statistics) -> f64 {
+pub fn rows(plan: &Plan, statistics: &dyn Statistics) -> f64 {
     let guess = match plan {
         Plan::Scan(scan) => {
             let all = statistics.rows(scan.relation.oid).unwrap_or(ROWS);

@@ -21,6 +21,7 @@ use crate::plan::{Cte, Expr, ExprKind, Plan, SubqueryKind};
 use crate::types::Type;
 use crate::walk;
 
+pub use estimate::rows as estimated_rows;
 pub use share::inline;
 
 /// Applies all rules.

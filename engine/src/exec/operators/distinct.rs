@@ -90,10 +90,6 @@ impl Operator for Distinct {
         metrics.held(&held);
         Ok(Arc::new(Held::new(batches, vec![held])))
     }
-
-    fn estimate(&self) -> f64 {
-        (self.input.operator.estimate() / 10.0).max(1.0)
-    }
 }
 
 /// The values of the expressions that were seen.

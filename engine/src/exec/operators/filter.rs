@@ -50,8 +50,4 @@ impl Operator for Filter {
             }
         })))
     }
-
-    fn estimate(&self) -> f64 {
-        self.input.operator.estimate() / 3.0
-    }
 }

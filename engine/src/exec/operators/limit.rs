@@ -55,10 +55,6 @@ impl Operator for Limit {
         metrics.held(&held);
         Ok(Arc::new(Held::new(batches, vec![held])))
     }
-
-    fn estimate(&self) -> f64 {
-        self.input.operator.estimate().min(self.limit.map_or(f64::MAX, |n| n as f64))
-    }
 }
 
 /// Batches, and the memory they hold until they are dropped.

@@ -62,7 +62,12 @@ pub(crate) fn compile(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> 
     DEPTH.set(depth + 1);
     let node = compile_one(plan, context);
     DEPTH.set(depth);
-    node
+    node.map(|node| Node { rows: estimated(plan, context).or(node.rows), ..node })
+}
+
+/// How many rows the optimiser thinks that a plan gives.
+fn estimated(plan: &Plan, context: &QueryContext) -> Option<f64> {
+    context.statistics.as_ref().map(|statistics| weir_sql::rules::estimated_rows(plan, &**statistics))
 }
 
 fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
@@ -148,9 +153,7 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
         Plan::WorkingTable { id, .. } => Node::new(recursive::WorkingTable::new(*id), columns),
         Plan::Cte { input: from, .. } => return input(from),
         Plan::With { ctes, body } => Node::new(with::With::new(ctes, body, context)?, columns),
-        Plan::CteScan { id, name, projection, rows, .. } => {
-            Node::new(with::CteScan::new(*id, name, projection, *rows), columns)
-        }
+        Plan::CteScan { id, name, projection, .. } => Node::new(with::CteScan::new(*id, name, projection), columns),
     })
 }
 
@@ -162,7 +165,8 @@ fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<Query
         match plan {
             Plan::Sort { input, keys } => {
                 let node = top_n::TopN::new(compile(input, context)?, keys, top, context)?;
-                let node = Node::new(node, plan.columns());
+                let rows = estimated(plan, context).map(|rows| rows.min(top as f64));
+                let node = Node { rows, ..Node::new(node, plan.columns()) };
                 return Ok(Node::new(limit::Limit::new(node, Some(limit), offset), plan.columns()));
             }
             Plan::Project { input, exprs, columns } if matches!(**input, Plan::Sort { .. }) => {

@@ -83,10 +83,6 @@ impl Operator for NestedLoop {
             pairs(&left, &right, filter.as_deref(), &own, emit)
         })))
     }
-
-    fn estimate(&self) -> f64 {
-        self.left.operator.estimate() * self.right.operator.estimate()
-    }
 }
 
 /// Up to this many right rows, the left side streams past them.
@@ -183,10 +179,6 @@ impl Operator for Lateral {
         let input = self.left.open(context)?;
         let (shared, own) = (self.shared.clone(), context.clone());
         Ok(Arc::new(Mapped::new(input, move |batch, emit| shared.apply(&batch, &own, emit))))
-    }
-
-    fn estimate(&self) -> f64 {
-        self.left.operator.estimate() * 10.0
     }
 }
 

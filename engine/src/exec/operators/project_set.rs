@@ -91,10 +91,6 @@ impl Operator for ProjectSet {
         let (calls, context) = (self.calls.clone(), context.clone());
         Ok(Arc::new(Mapped::new(input, move |batch, emit| expand(&calls, &batch, &context, emit))))
     }
-
-    fn estimate(&self) -> f64 {
-        self.input.operator.estimate() * 10.0
-    }
 }
 
 fn expand(calls: &[SetCall], batch: &Batch, context: &Arc<QueryContext>, emit: Emit<'_>) -> Result<()> {

@@ -67,10 +67,6 @@ impl Operator for Recursive {
             state: Mutex::new(state),
         }))
     }
-
-    fn estimate(&self) -> f64 {
-        self.base.operator.estimate() * 10.0
-    }
 }
 
 struct State {

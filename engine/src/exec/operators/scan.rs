@@ -224,14 +224,6 @@ impl Operator for Scan {
             }
         }
     }
-
-    fn estimate(&self) -> f64 {
-        let rows = match &self.rows {
-            Rows::Stored(snapshot, table) => snapshot.table(*table).map_or(0, |t| t.rows()) as f64,
-            Rows::Batches(batches) => batches.iter().map(RecordBatch::num_rows).sum::<usize>() as f64,
-        };
-        rows / 3_f64.powi(self.reader.filters.len().min(3) as i32)
-    }
 }
 
 /// A stored table's granules.

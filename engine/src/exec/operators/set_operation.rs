@@ -78,13 +78,6 @@ impl Operator for SetOperation {
             if rows.is_empty() { Ok(()) } else { emit(groups.take(&UInt32Array::from(rows))?) }
         })))
     }
-
-    fn estimate(&self) -> f64 {
-        match self.kind {
-            SetKind::Union => self.left.operator.estimate() + self.right.operator.estimate(),
-            _ => self.left.operator.estimate(),
-        }
-    }
 }
 
 /// Rows with a last column that says whether they are of the left side.

@@ -84,10 +84,6 @@ impl Operator for TableFunction {
         let rows = (self.overload.open)(&call)?;
         Ok(Arc::new(Rows { rows: Mutex::new(Some(rows)), ordinality: self.ordinality.then(|| AtomicI64::new(1)) }))
     }
-
-    fn estimate(&self) -> f64 {
-        1000.0
-    }
 }
 
 struct Rows {

@@ -136,8 +136,4 @@ impl Operator for TopN {
             .collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(Held::new(chunks, held)))
     }
-
-    fn estimate(&self) -> f64 {
-        self.input.operator.estimate().min(self.rows as f64)
-    }
 }

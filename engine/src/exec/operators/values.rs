@@ -54,8 +54,4 @@ impl Operator for Values {
         }
         Ok(Arc::new(Batches::new(batches)))
     }
-
-    fn estimate(&self) -> f64 {
-        self.rows.len() as f64
-    }
 }

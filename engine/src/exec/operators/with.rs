@@ -73,10 +73,6 @@ impl Operator for With {
         }
         self.body.open(&inside(&self.ctes, context))
     }
-
-    fn estimate(&self) -> f64 {
-        self.body.operator.estimate()
-    }
 }
 
 /// The query of a name, for EXPLAIN.
@@ -124,12 +120,11 @@ pub(crate) struct CteScan {
     id: usize,
     name: String,
     projection: Arc<[usize]>,
-    rows: f64,
 }
 
 impl CteScan {
-    pub(crate) fn new(id: usize, name: &str, projection: &[usize], rows: f64) -> CteScan {
-        CteScan { id, name: name.to_string(), projection: projection.into(), rows }
+    pub(crate) fn new(id: usize, name: &str, projection: &[usize]) -> CteScan {
+        CteScan { id, name: name.to_string(), projection: projection.into() }
     }
 }
 
@@ -149,9 +144,5 @@ impl Operator for CteScan {
         Ok(Arc::new(Mapped::new(rows.read(), move |batch, emit| {
             emit(Batch::new(projection.iter().map(|&column| batch.columns[column].clone()).collect(), batch.rows))
         })))
-    }
-
-    fn estimate(&self) -> f64 {
-        self.rows
     }
 }

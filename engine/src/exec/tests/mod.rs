@@ -94,6 +94,7 @@ impl World {
             batch_rows,
             memory,
             cancel: Cancel::default(),
+            statistics: None,
         })
     }
 

@@ -73,10 +73,6 @@ impl Operator for Aggregate {
         let input = self.input.open(context)?;
         aggregate(&self.grouping, input.as_ref(), context, metrics)
     }
-
-    fn estimate(&self) -> f64 {
-        if self.keys.is_empty() { 1.0 } else { (self.input.operator.estimate() / 10.0).max(1.0) }
-    }
 }
 
 /// Groups all rows of a source.

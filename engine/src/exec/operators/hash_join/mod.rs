@@ -124,12 +124,4 @@ impl Operator for HashJoin {
         });
         Ok(Arc::new(Chained::new(vec![matches, Arc::new(unmet)])))
     }
-
-    fn estimate(&self) -> f64 {
-        let (left, right) = (self.left.operator.estimate(), self.right.operator.estimate());
-        match self.kind {
-            JoinKind::Semi | JoinKind::Anti => left / 2.0,
-            _ => left.max(right),
-        }
-    }
 }

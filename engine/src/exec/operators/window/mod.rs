@@ -281,8 +281,4 @@ impl Operator for Window {
             context: context.clone(),
         }))
     }
-
-    fn estimate(&self) -> f64 {
-        self.input.operator.estimate()
-    }
 }
