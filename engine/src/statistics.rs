@@ -1,9 +1,9 @@
 //! Statistics of a snapshot's tables, for the optimiser.
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::{cast, max, min};
-use arrow::datatypes::{DataType, Float64Type};
-use weir_sql::catalog::Statistics;
+use arrow::array::AsArray;
+use arrow::compute::{max, min};
+use arrow::datatypes::Float64Type;
+use weir_sql::catalog::{Statistics, numbers};
 use weir_storage::{ColumnStatistics, TableId};
 
 use crate::session::View;
@@ -52,15 +52,4 @@ fn range(known: &ColumnStatistics) -> Option<(f64, f64)> {
         greatest = high.map_or(greatest, |high| greatest.max(high));
     }
     (least <= greatest).then_some((least, greatest))
-}
-
-/// A column of numbers, dates or times as double precision.
-fn numbers(column: &ArrayRef) -> Option<ArrayRef> {
-    let plain = match column.data_type() {
-        DataType::Date32 => cast(column, &DataType::Int32).ok()?,
-        DataType::Timestamp(..) | DataType::Time64(_) => cast(column, &DataType::Int64).ok()?,
-        ty if ty.is_numeric() => column.clone(),
-        _ => return None,
-    };
-    cast(&plain, &DataType::Float64).ok()
 }

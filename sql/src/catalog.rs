@@ -4,6 +4,10 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+
 use crate::error::Result;
 use crate::types::Type;
 use crate::value::Value;
@@ -115,6 +119,17 @@ pub trait Statistics {
 
     /// The least and the greatest value of a column of numbers, dates (in days) or times (in microseconds).
     fn range(&self, oid: u32, column: usize) -> Option<(f64, f64)>;
+}
+
+/// A column of numbers, dates or times as double precision, as [`Statistics::range`] counts; `None` of any other type.
+pub fn numbers(column: &ArrayRef) -> Option<ArrayRef> {
+    let plain = match column.data_type() {
+        DataType::Date32 => cast(column, &DataType::Int32).ok()?,
+        DataType::Timestamp(..) | DataType::Time64(_) => cast(column, &DataType::Int64).ok()?,
+        ty if ty.is_numeric() => column.clone(),
+        _ => return None,
+    };
+    cast(&plain, &DataType::Float64).ok()
 }
 
 /// Of nothing anything is known.

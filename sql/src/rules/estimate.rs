@@ -6,7 +6,7 @@
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Float64Type};
 
-use crate::catalog::Statistics;
+use crate::catalog::{Statistics, numbers};
 use crate::plan::{Expr, ExprKind, JoinKind, Plan};
 use crate::value::Value;
 use crate::walk;
@@ -225,14 +225,6 @@ fn constant(expr: &Expr) -> Option<f64> {
 
 /// A number, a date or a time as a number: of days, or microseconds.
 fn number(value: &Value) -> Option<f64> {
-    let plain = match value.array.data_type() {
-        DataType::Date32 => arrow::compute::cast(&value.array, &DataType::Int32).ok()?,
-        DataType::Timestamp(..) | DataType::Time64(_) => arrow::compute::cast(&value.array, &DataType::Int64).ok()?,
-        _ => value.array.clone(),
-    };
-    if value.is_null() || !(plain.data_type().is_numeric()) {
-        return None;
-    }
-    let number = arrow::compute::cast(&plain, &DataType::Float64).ok()?;
+    let number = numbers(&value.array).filter(|_| !value.is_null())?;
     Some(number.as_primitive::<Float64Type>().value(0))
 }
