@@ -70,6 +70,11 @@ impl QueryMemory {
         self.limits.folder.as_deref()
     }
 
+    /// Bytes that the query may hold.
+    pub(crate) fn limit(&self) -> usize {
+        self.limits.query
+    }
+
     /// Bytes that an operator which holds `own` of them may hold before it writes to disk.
     pub(crate) fn share(&self, own: usize) -> usize {
         if self.limits.folder.is_none() {

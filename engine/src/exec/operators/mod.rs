@@ -42,8 +42,8 @@ pub(crate) use scan::{Reader, note_pruning, stored};
 
 /// LIMITs up to this many rows over a sort keep only as many; larger ones sort all.
 const TOP_N_MAX: usize = 100_000;
-/// Memory that is there for each of these rows, or all are sorted as well.
-const TOP_N_ROW: usize = 1024;
+/// What a query must be allowed to hold for each of these rows, or all are sorted as well.
+const TOP_N_ROW: usize = 16 << 10;
 
 /// Plans nested deeper than this are refused rather than overflow the stack.
 const DEPTH_MAX: usize = 400;
@@ -160,7 +160,7 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
 /// LIMIT over a sort keeps only the rows it needs; a projection between the two stays above.
 fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<QueryContext>) -> Result<Node> {
     let top =
-        limit.and_then(|n| n.checked_add(offset)).filter(|n| *n <= TOP_N_MAX.min(context.memory.share(0) / TOP_N_ROW));
+        limit.and_then(|n| n.checked_add(offset)).filter(|n| *n <= TOP_N_MAX.min(context.memory.limit() / TOP_N_ROW));
     if let (Some(top), Some(limit)) = (top, limit) {
         match plan {
             Plan::Sort { input, keys } => {
