@@ -8,6 +8,8 @@ use sqlparser::ast::{Expr, GroupByWithModifier};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
 
+use super::cursor::is_word;
+
 /// What ROWS FROM is called in the syntax tree. No text has a NUL.
 pub(crate) const ROWS_FROM: &str = "\0rows from";
 
@@ -31,18 +33,14 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, u
     from_first(tokens, bytes);
 }
 
-fn is(token: &Token, word: &str) -> bool {
-    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
-}
-
 fn rows_from(tokens: &mut [TokenWithSpan]) {
     for at in 0..tokens.len() {
-        if !is(&tokens[at].token, "ROWS") {
+        if !is_word(&tokens[at].token, "ROWS") {
             continue;
         }
         let mut after = (at + 1..tokens.len()).filter(|&next| !matches!(tokens[next].token, Token::Whitespace(_)));
         if let (Some(from), Some(open)) = (after.next(), after.next())
-            && is(&tokens[from].token, "FROM")
+            && is_word(&tokens[from].token, "FROM")
             && tokens[open].token == Token::LParen
         {
             let name = Word { value: ROWS_FROM.to_string(), quote_style: Some('"'), keyword: Keyword::NoKeyword };
@@ -54,12 +52,12 @@ fn rows_from(tokens: &mut [TokenWithSpan]) {
 
 fn group_modifiers(tokens: &mut [TokenWithSpan]) {
     for at in 0..tokens.len() {
-        if !is(&tokens[at].token, "WITH") {
+        if !is_word(&tokens[at].token, "WITH") {
             continue;
         }
         let next = (at + 1..tokens.len()).find(|&next| !matches!(tokens[next].token, Token::Whitespace(_)));
         let Some(next) = next else { return };
-        if let Some(word) = ["TOTALS", "ROLLUP", "CUBE"].into_iter().find(|word| is(&tokens[next].token, word)) {
+        if let Some(word) = ["TOTALS", "ROLLUP", "CUBE"].into_iter().find(|word| is_word(&tokens[next].token, word)) {
             let value = format!("{MODIFIER}{word}");
             tokens[at].token = Token::Comma;
             tokens[next].token = Token::Word(Word { value, quote_style: Some('"'), keyword: Keyword::NoKeyword });
@@ -99,7 +97,9 @@ fn from_first(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, usize)>) 
                 let call = match &before {
                     Some(Token::Word(word)) => {
                         name(word)
-                            || ["TRIM", "SUBSTRING", "EXTRACT", "OVERLAY"].iter().any(|call| is(&token_of(word), call))
+                            || ["TRIM", "SUBSTRING", "EXTRACT", "OVERLAY"]
+                                .iter()
+                                .any(|call| is_word(&token_of(word), call))
                     }
                     _ => false,
                 };
@@ -108,13 +108,15 @@ fn from_first(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, usize)>) 
             Token::RParen => {
                 levels.pop();
             }
-            token if is(token, "SELECT") => (level.selects, level.joined) = (true, false),
-            token if is(token, "WITH") && before.is_none() => level.with = true,
-            token if is(token, "INSERT") && before.is_none() => level.insert = true,
-            token if ["UNION", "EXCEPT", "INTERSECT"].iter().any(|word| is(token, word)) => {
+            token if is_word(token, "SELECT") => (level.selects, level.joined) = (true, false),
+            token if is_word(token, "WITH") && before.is_none() => level.with = true,
+            token if is_word(token, "INSERT") && before.is_none() => level.insert = true,
+            token if ["UNION", "EXCEPT", "INTERSECT"].iter().any(|word| is_word(token, word)) => {
                 (level.selects, level.joined) = (false, true);
             }
-            token if is(token, "FROM") && !level.selects && !level.call && begins_query(before.as_ref(), *level) => {
+            token
+                if is_word(token, "FROM") && !level.selects && !level.call && begins_query(before.as_ref(), *level) =>
+            {
                 (level.selects, level.joined) = (true, false);
                 if !selects_later(&tokens[at + 1..]) {
                     let span = tokens[at].span;
@@ -145,22 +147,27 @@ fn begins_query(before: Option<&Token>, level: Level) -> bool {
     match before {
         None | Some(Token::LParen) => true,
         Some(Token::RParen) => level.with || level.insert,
-        Some(token) if is(token, "ALL") || is(token, "DISTINCT") => level.joined,
+        Some(token) if is_word(token, "ALL") || is_word(token, "DISTINCT") => level.joined,
         Some(Token::Word(_)) if level.insert => true,
-        Some(token) => WORDS.iter().any(|word| is(token, word)),
+        Some(token) => WORDS.iter().any(|word| is_word(token, word)),
     }
 }
 
 /// Whether SELECT follows in the same query.
 fn selects_later(tokens: &[TokenWithSpan]) -> bool {
+    stands_before(tokens, "SELECT", &["UNION", "EXCEPT", "INTERSECT"])
+}
+
+/// Whether a word stands outside of parentheses before the query ends, and before one of `ends`.
+pub(super) fn stands_before(tokens: &[TokenWithSpan], word: &str, ends: &[&str]) -> bool {
     let mut depth = 0_usize;
     for TokenWithSpan { token, .. } in tokens {
         match token {
             Token::LParen => depth += 1,
             Token::RParen if depth == 0 => return false,
             Token::RParen => depth -= 1,
-            token if depth == 0 && is(token, "SELECT") => return true,
-            token if depth == 0 && ["UNION", "EXCEPT", "INTERSECT"].iter().any(|word| is(token, word)) => return false,
+            token if depth == 0 && is_word(token, word) => return true,
+            token if depth == 0 && ends.iter().any(|end| is_word(token, end)) => return false,
             _ => {}
         }
     }

@@ -7,6 +7,9 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Whitespace, Word};
 
+use super::clauses::stands_before;
+use super::cursor::is_word;
+
 /// PIVOT. No text has a NUL.
 pub(crate) const PIVOT: &str = "\0pivot";
 /// UNPIVOT.
@@ -41,18 +44,15 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, u
     }
 }
 
-fn is(token: &Token, word: &str) -> bool {
-    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
-}
-
 fn is_any(token: &Token, words: &[&str]) -> bool {
-    words.iter().any(|word| is(token, word))
+    words.iter().any(|word| is_word(token, word))
 }
 
 /// Which of the statements begins at a place, if one does.
 fn statement(tokens: &[TokenWithSpan], at: usize) -> Option<&'static str> {
     let solid = |at: &usize| !matches!(tokens[*at].token, Token::Whitespace(_));
-    let word = ["PIVOT", "UNPIVOT", "SUMMARIZE", "DESCRIBE"].into_iter().find(|word| is(&tokens[at].token, word))?;
+    let word =
+        ["PIVOT", "UNPIVOT", "SUMMARIZE", "DESCRIBE"].into_iter().find(|word| is_word(&tokens[at].token, word))?;
     let before = (0..at).rev().find(solid).map(|at| &tokens[at].token);
     let next = (at + 1..tokens.len()).find(solid).map(|at| &tokens[at].token)?;
     let begins = match before {
@@ -61,7 +61,7 @@ fn statement(tokens: &[TokenWithSpan], at: usize) -> Option<&'static str> {
         Some(Token::RParen) => tokens
             .iter()
             .find(|token| !matches!(token.token, Token::Whitespace(_)))
-            .is_some_and(|first| is(&first.token, "WITH")),
+            .is_some_and(|first| is_word(&first.token, "WITH")),
         Some(before) => is_any(before, &["AS", "EXPLAIN", "ANALYZE"]) && word != "DESCRIBE",
     };
     let query = *next == Token::LParen || is_any(next, &["SELECT", "FROM", "WITH", "VALUES"]);
@@ -77,17 +77,7 @@ fn statement(tokens: &[TokenWithSpan], at: usize) -> Option<&'static str> {
 
 /// Whether ON stands before the query ends.
 fn has_on(tokens: &[TokenWithSpan]) -> bool {
-    let mut depth = 0_usize;
-    for TokenWithSpan { token, .. } in tokens {
-        match token {
-            Token::LParen => depth += 1,
-            Token::RParen if depth == 0 => return false,
-            Token::RParen => depth -= 1,
-            token if depth == 0 && is(token, "ON") => return true,
-            _ => {}
-        }
-    }
-    false
+    stands_before(tokens, "ON", &[])
 }
 
 /// Words that follow a query's body.
@@ -135,11 +125,11 @@ fn rewritten(tokens: Vec<Placed>, word: &str) -> Vec<Placed> {
             let source = until(&mut rest, &["ON"]);
             out.source(source, false);
             for (begin, name) in [("ON", ON), ("USING", USING), ("GROUP", GROUP)] {
-                if rest.peek().is_some_and(|(token, _)| is(&token.token, begin)) {
+                if rest.peek().is_some_and(|(token, _)| is_word(&token.token, begin)) {
                     rest.next();
                     let mut items = until(&mut rest, &["USING", "GROUP"]);
                     if begin == "GROUP" {
-                        let by = items.iter().position(|(token, _)| is(&token.token, "BY")).map_or(0, |at| at + 1);
+                        let by = items.iter().position(|(token, _)| is_word(&token.token, "BY")).map_or(0, |at| at + 1);
                         items.drain(..by);
                     }
                     out.clause(name, items);
@@ -153,12 +143,12 @@ fn rewritten(tokens: Vec<Placed>, word: &str) -> Vec<Placed> {
             out.source(source, false);
             rest.next();
             out.clause(ON, until(&mut rest, &["INTO"]));
-            if rest.peek().is_some_and(|(token, _)| is(&token.token, "INTO")) {
+            if rest.peek().is_some_and(|(token, _)| is_word(&token.token, "INTO")) {
                 rest.next();
                 let mut items = until(&mut rest, &[]);
-                items.retain(|(token, _)| !is(&token.token, "NAME"));
+                items.retain(|(token, _)| !is_word(&token.token, "NAME"));
                 for (token, _) in &mut items {
-                    if is(&token.token, "VALUE") {
+                    if is_word(&token.token, "VALUE") {
                         token.token = Token::Comma;
                     }
                 }

@@ -7,6 +7,8 @@ use sqlparser::ast::{Join, JoinOperator};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
 
+use super::cursor::is_word;
+
 /// Which of the rows that match are a join's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strictness {
@@ -31,9 +33,9 @@ pub(crate) fn strictness(join: &Join) -> Strictness {
 pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, usize)>) {
     let mut at = 0;
     while at < tokens.len() {
-        if is(&tokens[at].token, "JOIN") {
+        if is_word(&tokens[at].token, "JOIN") {
             let words = words_before(tokens, at);
-            let said = |word: &str| words.iter().any(|&place| is(&tokens[place].token, word));
+            let said = |word: &str| words.iter().any(|&place| is_word(&tokens[place].token, word));
             // A word that names an alias of the table before it is none of the join's.
             let own = !said("AS");
             let (asof, any) = (own && said("ASOF"), own && said("ANY"));
@@ -45,11 +47,6 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, u
     }
 }
 
-/// Whether a token is this word, not in quotes.
-fn is(token: &Token, word: &str) -> bool {
-    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
-}
-
 /// The places of the words that make a JOIN what it is, from the first.
 fn words_before(tokens: &[TokenWithSpan], join: usize) -> Vec<usize> {
     const WORDS: [&str; 11] =
@@ -58,9 +55,9 @@ fn words_before(tokens: &[TokenWithSpan], join: usize) -> Vec<usize> {
     for at in (0..join).rev() {
         match &tokens[at].token {
             Token::Whitespace(_) => {}
-            token if WORDS.iter().any(|word| is(token, word)) => words.insert(0, at),
+            token if WORDS.iter().any(|word| is_word(token, word)) => words.insert(0, at),
             // `t AS asof JOIN u`
-            token if is(token, "AS") && !words.is_empty() => {
+            token if is_word(token, "AS") && !words.is_empty() => {
                 words.insert(0, at);
                 break;
             }
@@ -90,7 +87,7 @@ fn replace(
             ("SEMI", Keyword::SEMI),
             ("ANTI", Keyword::ANTI),
         ];
-        kept.extend(known.into_iter().filter(|(word, _)| is(&tokens[place].token, word)));
+        kept.extend(known.into_iter().filter(|(word, _)| is_word(&tokens[place].token, word)));
     }
     // `SEMI LEFT JOIN` is `LEFT SEMI JOIN`.
     kept.sort_by_key(|(word, _)| matches!(*word, "SEMI" | "ANTI"));
