@@ -1,4 +1,4 @@
-//! Rows on disk, in partitions: what a join makes of sides that do not fit.
+//! Rows on disk, in partitions: what a join and DISTINCT ON make of rows that do not fit.
 //!
 //! Each thread has lists of its own, in which rows keep the order of the input; every row carries its position as a last column.
 
@@ -10,6 +10,14 @@ use arrow::datatypes::UInt64Type;
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::spill::{Extent, SpillFile};
+
+/// How many partitions the hash of a key divides rows into.
+pub(crate) const PARTITIONS: usize = 64;
+
+/// The partition of each hash.
+pub(crate) fn partitions(hashes: Vec<u64>) -> Vec<usize> {
+    hashes.into_iter().map(|hash| (hash >> 32) as usize % PARTITIONS).collect()
+}
 
 /// Bytes that are gathered before they are split.
 const PENDING_BYTES: usize = 512 << 10;

@@ -19,7 +19,7 @@ use crate::exec::expression::{Expression, arrays};
 use crate::exec::groups::{GroupTable, hash_rows};
 use crate::exec::keys;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::partitions::{Partitioned, split_positions};
+use crate::exec::partitions::{PARTITIONS, Partitioned, partitions, split_positions};
 use crate::exec::pipeline::{Reader, Source, parallel};
 use crate::exec::runs::{RunWriter, merge, number_keys};
 use crate::exec::spill::SpillFile;
@@ -126,9 +126,6 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Partitions of rows on disk.
-const PARTITIONS: usize = 64;
-
 /// The first rows among those that were kept so far and those that are still to be read.
 fn on_disk(
     on: &[Expression],
@@ -140,8 +137,7 @@ fn on_disk(
     let file = SpillFile::create(context)?;
     let partition = |rows: &Batch| -> Result<Vec<usize>> {
         let seen = Seen::new(on, context)?;
-        let hashes = hash_rows(&seen.types, &seen.keys(rows)?, rows.rows)?;
-        Ok(hashes.into_iter().map(|hash| (hash >> 32) as usize % PARTITIONS).collect())
+        Ok(partitions(hash_rows(&seen.types, &seen.keys(rows)?, rows.rows)?))
     };
     let mut rows = Partitioned::new(PARTITIONS);
     let mut at = 0;

@@ -60,34 +60,14 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
             ARRAY,
             "The parts of a text between separators; the characters, if the separator is empty.",
             ("splitByString(', ', 'a, b, c')", "{a,b,c}"),
-            vec![strict([TEXT, TEXT], text_array(), |_, a, n, ty| {
-                let (separators, texts) = (text(a, 0)?, text(a, 1)?);
-                list_rows(a, n, ty, |row, list| {
-                    let (separator, value) = (separators.at(row), texts.at(row));
-                    match separator {
-                        "" => value.chars().for_each(|c| list.push(c.encode_utf8(&mut [0; 4]))),
-                        _ => value.split(separator).for_each(|part| list.push(part)),
-                    }
-                    Ok(true)
-                })
-            })],
+            vec![strict([TEXT, TEXT], text_array(), |_, a, n, ty| split_rows(a, n, ty, [1, 0]))],
         ),
         function(
             &["string_split", "str_split", "split"],
             ARRAY,
             "The parts of a text between separators; the characters, if the separator is empty.",
             ("string_split('a, b, c', ', ')", "{a,b,c}"),
-            vec![strict([TEXT, TEXT], text_array(), |_, a, n, ty| {
-                let (texts, separators) = (text(a, 0)?, text(a, 1)?);
-                list_rows(a, n, ty, |row, list| {
-                    let (separator, value) = (separators.at(row), texts.at(row));
-                    match separator {
-                        "" => value.chars().for_each(|c| list.push(c.encode_utf8(&mut [0; 4]))),
-                        _ => value.split(separator).for_each(|part| list.push(part)),
-                    }
-                    Ok(true)
-                })
-            })],
+            vec![strict([TEXT, TEXT], text_array(), |_, a, n, ty| split_rows(a, n, ty, [0, 1]))],
         ),
         function(
             &["splitByWhitespace"],
@@ -119,6 +99,19 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
             vec![strict([TEXT], text_array(), |_, a, n, ty| words(a, n, ty, |c| !c.is_ascii_alphabetic()))],
         ),
     ]
+}
+
+/// The parts of a text between separators, or its characters; `places` says which argument is the text and which the separator.
+fn split_rows(args: &[Datum], rows: usize, ty: &Type, places: [usize; 2]) -> Result<Datum> {
+    let (texts, separators) = (text(args, places[0])?, text(args, places[1])?);
+    list_rows(args, rows, ty, |row, list| {
+        let (separator, value) = (separators.at(row), texts.at(row));
+        match separator {
+            "" => value.chars().for_each(|c| list.push(c.encode_utf8(&mut [0; 4]))),
+            _ => value.split(separator).for_each(|part| list.push(part)),
+        }
+        Ok(true)
+    })
 }
 
 fn words(args: &[Datum], rows: usize, types: &Types<'_>, ends: fn(char) -> bool) -> Result<Datum> {

@@ -20,13 +20,10 @@ use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::Metrics;
-use crate::exec::partitions::{Partitioned, split_positions};
+use crate::exec::partitions::{PARTITIONS, Partitioned, partitions, split_positions};
 use crate::exec::pipeline::{Source, drain, parallel};
 use crate::exec::runs::{Run, RunWriter, merge, number_keys};
 use crate::exec::spill::{Extent, SharedFile, SpillFile};
-
-/// Partitions of the built side.
-const PARTITIONS: usize = 64;
 
 /// About what a row takes in a table besides its own bytes.
 const TABLE_ROW: usize = 32;
@@ -58,7 +55,7 @@ pub(super) fn gather(
     metrics: &Metrics,
 ) -> Result<Side> {
     let file = SharedFile::default();
-    let partition = |rows: &Batch| partitions(shared.hashes(rows, true, context)?);
+    let partition = |rows: &Batch| Ok(partitions(shared.hashes(rows, true, context)?));
     let to_disk = |local: &mut Local, file: &SpillFile| -> Result<()> {
         let disk = local.disk.get_or_insert_with(|| Partitioned::new(PARTITIONS));
         for (at, batch) in local.batches.drain(..) {
@@ -100,10 +97,6 @@ pub(super) fn gather(
     Ok(Side::Memory(Box::new(built)))
 }
 
-fn partitions(hashes: Vec<u64>) -> Result<Vec<usize>> {
-    Ok(hashes.into_iter().map(|hash| (hash >> 32) as usize % PARTITIONS).collect())
-}
-
 impl Disk {
     /// Joins with the other side.
     pub(super) fn join(
@@ -119,7 +112,7 @@ impl Disk {
             pass_of[partitions.clone()].fill(pass);
         }
         let partition = |rows: &Batch| -> Result<Vec<usize>> {
-            Ok(partitions(shared.hashes(rows, false, context)?)?.into_iter().map(|p| pass_of[p]).collect())
+            Ok(partitions(shared.hashes(rows, false, context)?).into_iter().map(|p| pass_of[p]).collect())
         };
         let locals = drain(
             context,
