@@ -1,5 +1,7 @@
 //! Queries: WITH, set operations, VALUES, and ORDER BY / LIMIT over any of them.
 
+use std::cmp::Ordering;
+
 use sqlparser::ast::{self, LimitClause, SetExpr, SetOperator, SetQuantifier};
 
 use super::coerce::common_type;
@@ -92,6 +94,16 @@ impl Bounds {
     }
 }
 
+/// An error unless so many columns can be put into `columns`, or into the first of them if there may be fewer.
+fn check_width(given: usize, columns: usize, fewer: bool) -> Result<()> {
+    let message = match given.cmp(&columns) {
+        Ordering::Greater => "INSERT has more expressions than target columns",
+        Ordering::Less if !fewer => "INSERT has more target columns than expressions",
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Syntax, message))
+}
+
 impl Binder<'_> {
     /// A query's plan. What its columns leave unknown is text.
     pub fn bind_query(&mut self, query: &ast::Query) -> Result<Plan> {
@@ -101,14 +113,12 @@ impl Binder<'_> {
     /// A query's plan with exactly these columns, by name and type, cast by assignment: the source of an INSERT. A query of more columns is an error,
     /// and of fewer unless these are the first.
     pub fn bind_query_to(&mut self, query: &ast::Query, columns: &[(String, Type)], fewer: bool) -> Result<Plan> {
-        let plan = self.bind_query_at_level(query, true)?;
-        let given = plan.columns().len();
-        if given > columns.len() {
-            return Err(Error::new(ErrorKind::Syntax, "INSERT has more expressions than target columns"));
-        }
-        if given < columns.len() && !fewer {
-            return Err(Error::new(ErrorKind::Syntax, "INSERT has more target columns than expressions"));
-        }
+        let plan = match (query.body.as_ref(), &query.with, &query.order_by, &query.limit_clause, &query.fetch) {
+            // Each value has a type of its own, whatever stands above and below it.
+            (SetExpr::Values(values), None, None, None, None) => return self.bind_values_to(values, columns, fewer),
+            _ => self.bind_query_at_level(query, true)?,
+        };
+        check_width(plan.columns().len(), columns.len(), fewer)?;
         for (column, (found, (name, ty))) in plan.columns().iter().zip(columns).enumerate() {
             if !super::casts::can_cast(&found.ty, ty, CoercionContext::Assignment) {
                 return Err(locate_column(not_assignable(name, ty, &found.ty), &query.body, column));
@@ -263,15 +273,36 @@ impl Binder<'_> {
     }
 
     /// `VALUES (…), (…)`: columns called column1, column2, ….
-    fn bind_values(&mut self, values: &ast::Values, keep_unknown: bool) -> Result<Plan> {
-        let mut rows: Vec<Vec<Expr>> = Vec::with_capacity(values.rows.len());
+    /// The values of each row, before they have a type in common.
+    fn bind_rows(&mut self, values: &ast::Values) -> Result<Vec<Vec<Expr>>> {
         self.frames.push(Frame::query(Scope::default(), Clause::Values));
-        let bound: Result<()> = values.rows.iter().try_for_each(|row| {
-            rows.push(self.bind_list(&row.content)?);
-            Ok(())
-        });
+        let rows = values.rows.iter().map(|row| self.bind_list(&row.content)).collect();
         self.frames.pop();
-        bound?;
+        rows
+    }
+
+    /// The same of VALUES.
+    fn bind_values_to(&mut self, values: &ast::Values, columns: &[(String, Type)], fewer: bool) -> Result<Plan> {
+        let mut rows = Vec::with_capacity(values.rows.len());
+        for (row, written) in self.bind_rows(values)?.into_iter().zip(&values.rows) {
+            check_width(row.len(), columns.len(), fewer)?;
+            let mut cells = Vec::with_capacity(row.len());
+            for ((cell, written), (name, ty)) in row.into_iter().zip(&written.content).zip(columns) {
+                if !super::casts::can_cast(&cell.ty, ty, CoercionContext::Assignment) {
+                    return Err(locate(not_assignable(name, ty, &cell.ty), written));
+                }
+                cells.push(self.coerce(cell, ty, CoercionContext::Assignment).map_err(|e| locate(e, written))?);
+            }
+            rows.push(cells);
+        }
+        let width = rows.first().map_or(0, Vec::len);
+        let columns =
+            columns[..width].iter().map(|(name, ty)| super::from::computed_column(name, ty.clone())).collect();
+        Ok(Plan::Values { rows, columns })
+    }
+
+    fn bind_values(&mut self, values: &ast::Values, keep_unknown: bool) -> Result<Plan> {
+        let mut rows = self.bind_rows(values)?;
         let width = rows.first().map_or(0, Vec::len);
         if let Some(odd) = rows.iter().position(|row| row.len() != width) {
             let error = Error::new(ErrorKind::Syntax, "VALUES lists must all be the same length");
