@@ -93,6 +93,10 @@ fn text(node: &Node, depth: usize, options: &ExplainOptions, lines: &mut Vec<Str
         for (key, value) in metrics.notes.lock().iter() {
             lines.push(format!("{indent}{key}: {value}"));
         }
+        let filtered = metrics.filtered.load(Ordering::Relaxed);
+        if filtered > 0 {
+            lines.push(format!("{indent}Rows Removed by Runtime Filter: {filtered}"));
+        }
         let memory = metrics.memory.load(Ordering::Relaxed);
         if memory > 0 {
             lines.push(format!("{indent}Memory: {} kB", memory.div_ceil(1024)));
@@ -122,6 +126,9 @@ fn json(node: &Node, options: &ExplainOptions) -> serde_json::Value {
         }
         map.insert("Actual Rows".into(), get(&metrics.rows).into());
         map.insert("Actual Loops".into(), get(&metrics.loops).into());
+        if get(&metrics.filtered) > 0 {
+            map.insert("Rows Removed by Runtime Filter".into(), get(&metrics.filtered).into());
+        }
         map.insert("Memory Bytes".into(), metrics.memory.load(Ordering::Relaxed).into());
         for (key, value) in metrics.notes.lock().iter() {
             map.insert(key.to_string(), value.clone().into());

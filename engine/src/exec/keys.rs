@@ -162,8 +162,9 @@ pub(crate) fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-const SEED_1: u64 = 0x9E37_79B9_7F4A_7C15;
-const SEED_2: u64 = 0xD6E8_FEB8_6659_FD93;
+/// Odd constants to hash with.
+pub(crate) const SEED_1: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(crate) const SEED_2: u64 = 0xD6E8_FEB8_6659_FD93;
 
 impl Word for u64 {
     #[inline]

@@ -21,6 +21,7 @@ pub mod partial;
 mod partitions;
 mod pipeline;
 mod runs;
+mod runtime_filter;
 mod spill;
 mod spool;
 

@@ -62,6 +62,8 @@ pub(crate) struct Metrics {
     pub(crate) first: AtomicU64,
     pub(crate) last: AtomicU64,
     pub(crate) memory: AtomicUsize,
+    /// Rows that run-time filters dropped.
+    pub(crate) filtered: AtomicU64,
     /// Lines that only a run can tell: granules read and pruned.
     pub(crate) notes: Mutex<Vec<(Cow<'static, str>, String)>>,
     started: Mutex<Option<Instant>>,

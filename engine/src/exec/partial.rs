@@ -528,7 +528,7 @@ impl Operator for States {
         self.reader.prepare(context);
         let scan = self.snapshot.scan(self.table, &self.conditions)?;
         operators::note_pruning(&scan, metrics);
-        let source = operators::stored(scan, self.reader.clone(), context.clone());
+        let source = operators::stored(scan, self.reader.clone(), Vec::new(), context.clone());
         let Some(grouping) = &self.grouping else { return Ok(source) };
         operators::merge_states(grouping, source.as_ref(), context, metrics, |at, batch| {
             split(grouping, batch.columns, at)

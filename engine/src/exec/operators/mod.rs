@@ -33,11 +33,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::QueryContext;
 use crate::exec::expression::constant_of;
 use crate::exec::operator::Node;
+use crate::exec::runtime_filter::{self, Wanted};
 
 pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
 pub(crate) use filter::Filter;
 pub(crate) use project::Project;
-pub(crate) use prune::{conditions, ordered_bytes};
+pub(crate) use prune::{conditions, ordered_bytes, same_order};
 pub(crate) use scan::{Reader, note_pruning, stored};
 
 /// LIMITs up to this many rows over a sort keep only as many; larger ones sort all.
@@ -54,13 +55,18 @@ thread_local! {
 
 /// Compiles a plan.
 pub(crate) fn compile(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
+    compile_for(plan, &[], context)
+}
+
+/// Compiles a plan whose rows may be tried with filters, where that is of use.
+fn compile_for(plan: &Plan, wanted: &[Wanted], context: &Arc<QueryContext>) -> Result<Node> {
     let depth = DEPTH.get();
     if depth > DEPTH_MAX {
         return Err(Error::new(ErrorKind::OutOfMemory, "stack depth limit exceeded")
             .with_hint("The query is nested too deeply."));
     }
     DEPTH.set(depth + 1);
-    let node = compile_one(plan, context);
+    let node = compile_one(plan, wanted, context);
     DEPTH.set(depth);
     node.map(|node| Node { rows: estimated(plan, context).or(node.rows), ..node })
 }
@@ -70,11 +76,13 @@ fn estimated(plan: &Plan, context: &QueryContext) -> Option<f64> {
     context.statistics.as_ref().map(|statistics| weir_sql::rules::estimated_rows(plan, &**statistics))
 }
 
-fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
+fn compile_one(plan: &Plan, wanted: &[Wanted], context: &Arc<QueryContext>) -> Result<Node> {
     let columns = plan.columns();
-    let input = |plan: &Plan| compile(plan, context);
+    let (mut below, right_below) = runtime_filter::down(plan, wanted);
+    let input = |plan: &Plan| compile_for(plan, &below, context);
+    let right_input = |plan: &Plan| compile_for(plan, &right_below, context);
     Ok(match plan {
-        Plan::Scan(scan) => return scan::compile(scan, context),
+        Plan::Scan(scan) => return scan::compile(scan, wanted, context),
         Plan::Values { rows, .. } => Node::new(values::Values::new(rows, columns, context)?, columns),
         Plan::TableFunction { function, name, args, named_args, ordinality, .. } => Node::new(
             table_function::TableFunction::new(*function, name, args, named_args, *ordinality, columns, context)?,
@@ -128,24 +136,29 @@ fn compile_one(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> {
             Node::new(distinct::Distinct::new(input(from)?, on.as_deref(), context)?, columns)
         }
         Plan::Join { kind, left, right, on, filter, lateral, .. } => {
-            let from = input(left)?;
+            let mut filters = Vec::new();
+            if matches!(kind, JoinKind::Inner | JoinKind::Semi) && !lateral {
+                filters = runtime_filter::offer(on.iter().map(|(key, _)| key), &mut below);
+            }
+            let from = compile_for(left, &below, context)?;
             if *lateral {
                 let join = nested_loop::Lateral::new(*kind, from, right, on, filter.as_ref(), context)?;
                 return Ok(Node::new(join, columns));
             }
-            let with = input(right)?;
+            let with = right_input(right)?;
             if on.is_empty() && *kind == JoinKind::Inner {
                 Node::new(nested_loop::NestedLoop::new(from, with, filter.as_ref(), context)?, columns)
             } else {
-                Node::new(hash_join::HashJoin::new(*kind, from, with, on, filter.as_ref(), context)?, columns)
+                Node::new(hash_join::HashJoin::new(*kind, from, with, on, filter.as_ref(), filters, context)?, columns)
             }
         }
         Plan::NearestJoin { kind, left, right, on, order, .. } => {
-            let join = nearest_join::NearestJoin::new(*kind, input(left)?, input(right)?, on, order.as_ref(), context)?;
+            let join =
+                nearest_join::NearestJoin::new(*kind, input(left)?, right_input(right)?, on, order.as_ref(), context)?;
             Node::new(join, columns)
         }
         Plan::SetOperation { kind, all, left, right, .. } => {
-            Node::new(set_operation::SetOperation::new(*kind, *all, input(left)?, input(right)?)?, columns)
+            Node::new(set_operation::SetOperation::new(*kind, *all, input(left)?, right_input(right)?)?, columns)
         }
         Plan::Recursive { id, base, step, all, .. } => {
             Node::new(recursive::Recursive::new(*id, base, step, *all, context)?, columns)

@@ -1,12 +1,13 @@
 //! Scans: a table's granules, a computed relation's batches, a view's states.
 //!
 //! A granule is a morsel. Its filter columns are read first; the other columns are read only if rows passed, and only at those rows (late
-//! materialisation). What storage can prune by is handed to it before (see `prune`).
+//! materialisation). What storage can prune by is handed to it before (see `prune`), and so is what joins above know by then of their
+//! other sides (`runtime_filter`).
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, NullArray, RecordBatch};
-use arrow::compute::filter;
+use arrow::array::{Array, ArrayRef, AsArray, NullArray, RecordBatch, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::Int64Type;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
@@ -22,9 +23,10 @@ use crate::exec::expression::{Expression, select_all};
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::partial;
 use crate::exec::pipeline::{Emit, Numbered, Source};
+use crate::exec::runtime_filter::{Trial, Wanted};
 
 /// Compiles a scan.
-pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<Node> {
+pub(crate) fn compile(scan: &plan::Scan, wanted: &[Wanted], context: &Arc<QueryContext>) -> Result<Node> {
     let relation = &scan.relation;
     let rows = context.relations.rows(relation)?;
     let mut faded = Vec::new();
@@ -60,8 +62,15 @@ pub(crate) fn compile(scan: &plan::Scan, context: &Arc<QueryContext>) -> Result<
         "public" | "pg_catalog" => relation.name.clone(),
         schema => format!("{schema}.{}", relation.name),
     };
+    // Columns of the projection are the relation's; a place is no key, and what fades is not what storage would be asked for.
+    let wanted: Vec<Wanted> = wanted
+        .iter()
+        .map(|wanted| wanted.at(scan.projection[wanted.column]))
+        .filter(|wanted| wanted.column < types.len() && !faded.iter().any(|(faded, _)| *faded == wanted.column))
+        .collect();
     let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?;
-    let scan_node = Scan { name, rows: stored, conditions, indexes, reader: Arc::new(reader), text };
+    let scan_node =
+        Scan { name, rows: stored, conditions, indexes, reader: Arc::new(reader), text, wanted, columns: names, types };
     Ok(Node::new(scan_node, &scan.columns))
 }
 
@@ -78,6 +87,11 @@ struct Scan {
     indexes: String,
     reader: Arc<Reader>,
     text: String,
+    /// Filters that joins will have made when the scan opens, over the relation's columns.
+    wanted: Vec<Wanted>,
+    /// The relation's columns' names and types.
+    columns: Vec<String>,
+    types: Vec<Type>,
 }
 
 /// Filters and projects granules.
@@ -126,6 +140,7 @@ impl Reader {
     pub(crate) fn granule(
         &self,
         rows: usize,
+        trials: &[Trial],
         read: impl Fn(&[usize], Option<&[u32]>) -> Result<Vec<ArrayRef>>,
         context: &Arc<QueryContext>,
         emit: Emit<'_>,
@@ -134,7 +149,7 @@ impl Reader {
             self.faded.read(columns, |columns| read(columns, selection), context)
         };
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.width + 1];
-        let mut keep: Option<BooleanArray> = None;
+        let mut selection: Option<UInt32Array> = None;
         if !self.filters.is_empty() {
             for (&column, array) in self.filtered.iter().zip(read(&self.filtered, None)?) {
                 columns[column] = Some(array);
@@ -142,29 +157,51 @@ impl Reader {
             let nothing: ArrayRef = Arc::new(NullArray::new(rows));
             let batch =
                 Batch::new(columns.iter().map(|c| c.clone().unwrap_or_else(|| nothing.clone())).collect(), rows);
-            keep = select_all(&self.filters, &batch, context)?;
+            let keep = select_all(&self.filters, &batch, context)?.filter(|keep| keep.true_count() < rows);
+            selection = keep.map(|keep| keep.values().set_indices_u32().collect::<Vec<_>>().into());
+            self.filtered.iter().filter(|c| !self.projection.contains(c)).for_each(|&c| columns[c] = None);
+            if let Some(selection) = &selection {
+                narrow(&mut columns, selection)?;
+            }
         }
-        let passed = keep.as_ref().map_or(rows, BooleanArray::true_count);
+        for trial in trials {
+            if selection.as_ref().is_some_and(|rows| rows.is_empty()) {
+                break;
+            }
+            let column = &mut columns[trial.column];
+            if column.is_none() {
+                *column = read(&[trial.column], selection.as_ref().map(|s| &**s.values()))?.pop();
+            }
+            let Some(passing) = column.as_ref().map(|keys| trial.passing(keys)).transpose()?.flatten() else {
+                continue;
+            };
+            narrow(&mut columns, &passing)?;
+            selection = Some(match &selection {
+                None => passing,
+                Some(before) => take(before, &passing, None)?.as_primitive().clone(),
+            });
+        }
+        let passed = selection.as_ref().map_or(rows, |rows| rows.len());
         if passed == 0 {
             return Ok(());
         }
-        let keep = keep.filter(|_| passed < rows);
-        let selection: Option<Vec<u32>> = keep.as_ref().map(|k| k.values().set_indices_u32().collect());
-        if !self.rest.is_empty() {
-            for (&column, array) in self.rest.iter().zip(read(&self.rest, selection.as_deref())?) {
+        let missing: Vec<usize> = self.rest.iter().copied().filter(|&c| columns[c].is_none()).collect();
+        if !missing.is_empty() {
+            for (&column, array) in missing.iter().zip(read(&missing, selection.as_ref().map(|s| &**s.values()))?) {
                 columns[column] = Some(array);
             }
         }
-        let mut out = Vec::with_capacity(self.projection.len());
-        for column in &self.projection {
-            let Some(array) = &columns[*column] else { return Err(Error::internal("a column was not read")) };
-            out.push(match &keep {
-                Some(keep) if array.len() == rows && self.filtered.contains(column) => filter(array, keep)?,
-                _ => array.clone(),
-            });
-        }
-        emit(Batch::new(out, passed))
+        let column = |&c: &usize| columns[c].clone().ok_or_else(|| Error::internal("a column was not read"));
+        emit(Batch::new(self.projection.iter().map(column).collect::<Result<_>>()?, passed))
     }
+}
+
+/// The columns that were read, at some of their rows.
+fn narrow(columns: &mut [Option<ArrayRef>], rows: &UInt32Array) -> Result<()> {
+    for column in columns.iter_mut().flatten() {
+        *column = take(column, rows, None)?;
+    }
+    Ok(())
 }
 
 impl Operator for Scan {
@@ -173,6 +210,13 @@ impl Operator for Scan {
         let description = match self.text.is_empty() {
             true => description,
             false => description.with("Filter", self.text.clone()),
+        };
+        let description = match self.wanted.is_empty() {
+            true => description,
+            false => {
+                let names: Vec<&str> = self.wanted.iter().map(|wanted| self.columns[wanted.column].as_str()).collect();
+                description.with("Runtime Filter", names.join(", "))
+            }
         };
         if self.indexes.is_empty() { description } else { description.with("Indexes", self.indexes.clone()) }
     }
@@ -184,16 +228,25 @@ impl Operator for Scan {
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         self.reader.prepare(context);
         let (reader, own) = (self.reader.clone(), context.clone());
+        let trials: Vec<Trial> = self.wanted.iter().filter_map(|wanted| Trial::new(wanted, metrics)).collect();
         match &self.rows {
             Rows::Stored(snapshot, table) => {
+                let mut conditions = self.conditions.clone();
+                conditions.extend(trials.iter().filter_map(|trial| trial.condition(&self.types[trial.column])));
                 if let Some(found) =
-                    key_lookup::open(snapshot, *table, &self.conditions, reader.clone(), own.clone(), metrics)?
+                    key_lookup::open(snapshot, *table, &conditions, reader.clone(), own.clone(), metrics)?
                 {
                     return Ok(found);
                 }
-                let scan = snapshot.scan(*table, &self.conditions)?;
+                let scan = snapshot.scan(*table, &conditions)?;
                 note_pruning(&scan, metrics);
-                Ok(stored(scan, reader, own))
+                let mut useful = Vec::new();
+                for trial in trials {
+                    if trial.is_useful(&scan)? {
+                        useful.push(trial);
+                    }
+                }
+                Ok(stored(scan, reader, useful, own))
             }
             Rows::Batches(batches) => {
                 // Given batches may be of any size: morsels are slices of them.
@@ -212,14 +265,14 @@ impl Operator for Scan {
                             match selection {
                                 None => Ok(array),
                                 Some(rows) => {
-                                    let rows = arrow::array::UInt32Array::from(rows.to_vec());
-                                    Ok(arrow::compute::take(&array, &rows, None)?)
+                                    let rows = UInt32Array::from(rows.to_vec());
+                                    Ok(take(&array, &rows, None)?)
                                 }
                             }
                         };
                         columns.iter().map(column).collect()
                     };
-                    reader.granule(rows, read, &own, emit)
+                    reader.granule(rows, &trials, read, &own, emit)
                 })))
             }
         }
@@ -227,7 +280,12 @@ impl Operator for Scan {
 }
 
 /// A stored table's granules.
-pub(crate) fn stored(scan: weir_storage::Scan, reader: Arc<Reader>, context: Arc<QueryContext>) -> Arc<dyn Source> {
+pub(crate) fn stored(
+    scan: weir_storage::Scan,
+    reader: Arc<Reader>,
+    trials: Vec<Trial>,
+    context: Arc<QueryContext>,
+) -> Arc<dyn Source> {
     Arc::new(Numbered::new(scan.len(), move |i, emit| {
         // A place is asked for in ascending order of columns, so last.
         let read = |columns: &[usize], selection: Option<&[u32]>| {
@@ -239,7 +297,7 @@ pub(crate) fn stored(scan: weir_storage::Scan, reader: Arc<Reader>, context: Arc
             }
             Ok(arrays)
         };
-        reader.granule(scan.rows(i), read, &context, emit)
+        reader.granule(scan.rows(i), &trials, read, &context, emit)
     }))
 }
 

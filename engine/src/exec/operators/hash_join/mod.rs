@@ -5,7 +5,7 @@
 //! for a right join, which is a left join the other way round. A full join notes which built rows were met and puts out the others at the
 //! end. NULL keys meet nothing. Without equalities all rows have the same key.
 //!
-//! A side that does not fit is joined on disk (`disk`), with the same rows in the same order.
+//! What was built makes filters for the scans of the other side (`runtime_filter`). A side that does not fit is joined on disk (`disk`), with the same rows in the same order.
 
 mod disk;
 mod table;
@@ -23,7 +23,8 @@ use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::expression::Expression;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Chained, Mapped, Numbered, Source};
+use crate::exec::pipeline::{Batches, Chained, Mapped, Numbered, Source};
+use crate::exec::runtime_filter::Slot;
 use crate::exec::spool::Spool;
 
 pub(crate) struct HashJoin {
@@ -42,6 +43,7 @@ impl HashJoin {
         right: Node,
         on: &[(Expr, Expr)],
         filter: Option<&Expr>,
+        wanted: Vec<(usize, Arc<Slot>)>,
         context: &Arc<QueryContext>,
     ) -> Result<HashJoin> {
         let left_keys = Expression::list(on.iter().map(|(l, _)| l), context)?;
@@ -71,6 +73,7 @@ impl HashJoin {
             swapped,
             probe_types,
             build_types,
+            wanted: wanted.into_iter().filter(|(_, slot)| slot.is_wanted()).collect(),
         };
         Ok(HashJoin { kind, left, right, shared: Arc::new(shared), text, filter_text })
     }
@@ -105,8 +108,15 @@ impl Operator for HashJoin {
         let (probe, build) = if self.shared.swapped { (&self.right, &self.left) } else { (&self.left, &self.right) };
         let built = match gather(&self.shared, build.open(context)?.as_ref(), context, metrics)? {
             Side::Memory(built) => Arc::new(*built),
-            Side::Disk(side) => return side.join(&self.shared, probe.open(context)?.as_ref(), context, metrics),
+            Side::Disk(side) => {
+                self.shared.fill_filters(None, context)?;
+                return side.join(&self.shared, probe.open(context)?.as_ref(), context, metrics);
+            }
         };
+        if built.is_empty() && matches!(self.kind, JoinKind::Inner | JoinKind::Semi) {
+            return Ok(Arc::new(Batches::new(Vec::new())));
+        }
+        self.shared.fill_filters(Some(&built), context)?;
         let input = probe.open(context)?;
         let (shared, side, own) = (self.shared.clone(), built.clone(), context.clone());
         let matches = Mapped::new(input, move |batch, emit| {

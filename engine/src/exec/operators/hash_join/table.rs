@@ -16,6 +16,7 @@ use crate::exec::expression::{Expression, arrays};
 use crate::exec::groups::{ABSENT, GroupTable, hash_rows};
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
+use crate::exec::runtime_filter::{RuntimeFilter, Slot};
 
 /// What the probing threads share.
 pub(super) struct Shared {
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) swapped: bool,
     pub(super) probe_types: Vec<Type>,
     pub(super) build_types: Vec<Type>,
+    /// Where scans of the probing side wait for keys of the built one, by number.
+    pub(super) wanted: Vec<(usize, Arc<Slot>)>,
 }
 
 /// Pairs that wait for the rest of the condition.
@@ -55,6 +58,11 @@ pub(super) struct Built {
 }
 
 impl Built {
+    /// Whether no row of it can be met.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// The rows that met nothing, for a full join.
     pub(super) fn unmet(&self) -> Vec<u32> {
         (0..self.met.len() as u32).filter(|&row| !self.met[row as usize].load(Ordering::Relaxed)).collect()
@@ -82,6 +90,19 @@ fn any_null(columns: &[ArrayRef]) -> Option<NullBuffer> {
 impl Shared {
     pub(super) fn prepare(&self, context: &Arc<QueryContext>) {
         self.probe_keys.iter().chain(&self.build_keys).chain(&self.filter).for_each(|e| e.prepare(context));
+    }
+
+    /// Leaves the keys of the built side, if they are in memory, to the scans that wait for them.
+    pub(super) fn fill_filters(&self, built: Option<&Built>, context: &QueryContext) -> Result<()> {
+        let Some(built) = built.filter(|_| !self.wanted.is_empty()) else {
+            self.wanted.iter().for_each(|(_, slot)| slot.fill(None));
+            return Ok(());
+        };
+        let keys = built.table.keys()?;
+        for (nth, slot) in &self.wanted {
+            slot.fill(RuntimeFilter::new(&self.types[*nth], &keys[*nth], &context.memory)?);
+        }
+        Ok(())
     }
 
     /// Hashes of the rows' keys, the same on both sides.

@@ -185,7 +185,7 @@ fn column_of(expr: &Expr, types: &[Type]) -> Option<usize> {
 }
 
 /// Whether a cast keeps the order of values, and loses nothing.
-fn same_order(from: &Type, to: &Type) -> bool {
+pub(crate) fn same_order(from: &Type, to: &Type) -> bool {
     let plain = |ty: &Type| matches!(ty, Type::Text | Type::Varchar(None)) || ty == from;
     let widens = from.is_integer() && to.is_integer() && width(from) < width(to);
     widens || (from.is_text() && plain(to) && !matches!(from, Type::Bpchar(_)))
