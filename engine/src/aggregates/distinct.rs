@@ -14,7 +14,7 @@ use weir_sql::Type;
 use super::Accumulator;
 use super::states::{Collected, by_group, flatten, lists, rows_that_count};
 use crate::error::Result;
-use crate::exec::groups::GroupTable;
+use crate::exec::groups::{GroupTable, hash_rows};
 use crate::exec::keys;
 
 /// Distinct arguments before another aggregate.
@@ -27,11 +27,14 @@ pub(super) struct Distinct {
     scratch: Vec<u32>,
 }
 
+/// The group's number, and its arguments.
+fn key_types(types: &[Type]) -> Vec<Type> {
+    std::iter::once(Type::UInt32).chain(types.iter().cloned()).collect()
+}
+
 impl Distinct {
     pub(super) fn new(types: &[Type], inner: Box<dyn Accumulator>) -> Result<Distinct> {
-        // UInt32 is the group's number.
-        let key: Vec<Type> = std::iter::once(Type::UInt32).chain(types.iter().cloned()).collect();
-        let table = GroupTable::new(&key)?;
+        let table = GroupTable::new(&key_types(types))?;
         Ok(Distinct { types: types.to_vec(), table, values: Collected::default(), inner, scratch: Vec::new() })
     }
 
@@ -107,9 +110,38 @@ impl Accumulator for Distinct {
     }
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
-        let (columns, groups) = self.take()?;
-        self.inner.update(&columns, &groups, n_groups, None)?;
+        self.settle(n_groups)?;
         self.inner.finish(n_groups)
+    }
+
+    fn is_set(&self) -> bool {
+        true
+    }
+
+    fn divide(&self, states: &[ArrayRef], parts: usize) -> Result<Vec<Vec<ArrayRef>>> {
+        let n_groups = states[0].len();
+        let (values, owners) = flatten(states, &(0..n_groups as u32).collect::<Vec<_>>())?;
+        let hashes = hash_rows(&self.types, &keys::normalize_all(&self.types, &values)?, owners.len())?;
+        let mut rows = vec![Vec::new(); parts];
+        for (row, hash) in hashes.iter().enumerate() {
+            rows[((hash >> 32) as usize * parts) >> 32].push(row as u32);
+        }
+        let part = |rows: Vec<u32>| {
+            let mut lengths = vec![0; n_groups];
+            rows.iter().for_each(|&row| lengths[owners[row as usize] as usize] += 1);
+            let rows = UInt32Array::from(rows);
+            let list = |(ty, values): (&Type, &ArrayRef)| {
+                lists(ty.element_field(), take(values, &rows, None)?, &lengths, false)
+            };
+            self.types.iter().zip(&values).map(list).collect()
+        };
+        rows.into_iter().map(part).collect()
+    }
+
+    fn settle(&mut self, n_groups: usize) -> Result<()> {
+        let (columns, groups) = self.take()?;
+        self.table = GroupTable::new(&key_types(&self.types))?;
+        self.inner.update(&columns, &groups, n_groups, None)
     }
 
     fn memory(&self) -> usize {

@@ -36,7 +36,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use weir_sql::catalog::{Param, Returns};
 use weir_sql::{Type, Value};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::functions::Context;
 
 /// What an accumulator is made for: one call in one statement or view.
@@ -76,6 +76,22 @@ pub trait Accumulator: Send {
 
     /// Bytes it holds.
     fn memory(&self) -> usize;
+
+    /// Whether its states are sets of values, which need not be held as a whole: [`divide`](Accumulator::divide) takes them apart, and each
+    /// part is merged and [settled](Accumulator::settle) by itself.
+    fn is_set(&self) -> bool {
+        false
+    }
+
+    /// Partial states as `parts` of them, each with the values of some hashes.
+    fn divide(&self, _states: &[ArrayRef], _parts: usize) -> Result<Vec<Vec<ArrayRef>>> {
+        Err(Error::internal("these states are no sets"))
+    }
+
+    /// Counts the values of a part's sets and forgets them. Only `finish` and other parts may follow.
+    fn settle(&mut self, _n_groups: usize) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Makes an accumulator.

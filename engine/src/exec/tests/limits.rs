@@ -90,6 +90,8 @@ fn what_does_not_fit_goes_to_disk_and_gives_the_same_rows() {
         "SELECT DISTINCT ON (n, third) * FROM numbers",
         "SELECT DISTINCT ON (f::int) f, id FROM numbers ORDER BY f::int DESC, id DESC",
         "SELECT count(*), array_agg(third) FROM numbers",
+        "SELECT count(DISTINCT id), sum(DISTINCT n), count(*), avg(DISTINCT f), min(third) FROM numbers",
+        "SELECT third, count(DISTINCT id), uniqExact(n, third), count(DISTINCT third), sum(id) FROM numbers GROUP BY third",
         "SELECT a.id, b.id, b.third FROM numbers a JOIN numbers b ON a.n = b.n WHERE a.id < 300",
         "SELECT a.id, b.id FROM numbers a JOIN numbers b ON a.n = b.n AND a.id < b.id AND a.id + b.id < 700",
         "SELECT a.id, b.id, b.third FROM numbers a LEFT JOIN numbers b ON a.id = b.id + 100 AND b.third IS NOT NULL",
@@ -113,4 +115,18 @@ fn what_does_not_fit_goes_to_disk_and_gives_the_same_rows() {
         }
     }
     assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0, "files have no names");
+}
+
+#[test]
+fn one_group_may_have_more_distinct_values_than_fit() {
+    let world = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = "SELECT count(DISTINCT a.id * 1000 + b.id), sum(DISTINCT a.id * 700 + b.id), count(*), max(a.id)
+        FROM numbers a JOIN numbers b ON b.id < 200 AND a.n % 1 = b.n % 1";
+    let whole = world.context(2, 8192);
+    let expected = world.rows_in(sql, &whole).expect("all memory is enough");
+    let limits = Limits { query: 3 << 20, operator: usize::MAX, folder: Some(folder.path().to_path_buf()) };
+    let memory = QueryMemory::new(&Broker::new(usize::MAX), limits);
+    assert_eq!(world.rows_in(sql, &world.context_of(2, 8192, memory.clone())).expect("3 MiB are enough"), expected);
+    assert!(memory.peak() < whole.memory.peak() / 2, "{} of {} bytes", memory.peak(), whole.memory.peak());
 }

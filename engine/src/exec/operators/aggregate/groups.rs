@@ -188,6 +188,22 @@ impl PartialGroups {
         Ok(rows.into_iter().map(UInt32Array::from).collect())
     }
 
+    /// The groups with parts of their sets, and with their other states in the first.
+    pub(super) fn divide(self, parts: usize, groups: &Groups) -> Result<Vec<PartialGroups>> {
+        let mut divided: Vec<Vec<Vec<ArrayRef>>> = vec![Vec::new(); parts];
+        for (states, accumulator) in self.states.into_iter().zip(&groups.accumulators) {
+            if accumulator.is_set() {
+                divided.iter_mut().zip(accumulator.divide(&states, parts)?).for_each(|(part, set)| part.push(set));
+            } else {
+                let nothing = states.iter().map(|s| new_null_array(s.data_type(), s.len())).collect::<Vec<_>>();
+                divided[1..].iter_mut().for_each(|part| part.push(nothing.clone()));
+                divided[0].push(states);
+            }
+        }
+        let part = |states| PartialGroups { keys: self.keys.clone(), first: self.first.clone(), states };
+        Ok(divided.into_iter().map(part).collect())
+    }
+
     /// All columns, side by side.
     pub(super) fn into_batch(self) -> Batch {
         let rows = self.first.len();
@@ -333,12 +349,38 @@ impl Groups {
 
     /// Adds partial states.
     pub(crate) fn merge(&mut self, grouping: &Grouping, partial: &PartialGroups) -> Result<()> {
+        self.merge_some(grouping, partial, |_| true)
+    }
+
+    /// Adds the sets among partial states.
+    pub(super) fn merge_sets(&mut self, grouping: &Grouping, partial: &PartialGroups) -> Result<()> {
+        self.merge_some(grouping, partial, |accumulator| accumulator.is_set())
+    }
+
+    fn merge_some(
+        &mut self,
+        grouping: &Grouping,
+        partial: &PartialGroups,
+        which: impl Fn(&dyn Accumulator) -> bool,
+    ) -> Result<()> {
         self.intern(grouping, &partial.keys, partial.first.len(), |row| partial.first[row])?;
         let n_groups = self.table.len();
-        for (accumulator, states) in self.accumulators.iter_mut().zip(&partial.states) {
+        let some = self.accumulators.iter_mut().zip(&partial.states).filter(|(a, _)| which(a.as_ref()));
+        for (accumulator, states) in some {
             accumulator.merge(states, &self.scratch, n_groups)?;
         }
         Ok(())
+    }
+
+    /// Whether some of its states are sets, which are merged in parts if they do not fit.
+    pub(super) fn has_sets(&self) -> bool {
+        self.accumulators.iter().any(|accumulator| accumulator.is_set())
+    }
+
+    /// Counts the values of a part's sets.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let n_groups = self.table.len();
+        self.accumulators.iter_mut().try_for_each(|accumulator| accumulator.settle(n_groups))
     }
 
     /// Keys of all groups, as they are shown.

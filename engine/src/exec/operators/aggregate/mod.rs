@@ -6,7 +6,7 @@
 //!
 //! A thread whose groups do not fit writes their partial states to disk, by hash into partitions, and begins anew; then each partition is
 //! merged by itself, split again if need be, and its results become a run in the order of first appearance. Without keys there is one
-//! group, which has to fit.
+//! group, which has to fit but for the sets of its DISTINCT arguments.
 //!
 //! Where equal keys can look different (numerics of several scales, intervals), the group shows the one whose bytes are least.
 
@@ -117,7 +117,7 @@ fn combine(
     };
     let mut locals = drain(context, input, start, |local, at, batch| {
         add(&mut local.groups, at, batch)?;
-        if grouping.is_one() {
+        if grouping.is_one() && !local.groups.has_sets() {
             return local.held.resize(local.groups.memory());
         }
         if !local.held.fits(local.groups.memory())? {

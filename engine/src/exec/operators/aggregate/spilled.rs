@@ -2,6 +2,7 @@
 //!
 //! States are written into partitions by the hash of their keys. At the end each partition is merged by itself, split again by other bits of
 //! the hash if it still does not fit, and its results become a run in the order in which the groups first appeared; the runs are merged.
+//! A group's own set of distinct values is taken apart likewise; its other states have to fit.
 
 use std::sync::Arc;
 
@@ -30,6 +31,11 @@ impl Default for Spilled {
 
 /// How often a partition that is still too large is split again.
 const LEVELS: usize = 4;
+/// About how many times the bytes of their values sets of integers take.
+const SET_FACTOR: usize = 16;
+/// Sets are not taken into smaller parts than this, nor into more.
+const PART_LEAST: usize = 1 << 20;
+const PARTS_MAX: usize = 4096;
 
 impl Spilled {
     /// Whether there is anything.
@@ -87,7 +93,13 @@ fn finish_partition(
     for (i, extent) in extents.iter().enumerate() {
         context.cancel.check()?;
         groups.merge(grouping, &PartialGroups::from_batch(file.read(extent)?, grouping)?)?;
-        if level > LEVELS || groups.len() == 1 {
+        if (level > LEVELS || groups.len() == 1) && groups.has_sets() {
+            if !held.fits(groups.memory())? {
+                drop((groups, held));
+                runs.extend(finish_sets(file, extents, grouping, context)?);
+                return Ok(());
+            }
+        } else if level > LEVELS || groups.len() == 1 {
             held.resize(groups.memory())?;
         } else if !held.fits(groups.memory())? {
             let smaller = Spilled { file: SharedFile::of(file), ..Spilled::default() };
@@ -103,12 +115,52 @@ fn finish_partition(
             return Ok(());
         }
     }
+    runs.extend(write(file, groups, grouping)?);
+    Ok(())
+}
+
+/// Merges the states of groups whose sets do not fit: these are taken apart by the hash of their values, and the parts counted one after
+/// the other.
+fn finish_sets(
+    file: &Arc<SpillFile>,
+    extents: &[Extent],
+    grouping: &Grouping,
+    context: &Arc<QueryContext>,
+) -> Result<Option<Run>> {
+    let mut groups = Groups::new(grouping, &context.functions)?;
+    let mut held = context.memory.reservation("Aggregate");
+    let bytes: usize = extents.iter().map(Extent::bytes).sum();
+    let count = (SET_FACTOR * bytes / context.memory.share(0).max(PART_LEAST)).clamp(2, PARTS_MAX);
+    let mut parts = vec![Vec::new(); count];
+    for extent in extents {
+        context.cancel.check()?;
+        let partial = PartialGroups::from_batch(file.read(extent)?, grouping)?;
+        for (part, extents) in partial.divide(count, &groups)?.into_iter().zip(&mut parts) {
+            extents.push(file.append(&part.into_batch())?);
+        }
+    }
+    for (nth, extents) in parts.iter().enumerate() {
+        for extent in extents {
+            context.cancel.check()?;
+            let partial = PartialGroups::from_batch(file.read(extent)?, grouping)?;
+            match nth {
+                0 => groups.merge(grouping, &partial)?,
+                _ => groups.merge_sets(grouping, &partial)?,
+            }
+            held.resize(groups.memory())?;
+        }
+        groups.settle()?;
+    }
+    write(file, groups, grouping)
+}
+
+/// The results of groups as a run, in the order in which they first appeared.
+fn write(file: &Arc<SpillFile>, groups: Groups, grouping: &Grouping) -> Result<Option<Run>> {
     let (results, first) = groups.finish(grouping)?;
     let mut order: Vec<u32> = (0..first.len() as u32).collect();
     order.sort_unstable_by_key(|&row| first[row as usize]);
     let mut writer = RunWriter::new(file);
     let keys = number_keys(order.iter().map(|&row| [first[row as usize]]));
     writer.push(results.take(&UInt32Array::from(order))?, keys)?;
-    runs.extend(writer.finish()?);
-    Ok(())
+    writer.finish()
 }
