@@ -48,6 +48,11 @@ impl SortKeys {
         Ok(SortKeys { exprs, types, converter })
     }
 
+    /// Whether all rows are equal.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.exprs.is_empty()
+    }
+
     pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
         self.exprs.iter().for_each(|e| e.prepare(context));
     }

@@ -104,6 +104,19 @@ fn what_does_not_fit_goes_to_disk_and_gives_the_same_rows() {
         "SELECT third FROM numbers EXCEPT SELECT third FROM numbers WHERE n > 3",
         "SELECT id, sum(id) OVER (PARTITION BY n ORDER BY third, id), row_number() OVER (ORDER BY id DESC) FROM numbers",
         "SELECT id, third FROM numbers ORDER BY third, id LIMIT 40 OFFSET 10",
+        "SELECT id, row_number() OVER w, rank() OVER w, dense_rank() OVER w FROM numbers WINDOW w AS (ORDER BY n)",
+        "SELECT id, lag(id, 3, -1) OVER w, lead(third, 2) OVER w, lag(id, -1) OVER w FROM numbers WINDOW w AS (ORDER BY f, id)",
+        "SELECT id, ntile(7) OVER w, percent_rank() OVER w, cume_dist() OVER w FROM numbers WINDOW w AS (ORDER BY id / 3)",
+        "SELECT id, sum(id) OVER w, avg(f) OVER w, count(third) FILTER (WHERE id % 2 = 0) OVER w FROM numbers WINDOW w AS (ORDER BY id)",
+        "SELECT id, sum(id) OVER (), count(*) OVER (ROWS UNBOUNDED PRECEDING), max(third) OVER (PARTITION BY id < 900) FROM numbers",
+        "SELECT id, min(id) OVER w, array_agg(id) OVER w FROM numbers WINDOW w AS (ORDER BY id DESC ROWS BETWEEN 3 PRECEDING AND 2 FOLLOWING)",
+        "SELECT id, sum(id) OVER w, first_value(id) OVER w FROM numbers WINDOW w AS (ORDER BY id RANGE BETWEEN 10 PRECEDING AND 5 PRECEDING)",
+        "SELECT id, count(*) OVER w, last_value(id) OVER w FROM numbers WINDOW w AS (ORDER BY n, id / 4 GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE TIES)",
+        "SELECT id, sum(id) OVER w, first_value(third) OVER w, last_value(id) OVER w FROM numbers WINDOW w AS (ORDER BY id / 5)",
+        "SELECT id, sum(id) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 3 FOLLOWING EXCLUDE CURRENT ROW) FROM numbers",
+        "SELECT id, string_agg(third, ',') OVER (ORDER BY id) FROM numbers WHERE id < 120",
+        "SELECT id, sum(id) OVER (ORDER BY id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING), nth_value(id, 3) OVER (ORDER BY id) FROM numbers",
+        "SELECT id, rank() OVER (PARTITION BY id < 400 ORDER BY third), sum(n) OVER (PARTITION BY id < 400 ORDER BY third) FROM numbers",
     ] {
         let expected = world.rows_in(sql, &world.context(1, 8192)).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         for (threads, batch_rows, operator) in [(3, 100, 0), (2, 50, 8 << 10)] {
@@ -129,4 +142,32 @@ fn one_group_may_have_more_distinct_values_than_fit() {
     let memory = QueryMemory::new(&Broker::new(usize::MAX), limits);
     assert_eq!(world.rows_in(sql, &world.context_of(2, 8192, memory.clone())).expect("3 MiB are enough"), expected);
     assert!(memory.peak() < whole.memory.peak() / 2, "{} of {} bytes", memory.peak(), whole.memory.peak());
+}
+
+#[test]
+fn one_partition_may_have_more_rows_than_fit() {
+    let world = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    let windows = [
+        "row_number() OVER w",
+        "sum(id) OVER w",
+        "lag(id, 5) OVER w",
+        "ntile(10) OVER w",
+        "avg(id) OVER (w ROWS BETWEEN 9 PRECEDING AND CURRENT ROW)",
+        "count(third) OVER ()",
+    ];
+    for window in windows {
+        let sql = format!(
+            "SELECT count(*), sum(v::numeric * (id % 97 + 1)), max(third) FROM
+                (SELECT id, third, {window} AS v FROM (SELECT a.id * 100 + b.id AS id, a.third || repeat('room', 40) AS third
+                    FROM numbers a JOIN numbers b ON b.id < 50) rows WINDOW w AS (ORDER BY id)) all_rows"
+        );
+        let whole = world.context(2, 8192);
+        let expected = world.rows_in(&sql, &whole).expect("all memory is enough");
+        let limits = Limits { query: 5 << 20, operator: usize::MAX, folder: Some(folder.path().to_path_buf()) };
+        let memory = QueryMemory::new(&Broker::new(usize::MAX), limits);
+        let context = world.context_of(2, 500, memory);
+        assert_eq!(world.rows_in(&sql, &context).unwrap_or_else(|e| panic!("{window}: {e:?}")), expected, "{window}");
+        assert!(whole.memory.peak() > 5 << 20, "{window}: {} bytes are no test", whole.memory.peak());
+    }
 }

@@ -12,7 +12,9 @@ use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array, new_empty_ar
 use arrow::compute::{and, concat, take};
 use weir_sql::Type;
 
+use super::Before;
 use super::frame::{Frame, Frames, Layout};
+use crate::aggregates::Accumulator;
 use crate::error::Result;
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
@@ -42,14 +44,49 @@ struct Distinct {
 }
 
 impl Framed {
-    /// Its value in each row.
+    /// Its value in each row; `carried` is the state of what comes before them in their partition, and in all their frames.
     pub(super) fn over(
         &self,
         rows: &Batch,
         layout: &Layout,
+        before: &Before,
+        carried: Option<&[ArrayRef]>,
         held: &mut Reservation,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
+        let (counted, args) = self.args(rows, before, context)?;
+        let count = counted.as_ref().map_or(rows.rows, |counted| counted.len());
+        let frames = self.frame.over(rows, layout, context)?;
+        let distinct = distinct(&frames, rows.rows, layout, counted.as_ref());
+        let total: usize = distinct.runs.iter().flatten().map(Range::len).sum();
+        let results = if total <= DIRECT_LEAST.max(DIRECT_FACTOR * count) {
+            self.direct(&args, count, &distinct.runs, carried, held, context)?
+        } else {
+            self.by_tree(&args, count, &distinct.runs, carried, held, context)?
+        };
+        Ok(take(&results, &UInt32Array::from(distinct.of), None)?)
+    }
+
+    /// Adds rows to the state of a whole partition, or of what comes before others.
+    pub(super) fn add(
+        &self,
+        rows: &Batch,
+        before: &Before,
+        to: &mut dyn Accumulator,
+        context: &Arc<QueryContext>,
+    ) -> Result<()> {
+        let (counted, args) = self.args(rows, before, context)?;
+        let count = counted.as_ref().map_or(rows.rows, |counted| counted.len());
+        to.update(&args, &vec![0; count], 1, None)
+    }
+
+    /// Which rows count, unless all do, and the arguments in these.
+    fn args(
+        &self,
+        rows: &Batch,
+        before: &Before,
+        context: &Arc<QueryContext>,
+    ) -> Result<(Option<UInt32Array>, Vec<ArrayRef>)> {
         let mut keep: Option<BooleanArray> = None;
         for filter in self.call.filters() {
             let selected = filter.selects(rows, context)?;
@@ -65,18 +102,10 @@ impl Framed {
         let input = few.as_ref().unwrap_or(rows);
         let mut args = arrays(self.call.inputs(), input, context)?;
         if self.call.wants_position() {
-            let positions: Int64Array = (0..input.rows as i64).map(Some).collect();
-            args.push(Arc::new(positions));
+            let first = before.rows as i64;
+            args.push(Arc::new(Int64Array::from_iter_values(first..first + input.rows as i64)));
         }
-        let frames = self.frame.over(rows, layout, context)?;
-        let distinct = distinct(&frames, rows.rows, layout, counted.as_ref());
-        let total: usize = distinct.runs.iter().flatten().map(Range::len).sum();
-        let results = if total <= DIRECT_LEAST.max(DIRECT_FACTOR * input.rows) {
-            self.direct(&args, input.rows, &distinct.runs, held, context)?
-        } else {
-            self.by_tree(&args, input.rows, &distinct.runs, held, context)?
-        };
-        Ok(take(&results, &UInt32Array::from(distinct.of), None)?)
+        Ok((counted, args))
     }
 
     /// Each row into every frame that has it.
@@ -85,6 +114,7 @@ impl Framed {
         args: &[ArrayRef],
         rows: usize,
         frames: &[[Range<usize>; 3]],
+        carried: Option<&[ArrayRef]>,
         held: &mut Reservation,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
@@ -107,6 +137,7 @@ impl Framed {
             accumulator.update(&piece, &groups[start..end], frames.len(), None)?;
             held.resize(accumulator.memory())?;
         }
+        merge_into_all(accumulator.as_mut(), carried, frames.len())?;
         accumulator.finish(frames.len())
     }
 
@@ -116,6 +147,7 @@ impl Framed {
         args: &[ArrayRef],
         rows: usize,
         frames: &[[Range<usize>; 3]],
+        carried: Option<&[ArrayRef]>,
         held: &mut Reservation,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
@@ -150,6 +182,7 @@ impl Framed {
             for (level, (nodes, groups)) in levels.iter().zip(parts) {
                 accumulator.merge(&taken(level, nodes)?, &groups, frames.len())?;
             }
+            merge_into_all(accumulator.as_mut(), carried, frames.len())?;
             results.push(accumulator.finish(frames.len())?);
         }
         match results.as_slice() {
@@ -158,6 +191,13 @@ impl Framed {
             many => Ok(concat(&many.iter().map(|array| array.as_ref()).collect::<Vec<_>>())?),
         }
     }
+}
+
+/// Adds the state of one group to all.
+fn merge_into_all(accumulator: &mut dyn Accumulator, state: Option<&[ArrayRef]>, n_groups: usize) -> Result<()> {
+    let Some(state) = state else { return Ok(()) };
+    let groups: Vec<u32> = (0..n_groups as u32).collect();
+    accumulator.merge(&taken(state, vec![0; n_groups])?, &groups, n_groups)
 }
 
 /// The nodes whose leaves are a run: level 0 has the leaves, and each level half as many nodes as the one below.

@@ -58,10 +58,10 @@ enum Bound {
     Offset { precedes: bool, value: Box<plan::FrameOffset>, key: Option<Expression> },
 }
 
-/// The rows from `start` to before `end`, of each row.
+/// The rows from `start` to before `end`, of each row; neither moves back from a row to the next.
 pub(super) struct Frames {
-    start: Vec<u32>,
-    end: Vec<u32>,
+    pub(super) start: Vec<u32>,
+    pub(super) end: Vec<u32>,
     exclude: Exclude,
 }
 
@@ -87,6 +87,31 @@ impl Frame {
             key: frame.key.as_ref().map(|key| Expression::new(key, context)).transpose()?,
             descending: order_by.first().is_some_and(|key| key.descending),
         })
+    }
+
+    /// Whether it begins with the partition.
+    pub(super) fn begins_with_partition(&self) -> bool {
+        matches!(self.start, Bound::Unbounded)
+    }
+
+    /// Whether it ends with the partition.
+    pub(super) fn ends_with_partition(&self) -> bool {
+        matches!(self.end, Bound::Unbounded)
+    }
+
+    /// Whether it ends with the row, or with its peers.
+    pub(super) fn ends_here(&self) -> bool {
+        matches!(self.end, Bound::CurrentRow)
+    }
+
+    /// Whether rows of it may be left out.
+    pub(super) fn excludes(&self) -> bool {
+        self.exclude != Exclude::NoOthers
+    }
+
+    /// Whether it depends on which rows are peers.
+    pub(super) fn looks_at_peers(&self) -> bool {
+        self.units != FrameUnits::Rows || matches!(self.exclude, Exclude::Group | Exclude::Ties)
     }
 
     /// The frames of all rows.

@@ -1,10 +1,11 @@
 //! Window functions: the input comes sorted by partition and order, and is cut into morsels of whole partitions.
 //!
 //! A row begins a partition, or a group of peers, where the bytes of its key differ from the row's before it. The input is read ahead while it fits
-//! in memory, and otherwise as far as the morsel at hand: a partition has to fit.
+//! in memory, and otherwise as far as the morsel at hand. A partition that does not fit is worked through in pieces (`pieces`).
 
 mod aggregate;
 mod frame;
+mod pieces;
 mod place;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use weir_sql::plan::{Expr, SortKey, WindowCall};
 
 use self::aggregate::Framed;
 use self::frame::{Frame, Layout};
+use self::pieces::{Pieces, Rules};
 use self::place::Place;
 use super::aggregate::Call;
 use super::sort::SortKeys;
@@ -74,14 +76,33 @@ impl Compiled {
         &self,
         rows: &Batch,
         layout: &Layout,
+        before: &Before,
+        carried: Option<&[ArrayRef]>,
         held: &mut Reservation,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
         match self {
-            Compiled::Place(place) => place.over(rows, layout, context),
-            Compiled::Aggregate(framed) => framed.over(rows, layout, held, context),
+            Compiled::Place(place) => place.over(rows, layout, before, carried, context),
+            Compiled::Aggregate(framed) => framed.over(rows, layout, before, carried, held, context),
         }
     }
+
+    fn frame(&self) -> &Frame {
+        match self {
+            Compiled::Place(place) => &place.frame,
+            Compiled::Aggregate(framed) => &framed.frame,
+        }
+    }
+}
+
+/// What comes before the rows at hand in their partition, which is not there as a whole.
+#[derive(Debug, Default, Clone, Copy)]
+struct Before {
+    rows: usize,
+    /// Groups of peers.
+    groups: usize,
+    /// Rows of the whole partition, where that is known.
+    total: Option<usize>,
 }
 
 impl Window {
@@ -200,7 +221,8 @@ impl Ahead {
 
 /// Morsels of whole partitions, as far ahead as was read or is asked for.
 struct Partitions {
-    ahead: Mutex<Ahead>,
+    ahead: Mutex<(Ahead, Option<Pieces>)>,
+    rules: Option<Arc<Rules>>,
     keys: Arc<Keys>,
     calls: Arc<Vec<Compiled>>,
     types: Vec<Type>,
@@ -210,18 +232,30 @@ struct Partitions {
 impl Source for Partitions {
     fn claim(&self) -> Result<Option<Task>> {
         let size = self.context.batch_rows.max(1);
-        let mut ahead = self.ahead.lock();
+        let (ahead, pieces) = &mut *self.ahead.lock();
         let rows = loop {
+            if let Some(at_hand) = pieces {
+                if let Some(piece) = at_hand.next(ahead)? {
+                    return Ok(Some(Box::new(move |emit| piece.emit(size, emit))));
+                }
+                *pieces = None;
+            }
             if let Some(rows) = ahead.end(size) {
                 break rows;
             }
             if ahead.done {
                 return Ok(None);
             }
-            ahead.read(&self.keys, &self.context)?;
+            let fits = ahead.read(&self.keys, &self.context)?;
+            if let Some(rules) = self.rules.as_ref().filter(|_| !fits && ahead.end(size).is_none()) {
+                // Whole partitions come first; the last one, of which the end is not known, is what does not fit.
+                match ahead.begins.iter().rposition(|begins| *begins == Begins::Partition) {
+                    Some(whole) if whole > 0 => break whole,
+                    _ => *pieces = Some(Pieces::new(self, rules, ahead)?),
+                }
+            }
         };
         let (batches, begins) = ahead.take(rows)?;
-        drop(ahead);
         let (calls, types, context) = (self.calls.clone(), self.types.clone(), self.context.clone());
         let mut held = context.memory.reservation("WindowAgg");
         held.resize(batches.iter().map(Batch::bytes).sum::<usize>() + rows)?;
@@ -231,7 +265,7 @@ impl Source for Partitions {
             let _ = &held;
             let layout = Layout::new(&begins);
             let mut working = context.memory.reservation("WindowAgg");
-            let over = |call: &Compiled| call.over(&rows, &layout, &mut working, &context);
+            let over = |call: &Compiled| call.over(&rows, &layout, &Before::default(), None, &mut working, &context);
             let columns = calls.iter().map(over).collect::<Result<Vec<_>>>()?;
             rows.columns.extend(columns);
             for start in (0..rows.rows).step_by(size) {
@@ -274,7 +308,8 @@ impl Operator for Window {
         }
         metrics.held(&ahead.held);
         Ok(Arc::new(Partitions {
-            ahead: Mutex::new(ahead),
+            ahead: Mutex::new((ahead, None)),
+            rules: Rules::new(&self.calls, !self.keys.order_by.is_empty()).map(Arc::new),
             keys: self.keys.clone(),
             calls: self.calls.clone(),
             types: self.input.types(),

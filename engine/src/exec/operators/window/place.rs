@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, new_null_array};
-use arrow::compute::interleave;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, UInt32Array, new_null_array};
+use arrow::compute::{interleave, take};
 use arrow::datatypes::Int32Type;
 use weir_sql::Type;
 
+use super::Before;
 use super::frame::{Frame, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::Batch;
@@ -24,29 +25,45 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Its value in each row.
-    pub(super) fn over(&self, rows: &Batch, layout: &Layout, context: &Arc<QueryContext>) -> Result<ArrayRef> {
+    /// Its value in each row. `carried` are the arguments in the first row of a partition that is not the first row at hand.
+    pub(super) fn over(
+        &self,
+        rows: &Batch,
+        layout: &Layout,
+        before: &Before,
+        carried: Option<&[ArrayRef]>,
+        context: &Arc<QueryContext>,
+    ) -> Result<ArrayRef> {
         use WindowFunction as W;
-        let args = arrays(&self.args, rows, context)?;
+        let args = match carried {
+            Some(first) if self.function == W::FirstValue => {
+                return Ok(take(&first[0], &UInt32Array::from(vec![0; rows.rows]), None)?);
+            }
+            Some(first) => first.to_vec(),
+            None => arrays(&self.args, rows, context)?,
+        };
         let mut numbers = Vec::with_capacity(rows.rows);
         let mut shares = Vec::new();
         match self.function {
-            W::Ntile => return ntile(&args[0], layout),
+            W::Ntile => return ntile(&args[0], layout, before),
             W::Lag | W::Lead => return self.beside(&args, layout),
             W::FirstValue | W::LastValue | W::NthValue => return self.of_frame(&args, rows, layout, context),
             W::RowNumber | W::Rank | W::DenseRank | W::PercentRank | W::CumeDist => {}
         }
         for partition in &layout.partitions {
-            let (first, rows) = (partition.start, partition.len());
+            let (first, total) = (partition.start, before.total.unwrap_or(partition.len()));
+            let nth = |row: usize| before.rows + row - first;
             for row in partition.clone() {
                 let peers = layout.peers(row);
                 match self.function {
-                    W::Rank => numbers.push((peers.start - first) as i64 + 1),
-                    W::DenseRank => numbers.push(i64::from(layout.group[row] - layout.group[first]) + 1),
-                    W::PercentRank if rows == 1 => shares.push(0.0),
-                    W::PercentRank => shares.push((peers.start - first) as f64 / (rows - 1) as f64),
-                    W::CumeDist => shares.push((peers.end - first) as f64 / rows as f64),
-                    _ => numbers.push((row - first) as i64 + 1),
+                    W::Rank => numbers.push(nth(peers.start) as i64 + 1),
+                    W::DenseRank => {
+                        numbers.push(before.groups as i64 + i64::from(layout.group[row] - layout.group[first]) + 1);
+                    }
+                    W::PercentRank if total == 1 => shares.push(0.0),
+                    W::PercentRank => shares.push(nth(peers.start) as f64 / (total - 1) as f64),
+                    W::CumeDist => shares.push(nth(peers.end) as f64 / total as f64),
+                    _ => numbers.push(nth(row) as i64 + 1),
                 }
             }
         }
@@ -154,7 +171,7 @@ impl Place {
     }
 }
 
-fn ntile(buckets: &ArrayRef, layout: &Layout) -> Result<ArrayRef> {
+fn ntile(buckets: &ArrayRef, layout: &Layout, before: &Before) -> Result<ArrayRef> {
     let buckets = buckets.as_primitive::<Int32Type>();
     let mut numbers: Vec<Option<i32>> = Vec::with_capacity(buckets.len());
     for partition in &layout.partitions {
@@ -168,9 +185,10 @@ fn ntile(buckets: &ArrayRef, layout: &Layout) -> Result<ArrayRef> {
             let message = "argument of ntile must be greater than zero";
             return Err(Error::new(ErrorKind::InvalidNtile, message));
         }
-        let (least, more) = (partition.len() / count as usize, partition.len() % count as usize);
+        let total = before.total.unwrap_or(partition.len());
+        let (least, more) = (total / count as usize, total % count as usize);
         let long = more * (least + 1);
-        numbers.extend((0..partition.len()).map(|row| {
+        numbers.extend((before.rows..before.rows + partition.len()).map(|row| {
             let bucket = if row < long { row / (least + 1) } else { more + (row - long) / least.max(1) };
             Some(bucket as i32 + 1)
         }));
