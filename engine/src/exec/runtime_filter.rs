@@ -276,7 +276,7 @@ impl RuntimeFilter {
         let typed = |values: &ArrayRef| {
             // A key that the column cannot have is NULL in its type.
             let values = cast(values, arrow).ok()?;
-            Some(take(&values, &valid_rows(&values), None).ok()?)
+            take(&values, &valid_rows(&values), None).ok()
         };
         if let Some(few) = &self.few {
             return Some(Prune { column, op: PruneOp::In, values: typed(few)? }.into());

@@ -20,7 +20,7 @@ enum Kept {
 pub struct Spool {
     kept: Vec<(u64, Kept)>,
     file: Option<Arc<SpillFile>>,
-    _held: Vec<Reservation>,
+    held: Vec<Reservation>,
 }
 
 impl Spool {
@@ -53,18 +53,42 @@ impl Spool {
         held.iter().for_each(|held| metrics.held(held));
         let mut kept: Vec<(u64, Kept)> = kept.into_iter().flatten().collect();
         kept.sort_unstable_by_key(|(at, _)| *at);
-        Ok(Arc::new(Spool { kept, file, _held: held }))
+        Ok(Arc::new(Spool { kept, file, held }))
     }
 
     /// The rows.
     pub(crate) fn read(self: &Arc<Self>) -> Arc<dyn Source> {
         let spool = self.clone();
-        Arc::new(Numbered::new(self.kept.len(), move |i, emit| {
-            emit(match (&spool.kept[i].1, &spool.file) {
-                (Kept::Memory(batch), _) => batch.clone(),
-                (Kept::Disk(extent), Some(file)) => file.read(extent)?,
-                (Kept::Disk(_), None) => return Err(Error::internal("a spool on disk has a file")),
-            })
-        }))
+        Arc::new(Numbered::new(self.kept.len(), move |i, emit| emit(spool.batch(i)?)))
+    }
+
+    /// How many rows each batch has.
+    pub(crate) fn sizes(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.kept.iter().map(|(_, kept)| match kept {
+            Kept::Memory(batch) => batch.rows,
+            Kept::Disk(extent) => extent.rows,
+        })
+    }
+
+    /// All batches, if they are in memory, and what is reserved for them.
+    pub(crate) fn into_memory(self: Arc<Self>) -> std::result::Result<(Vec<Batch>, Vec<Reservation>), Arc<Spool>> {
+        if self.file.is_some() {
+            return Err(self);
+        }
+        let spool = Arc::try_unwrap(self)?;
+        let batch = |(_, kept)| match kept {
+            Kept::Memory(batch) => Some(batch),
+            Kept::Disk(_) => None,
+        };
+        Ok((spool.kept.into_iter().filter_map(batch).collect(), spool.held))
+    }
+
+    /// The batch of this number.
+    pub(crate) fn batch(&self, i: usize) -> Result<Batch> {
+        Ok(match (&self.kept[i].1, &self.file) {
+            (Kept::Memory(batch), _) => batch.clone(),
+            (Kept::Disk(extent), Some(file)) => file.read(extent)?,
+            (Kept::Disk(_), None) => return Err(Error::internal("a spool on disk has a file")),
+        })
     }
 }

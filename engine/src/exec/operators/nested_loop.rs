@@ -1,6 +1,7 @@
 //! Joins without equalities, and lateral joins.
 //!
-//! [`NestedLoop`] pairs every left row with every right row, in runs of a batch, so that no pair waits in memory. [`Lateral`] runs the
+//! [`NestedLoop`] pairs every left row with every right row, in runs of a batch, so that no pair waits in memory. What does not fit of either side
+//! is read from disk. [`Lateral`] runs the
 //! right side once for each left row, with the row's values in place of its outer columns.
 
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::expression::{Expression, put_outer};
 use crate::exec::keys;
+use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Emit, Mapped, Numbered, Reader, Source, collect};
+use crate::exec::pipeline::{Emit, Mapped, Numbered, Reader, Source};
+use crate::exec::spool::Spool;
 
 pub(crate) struct NestedLoop {
     left: Node,
@@ -56,32 +59,53 @@ impl Operator for NestedLoop {
         if let Some(filter) = &self.filter {
             filter.prepare(context);
         }
-        let types = self.right.types();
-        let (batches, held) = collect(context, self.right.open(context)?, "Nested Loop")?;
-        metrics.held(&held);
-        let right = Batch::concat(&batches, &types)?;
+        let kept = Spool::fill(context, self.right.open(context)?.as_ref(), "Nested Loop", metrics)?;
+        let right = match kept.into_memory() {
+            Ok((batches, held)) => Right::Memory(Batch::concat(&batches, &self.right.types())?, held),
+            Err(kept) => Right::Disk(kept),
+        };
         let input = self.left.open(context)?;
         let (filter, own) = (self.filter.clone(), context.clone());
-        if right.rows <= FEW {
-            return Ok(Arc::new(Mapped::new(input, move |left, emit| {
-                let _ = &held;
-                pairs(&left, &right, filter.as_deref(), &own, emit)
-            })));
-        }
+        let piece = match right {
+            Right::Memory(right, held) if right.rows <= FEW => {
+                return Ok(Arc::new(Mapped::new(input, move |left, emit| {
+                    let _ = &held;
+                    pairs(&left, &right, filter.as_deref(), &own, emit)
+                })));
+            }
+            Right::Memory(ref right, _) => (MORSEL / right.rows).max(1),
+            Right::Disk(_) => 1,
+        };
         // A left batch with very many right rows would be a morsel without end: morsels are smaller pieces of the left.
-        let (lefts, left_held) = collect(context, input, "Nested Loop")?;
-        metrics.held(&left_held);
-        let piece = (MORSEL / right.rows).max(1);
+        let lefts = Spool::fill(context, input.as_ref(), "Nested Loop", metrics)?;
         let mut morsels = Vec::new();
-        for (i, left) in lefts.iter().enumerate() {
-            morsels.extend((0..left.rows).step_by(piece).map(|start| (i, start)));
+        for (i, rows) in lefts.sizes().enumerate() {
+            morsels.extend((0..rows).step_by(piece).map(|start| (i, start)));
         }
         Ok(Arc::new(Numbered::new(morsels.len(), move |m, emit| {
-            let _ = (&held, &left_held);
             let (i, start) = morsels[m];
-            let left = lefts[i].slice(start, piece.min(lefts[i].rows - start));
-            pairs(&left, &right, filter.as_deref(), &own, emit)
+            let left = lefts.batch(i)?;
+            let left = left.slice(start, piece.min(left.rows - start));
+            right.each(|right| pairs(&left, right, filter.as_deref(), &own, emit))
         })))
+    }
+}
+
+/// The right side.
+enum Right {
+    /// One batch, and what is reserved for it.
+    Memory(Batch, Vec<Reservation>),
+    /// Batches, to be read again for each left row.
+    Disk(Arc<Spool>),
+}
+
+impl Right {
+    /// Calls `f` with all rows.
+    fn each(&self, mut f: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
+        match self {
+            Right::Memory(whole, _) => f(whole),
+            Right::Disk(kept) => (0..kept.sizes().len()).try_for_each(|i| f(&kept.batch(i)?)),
+        }
     }
 }
 

@@ -100,6 +100,8 @@ fn what_does_not_fit_goes_to_disk_and_gives_the_same_rows() {
         "SELECT a.id, b.id FROM numbers a LEFT JOIN numbers b ON a.id < 40 AND b.id < 20 AND a.id < b.id",
         "SELECT id FROM numbers a WHERE EXISTS (SELECT FROM numbers b WHERE a.n = b.n AND b.id > a.id + 400)",
         "SELECT id FROM numbers a WHERE id NOT IN (SELECT n FROM numbers WHERE n IS NOT NULL)",
+        "SELECT a.id, b.id FROM numbers a, numbers b WHERE a.id < b.id AND b.id % 100 = 1 AND a.id % 9 = b.n",
+        "SELECT a.id, b.id FROM numbers a, numbers b WHERE a.id < 300 AND b.id < 20 AND a.id % 10 < b.id",
         "SELECT n FROM numbers INTERSECT ALL SELECT id FROM numbers",
         "SELECT third FROM numbers EXCEPT SELECT third FROM numbers WHERE n > 3",
         "SELECT id, sum(id) OVER (PARTITION BY n ORDER BY third, id), row_number() OVER (ORDER BY id DESC) FROM numbers",

@@ -200,13 +200,13 @@ impl Pieces {
             held: of.context.memory.reservation("WindowAgg"),
         };
         if rules.total {
-            pieces.to_disk(ahead)?;
+            pieces.write_all(ahead)?;
         }
         Ok(pieces)
     }
 
     /// Writes the whole partition to disk, and computes what is the same in all its rows.
-    fn to_disk(&mut self, ahead: &mut Ahead) -> Result<()> {
+    fn write_all(&mut self, ahead: &mut Ahead) -> Result<()> {
         let context = self.context.clone();
         let file = SpillFile::create(&context)?;
         let mut whole: Vec<Option<Box<dyn Accumulator>>> = Vec::new();
