@@ -66,7 +66,13 @@ pub(crate) fn bound(sql: &str, schema: &Schema) -> Result<Arc<Expr>> {
     static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
     let column = |field: &Arc<arrow::datatypes::Field>| {
         let ty = Type::from_field(field).ok_or_else(|| Error::internal("a stored column has no SQL type"))?;
-        Ok(OutputColumn { name: field.name().clone(), typmod: ty.typmod(), ty, origin: None })
+        Ok(OutputColumn {
+            name: field.name().clone(),
+            typmod: ty.typmod(),
+            ty,
+            origin: None,
+            collating: Default::default(),
+        })
     };
     let columns: Vec<OutputColumn> = schema.fields().iter().map(column).collect::<Result<_>>()?;
     let known = |kept: &Kept| {

@@ -6,6 +6,7 @@ use super::ScalarFunction;
 pub(crate) fn functions() -> Vec<ScalarFunction> {
     const FAMILIES: &[fn() -> Vec<ScalarFunction>] = &[
         super::string::functions,
+        super::collation::functions,
         super::string_parts::functions,
         super::quote::functions,
         super::format::functions,

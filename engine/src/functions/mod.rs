@@ -8,6 +8,7 @@
 mod arithmetic;
 mod array;
 mod catalog;
+mod collation;
 pub mod compare;
 mod convert;
 mod datetime;

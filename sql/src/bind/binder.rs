@@ -20,6 +20,7 @@ mod call;
 mod casts;
 mod changes;
 mod coerce;
+mod collate;
 mod columns;
 mod combinator;
 mod cte;

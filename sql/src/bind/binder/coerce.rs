@@ -18,6 +18,11 @@ impl Binder<'_> {
         if expr.ty == *target {
             return Ok(expr);
         }
+        let collating = expr.collating;
+        Ok(self.coerced(expr, target, context)?.collated(collating))
+    }
+
+    fn coerced(&mut self, expr: Expr, target: &Type, context: CoercionContext) -> Result<Expr> {
         if expr.ty == Type::Unknown
             && let ExprKind::Parameter(index) = expr.kind
         {

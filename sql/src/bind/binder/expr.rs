@@ -3,6 +3,7 @@
 use sqlparser::ast::{self, BinaryOperator, CastKind, UnaryOperator};
 
 use super::coerce::odd_one;
+use super::collate::together;
 use super::literal::number;
 use super::place::locate;
 use super::{Binder, CoercionContext, settled_type};
@@ -32,7 +33,8 @@ impl Binder<'_> {
             E::CompoundIdentifier(parts) => self.bind_compound(parts),
             E::CompoundFieldAccess { root, access_chain } => self.bind_access(root, access_chain),
             E::Value(value) => self.bind_literal_at(value),
-            E::Nested(inner) | E::Collate { expr: inner, .. } => self.bind_expr(inner),
+            E::Nested(inner) => self.bind_expr(inner),
+            E::Collate { expr, collation } => self.bind_collate(expr, collation),
             E::Function(function) => self.bind_function(function),
             E::BinaryOp { .. } => self.bind_binary_chain(expr),
             E::UnaryOp { op, expr } => self.bind_unary(*op, expr),
@@ -327,7 +329,8 @@ impl Binder<'_> {
         if matches!(ty, Type::Array(_)) {
             return Err(Error::new(ErrorKind::Unsupported, "arrays of more than one dimension are not supported"));
         }
-        Ok(Expr::new(ExprKind::Array(items), Type::Array(Box::new(ty))))
+        let collating = together(&items)?;
+        Ok(Expr::new(ExprKind::Array(items), Type::Array(Box::new(ty))).collated(collating))
     }
 
     /// `$n`

@@ -61,7 +61,13 @@ impl Binder<'_> {
                 let message = format!("function {} applies its lambda to arrays, not to {}", name.shown, arg.ty);
                 return Err(Error::new(ErrorKind::DatatypeMismatch, message));
             };
-            columns.push(ScopeColumn { name: fold(param), ty: (**element).clone(), typmod: -1, origin: None });
+            columns.push(ScopeColumn {
+                name: fold(param),
+                ty: (**element).clone(),
+                typmod: -1,
+                origin: None,
+                collating: arg.collating,
+            });
         }
         let names = columns.iter().map(|column| column.name.clone()).collect();
         let visible = visible_columns(&columns);
