@@ -117,7 +117,8 @@ fn depends_on_zone(ty: &Type) -> bool {
 
 /// Casts that no setting changes: among numbers, among texts, and from whole numbers, booleans, uuid and json to text.
 fn is_fixed_cast(from: &Type, to: &Type) -> bool {
-    let as_text = |ty: &Type| ty.is_integer() || matches!(ty, Type::Bool | Type::Uuid | Type::Json | Type::Jsonb);
+    let as_text =
+        |ty: &Type| ty.is_integer() || matches!(ty, Type::Bool | Type::Uuid | Type::Json | Type::Jsonb | Type::Map(_));
     match (from, to) {
         (from, to) if from == to => true,
         (from, to) if from.is_number() && to.is_number() => true,

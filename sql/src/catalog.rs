@@ -216,6 +216,8 @@ pub enum Param {
     AnyTimestamp,
     /// Any aggregate's state, as it is.
     AnyState,
+    /// Any map, as it is.
+    AnyMap,
     /// A lambda (`x -> …`) over the elements of the call's other arguments, which are arrays. The argument is the array of its values.
     Lambda,
     /// A lambda whose body is cast to this type; to a boolean also from a number, which is true unless it is 0.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use weir_sql::Type;
 use weir_sql::collation::Collation;
 use weir_sql::statement::Fold;
-use weir_sql::types::STATE;
+use weir_sql::types::{MAP, STATE};
 
 /// Oids below it are Postgres's and Weir's own.
 pub const FIRST_USER_OID: u32 = 16384;
@@ -345,6 +345,9 @@ mod type_name {
 
 /// The type that [`Type`]'s Display wrote; `None` for records and for what is no such name.
 pub fn type_from_name(name: &str) -> Option<Type> {
+    if name.starts_with(MAP) {
+        return weir_sql::parse::datatype::type_named(name).ok();
+    }
     if let Some(element) = name.strip_suffix("[]") {
         return Some(Type::Array(Box::new(type_from_name(element)?)));
     }

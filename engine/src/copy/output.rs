@@ -242,7 +242,7 @@ impl JsonColumn {
         let encoder = || TextEncoder::new(ty, array, settings);
         let form = match ty {
             Type::Bool => JsonForm::Bool,
-            Type::Json | Type::Jsonb => JsonForm::Raw(encoder()),
+            Type::Json | Type::Jsonb | Type::Map(_) => JsonForm::Raw(encoder()),
             Type::Array(element) => {
                 JsonForm::Array(Box::new(JsonColumn::new(element, array.as_list::<i32>().values(), settings)))
             }

@@ -17,6 +17,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::datetime_trunc::functions,
         super::json::functions,
         super::array::functions,
+        super::map::functions,
         super::datetime_fields::functions,
         super::datetime_clickhouse::functions,
         super::template::functions,

@@ -29,6 +29,7 @@ mod hash;
 mod ip;
 pub(crate) mod json;
 mod like;
+mod map;
 mod math;
 mod math_numeric;
 mod moments;

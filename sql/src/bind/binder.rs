@@ -36,6 +36,7 @@ mod item;
 pub(crate) mod join;
 mod lambda;
 mod literal;
+mod map;
 mod merge;
 mod modify;
 mod names;

@@ -217,7 +217,7 @@ pub fn zero(binder: &mut Binder<'_>, ty: &Type) -> Result<Option<SqlExpr>> {
         Type::Timestamp => "1970-01-01 00:00:00",
         Type::Timestamptz => "1970-01-01 00:00:00+00",
         Type::Interval => "0 seconds",
-        Type::Json | Type::Jsonb | Type::Array(_) => "{}",
+        Type::Json | Type::Jsonb | Type::Map(_) | Type::Array(_) => "{}",
         _ => return Ok(None),
     };
     let expr = binder.coerce(Expr::literal(Value::unknown(text)), ty, CoercionContext::Assignment)?;

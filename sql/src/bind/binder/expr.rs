@@ -100,6 +100,24 @@ impl Binder<'_> {
                     None => error,
                 })
             }
+            // ClickHouse's map; DuckDB's says NULL of what is not there.
+            E::Dictionary(fields) if fields.is_empty() => Ok(Expr::literal(Value::unknown("{}"))),
+            E::Dictionary(fields) => {
+                let mut args = Vec::with_capacity(fields.len() * 2);
+                for field in fields {
+                    args.push(Expr::literal(Value::unknown(&field.key.value)));
+                    args.push(self.bind_expr(&field.value)?);
+                }
+                self.map_of(args, false)
+            }
+            E::Map(map) => {
+                let mut args = Vec::with_capacity(map.entries.len() * 2);
+                for entry in &map.entries {
+                    args.push(self.bind_expr(&entry.key)?);
+                    args.push(self.bind_expr(&entry.value)?);
+                }
+                self.map_of(args, true)
+            }
             E::AtTimeZone { timestamp, time_zone } => {
                 let args = vec![self.bind_expr(time_zone)?, self.bind_expr(timestamp)?];
                 self.operator("timezone", args)

@@ -21,7 +21,7 @@ use crate::types::{StateType, Type};
 use crate::value::Value;
 
 /// Their names, in lower case.
-const FORMS: [&str; 26] = [
+const FORMS: [&str; 27] = [
     "coalesce",
     "ifnull",
     "nullif",
@@ -48,6 +48,7 @@ const FORMS: [&str; 26] = [
     "arrayreduce",
     "list_aggregate",
     "array_aggregate",
+    "map",
 ];
 
 impl Binder<'_> {
@@ -141,6 +142,7 @@ impl Binder<'_> {
                 self.array_reduce(args).map(Some)
             }
             "transform" if matches!(args.len(), 3 | 4) => self.transform(args).map(Some),
+            "map" => self.map_of(args, false).map(Some),
             "grouping" => self.grouping_call(args).map(Some),
             _ => Err(Error::new(ErrorKind::UndefinedFunction, format!("wrong number of arguments for {}", name.exact))),
         }

@@ -102,7 +102,7 @@ fn lambda(params: Vec<String>, body: Expr) -> Expr {
 }
 
 /// The parameters and the body of an argument that is a lambda.
-fn split(expr: &ast::Expr) -> Option<(Vec<Ident>, ast::Expr)> {
+pub(super) fn split(expr: &ast::Expr) -> Option<(Vec<Ident>, ast::Expr)> {
     use ast::Expr as E;
     if let E::Lambda(function) = expr {
         let params = match &function.params {
