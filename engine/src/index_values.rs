@@ -66,7 +66,13 @@ pub(crate) fn bound(sql: &str, schema: &Schema) -> Result<Arc<Expr>> {
     static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
     let column = |field: &Arc<arrow::datatypes::Field>| {
         let ty = Type::from_field(field).ok_or_else(|| Error::internal("a stored column has no SQL type"))?;
-        Ok(OutputColumn { name: field.name().clone(), typmod: ty.typmod(), ty, origin: None })
+        Ok(OutputColumn {
+            name: field.name().clone(),
+            typmod: ty.typmod(),
+            ty,
+            origin: None,
+            collating: Default::default(),
+        })
     };
     let columns: Vec<OutputColumn> = schema.fields().iter().map(column).collect::<Result<_>>()?;
     let known = |kept: &Kept| {
@@ -111,7 +117,8 @@ fn depends_on_zone(ty: &Type) -> bool {
 
 /// Casts that no setting changes: among numbers, among texts, and from whole numbers, booleans, uuid and json to text.
 fn is_fixed_cast(from: &Type, to: &Type) -> bool {
-    let as_text = |ty: &Type| ty.is_integer() || matches!(ty, Type::Bool | Type::Uuid | Type::Json | Type::Jsonb);
+    let as_text =
+        |ty: &Type| ty.is_integer() || matches!(ty, Type::Bool | Type::Uuid | Type::Json | Type::Jsonb | Type::Map(_));
     match (from, to) {
         (from, to) if from == to => true,
         (from, to) if from.is_number() && to.is_number() => true,

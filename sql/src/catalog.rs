@@ -8,6 +8,7 @@ use arrow::array::ArrayRef;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
+use crate::collation::Collation;
 use crate::error::Result;
 use crate::types::Type;
 use crate::value::Value;
@@ -90,6 +91,8 @@ pub struct ColumnInfo {
     pub nullable: bool,
     /// The DEFAULT expression as SQL text.
     pub default: Option<String>,
+    /// By which its texts are ordered.
+    pub collation: Collation,
 }
 
 /// Which function, of all the engine has: an index that the engine gave out.
@@ -213,6 +216,8 @@ pub enum Param {
     AnyTimestamp,
     /// Any aggregate's state, as it is.
     AnyState,
+    /// Any map, as it is.
+    AnyMap,
     /// A lambda (`x -> …`) over the elements of the call's other arguments, which are arrays. The argument is the array of its values.
     Lambda,
     /// A lambda whose body is cast to this type; to a boolean also from a number, which is true unless it is 0.

@@ -38,6 +38,10 @@ pub enum ErrorKind {
     DatatypeMismatch,
     /// A parameter's type cannot be told (42P18).
     IndeterminateType,
+    /// Two collations meet where one must be (42P21).
+    CollationMismatch,
+    /// A comparison whose collation cannot be told (42P22).
+    IndeterminateCollation,
     /// A cast that does not exist (42846).
     CannotCoerce,
     /// Aggregates and GROUP BY (42803).

@@ -5,6 +5,7 @@
 
 pub mod bind;
 pub mod catalog;
+pub mod collation;
 pub mod error;
 pub mod parse;
 pub mod plan;

@@ -9,6 +9,7 @@ mod window;
 use std::sync::Arc;
 
 use crate::catalog::{FunctionId, Relation};
+use crate::collation::{self, Collating};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -26,6 +27,8 @@ pub struct OutputColumn {
     pub typmod: i32,
     /// The relation's oid and the attribute number (from 1), where this is a relation's column unchanged.
     pub origin: Option<(u32, i16)>,
+    /// Its collation, which only the binder asks for.
+    pub collating: Collating,
 }
 
 /// A relational operator.
@@ -375,12 +378,21 @@ pub enum Combinator {
 }
 
 /// A typed expression.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Expr {
     /// What it is.
     pub kind: ExprKind,
     /// Its type.
     pub ty: Type,
+    /// Its collation, while it is bound: what compares by one is bound over keys, so that no operator asks.
+    pub collating: Collating,
+}
+
+/// Equal expressions have equal values: a collation changes none.
+impl PartialEq for Expr {
+    fn eq(&self, other: &Expr) -> bool {
+        self.kind == other.kind && self.ty == other.ty
+    }
 }
 
 /// What an expression is. Everything strict and value-by-value is a `Call`; what is here has a rule of its own.
@@ -521,7 +533,15 @@ pub enum SubqueryKind {
 impl Expr {
     /// An expression of this kind and type.
     pub fn new(kind: ExprKind, ty: Type) -> Expr {
-        Expr { kind, ty }
+        Expr { kind, ty, collating: Collating::default() }
+    }
+
+    /// The expression with a collation, if values of its type have one.
+    pub fn collated(mut self, collating: Collating) -> Expr {
+        if collation::is_collatable(&self.ty) {
+            self.collating = collating;
+        }
+        self
     }
 
     /// The input's column `index`.

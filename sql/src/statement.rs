@@ -13,6 +13,7 @@ pub use copy::{Copy, CopyFormat, CopyHeader, CopyOptions, CopyTarget};
 pub use merging::{Fold, Merging};
 pub use temporary::OnCommit;
 
+use crate::collation::Collation;
 use crate::plan::{Expr, OutputColumn, Plan};
 use crate::types::Type;
 use crate::value::Value;
@@ -489,6 +490,8 @@ pub struct ColumnDef {
     pub codec: Option<String>,
     /// How values of rows with one key become one: the f of SimpleAggregateFunction(f, type).
     pub fold: Option<Fold>,
+    /// COLLATE.
+    pub collation: Option<Collation>,
     /// COMMENT.
     pub comment: Option<String>,
     /// For `DateTime64(n)`: n. Values are kept in microseconds whatever it says.

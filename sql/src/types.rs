@@ -37,6 +37,9 @@ pub const TYPE_KEY: &str = "weir.type";
 /// How the name of a [`Type::State`] begins.
 pub const STATE: &str = "AggregateFunction(";
 
+/// How the name of a map's type begins.
+pub const MAP: &str = "Map(";
+
 /// A SQL type. Two equal types have equal values on the wire and in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Type {
@@ -112,6 +115,19 @@ pub enum Type {
     Unknown,
     /// The result of a function called for its effect
     Void,
+    /// ClickHouse's and DuckDB's map: to a client, and in memory, the jsonb object of its keys and values
+    Map(Box<MapType>),
+}
+
+/// What a map's keys and values are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MapType {
+    /// The type of its keys: one that is written as a text.
+    pub key: Type,
+    /// The type of its values.
+    pub value: Type,
+    /// Whether a value may be NULL, and what is not there is; otherwise that is the type's zero.
+    pub nullable: bool,
 }
 
 /// Which aggregate a state is of.
@@ -142,7 +158,7 @@ impl Type {
             Type::Numeric(Some((p, s))) => DataType::Decimal128(*p, *s),
             Type::Numeric(None) | Type::Bytea | Type::State(_) => DataType::BinaryView,
             Type::Text | Type::Varchar(_) | Type::Bpchar(_) | Type::Char | Type::Name => DataType::Utf8View,
-            Type::Json | Type::Jsonb | Type::Unknown | Type::Void => DataType::Utf8View,
+            Type::Json | Type::Jsonb | Type::Map(_) | Type::Unknown | Type::Void => DataType::Utf8View,
             Type::Uuid => DataType::FixedSizeBinary(16),
             Type::Date => DataType::Date32,
             Type::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -193,7 +209,7 @@ impl Type {
             Type::Regrole => "regrole".into(),
             Type::Unknown => "unknown".into(),
             Type::Void => "void".into(),
-            Type::State(_) => self.to_string(),
+            Type::State(_) | Type::Map(_) => self.to_string(),
             _ => return None,
         })
     }
@@ -244,7 +260,7 @@ impl Type {
     }
 
     fn from_tag(tag: &str) -> Option<Type> {
-        if tag.starts_with(STATE) {
+        if tag.starts_with(STATE) || tag.starts_with(MAP) {
             return crate::parse::datatype::type_named(tag).ok();
         }
         let (name, length) = match tag.split_once('(') {
@@ -300,6 +316,7 @@ impl Type {
             Type::UInt32 => Type::Int8,
             Type::UInt64 => Type::Numeric(Some((20, 0))),
             Type::State(_) => Type::Bytea,
+            Type::Map(_) => Type::Jsonb,
             Type::Array(element) => Type::Array(Box::new(element.wire())),
             other => other.clone(),
         }
@@ -335,7 +352,7 @@ impl Type {
             Type::Record(_) => 2249,
             Type::Void => 2278,
             Type::Uuid => 2950,
-            Type::Jsonb => 3802,
+            Type::Jsonb | Type::Map(_) => 3802,
             Type::Regnamespace => 4089,
             Type::Regrole => 4096,
             Type::Array(element) => element.array_oid(),
@@ -500,6 +517,8 @@ impl fmt::Display for Type {
             Type::Regrole => "regrole",
             Type::Unknown => "unknown",
             Type::Void => "void",
+            Type::Map(map) if map.nullable => return write!(f, "{MAP}{}, Nullable({}))", map.key, map.value),
+            Type::Map(map) => return write!(f, "{MAP}{}, {})", map.key, map.value),
         };
         f.write_str(name)
     }
@@ -525,6 +544,7 @@ mod tests {
             Type::Interval,
             Type::Regclass,
             Type::Array(Box::new(Type::Json)),
+            Type::Map(Box::new(MapType { key: Type::Text, value: Type::UInt64, nullable: true })),
             Type::Array(Box::new(Type::Numeric(None))),
             Type::State(Box::new(StateType {
                 function: "quantiles".into(),

@@ -28,7 +28,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
         |call| Ok(Box::new(HyperLogLog { ty: call.args[0].clone(), sketches: Vec::new() })),
     );
     vec![function(
-        &["approx_count_distinct", "approx_distinct", "uniqCombined64", "uniqTheta"],
+        &["approx_count_distinct", "approx_distinct", "uniqCombined64"],
         "About how many distinct values that are not NULL there are, within 1 % or so, in 16 KiB a group; exactly up to 512.",
         ("approx_count_distinct(x)", "3"),
         vec![overload.idempotent()],
@@ -37,11 +37,11 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
 
 /// The bits of a hash that choose the register.
 const BITS: u32 = 14;
-const REGISTERS: usize = 1 << BITS;
+pub(super) const REGISTERS: usize = 1 << BITS;
 /// The greatest value of a register.
 const LONGEST: usize = 64 - BITS as usize + 1;
 /// So many hashes are kept as they are.
-const FEW: usize = 512;
+pub(super) const FEW: usize = 512;
 
 enum Sketch {
     /// Ascending.
@@ -150,7 +150,7 @@ fn tau(mut x: f64) -> f64 {
 }
 
 /// The hashes of a column's values, equal for equal ones, whenever and wherever they are computed.
-fn hashes(ty: &Type, column: &ArrayRef) -> Result<Vec<u64>> {
+pub(super) fn hashes(ty: &Type, column: &ArrayRef) -> Result<Vec<u64>> {
     let normal = keys::normalize(ty, column)?;
     if keys::width(ty).is_some() {
         let mut words = vec![0_u128; normal.len()];

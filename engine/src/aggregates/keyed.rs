@@ -1,4 +1,4 @@
-//! Aggregates by value within a group: sumMap, minMap and maxMap over arrays of keys and values; topK, topKWeighted, anyHeavy and entropy.
+//! Aggregates by value within a group: sumMap, minMap and maxMap over arrays of keys and values; entropy, and weighted quantiles.
 //!
 //! Each distinct key of a group is an entry: a group of its own for another aggregate, that of a key's values (sum, min, max) or of its rows
 //! (count). At the end the entries of a group are put in order and become one result. NULL keys do not count. Counts are exact and
@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StructArray, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Int64Type};
-use arrow::row::Rows;
+use arrow::datatypes::DataType;
 use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
 use weir_sql::types::StateType;
@@ -33,42 +32,6 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
         vec![AggregateOverload::new(vec![Param::Any, Param::Any], returns, state, create)]
     };
     vec![
-        function(
-            &["topK"],
-            "The values that are there most often, in that order (10 of them if no number is given: topK(3)(x)); of equals, the least first.",
-            ("topK(2)(x)", "{1,2}"),
-            vec![AggregateOverload::new(any(), list_of_first.clone(), counted, |call| create(call, How::Top, "count"))],
-        ),
-        function(
-            &["approx_top_k"],
-            "The values that are there most often, so many of them, in that order.",
-            ("approx_top_k(x, 2)", "{1,2}"),
-            vec![AggregateOverload::new(
-                vec![Param::Any, Param::Exact(Type::Int8)],
-                list_of_first.clone(),
-                |args, _| [state_types(&args[0], "count", &[]), vec![Type::Int8]].concat(),
-                |call| create(call, How::TopOfArgument, "count"),
-            )],
-        ),
-        function(
-            &["topKWeighted"],
-            "The values with the greatest sums of weights, in that order: topKWeighted(3)(value, weight).",
-            ("topKWeighted(2)(x, x)", "{3,2}"),
-            vec![AggregateOverload::new(
-                vec![Param::Any, Param::Exact(Type::Int8)],
-                list_of_first.clone(),
-                weighted,
-                |call| create(call, How::Top, "sum"),
-            )],
-        ),
-        function(
-            &["anyHeavy"],
-            "The value that is there most often; the least of several.",
-            ("anyHeavy(x % 2)", "1"),
-            vec![AggregateOverload::new(any(), Returns::Argument(0), counted, |call| {
-                create(call, How::First, "count")
-            })],
-        ),
         function(
             &["entropy"],
             "The entropy of the values' distribution, in bits.",
@@ -161,12 +124,6 @@ fn map_type(args: &[Type], name: &str) -> Type {
 /// What becomes of a group's entries.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum How {
-    /// The keys with the greatest values, as many as the parameter says.
-    Top,
-    /// As many as the second argument says.
-    TopOfArgument,
-    /// The one key with the greatest value.
-    First,
     /// Of the values as parts of their sum.
     Entropy,
     /// Keys and values; without those that are 0, if they are sums, as ClickHouse has it.
@@ -206,18 +163,9 @@ fn create(call: &Call<'_>, how: How, name: &str) -> Result<Box<dyn Accumulator>>
             fractions.push(0.5);
         }
     }
-    let wanted = match call.params {
-        _ if !fractions.is_empty() => 0,
-        [] => 10,
-        [value, ..] => super::moments::float_of(value).filter(|k| *k >= 1.0).map(|k| k as usize).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidParameter, format!("a number of values is 1 or more, not {value}"))
-        })?,
-    };
     let inner_call = Call { args: &args, params: &[], returns: &returns, descending: false, context: call.context };
     Ok(Box::new(Keyed {
         how,
-        wanted: Vec::new(),
-        default: wanted,
         fractions,
         drops_zeros: how == How::Map && name == "sum",
         table: GroupTable::new(&[Type::UInt32, key.clone()])?,
@@ -234,9 +182,6 @@ fn create(call: &Call<'_>, how: How, name: &str) -> Result<Box<dyn Accumulator>>
 
 struct Keyed {
     how: How,
-    /// How many keys each group is asked for, where an argument says it.
-    wanted: Vec<Option<usize>>,
-    default: usize,
     fractions: Vec<f64>,
     drops_zeros: bool,
     key: Type,
@@ -283,42 +228,10 @@ impl Keyed {
         self.table = GroupTable::new(&[Type::UInt32, self.key.clone()])?;
         Ok((columns.remove(0), order, lengths))
     }
-
-    fn note_wanted(&mut self, args: &[ArrayRef], groups: &[u32], filter: Option<&BooleanArray>) -> Result<()> {
-        let wanted = args[1].as_primitive::<Int64Type>();
-        let mut wrong = None;
-        super::states::each_row(groups, wanted.nulls(), filter, |row, group| match wanted.value(row) {
-            k @ 1.. if self.wanted[group].is_none_or(|known| known == k as usize) => {
-                self.wanted[group] = Some(k as usize)
-            }
-            k => wrong = Some(k),
-        });
-        match wrong {
-            None => Ok(()),
-            Some(k) => {
-                let message = format!("the number of values {k} is less than 1, or not the same for all rows");
-                Err(Error::new(ErrorKind::InvalidParameter, message))
-            }
-        }
-    }
-
-    fn resize(&mut self, n_groups: usize) {
-        self.wanted.resize(n_groups.max(self.wanted.len()), None);
-    }
 }
 
 impl Accumulator for Keyed {
-    fn update(
-        &mut self,
-        args: &[ArrayRef],
-        groups: &[u32],
-        n_groups: usize,
-        filter: Option<&BooleanArray>,
-    ) -> Result<()> {
-        self.resize(n_groups);
-        if self.how == How::TopOfArgument {
-            self.note_wanted(args, groups, filter)?;
-        }
+    fn update(&mut self, args: &[ArrayRef], groups: &[u32], _: usize, filter: Option<&BooleanArray>) -> Result<()> {
         let gather = |columns: &[ArrayRef], groups: &[u32], rows: Vec<u32>| -> Result<(Vec<ArrayRef>, Vec<u32>)> {
             let groups = rows.iter().map(|&row| groups[row as usize]).collect();
             let rows = UInt32Array::from(rows);
@@ -346,46 +259,28 @@ impl Accumulator for Keyed {
         self.add(&columns[0], &columns[1..], &groups)
     }
 
-    fn merge(&mut self, states: &[ArrayRef], groups: &[u32], n_groups: usize) -> Result<()> {
-        self.resize(n_groups);
-        let mut states = states.to_vec();
-        if self.how == How::TopOfArgument
-            && let Some(wanted) = states.pop()
-        {
-            let wanted = wanted.as_primitive::<Int64Type>();
-            for (row, &group) in groups.iter().enumerate().filter(|(row, _)| wanted.is_valid(*row)) {
-                self.wanted[group as usize] = Some(wanted.value(row) as usize);
-            }
-        }
-        let (columns, owners) = flatten(&states, groups)?;
+    fn merge(&mut self, states: &[ArrayRef], groups: &[u32], _: usize) -> Result<()> {
+        let (columns, owners) = flatten(states, groups)?;
         self.intern(&columns[0], &owners)?;
         self.inner.merge(&columns[1..], &self.scratch, self.table.len())
     }
 
     fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
-        self.resize(n_groups);
         let inner = self.inner.state(self.table.len())?;
         let (keys, order, lengths) = self.take(n_groups)?;
         let list =
             |(ty, column): (&Type, &ArrayRef)| lists(ty.element_field(), take(column, &order, None)?, &lengths, false);
         let types = std::iter::once(&self.key).chain(&self.states);
-        let mut columns = types.zip(std::iter::once(&keys).chain(&inner)).map(list).collect::<Result<Vec<_>>>()?;
-        let wanted = std::mem::take(&mut self.wanted);
-        if self.how == How::TopOfArgument {
-            let wanted = wanted[..n_groups].iter().map(|k| k.map(|k| k as i64));
-            columns.push(Arc::new(wanted.collect::<arrow::array::Int64Array>()));
-        }
+        let columns = types.zip(std::iter::once(&keys).chain(&inner)).map(list).collect::<Result<Vec<_>>>()?;
         Ok(columns)
     }
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
-        self.resize(n_groups);
         let values = self.inner.finish(self.table.len())?;
         let (keys, order, lengths) = self.take(n_groups)?;
         let normal = keys::normalize(&self.key, &keys)?;
         let rows =
             keys::row_converter(std::slice::from_ref(&self.key), &[Default::default()])?.convert_columns(&[normal])?;
-        let wanted = std::mem::take(&mut self.wanted);
         let numbers = match self.how {
             How::Map if !self.drops_zeros => None,
             _ if self.value.is_number() => Some(Float64Array::new(floats(&values).into(), values.logical_nulls())),
@@ -394,8 +289,8 @@ impl Accumulator for Keyed {
         let numbers = numbers.as_ref();
         let (mut places, mut counts, mut left) = (Vec::new(), Vec::with_capacity(n_groups), order.values().as_ref());
         let mut entropies = Vec::new();
-        let of_lists = !matches!(self.how, How::First | How::Quantile);
-        for (group, &length) in lengths.iter().enumerate() {
+        let of_lists = self.how != How::Quantile;
+        for &length in &lengths {
             let (entries, rest) = left.split_at(length);
             left = rest;
             let mut entries = entries.to_vec();
@@ -409,14 +304,7 @@ impl Accumulator for Keyed {
                     entries.retain(|&entry| sums.is_null(entry as usize) || sums.value(entry as usize) != 0.0);
                     entries.sort_unstable_by_key(|&entry| rows.row(entry as usize));
                 }
-                (_, Some(numbers)) => {
-                    by_value(&mut entries, numbers, &rows);
-                    entries.truncate(match self.how {
-                        How::First => 1,
-                        _ => wanted[group].unwrap_or(self.default),
-                    });
-                }
-                (_, None) => entries.sort_unstable_by_key(|&entry| rows.row(entry as usize)),
+                _ => entries.sort_unstable_by_key(|&entry| rows.row(entry as usize)),
             }
             counts.push(entries.len());
             places.extend(entries.iter().map(|&entry| Some(entry)));
@@ -446,15 +334,6 @@ impl Accumulator for Keyed {
     fn memory(&self) -> usize {
         self.table.memory() + self.entries.memory() + self.inner.memory() + self.scratch.capacity() * 4
     }
-}
-
-/// Greatest value first; of equal ones the least key.
-fn by_value(entries: &mut [u32], values: &Float64Array, keys: &Rows) {
-    entries.sort_unstable_by(|&a, &b| {
-        let (a, b) = (a as usize, b as usize);
-        let value = |entry: usize| if values.is_valid(entry) { values.value(entry) } else { f64::NEG_INFINITY };
-        value(b).total_cmp(&value(a)).then_with(|| keys.row(a).cmp(&keys.row(b)))
-    });
 }
 
 /// NULL of no values.

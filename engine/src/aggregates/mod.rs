@@ -5,7 +5,7 @@
 //! them, so that each layout is written down at its function and never changes its meaning.
 //!
 //! Invariant: what an accumulator gives does not depend on how rows were split into batches, threads or commits. Sums of integers
-//! are exact, sums of floats too, and what depends on the order of rows (`array_agg`) is handed rows in order.
+//! are exact, sums of floats too, the most frequent values are while there are no more than the counters of `top`, and what depends on the order of rows (`array_agg`) is handed rows in order.
 
 mod any;
 mod arrays;
@@ -26,11 +26,15 @@ mod packed;
 mod pick;
 mod quantile;
 mod shape;
+mod space_saving;
 mod states;
 mod sum;
 mod text;
+mod theta;
+mod top;
 
-pub(crate) use packed::StateOf;
+pub(crate) use packed::{StateOf, pack, unpack};
+pub(crate) use theta::Sketch as ThetaSketch;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use weir_sql::catalog::{Param, Returns};
@@ -242,7 +246,7 @@ fn function(
 
 /// All aggregate functions, each followed by its -If form.
 pub fn functions() -> Vec<AggregateFunction> {
-    let families: [fn() -> Vec<AggregateFunction>; 17] = [
+    let families: [fn() -> Vec<AggregateFunction>; 19] = [
         count::functions,
         sum::functions,
         mean::functions,
@@ -260,6 +264,8 @@ pub fn functions() -> Vec<AggregateFunction> {
         shape::functions,
         delta::functions,
         events::functions,
+        top::functions,
+        theta::functions,
     ];
     let mut all = Vec::new();
     for function in families.iter().flat_map(|family| family()) {

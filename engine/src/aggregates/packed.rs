@@ -169,7 +169,7 @@ impl Accumulator for Packed {
 }
 
 /// Columns of states as one column.
-fn pack(types: &[Type], columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+pub(crate) fn pack(types: &[Type], columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let writers: Vec<Writer> = types.iter().zip(columns).map(|(ty, column)| Writer::new(ty, column)).collect();
     let mut values = BinaryViewBuilder::with_capacity(rows);
     let mut bytes = Vec::new();
@@ -182,7 +182,7 @@ fn pack(types: &[Type], columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 }
 
 /// One column of states as columns. None may be NULL.
-fn unpack(types: &[Type], states: &ArrayRef, context: &Context) -> Result<Vec<ArrayRef>> {
+pub(crate) fn unpack(types: &[Type], states: &ArrayRef, context: &Context) -> Result<Vec<ArrayRef>> {
     let mut readers: Vec<Reader> = types.iter().map(|ty| Reader::new(ty, states.len(), context)).collect();
     for state in states.as_binary_view().iter() {
         let mut bytes = state.ok_or_else(|| Error::internal("a state to be merged is NULL"))?;

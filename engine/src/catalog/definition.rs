@@ -11,8 +11,9 @@
 
 use serde::{Deserialize, Serialize};
 use weir_sql::Type;
+use weir_sql::collation::Collation;
 use weir_sql::statement::Fold;
-use weir_sql::types::STATE;
+use weir_sql::types::{MAP, STATE};
 
 /// Oids below it are Postgres's and Weir's own.
 pub const FIRST_USER_OID: u32 = 16384;
@@ -201,6 +202,9 @@ pub struct ColumnDef {
     /// The n of DateTime64(n).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<u8>,
+    /// COLLATE, where it is not the database's.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "collation_name")]
+    pub collation: Option<Collation>,
     /// COMMENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -309,6 +313,22 @@ mod fold_name {
     }
 }
 
+mod collation_name {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use weir_sql::collation::Collation;
+
+    pub(super) fn serialize<S: Serializer>(collation: &Option<Collation>, serializer: S) -> Result<S::Ok, S::Error> {
+        collation.map(Collation::name).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Collation>, D::Error> {
+        let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let unknown = || D::Error::custom(format!("no collation is called {name}"));
+        Collation::named(&name).map(Some).ok_or_else(unknown)
+    }
+}
+
 mod type_name {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use weir_sql::Type;
@@ -325,6 +345,9 @@ mod type_name {
 
 /// The type that [`Type`]'s Display wrote; `None` for records and for what is no such name.
 pub fn type_from_name(name: &str) -> Option<Type> {
+    if name.starts_with(MAP) {
+        return weir_sql::parse::datatype::type_named(name).ok();
+    }
     if let Some(element) = name.strip_suffix("[]") {
         return Some(Type::Array(Box::new(type_from_name(element)?)));
     }
@@ -390,6 +413,7 @@ mod tests {
             default: None,
             codec: None,
             fold: None,
+            collation: None,
             scale: None,
             comment: None,
         };

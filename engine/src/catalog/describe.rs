@@ -56,6 +56,9 @@ fn column(def: &RelationDef, at: usize) -> String {
     let ty = column.scale.map_or_else(|| column.ty.to_string(), |scale| format!("DateTime64({scale})"));
     let ty = column.fold.map_or(ty.clone(), |fold| format!("SimpleAggregateFunction({}, {ty})", fold.name()));
     let mut out = format!("{} {ty}", quote(&column.name));
+    if let Some(collation) = column.collation {
+        let _ = write!(out, " COLLATE {}", quote(&collation.name()));
+    }
     // In a table with an ENGINE, columns that say nothing are NOT NULL.
     out.push_str(match (column.nullable, &def.engine) {
         (true, Some(_)) => " NULL",

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use weir_sql::catalog::{Catalog, ColumnInfo, Relation, RelationKind};
+use weir_sql::collation::Collation;
 
 use super::definition::{FIRST_USER_OID, Kind, RelationDef, SchemaDef};
 use super::system;
@@ -56,6 +57,7 @@ impl Entry {
                     ty: c.ty.clone(),
                     nullable: c.nullable,
                     default: c.default.clone(),
+                    collation: c.collation.unwrap_or(Collation::DEFAULT),
                 })
                 .collect(),
             primary_key: def.primary_key.clone(),

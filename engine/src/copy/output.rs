@@ -242,7 +242,7 @@ impl JsonColumn {
         let encoder = || TextEncoder::new(ty, array, settings);
         let form = match ty {
             Type::Bool => JsonForm::Bool,
-            Type::Json | Type::Jsonb => JsonForm::Raw(encoder()),
+            Type::Json | Type::Jsonb | Type::Map(_) => JsonForm::Raw(encoder()),
             Type::Array(element) => {
                 JsonForm::Array(Box::new(JsonColumn::new(element, array.as_list::<i32>().values(), settings)))
             }
@@ -313,7 +313,8 @@ mod tests {
     use std::sync::Arc;
 
     fn written(options: &CopyOptions, texts: &[Option<&str>]) -> String {
-        let column = OutputColumn { name: "a".into(), ty: Type::Text, typmod: -1, origin: None };
+        let column =
+            OutputColumn { name: "a".into(), ty: Type::Text, typmod: -1, origin: None, collating: Default::default() };
         let array: ArrayRef = Arc::new(arrow::array::StringViewArray::from(texts.to_vec()));
         let batch = RecordBatch::try_from_iter_with_nullable([("a", array, true)]).unwrap();
         let mut writer = RowWriter::new(&[column], options, FormatSettings::default()).unwrap();

@@ -29,7 +29,7 @@ const DAY_MICROS: i128 = 86_400_000_000;
 /// Whether [`normalize`] changes values of this type, so that equal keys may look different.
 pub(crate) fn has_variants(ty: &Type) -> bool {
     match ty {
-        Type::Numeric(None) | Type::Interval | Type::Bpchar(_) | Type::Jsonb => true,
+        Type::Numeric(None) | Type::Interval | Type::Bpchar(_) | Type::Jsonb | Type::Map(_) => true,
         Type::Array(element) => has_variants(element),
         Type::Record(fields) => fields.iter().any(|(_, ty)| has_variants(ty)),
         _ => false,
@@ -40,7 +40,7 @@ pub(crate) fn has_variants(ty: &Type) -> bool {
 pub(crate) fn normal_type(ty: &Type) -> DataType {
     match ty {
         Type::Interval => DataType::Decimal128(38, 0),
-        Type::Jsonb => DataType::BinaryView,
+        Type::Jsonb | Type::Map(_) => DataType::BinaryView,
         Type::Array(element) => DataType::List(Arc::new(normal_field("item", element))),
         Type::Record(fields) => DataType::Struct(fields.iter().map(|(name, ty)| normal_field(name, ty)).collect()),
         other => other.to_arrow(),
@@ -60,7 +60,7 @@ pub(crate) fn normalize(ty: &Type, array: &ArrayRef) -> Result<ArrayRef> {
         Type::Float4 => Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(normal_f32)),
         Type::Float8 => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(normal_f64)),
         Type::Numeric(None) => numeric::sort_key(array),
-        Type::Jsonb => json_order::sort_key(array),
+        Type::Jsonb | Type::Map(_) => json_order::sort_key(array),
         Type::Interval => {
             let spans = array.as_primitive::<IntervalMonthDayNanoType>().unary::<_, Decimal128Type>(|v| {
                 let days = i128::from(v.months) * 30 + i128::from(v.days);

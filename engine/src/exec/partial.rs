@@ -15,6 +15,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use weir_sql::catalog::{ColumnInfo, NoStatistics, Relation, RelationKind, Volatility};
+use weir_sql::collation::{Collating, Collation};
 use weir_sql::plan::{AggregateCall, Expr, ExprKind, OutputColumn, Plan, Scan};
 use weir_sql::{ErrorKind as SqlErrorKind, Type, walk};
 use weir_storage::{Condition, Snapshot, TableId};
@@ -339,7 +340,13 @@ fn states_scan(columns: &[OutputColumn]) -> Scan {
         kind: RelationKind::System,
         columns: columns
             .iter()
-            .map(|c| ColumnInfo { name: c.name.clone(), ty: c.ty.clone(), nullable: true, default: None })
+            .map(|c| ColumnInfo {
+                name: c.name.clone(),
+                ty: c.ty.clone(),
+                nullable: true,
+                default: None,
+                collation: Collation::DEFAULT,
+            })
             .collect(),
         primary_key: Vec::new(),
     };
@@ -486,7 +493,13 @@ pub(crate) fn compile_states(
         .iter()
         .map(|&column| {
             let column = &scan.relation.columns[column];
-            OutputColumn { name: column.name.clone(), ty: column.ty.clone(), typmod: -1, origin: None }
+            OutputColumn {
+                name: column.name.clone(),
+                ty: column.ty.clone(),
+                typmod: -1,
+                origin: None,
+                collating: Collating::Implicit(column.collation),
+            }
         })
         .collect();
     let reader = Arc::new(operators::Reader::new(&before, &stored, types.len(), &[], context)?);

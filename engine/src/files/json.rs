@@ -381,7 +381,7 @@ fn append(builder: &mut ColumnBuilder, value: &LazyValue<'_>) -> Result<()> {
             builder.append_null();
             Ok(())
         }
-        (Type::Json | Type::Jsonb, _) => builder.append_text(raw),
+        (Type::Json | Type::Jsonb | Type::Map(_), _) => builder.append_text(raw),
         (Type::Array(_), JsonType::Array) => {
             let mut text = String::with_capacity(raw.len());
             array_text(raw, &mut text)?;

@@ -84,7 +84,7 @@ impl BinaryEncoder {
                 Column::Timestamp(array.as_primitive::<TimestampMicrosecondType>().clone())
             }
             Type::Interval => Column::Interval(array.as_primitive().clone()),
-            Type::Jsonb => Column::Jsonb(array.as_string_view().clone()),
+            Type::Jsonb | Type::Map(_) => Column::Jsonb(array.as_string_view().clone()),
             Type::Array(element) => {
                 let list = array.as_list::<i32>();
                 let inner = Box::new(BinaryEncoder::new(element, list.values()));

@@ -15,7 +15,9 @@ use arrow::datatypes::DataType;
 use weir_sql::Type;
 
 use super::binary::{EPOCH_DAYS, EPOCH_MICROS};
-use super::{bytea, datetime, float, integer, interval, invalid_length, json, names, nested, numeric_binary, uuid};
+use super::{
+    bytea, datetime, float, integer, interval, invalid_length, json, map, names, nested, numeric_binary, uuid,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::Context;
 use crate::kernels::datetime::{DATE_INFINITY, DATE_NEG_INFINITY, MICROS_PER_DAY, is_infinite, is_timestamp};
@@ -172,6 +174,7 @@ impl ColumnBuilder {
                     b.append_value(text);
                 }
                 Type::Jsonb => b.append_value(json::normalize(text)?),
+                Type::Map(map) => b.append_value(map::read(text, map, &self.ctx)?),
                 _ => b.append_value(fit_text(ty, text, false)?),
             },
             Column::Bytea(..) if matches!(ty, Type::State(_)) => return Err(no_input(ty)),
@@ -251,13 +254,16 @@ impl ColumnBuilder {
                     json::check(text)?;
                     b.append_value(text);
                 }
-                Type::Jsonb => {
+                Type::Jsonb | Type::Map(_) => {
                     let [1, text @ ..] = bytes else {
                         let version = bytes.first().copied().unwrap_or(0);
                         let message = format!("unsupported jsonb version number {version}");
                         return Err(Error::new(ErrorKind::InvalidBinary, message));
                     };
-                    b.append_value(json::normalize(utf8(text)?)?);
+                    b.append_value(match ty {
+                        Type::Map(map) => map::read(utf8(text)?, map, &self.ctx)?,
+                        _ => json::normalize(utf8(text)?)?,
+                    });
                 }
                 _ => b.append_value(fit_text(ty, utf8(bytes)?, false)?),
             },

@@ -14,6 +14,7 @@ mod float;
 mod integer;
 pub mod interval;
 pub mod json;
+pub(crate) mod map;
 mod names;
 mod nested;
 mod numeric_binary;

@@ -6,6 +6,7 @@ use super::ScalarFunction;
 pub(crate) fn functions() -> Vec<ScalarFunction> {
     const FAMILIES: &[fn() -> Vec<ScalarFunction>] = &[
         super::string::functions,
+        super::collation::functions,
         super::string_parts::functions,
         super::quote::functions,
         super::format::functions,
@@ -16,6 +17,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::datetime_trunc::functions,
         super::json::functions,
         super::array::functions,
+        super::map::functions,
         super::datetime_fields::functions,
         super::datetime_clickhouse::functions,
         super::template::functions,

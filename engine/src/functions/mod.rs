@@ -8,6 +8,7 @@
 mod arithmetic;
 mod array;
 mod catalog;
+mod collation;
 pub mod compare;
 mod convert;
 mod datetime;
@@ -28,6 +29,7 @@ mod hash;
 mod ip;
 pub(crate) mod json;
 mod like;
+mod map;
 mod math;
 mod math_numeric;
 mod moments;

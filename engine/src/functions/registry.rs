@@ -364,6 +364,7 @@ fn describe_param(param: &Param) -> String {
         Param::AnyNumber => "any number".into(),
         Param::AnyTimestamp => "any timestamp".into(),
         Param::AnyState => "any state".into(),
+        Param::AnyMap => "any map".into(),
         Param::Lambda => "lambda".into(),
         Param::LambdaOf(ty) => format!("lambda → {ty}"),
     }

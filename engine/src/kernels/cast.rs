@@ -67,7 +67,8 @@ pub fn cast_array(context: &Context, array: &ArrayRef, from: &Type, to: &Type, e
         (_, Type::Void) => Ok(Arc::new(StringViewArray::from(vec![Some(""); array.len()]))),
         (from, to) if from.is_text() => from_text(context, array, from, to, explicit),
         (Type::Json, Type::Jsonb) => map_text(array, normalize),
-        (Type::Jsonb, Type::Json) => Ok(array.clone()),
+        (Type::Jsonb, Type::Json) | (Type::Map(_), Type::Json | Type::Jsonb) => Ok(array.clone()),
+        (Type::Json | Type::Jsonb | Type::Map(_), Type::Map(_)) => build(context, array, to),
         (Type::Jsonb, to) if to.is_number() || *to == Type::Bool => from_jsonb(context, array, to),
         (from, to) if to.is_text() || matches!(to, Type::Json | Type::Jsonb) => {
             to_text(context, array, from, to, explicit)
@@ -304,7 +305,7 @@ fn build(context: &Context, array: &ArrayRef, to: &Type) -> Result<ArrayRef> {
 /// From anything to text.
 fn to_text(context: &Context, array: &ArrayRef, from: &Type, to: &Type, explicit: bool) -> Result<ArrayRef> {
     let texts: ArrayRef = match from {
-        Type::Json | Type::Jsonb => array.clone(),
+        Type::Json | Type::Jsonb | Type::Map(_) => array.clone(),
         Type::Bool => {
             let words = array.as_boolean().iter().map(|v| v.map(|v| if v { "true" } else { "false" }));
             Arc::new(words.collect::<StringViewArray>())

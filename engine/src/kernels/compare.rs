@@ -115,7 +115,7 @@ fn compare_sides(op: Comparison, ty: &Type, left: &Side, right: &Side, rows: usi
             primitive_values(op, &a, left.scalar, &b, right.scalar, rows, |a, b| a.cmp(&b))
         }
         (DataType::List(_) | DataType::Struct(_), _) => general_values(op, ty, left, right, rows),
-        _ if matches!(ty, Type::Bpchar(_) | Type::Jsonb) => general_values(op, ty, left, right, rows),
+        _ if matches!(ty, Type::Bpchar(_) | Type::Jsonb | Type::Map(_)) => general_values(op, ty, left, right, rows),
         _ => return arrow_compare(op, left, right),
     };
     let (a, b) = (left.nulls(rows), right.nulls(rows));
@@ -440,7 +440,7 @@ pub fn comparator<'a>(ty: &Type, left: &'a dyn Array, right: &'a dyn Array) -> C
             let (a, b) = (left.as_string_view(), right.as_string_view());
             Box::new(|i, j| a.value(i).trim_end_matches(' ').cmp(b.value(j).trim_end_matches(' ')))
         }
-        Type::Jsonb => {
+        Type::Jsonb | Type::Map(_) => {
             let (a, b) = (left.as_string_view(), right.as_string_view());
             Box::new(|i, j| super::json_order::compare_text(a.value(i), b.value(j)))
         }

@@ -51,7 +51,13 @@ pub(super) fn restore(
 fn shown(summary: &Summary, columns: &[OutputColumn], tag: &str) -> Result<Outcome> {
     let values = [summary.version, summary.parts as u64, summary.copied as u64, summary.bytes];
     let arrays = values.iter().map(|value| Arc::new(Int64Array::from(vec![*value as i64])) as ArrayRef);
-    let info = |c: &OutputColumn| ColumnInfo { name: c.name.clone(), ty: c.ty.clone(), nullable: true, default: None };
+    let info = |c: &OutputColumn| ColumnInfo {
+        name: c.name.clone(),
+        ty: c.ty.clone(),
+        nullable: true,
+        default: None,
+        collation: weir_sql::collation::Collation::DEFAULT,
+    };
     let schema = schema_of(&columns.iter().map(info).collect::<Vec<_>>());
     let batch = RecordBatch::try_new(schema, arrays.collect())?;
     Ok(Outcome::Rows(Rows::of_batches(columns.to_vec(), vec![batch], tag)))

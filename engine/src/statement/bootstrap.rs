@@ -37,6 +37,7 @@ pub(crate) fn first_open(database: &Database) -> Result<()> {
                 default: None,
                 codec: None,
                 fold: None,
+                collation: None,
                 scale: None,
                 comment: None,
             })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::IntervalMonthDayNanoType;
+use weir_sql::collation::Collation;
 use weir_sql::plan::OutputColumn;
 use weir_sql::statement::{self as ast, CreateTable, Layout, ObjectName, OnCommit};
 use weir_sql::{ErrorKind as SqlErrorKind, Type};
@@ -171,6 +172,7 @@ pub(crate) fn table_def(
             default: c.default.as_ref().map(|d| d.sql.clone()),
             codec: c.codec.clone(),
             fold: c.fold,
+            collation: c.collation,
             scale: c.scale,
             comment: c.comment.clone(),
         })
@@ -239,6 +241,7 @@ pub(crate) fn view_columns(columns: &[OutputColumn]) -> Vec<ColumnDef> {
             default: None,
             codec: None,
             fold: None,
+            collation: c.collating.settled().ok().filter(|collation| *collation != Collation::DEFAULT),
             scale: None,
             comment: None,
         })

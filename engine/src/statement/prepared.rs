@@ -53,7 +53,13 @@ pub(crate) fn constants(session: &Session, running: &Running, args: &[Expr], typ
     let exprs: Vec<Expr> = args.iter().zip(types).map(cast).collect();
     let columns = types
         .iter()
-        .map(|ty| OutputColumn { name: "?column?".into(), ty: ty.clone(), typmod: -1, origin: None })
+        .map(|ty| OutputColumn {
+            name: "?column?".into(),
+            ty: ty.clone(),
+            typmod: -1,
+            origin: None,
+            collating: Default::default(),
+        })
         .collect();
     let plan = Plan::Values { rows: vec![exprs], columns };
     let batches = query::stream(session, running, &plan)?.collect()?;

@@ -77,7 +77,13 @@ pub(crate) fn plan(entry: &Entry, rule: &TtlDef, now: i64) -> Result<Plan> {
         quote(&relation.name)
     );
     let mut placed = Relation::clone(relation);
-    placed.columns.push(ColumnInfo { name: PLACE.into(), ty: Type::Int8, nullable: false, default: None });
+    placed.columns.push(ColumnInfo {
+        name: PLACE.into(),
+        ty: Type::Int8,
+        nullable: false,
+        default: None,
+        collation: weir_sql::collation::Collation::DEFAULT,
+    });
     let mut shape: Vec<(String, Type)> = relation.columns.iter().map(|c| (c.name.clone(), c.ty.clone())).collect();
     shape.push((PLACE.into(), Type::Array(Box::new(Type::Int8))));
     let catalog = Placed(Arc::new(placed));

@@ -14,7 +14,13 @@ use crate::session::{Outcome, Prepared, Rows, Session, Severity};
 pub(super) fn show(session: &mut Session, name: &str, columns: &[OutputColumn]) -> Result<Outcome> {
     let shape: Vec<ColumnInfo> = columns
         .iter()
-        .map(|c| ColumnInfo { name: c.name.clone(), ty: Type::Text, nullable: true, default: None })
+        .map(|c| ColumnInfo {
+            name: c.name.clone(),
+            ty: Type::Text,
+            nullable: true,
+            default: None,
+            collation: weir_sql::collation::Collation::DEFAULT,
+        })
         .collect();
     let mut rows = SystemRows::new(&shape);
     if name == "all" {

@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 use weir_sql::Type;
 use weir_sql::bind::codec;
 use weir_sql::catalog::{Catalog, Relation};
+use weir_sql::collation::Collating;
 use weir_sql::plan::{Expr, OutputColumn, Plan, Scan};
 use weir_storage::{Codec, Compression, Durability, TableDef, Transform};
 
@@ -88,6 +89,7 @@ pub(crate) fn output_columns(relation: &Relation) -> Vec<OutputColumn> {
         ty: c.ty.clone(),
         typmod: c.ty.typmod(),
         origin: Some((relation.oid, i as i16 + 1)),
+        collating: Collating::Implicit(c.collation),
     };
     relation.columns.iter().enumerate().map(column).collect()
 }

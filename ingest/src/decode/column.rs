@@ -168,7 +168,7 @@ impl Column {
             }
             Values::Other(builder) => {
                 let text = match &self.ty {
-                    Type::Jsonb => raw,
+                    Type::Jsonb | Type::Map(_) => raw,
                     _ => scalar_text(value, kind, raw).ok_or_else(|| wrong().unwrap_err())?,
                 };
                 builder.append_text(text).map_err(|e| e.message)?;

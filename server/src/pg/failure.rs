@@ -147,6 +147,8 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
             Sql::AmbiguousFunction => "42725",
             Sql::DatatypeMismatch => "42804",
             Sql::IndeterminateType => "42P18",
+            Sql::CollationMismatch => "42P21",
+            Sql::IndeterminateCollation => "42P22",
             Sql::CannotCoerce => "42846",
             Sql::Grouping => "42803",
             Sql::Windowing => "42P20",

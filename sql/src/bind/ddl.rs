@@ -7,6 +7,7 @@
 use super::codec;
 use super::utility::column;
 use super::{Binder, CoercionContext, engine, index, layout, settled_type};
+use crate::collation::{Collation, is_collatable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::{self, Name};
 use crate::parse::datatype;
@@ -116,6 +117,7 @@ fn result_column(column: &OutputColumn) -> ColumnDef {
         default: None,
         codec: None,
         fold: None,
+        collation: column.collating.settled().ok().filter(|collation| *collation != Collation::DEFAULT),
         comment: None,
         scale: None,
     }
@@ -133,6 +135,10 @@ fn define(binder: &mut Binder<'_>, column: &ast::Column, clickhouse: bool) -> Re
     if matches!(ty, Type::Unknown | Type::Void | Type::Record(_)) {
         let message = format!("column \"{name}\" has pseudo-type {ty}");
         return Err(Error::new(ErrorKind::InvalidDefinition, message).at(column.name.at));
+    }
+    if column.collation.is_some() && !is_collatable(&ty) {
+        let message = format!("collations are not supported by type {ty}");
+        return Err(Error::new(ErrorKind::DatatypeMismatch, message).at(column.name.at));
     }
     let nullable = match (column.nullable, clickhouse) {
         (Some(nullable), _) => nullable || datatype::is_nullable(data_type),
@@ -154,6 +160,7 @@ fn define(binder: &mut Binder<'_>, column: &ast::Column, clickhouse: bool) -> Re
         default,
         codec: column.codec.clone(),
         fold: column.fold.as_ref().map(|name| fold(binder, name, &ty)).transpose()?,
+        collation: column.collation.filter(|collation| *collation != Collation::DEFAULT),
         comment: column.comment.clone(),
         scale: datatype::scale_of(data_type),
         ty,
@@ -210,7 +217,7 @@ pub fn zero(binder: &mut Binder<'_>, ty: &Type) -> Result<Option<SqlExpr>> {
         Type::Timestamp => "1970-01-01 00:00:00",
         Type::Timestamptz => "1970-01-01 00:00:00+00",
         Type::Interval => "0 seconds",
-        Type::Json | Type::Jsonb | Type::Array(_) => "{}",
+        Type::Json | Type::Jsonb | Type::Map(_) | Type::Array(_) => "{}",
         _ => return Ok(None),
     };
     let expr = binder.coerce(Expr::literal(Value::unknown(text)), ty, CoercionContext::Assignment)?;

@@ -8,6 +8,7 @@ use sqlparser::ast::{self, ConflictTarget, OnConflictAction, OnInsert, SelectIte
 use super::utility::relation;
 use super::{Binder, BoundAst, CoercionContext, World};
 use crate::catalog::{Relation, RelationKind};
+use crate::collation::Collating;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::Name;
 use crate::parse::names::{fold, object_name};
@@ -252,6 +253,7 @@ pub(super) fn table_columns(relation: &Relation) -> Vec<OutputColumn> {
         ty: column.ty.clone(),
         typmod: column.ty.typmod(),
         origin: Some((relation.oid, at as i16 + 1)),
+        collating: Collating::Implicit(column.collation),
     };
     relation.columns.iter().enumerate().map(column).collect()
 }

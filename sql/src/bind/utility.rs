@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{BoundAst, World};
 use crate::catalog::Relation;
+use crate::collation::Collating;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Expr, OutputColumn, Plan};
 use crate::statement::{ExplainOptions, ObjectName, Statement};
@@ -12,7 +13,7 @@ use crate::value::Value;
 
 /// A computed column of a result.
 pub(super) fn column(name: &str, ty: Type) -> OutputColumn {
-    OutputColumn { name: name.to_string(), typmod: ty.typmod(), ty, origin: None }
+    OutputColumn { name: name.to_string(), typmod: ty.typmod(), ty, origin: None, collating: Collating::default() }
 }
 
 /// The relation of this name, or 42P01 at its place.

@@ -180,6 +180,7 @@ fn add(c: &mut Cursor<'_>) -> Result<AlterAction> {
         nullable: None,
         default: None,
         codec: None,
+        collation: None,
         comment: None,
         scale: None,
         ttl: None,
@@ -206,7 +207,7 @@ fn add(c: &mut Cursor<'_>) -> Result<AlterAction> {
         } else if c.words("COMMENT") {
             column.comment = Some(c.string()?);
         } else if c.words("COLLATE") {
-            c.object_name()?;
+            column.collation = Some(table::collation(c)?);
         } else if c.is_any(&["UNIQUE", "CHECK", "REFERENCES", "CONSTRAINT"]) || c.is_words("PRIMARY KEY") {
             return Err(c.unsupported("adding a constraint"));
         } else if c.is_any(&["GENERATED", "MATERIALIZED", "ALIAS", "EPHEMERAL"]) {
@@ -249,7 +250,7 @@ fn alter_column(c: &mut Cursor<'_>) -> Result<Vec<AlterAction>> {
         let mut set = set_type(c, column)?;
         set.if_exists = if_exists;
         if c.words("COLLATE") {
-            c.object_name()?;
+            set.collation = Some(table::collation(c)?);
         }
         if c.words("USING") {
             set.using = Some(c.written()?.text);
@@ -282,6 +283,7 @@ fn set_type(c: &mut Cursor<'_>, column: String) -> Result<SetType> {
         ty,
         scale: datatype::scale_of(&data_type),
         nullable,
+        collation: None,
         using: None,
         clickhouse: false,
         if_exists: false,

@@ -4,6 +4,7 @@ use sqlparser::ast::{
     Assignment, DataType, Expr, ObjectName as SqlName, Query, SelectItem, TableAlias, TableFactor, TableWithJoins,
 };
 
+use crate::collation::Collation;
 use crate::error::Error;
 use crate::statement::{CopyOptions, ExplainOptions, ObjectName, OnCommit, Statement, TtlRule};
 
@@ -229,6 +230,8 @@ pub struct Column {
     pub codec: Option<String>,
     /// The f of SimpleAggregateFunction(f, type).
     pub fold: Option<Name>,
+    /// COLLATE.
+    pub collation: Option<Collation>,
     /// COMMENT.
     pub comment: Option<String>,
 }

@@ -15,7 +15,7 @@ use sqlparser::tokenizer::Token;
 
 use super::names::fold;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{STATE, StateType, Type};
+use crate::types::{MapType, STATE, StateType, Type};
 
 /// The dialect's hook: the types that PostgreSQL's grammar lacks. `None` leaves the parser where it was.
 pub(super) fn parse(parser: &mut Parser) -> Option<std::result::Result<DataType, ParserError>> {
@@ -31,7 +31,7 @@ pub(super) fn parse(parser: &mut Parser) -> Option<std::result::Result<DataType,
         "Nullable" if open => |p| Ok(DataType::Nullable(Box::new(parenthesised(p)?))),
         "LowCardinality" if open => |p| Ok(DataType::LowCardinality(Box::new(parenthesised(p)?))),
         "Array" if open => |p| Ok(DataType::Array(ArrayElemTypeDef::Parenthesis(Box::new(parenthesised(p)?)))),
-        "Map" if open => |p| {
+        name if open && name.eq_ignore_ascii_case("map") => |p| {
             p.expect_token(&Token::LParen)?;
             let key = p.parse_data_type()?;
             p.expect_token(&Token::Comma)?;
@@ -154,7 +154,8 @@ pub fn type_of(data_type: &DataType) -> Result<Type> {
         D::Bytea | D::Bytes(_) | D::Binary(_) | D::Varbinary(_) | D::Blob(_) => Type::Bytea,
         D::Uuid => Type::Uuid,
         D::JSON => Type::Json,
-        D::JSONB | D::Map(..) | D::Tuple(_) | D::Struct(..) | D::Object(_) => Type::Jsonb,
+        D::Map(key, value, _) => map(key, value)?,
+        D::JSONB | D::Tuple(_) | D::Struct(..) | D::Object(_) => Type::Jsonb,
         D::Date | D::Date32 => Type::Date,
         D::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => Type::Time,
         D::Time(..) => return Err(unsupported("type time with time zone")),
@@ -177,6 +178,17 @@ pub fn type_of(data_type: &DataType) -> Result<Type> {
         })?,
         other => return Err(unsupported(&format!("type {}", other.to_string().to_lowercase()))),
     })
+}
+
+/// A map's keys are fields' names of an object: of what has one text, which reads back as the same value.
+fn map(key: &DataType, value: &DataType) -> Result<Type> {
+    let (key, nullable) = (type_of(key)?, is_nullable(value));
+    let plain = key.is_text() || key.is_integer() || matches!(key, Type::Bool | Type::Date | Type::Uuid);
+    let value = type_of(value)?;
+    if !plain || matches!(value, Type::Record(_) | Type::State(_) | Type::Bytea) {
+        return Err(unsupported(&format!("type Map({key}, {value})")));
+    }
+    Ok(Type::Map(Box::new(MapType { key, value, nullable })))
 }
 
 /// Arrays have any number of dimensions in PostgreSQL, and the type does not say how many; Weir has arrays of one.
@@ -422,8 +434,14 @@ mod tests {
             ("LowCardinality(Nullable(String))", Type::Text),
             ("Array(LowCardinality(String))", array(Type::Text)),
             ("Array(Array(Int32))", array(Type::Int4)),
-            ("Map(String, UInt64)", Type::Jsonb),
-            ("MAP<STRING, STRING>", Type::Jsonb),
+            (
+                "Map(String, UInt64)",
+                Type::Map(Box::new(MapType { key: Type::Text, value: Type::UInt64, nullable: false })),
+            ),
+            (
+                "MAP<STRING, STRING>",
+                Type::Map(Box::new(MapType { key: Type::Text, value: Type::Text, nullable: false })),
+            ),
             ("ARRAY<STRING>", array(Type::Text)),
             ("Tuple(a UInt8, b String)", Type::Jsonb),
             ("ROW<a INT, b STRING>", Type::Jsonb),

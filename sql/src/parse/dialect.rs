@@ -180,6 +180,10 @@ impl Dialect for WeirDialect {
             && POSTGRES.is_table_alias(keyword, parser)
     }
 
+    fn support_map_literal_syntax(&self) -> bool {
+        true
+    }
+
     // DuckDB's `columns = {'a': 'BIGINT'}` in functions that read files.
     fn supports_dictionary_syntax(&self) -> bool {
         true
@@ -281,6 +285,9 @@ impl Dialect for WeirDialect {
             Token::Number(..) | Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) => {
                 Some(parser.parse_value().map(Expr::Value))
             }
+            Token::LBrace if matches!(parser.peek_nth_token_ref(1).token, Token::Number(..)) => {
+                Some(map_of_numbers(parser))
+            }
             Token::Word(word) if STARTS_NO_EXPRESSION.contains(&word.keyword) => {
                 let call = parser.peek_nth_token_ref(1).token == Token::LParen;
                 (!call).then(|| parser.expected_ref("an expression", parser.peek_token_ref()))
@@ -364,4 +371,16 @@ fn parse_between_symmetric(parser: &mut Parser, left: &Expr) -> Option<Result<Ex
             right: Box::new(between(&high, &low, negated)),
         }))
     }))
+}
+
+/// ClickHouse's `{1: 'a', 2: 'b'}`, whose keys are no names.
+fn map_of_numbers(parser: &mut Parser) -> Result<Expr, ParserError> {
+    parser.expect_token(&Token::LBrace)?;
+    let entries = parser.parse_comma_separated(|p| {
+        let key = p.parse_value().map(Expr::Value)?;
+        p.expect_token(&Token::Colon)?;
+        Ok(format!("{key}, {}", p.parse_expr()?))
+    })?;
+    parser.expect_token(&Token::RBrace)?;
+    super::expr(&format!("map({})", entries.join(", "))).map_err(|error| ParserError::ParserError(error.message))
 }

@@ -7,6 +7,7 @@ use super::ast::{Ast, Column, CreateTable, Layout, Name};
 use super::cursor::{Cursor, is_word};
 use super::index;
 use super::names::fold;
+use crate::collation::{Collation, collation_named};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{OnCommit, Rollup, TtlRule};
 
@@ -211,7 +212,8 @@ fn column(c: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     if fold.is_some() {
         c.expect(&Token::RParen)?;
     }
-    let mut column = Column { name, data_type, nullable: None, default: None, codec: None, fold, comment: None };
+    let mut column =
+        Column { name, data_type, nullable: None, default: None, codec: None, fold, collation: None, comment: None };
     while !matches!(c.peek(), Token::Comma | Token::RParen) {
         column_option(c, table, &mut column)?;
     }
@@ -237,7 +239,7 @@ fn column_option(c: &mut Cursor<'_>, table: &mut CreateTable, column: &mut Colum
     } else if c.words("COMMENT") {
         column.comment = Some(c.string()?);
     } else if c.words("COLLATE") {
-        c.object_name()?;
+        column.collation = Some(collation(c)?);
     } else if c.words("STORAGE") || c.words("COMPRESSION") || c.words("STATISTICS") {
         if matches!(c.peek(), Token::LParen) {
             c.parenthesised_text()?;
@@ -264,6 +266,14 @@ fn column_option(c: &mut Cursor<'_>, table: &mut CreateTable, column: &mut Colum
         return Err(c.unexpected());
     }
     Ok(())
+}
+
+/// The name after COLLATE.
+pub(super) fn collation(c: &mut Cursor<'_>) -> Result<Collation> {
+    let at = c.position();
+    let name = c.object_name()?;
+    let parts: Vec<String> = name.schema.into_iter().chain([name.name]).collect();
+    collation_named(&parts).map_err(|error| error.at(at))
 }
 
 /// The clauses after the columns of a table or the name of a materialized view, in any order. Ends at what is none of them.

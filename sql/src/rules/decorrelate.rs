@@ -437,7 +437,13 @@ fn aggregate(
 }
 
 fn computed(expr: &Expr) -> OutputColumn {
-    OutputColumn { name: "?column?".into(), ty: expr.ty.clone(), typmod: -1, origin: None }
+    OutputColumn {
+        name: "?column?".into(),
+        ty: expr.ty.clone(),
+        typmod: -1,
+        origin: None,
+        collating: expr.collating.of_column(),
+    }
 }
 
 /// Of each condition that equates something of the query with something outer, the former; and whether all conditions are such.

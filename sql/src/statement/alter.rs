@@ -1,6 +1,7 @@
 //! ALTER TABLE: one statement of many forms. Nothing in it is bound.
 
 use super::{ObjectKind, ObjectName, TtlRule};
+use crate::collation::Collation;
 use crate::types::Type;
 
 /// ALTER TABLE. Expressions are text: each is bound when the actions before it have been carried out.
@@ -124,6 +125,8 @@ pub struct AddColumn {
     pub default: Option<String>,
     /// CODEC(…).
     pub codec: Option<String>,
+    /// COLLATE.
+    pub collation: Option<Collation>,
     /// COMMENT.
     pub comment: Option<String>,
     /// The n of DateTime64(n).
@@ -147,6 +150,8 @@ pub struct SetType {
     pub scale: Option<u8>,
     /// The type was Nullable(…).
     pub nullable: bool,
+    /// COLLATE.
+    pub collation: Option<Collation>,
     /// USING.
     pub using: Option<String>,
     /// MODIFY COLUMN: in a table with an ENGINE the type says whether NULL is admitted.

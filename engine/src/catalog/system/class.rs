@@ -1,6 +1,7 @@
 //! pg_class, pg_attribute and what hangs on them: indexes and constraints of primary keys, defaults, comments, dependencies.
 
 use weir_sql::catalog::{ColumnInfo, RelationKind};
+use weir_sql::collation::Collation;
 
 use super::types::type_row;
 use super::{Cell, Fill, Rows, SystemContext};
@@ -159,6 +160,10 @@ fn pg_attribute(context: &SystemContext, rows: &mut Rows<'_>) {
 fn push_attribute(rows: &mut Rows<'_>, oid: u32, index: usize, column: &ColumnInfo) {
     let type_oid = column.ty.oid();
     let row = type_row(type_oid);
+    let collation = match column.collation {
+        Collation::DEFAULT => row.map_or(0, |r| r.collation),
+        other => other.oid(),
+    };
     rows.push(&[
         ("attrelid", oid.into()),
         ("attname", (&column.name).into()),
@@ -175,7 +180,7 @@ fn push_attribute(rows: &mut Rows<'_>, oid: u32, index: usize, column: &ColumnIn
         ("attnotnull", (!column.nullable).into()),
         ("atthasdef", column.default.is_some().into()),
         ("attislocal", true.into()),
-        ("attcollation", row.map_or(0, |r| r.collation).into()),
+        ("attcollation", collation.into()),
     ]);
 }
 

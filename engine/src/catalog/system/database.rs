@@ -1,7 +1,10 @@
 //! The database as a whole: schemas, roles, settings, languages and the other short lists that clients ask for.
 
+use weir_sql::collation::Collation;
+
 use super::class::OWNER;
 use super::{Cell, Fill, Rows, SystemContext};
+
 use crate::session::settings::{Definition, definitions};
 
 /// The one database's oid.
@@ -119,11 +122,20 @@ fn pg_am(_: &SystemContext, rows: &mut Rows<'_>) {
 }
 
 fn pg_collation(_: &SystemContext, rows: &mut Rows<'_>) {
-    for (oid, name, provider) in [(100u32, "default", "d"), (950, "C", "c"), (951, "POSIX", "c")] {
-        let locale = (provider == "c").then_some(name);
+    for collation in Collation::all() {
+        let name = collation.name();
+        let icu = collation.locale();
+        let provider = if icu.is_some() {
+            "i"
+        } else if collation == Collation::DEFAULT {
+            "d"
+        } else {
+            "c"
+        };
+        let locale = (provider == "c").then_some(name.as_str());
         rows.push(&[
-            ("oid", oid.into()),
-            ("collname", name.into()),
+            ("oid", collation.oid().into()),
+            ("collname", (&name).into()),
             ("collnamespace", 11.into()),
             ("collowner", OWNER.into()),
             ("collprovider", provider.into()),
@@ -131,6 +143,7 @@ fn pg_collation(_: &SystemContext, rows: &mut Rows<'_>) {
             ("collencoding", (-1).into()),
             ("collcollate", locale.into()),
             ("collctype", locale.into()),
+            ("colliculocale", icu.into()),
         ]);
     }
 }

@@ -175,7 +175,7 @@ pub(super) fn array(ty: &Type, cells: &[Cell]) -> ArrayRef {
         Type::Timestamp => Arc::new(TimestampMicrosecondArray::from_iter(ints())),
         ty if ty.is_oid() => Arc::new(UInt32Array::from_iter(ints().map(|v| v.map(|v| v as u32)))),
         Type::Array(element) => lists(element, cells),
-        ty if ty.is_text() || matches!(ty, Type::Json | Type::Jsonb) => {
+        ty if ty.is_text() || matches!(ty, Type::Json | Type::Jsonb | Type::Map(_)) => {
             Arc::new(StringViewArray::from_iter(cells.iter().map(|cell| match cell {
                 Cell::Text(v) => Some(v.clone()),
                 _ => None,

@@ -145,7 +145,13 @@ pub(super) fn relations() -> Vec<SystemRelation> {
         .map(|(i, (name, columns, fill))| {
             let columns = columns
                 .iter()
-                .map(|(name, ty)| ColumnInfo { name: (*name).into(), ty: ty.clone(), nullable: true, default: None })
+                .map(|(name, ty)| ColumnInfo {
+                    name: (*name).into(),
+                    ty: ty.clone(),
+                    nullable: true,
+                    default: None,
+                    collation: weir_sql::collation::Collation::DEFAULT,
+                })
                 .collect();
             declare("weir", name, FIRST_OID + i as u32, true, columns, Some(*fill))
         })

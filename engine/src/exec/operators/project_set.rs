@@ -46,7 +46,13 @@ fn fields(column: &OutputColumn) -> Vec<OutputColumn> {
     match &column.ty {
         Type::Record(fields) => fields
             .iter()
-            .map(|(name, ty)| OutputColumn { name: name.clone(), ty: ty.clone(), typmod: -1, origin: None })
+            .map(|(name, ty)| OutputColumn {
+                name: name.clone(),
+                ty: ty.clone(),
+                typmod: -1,
+                origin: None,
+                collating: Default::default(),
+            })
             .collect(),
         _ => vec![column.clone()],
     }

@@ -51,6 +51,7 @@ impl World {
             ty: ty.clone(),
             nullable: true,
             default: None,
+            collation: weir_sql::collation::Collation::DEFAULT,
         });
         let relation = Relation {
             oid,

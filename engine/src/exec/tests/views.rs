@@ -45,6 +45,7 @@ impl Stored {
             ty: c.ty.clone(),
             nullable: true,
             default: None,
+            collation: weir_sql::collation::Collation::DEFAULT,
         });
         let relation = Relation {
             oid: TABLE.0,

@@ -70,7 +70,7 @@ where
 }
 
 /// A column of a type from JSON values. What is missing or does not fit is NULL if it may be, and else the type's zero or empty value.
-pub(super) fn column(context: &Context, found: &[Option<&str>], ty: &Type, nullable: bool) -> Result<ArrayRef> {
+pub(crate) fn column(context: &Context, found: &[Option<&str>], ty: &Type, nullable: bool) -> Result<ArrayRef> {
     let array: ArrayRef = match ty {
         Type::Bool => Arc::new(found.iter().map(|v| v.and_then(boolean)).collect::<BooleanArray>()),
         Type::Int2 => integers::<Int16Type>(found),
@@ -83,6 +83,10 @@ pub(super) fn column(context: &Context, found: &[Option<&str>], ty: &Type, nulla
         Type::Float8 => Arc::new(found.iter().map(|v| v.and_then(float)).collect::<Float64Array>()),
         Type::Json => Arc::new(found.iter().map(|v| v.map(trimmed)).collect::<StringViewArray>()),
         Type::Jsonb => Arc::new(found.iter().map(|v| v.and_then(|v| normalize(v).ok())).collect::<StringViewArray>()),
+        Type::Map(map) => {
+            let read = |v: &str| crate::format::map::read(v, map, context).ok();
+            Arc::new(found.iter().map(|v| v.and_then(read)).collect::<StringViewArray>())
+        }
         Type::Array(element) => return lists(context, found, element, nullable),
         ty => {
             let texts: ArrayRef = Arc::new(found.iter().map(|v| v.and_then(text)).collect::<StringViewArray>());
@@ -130,7 +134,7 @@ pub(crate) fn zero(context: &Context, ty: &Type) -> Option<Value> {
         Type::Time => "00:00:00",
         Type::Interval => "0",
         Type::Uuid => "00000000-0000-0000-0000-000000000000",
-        Type::Json | Type::Jsonb => "{}",
+        Type::Json | Type::Jsonb | Type::Map(_) => "{}",
         Type::Array(element) => {
             let list = ListArray::new(
                 element.element_field(),

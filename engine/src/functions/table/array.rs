@@ -114,7 +114,13 @@ fn unnest(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
     let elements = elements(call)?;
     // Elements may share buffers with a whole column: what is put out shall not.
     let all = UInt32Array::from_iter_values(0..elements.len() as u32);
-    ready(call.columns, vec![take(&elements, &all, None)?], elements.len())
+    let taken = take(&elements, &all, None)?;
+    // Records come as their fields.
+    let columns = match taken.as_struct_opt() {
+        Some(records) if call.columns.len() == records.num_columns() => records.columns().to_vec(),
+        _ => vec![taken],
+    };
+    ready(call.columns, columns, elements.len())
 }
 
 fn expand(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {

@@ -40,7 +40,7 @@ impl JsonEncoder {
     pub(crate) fn new(ty: &Type, array: &ArrayRef, settings: &FormatSettings) -> JsonEncoder {
         let column = match ty {
             Type::Bool => Column::Bool(array.as_boolean().clone()),
-            Type::Json | Type::Jsonb => Column::Json(array.as_string_view().clone()),
+            Type::Json | Type::Jsonb | Type::Map(_) => Column::Json(array.as_string_view().clone()),
             Type::Timestamp => Column::Timestamp(array.as_primitive::<TimestampMicrosecondType>().clone()),
             Type::Timestamptz => Column::Timestamptz(
                 array.as_primitive::<TimestampMicrosecondType>().clone(),

@@ -65,6 +65,7 @@ impl Work<'_> {
             default: default.map(|(sql, _)| sql),
             codec: add.codec.clone(),
             fold: None,
+            collation: add.collation,
             scale: add.scale,
             comment: add.comment.clone(),
         };

@@ -3,6 +3,7 @@
 use weir_sql::ErrorKind as SqlErrorKind;
 use weir_sql::Type;
 use weir_sql::bind::{Binder, CoercionContext, ddl, settled_type};
+use weir_sql::collation::Collation;
 use weir_sql::plan::Expr;
 use weir_sql::statement::SetType;
 
@@ -44,6 +45,10 @@ impl Work<'_> {
             return Err(sql_error(SqlErrorKind::InvalidDefinition, message));
         }
         self.def.columns[at].scale = set.scale;
+        // As in Postgres, a type without COLLATE is of the database's.
+        if !set.clickhouse {
+            self.def.columns[at].collation = set.collation.filter(|collation| *collation != Collation::DEFAULT);
+        }
         if from != set.ty || set.using.is_some() {
             self.refuse_type_in_use(at)?;
             let instant = set.using.is_none() && is_instant(&from, &set.ty) && self.origins[at].expr.is_none();

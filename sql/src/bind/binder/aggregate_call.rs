@@ -9,6 +9,7 @@ use sqlparser::ast::{
 
 use super::Binder;
 use super::call::{CallName, type_list};
+use super::collate::beneath;
 use super::combinator::{Combined, params_of, state_type};
 use super::resolve::Resolved;
 use super::scope::{AGGREGATES, Clause};
@@ -54,7 +55,7 @@ impl Binder<'_> {
             let message = format!("aggregate functions are not allowed in {}", clause.name());
             return Err(Error::new(ErrorKind::Grouping, message));
         }
-        let ty = call.ty.clone();
+        let (ty, made) = (call.ty.clone(), call.clone());
         let mut parts = Vec::new();
         walk::aggregate_parts(&call, &mut |part| parts.push(part.clone()));
         let shareable = !parts.iter().any(|part| self.is_volatile(part));
@@ -64,7 +65,8 @@ impl Binder<'_> {
             frame.aggregates.push(call);
             frame.aggregates.len() - 1
         });
-        Ok(walk::outward(&Expr::column(AGGREGATES + index, ty), levels))
+        let value = self.aggregate_value(&made, Expr::column(AGGREGATES + index, ty))?;
+        Ok(walk::outward(&value, levels))
     }
 
     pub(super) fn aggregate_parts(
@@ -129,7 +131,7 @@ impl Binder<'_> {
         for key in order_by {
             let expr = self.bind_expr(&key.expr)?;
             let expr = self.settle(expr)?;
-            keys.push(Self::sort_key(expr, &key.options)?);
+            keys.push(self.sort_key(expr, &key.options)?);
         }
         if !function.within_group.is_empty() {
             // Direct arguments are parameters; what is ordered is what is aggregated.
@@ -139,13 +141,17 @@ impl Binder<'_> {
             for key in &function.within_group {
                 let expr = self.bind_expr(&key.expr)?;
                 let expr = self.settle(expr)?;
-                args.push(expr.clone());
-                keys.push(Self::sort_key(expr, &key.options)?);
+                let key = self.sort_key(expr, &key.options)?;
+                args.push(key.expr.clone());
+                keys.push(key);
             }
         }
         let described = format!("function {}({})", name.shown, type_list(&args));
         let what = |args: &[Expr]| format!("function {}({})", name.shown, type_list(args));
         let condition = if combined.condition { args.pop() } else { None };
+        if let Some(signature) = combined.signatures.first() {
+            args = self.aggregate_in_order(self.functions.aggregate(signature.id).0, args)?;
+        }
         if combined.combinator.is_some() && (distinct || !keys.is_empty()) {
             let message = format!("DISTINCT and ORDER BY in {} are not supported", name.shown);
             return Err(Error::new(ErrorKind::Unsupported, message));
@@ -186,7 +192,7 @@ impl Binder<'_> {
                 key.expr = arg.clone();
             }
         }
-        if distinct && keys.iter().any(|key| !resolved.args.contains(&key.expr)) {
+        if distinct && keys.iter().any(|key| !resolved.args.contains(beneath(&key.expr))) {
             return Err(Error::new(
                 ErrorKind::InvalidColumnReference,
                 "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
@@ -231,7 +237,7 @@ impl Binder<'_> {
     }
 
     /// An ORDER BY key with Postgres's defaults: NULLs are the greatest.
-    pub(super) fn sort_key(expr: Expr, options: &ast::OrderByOptions) -> Result<SortKey> {
+    pub(super) fn sort_key(&mut self, expr: Expr, options: &ast::OrderByOptions) -> Result<SortKey> {
         let descending = match &options.sort {
             None | Some(ast::OrderBySort::Asc) => false,
             Some(ast::OrderBySort::Desc) => true,
@@ -249,6 +255,8 @@ impl Binder<'_> {
                 Error::new(ErrorKind::UndefinedFunction, "could not identify an ordering operator for type json");
             return Err(error.with_hint("Use an explicit ordering operator or modify the query."));
         }
+        expr.collating.agreed()?;
+        let expr = self.in_order(expr)?;
         Ok(SortKey { expr, descending, nulls_first: options.nulls_first.unwrap_or(descending) })
     }
 }

@@ -4,6 +4,7 @@ use sqlparser::ast::{
     self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
 };
 
+use super::collate::together;
 use super::combinator::Combined;
 use super::names::{at, nearest};
 use super::resolve::Resolved;
@@ -75,7 +76,7 @@ impl<'a> Binder<'a> {
         match self.resolve(signatures, args, !is_word, &|args| {
             describe(args).replacen("operator ", "operator is not unique: ", 1)
         })? {
-            Some(resolved) => Ok(scalar(symbol, resolved)),
+            Some(resolved) => self.collated_call(symbol, resolved),
             None if is_word => Err(self.no_such_function(symbol, &described)),
             None => Err(Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {described}"))
                 .with_hint(match operands {
@@ -116,6 +117,9 @@ impl<'a> Binder<'a> {
             return self.call_scalar(name, vec![scalar]);
         }
         if let Some(bound) = self.bind_gapfill(function, name)? {
+            return Ok(bound);
+        }
+        if let Some(bound) = self.bind_over_map(function, name)? {
             return Ok(bound);
         }
         if let Some(bound) = self.bind_form(function, name)? {
@@ -228,7 +232,7 @@ impl<'a> Binder<'a> {
         let what = |args: &[Expr]| format!("function {}({})", name.shown, type_list(args));
         match self.resolve(signatures, args, false, &what)? {
             Some(resolved) if resolved.signature.kind == FunctionKind::Table => self.set_returning(name, resolved),
-            Some(resolved) => Ok(scalar(&name.shown_name(), resolved)),
+            Some(resolved) => self.collated_call(&name.shown_name(), resolved),
             None => Err(self.no_such_function(&name.folded, &described)),
         }
     }
@@ -248,7 +252,7 @@ impl<'a> Binder<'a> {
             let message = format!("set-returning functions are not allowed in {}", frame.clause.name());
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let ty = resolved.ty.clone();
+        let (ty, collating) = (resolved.ty.clone(), together(&resolved.args)?);
         let call =
             SetCall { function: resolved.signature.id, name: name.shown_name(), args: resolved.args, ty: ty.clone() };
         // ORDER BY and GROUP BY name what the SELECT list has.
@@ -260,7 +264,7 @@ impl<'a> Binder<'a> {
             frame.sets.push(call);
             frame.sets.len() - 1
         });
-        Ok(Expr::column(SETS + index, ty))
+        Ok(Expr::column(SETS + index, ty).collated(collating))
     }
 
     pub(super) fn no_such_function(&self, name: &str, described: &str) -> Error {
@@ -306,10 +310,10 @@ impl<'a> Binder<'a> {
         let [column] = plan.columns() else {
             return Err(Error::new(ErrorKind::Syntax, "subquery must return only one column"));
         };
-        let ty = Type::Array(Box::new(column.ty.clone()));
+        let (ty, collating) = (Type::Array(Box::new(column.ty.clone())), column.collating);
         let correlated = walk::is_correlated(&plan);
         let subquery = Subquery { kind: SubqueryKind::Array, plan, correlated };
-        Ok(Expr::new(ExprKind::Subquery(Box::new(subquery)), ty))
+        Ok(Expr::new(ExprKind::Subquery(Box::new(subquery)), ty).collated(collating))
     }
 
     /// Whether an expression says the same of a row whoever asks and whenever.
@@ -328,11 +332,6 @@ impl CallName {
     pub(super) fn shown_name(&self) -> String {
         if self.exact.eq_ignore_ascii_case(&self.folded) { self.exact.clone() } else { self.folded.clone() }
     }
-}
-
-fn scalar(name: &str, resolved: Resolved) -> Expr {
-    let kind = ExprKind::Call { function: resolved.signature.id, name: name.to_string(), args: resolved.args };
-    Expr::new(kind, resolved.ty)
 }
 
 /// Which argument of make_interval a named argument is, and its value.

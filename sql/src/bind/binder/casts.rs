@@ -139,6 +139,12 @@ fn needed(from: &Type, to: &Type) -> Option<CoercionContext> {
         (T::Interval, T::Time) => Assignment,
 
         (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => Assignment,
+        (T::Map(_), T::Jsonb) => Implicit,
+        (T::Map(from), T::Map(to)) => match (needed(&from.key, &to.key), needed(&from.value, &to.value)) {
+            (Some(key), Some(value)) => key.max(value),
+            _ => Assignment,
+        },
+        (T::Map(_), T::Json) | (T::Json | T::Jsonb, T::Map(_)) => Assignment,
         (T::Jsonb, to) if to.is_number() || *to == T::Bool => Explicit,
 
         // ClickHouse counts days and seconds from the epoch.

@@ -10,7 +10,7 @@ use super::literal::{cast, convert, integer_value, literal_numeric};
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Expr, ExprKind};
-use crate::types::Type;
+use crate::types::{MapType, Type};
 
 impl Binder<'_> {
     /// The expression as one of exactly this type. An error is 42846, in the words of an explicit cast.
@@ -18,6 +18,11 @@ impl Binder<'_> {
         if expr.ty == *target {
             return Ok(expr);
         }
+        let collating = expr.collating;
+        Ok(self.coerced(expr, target, context)?.collated(collating))
+    }
+
+    fn coerced(&mut self, expr: Expr, target: &Type, context: CoercionContext) -> Result<Expr> {
         if expr.ty == Type::Unknown
             && let ExprKind::Parameter(index) = expr.kind
         {
@@ -255,6 +260,11 @@ impl Candidate {
                 }
                 _ => self.ty,
             }));
+        }
+        if let (Type::Map(a), Type::Map(b)) = (&self.ty, &other.ty) {
+            let key = plain(a.key.clone()).join(plain(b.key.clone()))?.ty;
+            let value = plain(a.value.clone()).join(plain(b.value.clone()))?.ty;
+            return Ok(plain(Type::Map(Box::new(MapType { key, value, nullable: a.nullable || b.nullable }))));
         }
         if let (Type::Array(a), Type::Array(b)) = (&self.ty, &other.ty) {
             return match (&**a, &**b) {

@@ -3,6 +3,7 @@
 use sqlparser::ast::{self, BinaryOperator, CastKind, UnaryOperator};
 
 use super::coerce::odd_one;
+use super::collate::together;
 use super::literal::number;
 use super::place::locate;
 use super::{Binder, CoercionContext, settled_type};
@@ -32,7 +33,8 @@ impl Binder<'_> {
             E::CompoundIdentifier(parts) => self.bind_compound(parts),
             E::CompoundFieldAccess { root, access_chain } => self.bind_access(root, access_chain),
             E::Value(value) => self.bind_literal_at(value),
-            E::Nested(inner) | E::Collate { expr: inner, .. } => self.bind_expr(inner),
+            E::Nested(inner) => self.bind_expr(inner),
+            E::Collate { expr, collation } => self.bind_collate(expr, collation),
             E::Function(function) => self.bind_function(function),
             E::BinaryOp { .. } => self.bind_binary_chain(expr),
             E::UnaryOp { op, expr } => self.bind_unary(*op, expr),
@@ -97,6 +99,24 @@ impl Binder<'_> {
                     Some(odd) => locate(error, &array.elem[odd]),
                     None => error,
                 })
+            }
+            // ClickHouse's map; DuckDB's says NULL of what is not there.
+            E::Dictionary(fields) if fields.is_empty() => Ok(Expr::literal(Value::unknown("{}"))),
+            E::Dictionary(fields) => {
+                let mut args = Vec::with_capacity(fields.len() * 2);
+                for field in fields {
+                    args.push(Expr::literal(Value::unknown(&field.key.value)));
+                    args.push(self.bind_expr(&field.value)?);
+                }
+                self.map_of(args, false)
+            }
+            E::Map(map) => {
+                let mut args = Vec::with_capacity(map.entries.len() * 2);
+                for entry in &map.entries {
+                    args.push(self.bind_expr(&entry.key)?);
+                    args.push(self.bind_expr(&entry.value)?);
+                }
+                self.map_of(args, true)
             }
             E::AtTimeZone { timestamp, time_zone } => {
                 let args = vec![self.bind_expr(time_zone)?, self.bind_expr(timestamp)?];
@@ -327,7 +347,8 @@ impl Binder<'_> {
         if matches!(ty, Type::Array(_)) {
             return Err(Error::new(ErrorKind::Unsupported, "arrays of more than one dimension are not supported"));
         }
-        Ok(Expr::new(ExprKind::Array(items), Type::Array(Box::new(ty))))
+        let collating = together(&items)?;
+        Ok(Expr::new(ExprKind::Array(items), Type::Array(Box::new(ty))).collated(collating))
     }
 
     /// `$n`

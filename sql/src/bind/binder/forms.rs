@@ -5,6 +5,7 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::call::CallName;
 use super::coerce::odd_one;
+use super::collate::together;
 use super::combinator::state_overload;
 use super::dictionary::lookup_of;
 use super::expr::negate_if;
@@ -20,7 +21,7 @@ use crate::types::{StateType, Type};
 use crate::value::Value;
 
 /// Their names, in lower case.
-const FORMS: [&str; 26] = [
+const FORMS: [&str; 27] = [
     "coalesce",
     "ifnull",
     "nullif",
@@ -47,6 +48,7 @@ const FORMS: [&str; 26] = [
     "arrayreduce",
     "list_aggregate",
     "array_aggregate",
+    "map",
 ];
 
 impl Binder<'_> {
@@ -140,6 +142,7 @@ impl Binder<'_> {
                 self.array_reduce(args).map(Some)
             }
             "transform" if matches!(args.len(), 3 | 4) => self.transform(args).map(Some),
+            "map" => self.map_of(args, false).map(Some),
             "grouping" => self.grouping_call(args).map(Some),
             _ => Err(Error::new(ErrorKind::UndefinedFunction, format!("wrong number of arguments for {}", name.exact))),
         }
@@ -152,7 +155,8 @@ impl Binder<'_> {
         {
             return Ok(one);
         }
-        Ok(Expr::new(ExprKind::Coalesce(args), ty))
+        let collating = together(&args)?;
+        Ok(Expr::new(ExprKind::Coalesce(args), ty).collated(collating))
     }
 
     /// `NULLIF(a, b)`: NULL where they are equal, a otherwise; of a's own type.
@@ -163,9 +167,9 @@ impl Binder<'_> {
         let left = if left.ty == Type::Unknown && right.ty == Type::Unknown { self.settle(left)? } else { left };
         let equal = self.operator("=", vec![left.clone(), right])?;
         let left = self.settle(left)?;
-        let ty = left.ty.clone();
+        let (ty, collating) = (left.ty.clone(), left.collating);
         let branches = vec![(equal, Expr::literal(Value::null(ty.clone())))];
-        Ok(Expr::new(ExprKind::Case { branches, otherwise: Some(Box::new(left)) }, ty))
+        Ok(Expr::new(ExprKind::Case { branches, otherwise: Some(Box::new(left)) }, ty).collated(collating))
     }
 
     /// A row of values, its fields named f1, f2, … as in Postgres. Literals among them may still be of any type.
@@ -276,8 +280,9 @@ impl Binder<'_> {
     /// CASE of bound conditions and results; one result more than conditions is the ELSE.
     pub(super) fn case(&mut self, conditions: Vec<Expr>, results: Vec<Expr>, place: &str) -> Result<Expr> {
         let (mut results, ty) = self.unify(results, place)?;
+        let collating = together(&results)?;
         let otherwise = if results.len() > conditions.len() { results.pop().map(Box::new) } else { None };
         let branches = conditions.into_iter().zip(results).collect();
-        Ok(Expr::new(ExprKind::Case { branches, otherwise }, ty))
+        Ok(Expr::new(ExprKind::Case { branches, otherwise }, ty).collated(collating))
     }
 }

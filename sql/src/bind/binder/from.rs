@@ -10,6 +10,7 @@ use super::names::{at, nearest};
 use super::scope::{Frame, Scope, ScopeColumn, ScopeTable, scope_columns, visible_columns};
 use super::{Binder, CoercionContext};
 use crate::catalog::{Relation, RelationKind};
+use crate::collation::Collating;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::names::fold;
 use crate::plan::{Expr, JoinKind, OutputColumn, Plan, Scan};
@@ -165,6 +166,7 @@ impl Binder<'_> {
                 ty: column.ty.clone(),
                 typmod: column.ty.typmod(),
                 origin: i16::try_from(index + 1).ok().map(|number| (relation.oid, number)),
+                collating: Collating::Implicit(column.collation),
             })
             .collect();
         let mut scope = Scope::of_table(&relation.name, scope_columns(&columns));
@@ -248,7 +250,8 @@ impl Binder<'_> {
             .iter()
             .map(|visible| {
                 let (typmod, origin) = item.scope.provenance(&visible.expr);
-                OutputColumn { name: visible.name.clone(), ty: visible.expr.ty.clone(), typmod, origin }
+                let collating = visible.expr.collating.of_column();
+                OutputColumn { name: visible.name.clone(), ty: visible.expr.ty.clone(), typmod, origin, collating }
             })
             .collect();
         let exprs: Vec<Expr> = item.scope.visible.into_iter().map(|visible| visible.expr).collect();
@@ -296,11 +299,17 @@ impl Binder<'_> {
 
 /// A column that came from nowhere in particular.
 pub(super) fn computed_column(name: &str, ty: crate::types::Type) -> OutputColumn {
-    OutputColumn { name: name.to_string(), typmod: -1, ty, origin: None }
+    OutputColumn { name: name.to_string(), typmod: -1, ty, origin: None, collating: Collating::default() }
 }
 
 impl ScopeColumn {
     pub(super) fn output(&self) -> OutputColumn {
-        OutputColumn { name: self.name.clone(), ty: self.ty.clone(), typmod: self.typmod, origin: self.origin }
+        OutputColumn {
+            name: self.name.clone(),
+            ty: self.ty.clone(),
+            typmod: self.typmod,
+            origin: self.origin,
+            collating: self.collating,
+        }
     }
 }

@@ -97,6 +97,7 @@ pub(super) fn internal_name(ty: &Type) -> &'static str {
         Type::Uuid => "uuid",
         Type::Json => "json",
         Type::Jsonb => "jsonb",
+        Type::Map(_) => "map",
         Type::Date => "date",
         Type::Time => "time",
         Type::Timestamp => "timestamp",

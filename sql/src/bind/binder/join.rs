@@ -135,7 +135,10 @@ impl Binder<'_> {
             let (mut both, ty) = self.unify(vec![a, b], "JOIN/USING")?;
             let expr = match kind {
                 JoinKind::Right => both.swap_remove(1),
-                JoinKind::Full => Expr::new(ExprKind::Coalesce(both), ty),
+                JoinKind::Full => {
+                    let collating = super::collate::together(&both)?;
+                    Expr::new(ExprKind::Coalesce(both), ty).collated(collating)
+                }
                 _ => both.swap_remove(0),
             };
             merged.push(Visible { name, expr });

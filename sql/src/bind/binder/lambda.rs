@@ -61,7 +61,13 @@ impl Binder<'_> {
                 let message = format!("function {} applies its lambda to arrays, not to {}", name.shown, arg.ty);
                 return Err(Error::new(ErrorKind::DatatypeMismatch, message));
             };
-            columns.push(ScopeColumn { name: fold(param), ty: (**element).clone(), typmod: -1, origin: None });
+            columns.push(ScopeColumn {
+                name: fold(param),
+                ty: (**element).clone(),
+                typmod: -1,
+                origin: None,
+                collating: arg.collating,
+            });
         }
         let names = columns.iter().map(|column| column.name.clone()).collect();
         let visible = visible_columns(&columns);
@@ -96,7 +102,7 @@ fn lambda(params: Vec<String>, body: Expr) -> Expr {
 }
 
 /// The parameters and the body of an argument that is a lambda.
-fn split(expr: &ast::Expr) -> Option<(Vec<Ident>, ast::Expr)> {
+pub(super) fn split(expr: &ast::Expr) -> Option<(Vec<Ident>, ast::Expr)> {
     use ast::Expr as E;
     if let E::Lambda(function) = expr {
         let params = match &function.params {

@@ -247,7 +247,13 @@ fn mark(item: &mut Item) {
     exprs.push(Expr::literal(Value::bool(true)));
     columns.push(computed_column("", Type::Bool));
     item.plan = Plan::Project { input: Box::new(plan), exprs, columns };
-    item.scope.columns.push(ScopeColumn { name: String::new(), ty: Type::Bool, typmod: -1, origin: None });
+    item.scope.columns.push(ScopeColumn {
+        name: String::new(),
+        ty: Type::Bool,
+        typmod: -1,
+        origin: None,
+        collating: Default::default(),
+    });
 }
 
 /// The join with one more column: what is done. And where it is.

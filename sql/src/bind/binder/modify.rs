@@ -127,7 +127,13 @@ impl Binder<'_> {
             scan.projection.push(relation.columns.len());
             scan.columns.push(super::from::computed_column("", Type::Int8));
         }
-        item.scope.columns.push(ScopeColumn { name: String::new(), ty: Type::Int8, typmod: -1, origin: None });
+        item.scope.columns.push(ScopeColumn {
+            name: String::new(),
+            ty: Type::Int8,
+            typmod: -1,
+            origin: None,
+            collating: Default::default(),
+        });
         Ok(Changed { relation, item })
     }
 

@@ -3,6 +3,7 @@
 use sqlparser::ast::{self, BinaryOperator, InTarget};
 
 use super::coerce::comparison_type;
+use super::collate::together;
 use super::literal::integer_value;
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
@@ -46,10 +47,7 @@ impl Binder<'_> {
             "=" | "<>" => as_conditions(left, right),
             _ => (left, right),
         };
-        match (left.kind, right.kind) {
-            (ExprKind::Row(a), ExprKind::Row(b)) => self.compare_rows(&symbol, a, b),
-            (a, b) => self.operator(&symbol, vec![Expr::new(a, left.ty), Expr::new(b, right.ty)]),
-        }
+        self.compare_fields(&symbol, left, right)
     }
 
     /// Rows compare field by field; `<` and its kin by the first field that differs.
@@ -91,9 +89,11 @@ impl Binder<'_> {
     }
 
     fn compare_fields(&mut self, symbol: &str, a: Expr, b: Expr) -> Result<Expr> {
-        match (a.kind, b.kind) {
-            (ExprKind::Row(x), ExprKind::Row(y)) => self.compare_rows(symbol, x, y),
-            (x, y) => self.operator(symbol, vec![Expr::new(x, a.ty), Expr::new(y, b.ty)]),
+        match (a, b) {
+            (Expr { kind: ExprKind::Row(x), .. }, Expr { kind: ExprKind::Row(y), .. }) => {
+                self.compare_rows(symbol, x, y)
+            }
+            (a, b) => self.operator(symbol, vec![a, b]),
         }
     }
 
@@ -145,6 +145,7 @@ impl Binder<'_> {
             return Ok(if rows.len() == 1 { rows.remove(0) } else { Expr::new(ExprKind::Or(rows), Type::Bool) });
         }
         let refs: Vec<&Expr> = std::iter::once(&value).chain(&list).collect();
+        together(refs.iter().copied())?.settled()?;
         let Ok(ty) = comparison_type(&refs) else {
             // Compared one by one, which finds operators between types and words the error.
             let comparisons: Result<Vec<Expr>> =
@@ -184,6 +185,7 @@ impl Binder<'_> {
 
     /// `value op ANY (array)`, or ALL.
     pub(super) fn quantified(&mut self, value: Expr, symbol: &str, array: Expr, all: bool) -> Result<Expr> {
+        let (value, array) = self.in_order_both(symbol, value, array)?;
         let element = match &array.ty {
             Type::Array(element) => Expr::new(ExprKind::Column(0), (**element).clone()),
             Type::Unknown => Expr::literal(Value::null(Type::Unknown)),

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use sqlparser::ast::{self, LimitClause, SetExpr, SetOperator, SetQuantifier};
 
 use super::coerce::common_type;
+use super::collate::together;
 use super::place::{locate, locate_column};
 use super::scope::{Clause, Frame, Scope};
 use super::{Binder, CoercionContext};
@@ -242,8 +243,13 @@ impl Binder<'_> {
         let (left, right) =
             self.unify_columns(left, right, word).map_err(|(error, column)| locate_column(error, written, column))?;
         let mut columns = left.columns().to_vec();
-        for column in &mut columns {
+        for (column, other) in columns.iter_mut().zip(right.columns()) {
             column.origin = None;
+            column.collating = column.collating.with(other.collating)?;
+            if !(all && kind == SetKind::Union) {
+                column.collating.agreed()?;
+            }
+            column.collating = column.collating.of_column();
         }
         Ok(Plan::SetOperation { kind, all, left: Box::new(left), right: Box::new(right), columns })
     }
@@ -327,7 +333,14 @@ impl Binder<'_> {
                 let cell = std::mem::replace(&mut row[index], Expr::literal(crate::value::Value::null(Type::Unknown)));
                 row[index] = self.coerce(cell, &ty, CoercionContext::Implicit)?;
             }
-            columns.push(OutputColumn { name: format!("column{}", index + 1), ty, typmod: -1, origin: None });
+            let collating = together(rows.iter().map(|row| &row[index]))?.of_column();
+            columns.push(OutputColumn {
+                name: format!("column{}", index + 1),
+                ty,
+                typmod: -1,
+                origin: None,
+                collating,
+            });
         }
         Ok(Plan::Values { rows, columns })
     }
@@ -340,13 +353,15 @@ impl Binder<'_> {
         self.frames.push(Frame::query(Scope::of_columns(&columns), Clause::OrderBy));
         let bound: Result<()> = order_items(order_by, columns.len())?.iter().try_for_each(|(item, options)| {
             let expr = match item {
-                OrderItem::Ordinal(index) => Expr::column(*index, columns[*index].ty.clone()),
+                OrderItem::Ordinal(index) => {
+                    Expr::column(*index, columns[*index].ty.clone()).collated(columns[*index].collating)
+                }
                 OrderItem::Expr(expr) => {
                     let bound = self.bind_expr(expr)?;
                     self.settle(bound)?
                 }
             };
-            keys.push(Self::sort_key(expr, options)?);
+            keys.push(self.sort_key(expr, options)?);
             Ok(())
         });
         let frame = self.frames.pop();

@@ -210,6 +210,7 @@ pub(super) fn fit(param: &Param, arg: &Expr) -> Option<Fit> {
         Param::AnyNumber => ty.is_number().then_some(Fit::Exact),
         Param::AnyTimestamp => matches!(ty, Type::Date | Type::Timestamp | Type::Timestamptz).then_some(Fit::Exact),
         Param::AnyState => matches!(ty, Type::State(_)).then_some(Fit::Exact),
+        Param::AnyMap => matches!(ty, Type::Map(_)).then_some(Fit::Exact),
         Param::Lambda | Param::LambdaOf(_) => None,
     }
 }
@@ -323,6 +324,7 @@ fn unknown_as(param: &Param, beside_array: bool) -> Type {
         | Param::AnyElement
         | Param::AnyArray
         | Param::AnyState
+        | Param::AnyMap
         | Param::Lambda
         | Param::LambdaOf(_) => Type::Text,
     }

@@ -3,6 +3,7 @@
 //! A [`Scope`] describes the output of a FROM clause's plan. `columns` are that plan's columns, one for one. `visible` is what an unqualified name
 //! and `*` see: the same columns in order, except that the columns joined by USING appear once, first, as their merged value.
 
+use crate::collation::Collating;
 use crate::plan::{AggregateCall, Expr, ExprKind, OutputColumn};
 use crate::types::Type;
 use crate::value::Value;
@@ -15,6 +16,7 @@ pub(super) struct ScopeColumn {
     pub(super) ty: Type,
     pub(super) typmod: i32,
     pub(super) origin: Option<(u32, i16)>,
+    pub(super) collating: Collating,
 }
 
 /// A table, by the name it has in this query.
@@ -101,7 +103,7 @@ impl Scope {
 
     /// The column as an expression.
     pub(super) fn column(&self, index: usize) -> Expr {
-        Expr::column(index, self.columns[index].ty.clone())
+        Expr::column(index, self.columns[index].ty.clone()).collated(self.columns[index].collating)
     }
 
     /// What an unqualified name is.
@@ -168,6 +170,7 @@ pub(super) fn scope_columns(columns: &[OutputColumn]) -> Vec<ScopeColumn> {
             ty: column.ty.clone(),
             typmod: column.typmod,
             origin: column.origin,
+            collating: column.collating,
         })
         .collect()
 }
@@ -175,7 +178,7 @@ pub(super) fn scope_columns(columns: &[OutputColumn]) -> Vec<ScopeColumn> {
 pub(super) fn visible_columns(columns: &[ScopeColumn]) -> Vec<Visible> {
     let expr = |(index, column): (usize, &ScopeColumn)| Visible {
         name: column.name.clone(),
-        expr: Expr::column(index, column.ty.clone()),
+        expr: Expr::column(index, column.ty.clone()).collated(column.collating),
     };
     columns.iter().enumerate().map(expr).collect()
 }

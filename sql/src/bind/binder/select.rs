@@ -6,6 +6,7 @@
 
 use sqlparser::ast::{self, Distinct, Select, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions};
 
+use super::collate::{beneath, rebased};
 use super::from::computed_column;
 use super::gapfill::no_gapfill_key;
 use super::group::Grouping;
@@ -226,6 +227,7 @@ impl Binder<'_> {
             let expr = std::mem::replace(&mut output.expr, Expr::column(0, Type::Unknown));
             output.expr = self.settle(expr)?;
             output.column.ty = output.expr.ty.clone();
+            output.column.collating = output.expr.collating.of_column();
         }
         Ok(())
     }
@@ -297,7 +299,7 @@ impl Binder<'_> {
         if let ast::Expr::Cast { data_type, .. } = inner {
             typmod = type_of(data_type)?.typmod();
         }
-        let column = OutputColumn { name, ty: expr.ty.clone(), typmod, origin };
+        let column = OutputColumn { name, ty: expr.ty.clone(), typmod, origin, collating: expr.collating.of_column() };
         Ok(Output { expr, column })
     }
 
@@ -369,7 +371,8 @@ impl Binder<'_> {
                 let used = walk::columns_read(&expr).into_iter().map(|column| (column, at));
                 frame.references.extend(used);
                 let (typmod, origin) = frame.scope.provenance(&expr);
-                let column = OutputColumn { name, ty: expr.ty.clone(), typmod, origin };
+                let collating = expr.collating.of_column();
+                let column = OutputColumn { name, ty: expr.ty.clone(), typmod, origin, collating };
                 outputs.push(Output { expr, column });
             }
         }
@@ -391,7 +394,7 @@ impl Binder<'_> {
                     }
                 },
             };
-            keys.push(Self::sort_key(expr, &options)?);
+            keys.push(self.sort_key(expr, &options)?);
         }
         Ok(keys)
     }
@@ -469,7 +472,9 @@ impl Last {
         };
         let mut keys = Vec::with_capacity(sort.len());
         for key in sort {
-            keys.push(SortKey { expr: place(key.expr)?, ..key });
+            // The key of a collation is made of the column.
+            let over = place(beneath(&key.expr).clone())?;
+            keys.push(SortKey { expr: rebased(key.expr, over), ..key });
         }
         let on = match distinct_on {
             Some(on) => Some(on.into_iter().map(&mut place).collect::<Result<Vec<Expr>>>()?),
@@ -477,14 +482,14 @@ impl Last {
         };
         let by = limit_by.into_iter().map(&mut place).collect::<Result<Vec<Expr>>>()?;
         if let Some(on) = &on {
-            if keys.iter().take(on.len()).any(|key| !on.contains(&key.expr)) {
+            if keys.iter().take(on.len()).any(|key| !on.contains(beneath(&key.expr))) {
                 return Err(Error::new(
                     ErrorKind::InvalidColumnReference,
                     "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
                 ));
             }
             // Rows of one value must come together, in the order that says which is first.
-            let missing = on.iter().filter(|expr| !keys.iter().any(|key| key.expr == **expr)).cloned();
+            let missing = on.iter().filter(|expr| !keys.iter().any(|key| beneath(&key.expr) == *expr)).cloned();
             let missing: Vec<SortKey> =
                 missing.map(|expr| SortKey { expr, descending: false, nulls_first: false }).collect();
             let at = keys.len().min(on.len());
@@ -534,7 +539,7 @@ pub(super) fn excluded(options: &WildcardAdditionalOptions) -> Vec<String> {
 
 /// Of a row that stands for several, only what all of them show says where it goes.
 fn sorted_by_outputs(sort: &[SortKey], outputs: &[Output], order_by: Option<&ast::OrderBy>) -> Result<()> {
-    let hidden = |key: &SortKey| !outputs.iter().any(|output| walk::same(&output.expr, &key.expr));
+    let hidden = |key: &SortKey| !outputs.iter().any(|output| walk::same(&output.expr, beneath(&key.expr)));
     let Some(at) = sort.iter().position(hidden) else { return Ok(()) };
     let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
     let error = Error::new(ErrorKind::InvalidColumnReference, message);

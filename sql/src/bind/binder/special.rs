@@ -189,6 +189,10 @@ impl Binder<'_> {
                 let index = self.coerce(index, &Type::Text, CoercionContext::Assignment)?;
                 self.operator("jsonb_extract_path", vec![value, index])
             }
+            Type::Map(map) => {
+                let key = self.coerce(index, &map.key.clone(), CoercionContext::Assignment)?;
+                self.operator("map_extract_value", vec![value, key])
+            }
             Type::Array(_) => {
                 let index =
                     self.coerce(index, &Type::Int4, CoercionContext::Assignment).map_err(|error| match error.kind {

@@ -2,6 +2,7 @@
 
 use sqlparser::ast;
 
+use super::from::computed_column;
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Expr, ExprKind, Plan, Subquery, SubqueryKind};
@@ -19,8 +20,8 @@ impl Binder<'_> {
         let [column] = plan.columns() else {
             return Err(Error::new(ErrorKind::Syntax, "subquery must return only one column"));
         };
-        let ty = column.ty.clone();
-        Ok(subquery(SubqueryKind::Scalar, plan, ty))
+        let (ty, collating) = (column.ty.clone(), column.collating);
+        Ok(subquery(SubqueryKind::Scalar, plan, ty).collated(collating))
     }
 
     pub(super) fn bind_exists(&mut self, query: &ast::Query) -> Result<Expr> {
@@ -36,8 +37,8 @@ impl Binder<'_> {
         query: &ast::Query,
         all: bool,
     ) -> Result<Expr> {
-        let plan = self.bind_query_at_level(query, true)?;
-        let columns = plan.columns().to_vec();
+        let mut plan = self.bind_query_at_level(query, true)?;
+        let mut columns = plan.columns().to_vec();
         if columns.len() > left.len() {
             return Err(Error::new(ErrorKind::Syntax, "subquery has too many columns"));
         }
@@ -47,6 +48,16 @@ impl Binder<'_> {
         if left.len() > 1 && !matches!(symbol, "=" | "<>") {
             let message = "row comparison with a subquery is only supported with = and <>";
             return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let mut left = left;
+        if let ([value], [column]) = (left.as_mut_slice(), columns.as_slice()) {
+            let right = Expr::column(0, column.ty.clone()).collated(column.collating);
+            let (key, right) = self.in_order_both(symbol, value.clone(), right)?;
+            if !matches!(right.kind, ExprKind::Column(_)) {
+                columns = vec![computed_column(&column.name, right.ty.clone())];
+                plan = Plan::Project { input: Box::new(plan), exprs: vec![right], columns: columns.clone() };
+            }
+            *value = key;
         }
         // a <> ALL (…) of rows is NOT (a = ANY (…)).
         let negated = left.len() > 1 && symbol == "<>";

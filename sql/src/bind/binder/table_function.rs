@@ -166,6 +166,8 @@ impl Binder<'_> {
             (None, ty) if name.folded.starts_with("json") && name.folded.contains("_array_elements") => {
                 vec![computed_column("value", ty.clone())]
             }
+            // ClickHouse calls its column so, whatever the alias.
+            (None, ty) if name.folded == "numbers" => vec![computed_column("number", ty.clone())],
             (None, ty) => vec![computed_column(&alias_name, ty.clone())],
         };
         let plan = match resolved.signature.kind {

@@ -80,12 +80,12 @@ impl Binder<'_> {
         };
         frame.in_window = false;
         let bound = bound?;
-        let ty = bound.call.call.ty.clone();
+        let (ty, made) = (bound.call.call.ty.clone(), bound.call.call.clone());
         let index = frame.windows.iter().position(|known| *known == bound).unwrap_or_else(|| {
             frame.windows.push(bound);
             frame.windows.len() - 1
         });
-        Ok(Expr::column(WINDOWS + index, ty))
+        self.aggregate_value(&made, Expr::column(WINDOWS + index, ty))
     }
 
     fn bind_windowed(&mut self, function: &ast::Function, name: &CallName, over: &ast::WindowType) -> Result<Windowed> {
@@ -94,14 +94,15 @@ impl Binder<'_> {
             ast::WindowType::WindowSpec(spec) => self.full_spec(spec)?,
             ast::WindowType::NamedWindow(name) => self.named_window(name)?,
         };
-        let mut settled = |expr: &ast::Expr| {
-            let bound = self.bind_expr(expr)?;
-            self.settle(bound)
+        let settled = |binder: &mut Self, expr: &ast::Expr| {
+            let bound = binder.bind_expr(expr)?;
+            binder.settle(bound)
         };
-        let partition_by = spec.partition_by.iter().map(&mut settled).collect::<Result<Vec<Expr>>>()?;
+        let partition_by = spec.partition_by.iter().map(|expr| settled(self, expr)).collect::<Result<Vec<Expr>>>()?;
         let mut order_by = Vec::with_capacity(spec.order_by.len());
         for key in &spec.order_by {
-            order_by.push(Self::sort_key(settled(&key.expr)?, &key.options)?);
+            let expr = settled(self, &key.expr)?;
+            order_by.push(self.sort_key(expr, &key.options)?);
         }
         let frame = Frame { exclude, ..self.frame(spec.window_frame.as_ref(), &order_by)? };
         Ok(Windowed { call: WindowCall { call, frame, ignore_nulls }, partition_by, order_by })

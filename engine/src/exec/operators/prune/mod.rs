@@ -200,6 +200,7 @@ pub(crate) fn ordered_bytes(ty: &Type) -> bool {
             | Type::Bpchar(_)
             | Type::Json
             | Type::Jsonb
+            | Type::Map(_)
             | Type::Array(_)
             | Type::Record(_)
     )
