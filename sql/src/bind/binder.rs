@@ -53,7 +53,7 @@ mod subquery;
 mod summarize;
 mod table_function;
 mod totals;
-mod window;
+pub(crate) mod window;
 
 pub use combinator::{params_of, settled_type, state_overload};
 pub use names::nearest;
