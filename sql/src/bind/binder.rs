@@ -21,7 +21,7 @@ mod casts;
 mod changes;
 mod coerce;
 mod columns;
-mod combinator;
+pub(crate) mod combinator;
 mod cte;
 mod dictionary;
 mod expr;

@@ -1,6 +1,6 @@
 //! Optimiser rules over [`Plan`]: each its own file, each a function from plan to plan that gives the same rows and the same errors.
 //!
-//! [`optimise`] makes joins of queries in expressions (`decorrelate`), takes out what is named twice, so that it runs once (`share`), moves
+//! [`optimise`] makes joins of queries in expressions (`decorrelate`), coarser groups of finer ones (`rollup`), takes out what is named twice, so that it runs once (`share`), moves
 //! conditions towards the scans (`push_filters`), with those that follow from them (`imply`), makes
 //! inner joins of outer ones where they allow it (`outer_joins`), puts inner joins in order (`join_order`, with the
 //! guesses of `estimate`), and lets each operator read only the columns that something above it uses (`prune_columns`). Queries inside
@@ -14,6 +14,7 @@ mod join_order;
 mod outer_joins;
 mod prune_columns;
 mod push_filters;
+mod rollup;
 mod share;
 
 use crate::catalog::{Functions, Statistics, Volatility};
@@ -26,7 +27,17 @@ pub use share::inline;
 
 /// Applies all rules.
 pub fn optimise(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
-    match share::share(decorrelate::decorrelate(plan, functions), functions) {
+    let plan = rollup::rollup(decorrelate::decorrelate(plan, functions), functions);
+    optimise_shared(plan, functions, statistics)
+}
+
+/// Applies the rules that leave groups as they are: those of a view, whose states are stored.
+pub fn optimise_stored(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
+    optimise_shared(decorrelate::decorrelate(plan, functions), functions, statistics)
+}
+
+fn optimise_shared(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
+    match share::share(plan, functions) {
         Plan::With { ctes, body } => optimise_with(ctes, *body, functions, statistics),
         plan => optimise_all(plan, functions, statistics),
     }
