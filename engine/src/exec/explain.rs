@@ -102,10 +102,25 @@ fn text(node: &Node, depth: usize, options: &ExplainOptions, lines: &mut Vec<Str
             lines.push(format!("{indent}Memory: {} kB", memory.div_ceil(1024)));
         }
     }
+    let query = |of_rows: bool, lines: &mut Vec<String>| {
+        for (_, query) in node.queries.iter().filter(|query| query.0 == of_rows) {
+            lines.push(format!("{indent}{}", if of_rows { SUB_PLAN } else { INIT_PLAN }));
+            // What it did is counted where it runs.
+            let mut below = Vec::new();
+            text(query, depth + 1, &ExplainOptions { analyze: false, ..*options }, &mut below);
+            lines.extend(below.into_iter().map(|line| format!("  {line}")));
+        }
+    };
+    query(false, lines);
     for child in node.operator.children() {
         text(child, depth + 1, options, lines);
     }
+    query(true, lines);
 }
+
+/// What a query that runs once is called, and one that runs for each row.
+const INIT_PLAN: &str = "InitPlan";
+const SUB_PLAN: &str = "SubPlan";
 
 fn json(node: &Node, options: &ExplainOptions) -> serde_json::Value {
     let description = node.operator.describe();
@@ -140,7 +155,14 @@ fn json(node: &Node, options: &ExplainOptions) -> serde_json::Value {
     for (key, value) in description.details {
         map.insert(key.into(), value.into());
     }
-    let children: Vec<_> = node.operator.children().into_iter().map(|child| json(child, options)).collect();
+    let mut children: Vec<_> = node.operator.children().into_iter().map(|child| json(child, options)).collect();
+    for (of_rows, query) in &node.queries {
+        let mut query = json(query, &ExplainOptions { analyze: false, ..*options });
+        if let Some(map) = query.as_object_mut() {
+            map.insert("Parent Relationship".into(), if *of_rows { SUB_PLAN } else { INIT_PLAN }.into());
+        }
+        children.push(query);
+    }
     if !children.is_empty() {
         map.insert("Plans".into(), children.into());
     }
@@ -204,7 +226,7 @@ pub(crate) fn expression(expr: &Expr, names: &[String]) -> String {
                 SubqueryKind::Any { left, .. } => format!("{} = ANY ", list(left, ", ")),
                 SubqueryKind::All { left, .. } => format!("{} = ALL ", list(left, ", ")),
             };
-            format!("{how}({})", if subquery.correlated { "SubPlan" } else { "InitPlan" })
+            format!("{how}({})", if subquery.correlated { SUB_PLAN } else { INIT_PLAN })
         }
         ExprKind::Lambda(lambda) => {
             let params = &lambda.params;

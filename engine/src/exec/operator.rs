@@ -92,12 +92,15 @@ pub(crate) struct Node {
     pub(crate) metrics: Arc<Metrics>,
     /// How many rows the optimiser thinks that it gives.
     pub(crate) rows: Option<f64>,
+    /// Queries in its expressions, for EXPLAIN: whether each runs for rows of the operator, rather than once.
+    pub(crate) queries: Vec<(bool, Node)>,
 }
 
 impl Node {
     /// An operator that puts out these columns.
     pub(crate) fn new(operator: impl Operator + 'static, columns: &[OutputColumn]) -> Node {
-        Node { operator: Box::new(operator), columns: columns.to_vec(), metrics: Arc::default(), rows: None }
+        let (columns, metrics) = (columns.to_vec(), Arc::default());
+        Node { operator: Box::new(operator), columns, metrics, rows: None, queries: Vec::new() }
     }
 
     /// Opens the operator; its rows and time are counted.

@@ -59,7 +59,7 @@ impl ViewPlan {
         weir_sql::rules::inline(&mut rest);
         let (place, aggregated) = stored_place(&mut rest)?;
         // What is stored keeps its columns: keys and states are the layout of the view's own table.
-        let stored = weir_sql::rules::optimise(place.clone(), registry(), &NoStatistics);
+        let stored = weir_sql::rules::optimise_stored(place.clone(), registry(), &NoStatistics);
         let columns = stored.columns().to_vec();
         *place = Plan::Scan(states_scan(&columns));
         let (stage, core) = match stored {

@@ -30,6 +30,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::digest::functions,
         super::ip::functions,
         super::states::functions,
+        super::subquery::functions,
         super::system::functions,
         super::catalog::functions,
     ];

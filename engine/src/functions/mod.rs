@@ -43,6 +43,7 @@ mod similarity;
 mod states;
 mod string;
 mod string_parts;
+pub(crate) mod subquery;
 pub mod system;
 mod table;
 mod template;

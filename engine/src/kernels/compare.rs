@@ -221,7 +221,7 @@ fn float_values<T: Copy + PartialOrd>(
                     BooleanBuffer::collect_bool(rows, |i| test(&a[i], &y))
                 }
                 (true, _) => {
-                    let (x, last) = (a[0], b.len() - 1);
+                    let (x, last) = (a[0], b.len().saturating_sub(1));
                     BooleanBuffer::collect_bool(rows, |i| test(&x, &b[i.min(last)]))
                 }
             }

@@ -22,7 +22,7 @@ mod changes;
 mod coerce;
 mod collate;
 mod columns;
-mod combinator;
+pub(crate) mod combinator;
 mod cte;
 mod dictionary;
 mod expr;
@@ -55,7 +55,7 @@ mod subquery;
 mod summarize;
 mod table_function;
 mod totals;
-mod window;
+pub(crate) mod window;
 
 pub use combinator::{params_of, settled_type, state_overload};
 pub use names::nearest;

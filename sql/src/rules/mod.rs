@@ -1,6 +1,6 @@
 //! Optimiser rules over [`Plan`]: each its own file, each a function from plan to plan that gives the same rows and the same errors.
 //!
-//! [`optimise`] takes out what WITH names twice, so that it runs once (`share`), makes joins of queries in expressions (`decorrelate`), moves
+//! [`optimise`] makes joins of queries in expressions (`decorrelate`), coarser groups of finer ones (`rollup`), takes out what is named twice, so that it runs once (`share`), moves
 //! conditions towards the scans (`push_filters`), with those that follow from them (`imply`), makes
 //! inner joins of outer ones where they allow it (`outer_joins`), puts inner joins in order (`join_order`, with the
 //! guesses of `estimate`), and lets each operator read only the columns that something above it uses (`prune_columns`). Queries inside
@@ -14,6 +14,7 @@ mod join_order;
 mod outer_joins;
 mod prune_columns;
 mod push_filters;
+mod rollup;
 mod share;
 
 use crate::catalog::{Functions, Statistics, Volatility};
@@ -26,6 +27,16 @@ pub use share::inline;
 
 /// Applies all rules.
 pub fn optimise(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
+    let plan = rollup::rollup(decorrelate::decorrelate(plan, functions), functions);
+    optimise_shared(plan, functions, statistics)
+}
+
+/// Applies the rules that leave groups as they are: those of a view, whose states are stored.
+pub fn optimise_stored(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
+    optimise_shared(decorrelate::decorrelate(plan, functions), functions, statistics)
+}
+
+fn optimise_shared(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
     match share::share(plan, functions) {
         Plan::With { ctes, body } => optimise_with(ctes, *body, functions, statistics),
         plan => optimise_all(plan, functions, statistics),
@@ -52,15 +63,20 @@ fn optimise_with(mut ctes: Vec<Cte>, mut body: Plan, functions: &dyn Functions, 
         let (before, after) = ctes.split_at_mut(at + 1);
         let cte = &mut before[at];
         let mut readers: Vec<&mut Plan> = after.iter_mut().map(|later| &mut later.plan).chain([&mut body]).collect();
-        share::narrow(cte, &mut readers, functions);
-        cte.plan = optimise_all(std::mem::replace(&mut cte.plan, nothing()), functions, statistics);
+        if share::narrow(cte, &mut readers, functions) {
+            cte.plan = optimise_all(std::mem::replace(&mut cte.plan, nothing()), functions, statistics);
+        } else {
+            ctes.remove(at);
+        }
     }
-    Plan::With { ctes, body: Box::new(body) }
+    match ctes.is_empty() {
+        true => body,
+        false => Plan::With { ctes, body: Box::new(body) },
+    }
 }
 
 /// Applies all rules to a plan of whose columns only some are used. Columns that are not may be gone, all others stay in order.
 fn optimise_for(plan: Plan, used: &[bool], functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
-    let plan = decorrelate::decorrelate(plan, functions);
     let plan = push_filters::push(plan, Vec::new(), functions);
     let mut plan = join_order::order(plan, statistics);
     prune_columns::prune(&mut plan, used, functions);

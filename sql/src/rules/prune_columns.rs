@@ -134,7 +134,49 @@ fn names_its_columns(function: FunctionId, name: &str, functions: &dyn Functions
     functions.overloads(name).iter().any(|signature| signature.id == function && asked(&signature.returns))
 }
 
+/// Whether no two rows of a plan are equal in these columns.
+fn is_unique(plan: &Plan, columns: &[usize]) -> bool {
+    match plan {
+        Plan::Project { input, exprs, .. } => {
+            let below = columns.iter().filter_map(|&column| match exprs.get(column)?.kind {
+                ExprKind::Column(below) => Some(below),
+                _ => None,
+            });
+            is_unique(input, &below.collect::<Vec<usize>>())
+        }
+        Plan::Filter { input, .. } => is_unique(input, columns),
+        Plan::Aggregate { keys, .. } => (0..keys.len()).all(|key| columns.contains(&key)),
+        _ => false,
+    }
+}
+
+/// Of a left join that only repeats its left rows once each, the left side.
+fn left_alone(plan: &mut Plan, used: &[bool]) -> Option<Plan> {
+    let Plan::Join { kind: JoinKind::Left, left, right, on, lateral: false, .. } = plan else { return None };
+    let tells_nulls =
+        |value: &Expr| on.iter().any(|(_, key)| matches!(&key.kind, ExprKind::IsNull(of) if **of == *value));
+    let keys = on.iter().filter_map(|(_, key)| match &key.kind {
+        ExprKind::Column(column) => Some(*column),
+        // As keys in which NULL is equal to NULL are.
+        ExprKind::Coalesce(list) => match &list[0].kind {
+            ExprKind::Column(column) if list.len() == 2 && tells_nulls(&list[0]) => Some(*column),
+            _ => None,
+        },
+        _ => None,
+    });
+    let keys: Vec<usize> = keys.collect();
+    let needed = used[left.columns().len()..].contains(&true) || !is_unique(right, &keys);
+    (!needed).then(|| std::mem::replace(&mut **left, nothing()))
+}
+
 fn join(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -> Places {
+    if let Some(left) = left_alone(plan, used) {
+        let width = left.columns().len();
+        *plan = left;
+        let mut places = prune(plan, &used[..width], functions);
+        places.resize(used.len(), GONE);
+        return places;
+    }
     let Plan::Join { kind, left, right, on, filter, lateral, columns } = plan else { return Vec::new() };
     let (width, both) = (left.columns().len(), left.columns().len() + right.columns().len());
     let mut wanted = used.to_vec();

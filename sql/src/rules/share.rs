@@ -61,7 +61,8 @@ fn streams(plan: &Plan) -> bool {
     }
 }
 
-fn has_volatile(plan: &Plan, functions: &dyn Functions) -> bool {
+/// Whether a plan may give other rows when it is run again.
+pub(super) fn has_volatile(plan: &Plan, functions: &dyn Functions) -> bool {
     let mut found = false;
     walk::expressions(plan, &mut |expr| found = found || is_volatile(expr, functions));
     walk::plans(plan, &mut |below| found = found || has_volatile(below, functions));
@@ -69,7 +70,7 @@ fn has_volatile(plan: &Plan, functions: &dyn Functions) -> bool {
 }
 
 /// Whether a plan reads rows of a recursion around it.
-fn reads_working_table(plan: &Plan) -> bool {
+pub(super) fn reads_working_table(plan: &Plan) -> bool {
     fn visit(plan: &Plan, inside: &mut Vec<usize>) -> bool {
         match plan {
             Plan::WorkingTable { id, .. } => return !inside.contains(id),
@@ -125,10 +126,14 @@ struct Use {
     columns: Vec<usize>,
 }
 
-/// A shared query that gives no more than its scans in `readers` need. They are changed to the columns that it has then.
-pub(super) fn narrow(cte: &mut Cte, readers: &mut [&mut Plan], functions: &dyn Functions) {
+/// A shared query that gives no more than its scans in `readers` need. They are changed to the columns that it has then. If there are no scans
+/// any more, the answer is false.
+pub(super) fn narrow(cte: &mut Cte, readers: &mut [&mut Plan], functions: &dyn Functions) -> bool {
     let mut uses = Vec::new();
     readers.iter().for_each(|plan| collect(plan, cte.id, &mut uses, functions));
+    if uses.is_empty() {
+        return false;
+    }
     let input = std::mem::replace(&mut cte.plan, nothing());
     let all = input.columns().to_vec();
     let kept: Vec<usize> = (0..all.len()).filter(|at| uses.iter().any(|one| one.columns.contains(at))).collect();
@@ -142,6 +147,7 @@ pub(super) fn narrow(cte: &mut Cte, readers: &mut [&mut Plan], functions: &dyn F
     let columns = kept.iter().map(|&at| all[at].clone()).collect();
     cte.plan = Plan::Project { input: Box::new(plan), exprs, columns };
     readers.iter_mut().for_each(|plan| rename(plan, cte.id, &kept));
+    true
 }
 
 fn collect(plan: &Plan, of: usize, uses: &mut Vec<Use>, functions: &dyn Functions) {

@@ -39,7 +39,8 @@ pub(super) fn compile(expr: &Expr, context: &Arc<QueryContext>) -> Result<Expres
     let mut safe = true;
     let node = match &expr.kind {
         ExprKind::Column(column) => Node::Column(*column),
-        ExprKind::Outer { .. } => return Err(Error::internal("an outer column without an outer query")),
+        // EXPLAIN shows a query for one row without the row.
+        ExprKind::Outer { .. } => Node::Failure(Error::internal("an outer column without an outer query")),
         ExprKind::Literal(value) => Node::Constant(value.clone()),
         ExprKind::Parameter(index) => {
             let value = context.parameter(*index)?;

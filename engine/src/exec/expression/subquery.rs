@@ -18,11 +18,12 @@ use weir_sql::{Type, Value, walk};
 
 use super::evaluate::{Compare, quantify};
 use super::{Expression, ValueSet};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::operators;
 use crate::exec::pipeline::Reader;
+use crate::functions::subquery::several_rows;
 use crate::functions::{Datum, Implementation, Kernel, registry};
 
 /// Results of so many outer tuples are kept.
@@ -209,10 +210,7 @@ impl Subquery {
             match self.kind {
                 Kind::Exists => break,
                 Kind::Scalar if rows > 1 => {
-                    return Err(Error::new(
-                        ErrorKind::CardinalityViolation,
-                        "more than one row returned by a subquery used as an expression",
-                    ));
+                    return Err(several_rows());
                 }
                 _ => {}
             }

@@ -28,6 +28,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use weir_sql::plan::{Expr, ExprKind, JoinKind, Plan};
+use weir_sql::walk;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::QueryContext;
@@ -68,7 +69,16 @@ fn compile_for(plan: &Plan, wanted: &[Wanted], context: &Arc<QueryContext>) -> R
     DEPTH.set(depth + 1);
     let node = compile_one(plan, wanted, context);
     DEPTH.set(depth);
-    node.map(|node| Node { rows: estimated(plan, context).or(node.rows), ..node })
+    let node = node?;
+    let queries = if context.statistics.is_some() { queries(plan, context)? } else { Vec::new() };
+    Ok(Node { rows: estimated(plan, context).or(node.rows), queries, ..node })
+}
+
+/// The queries in a plan's own expressions, for EXPLAIN. What they read of the plan's rows has no value there.
+fn queries(plan: &Plan, context: &Arc<QueryContext>) -> Result<Vec<(bool, Node)>> {
+    let mut found = Vec::new();
+    walk::expressions(plan, &mut |expr| walk::queries(expr, &mut |query| found.push(query)));
+    found.into_iter().map(|query| Ok((walk::is_correlated(query), compile(query, context)?))).collect()
 }
 
 /// How many rows the optimiser thinks that a plan gives.

@@ -78,7 +78,7 @@ pub fn state_overload(functions: &dyn Functions, state: &StateType) -> Option<(S
 }
 
 /// The type of the states of a call: `args` are the types of its arguments, the condition of -If among them.
-pub(super) fn state_type(
+pub(crate) fn state_type(
     functions: &dyn Functions,
     signature: &Signature,
     params: &[Value],

@@ -378,7 +378,7 @@ impl Binder<'_> {
         }
     }
 
-    /// LIMIT, OFFSET and FETCH: bigints over no columns.
+    /// LIMIT, OFFSET and FETCH: bigints over no columns but those of queries around this one.
     fn bind_bounds(&mut self, query: &ast::Query) -> Result<Bounds> {
         let (mut ties, mut by) = (false, Vec::new());
         let (mut limit, mut offset) = match &query.limit_clause {
@@ -410,14 +410,6 @@ impl Binder<'_> {
         let bound = self.bind_expr(expr);
         self.frames.pop();
         let bound = bound?;
-        let reads = crate::walk::any(
-            &bound,
-            &mut |node, depth| matches!(node.kind, ExprKind::Outer { depth: out, .. } if out > depth),
-        );
-        if reads {
-            let message = format!("argument of {word} must not contain variables");
-            return Err(locate(Error::new(ErrorKind::InvalidColumnReference, message), expr));
-        }
         if matches!(&bound.kind, ExprKind::Literal(value) if value.is_null()) {
             return Ok(None);
         }

@@ -356,7 +356,7 @@ impl Binder<'_> {
 }
 
 /// A call of a function that numbers rows.
-pub(super) fn numbering(name: &str, functions: &dyn Functions) -> Result<WindowCall> {
+pub(crate) fn numbering(name: &str, functions: &dyn Functions) -> Result<WindowCall> {
     let of_windows = |signature: &&Signature| signature.kind == FunctionKind::Window;
     let Some(signature) = functions.overloads(name).iter().find(of_windows) else {
         return Err(Error::new(ErrorKind::UndefinedFunction, format!("function {name}() does not exist")));

@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 
 /// Types of columns and expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
+pub(super) enum Type {
     Int,
     Big,
     Numeric,
@@ -19,7 +19,7 @@ enum Type {
 
 use Type::{Big, Bool, Date, Float, Int, Numeric, Text, Timestamp};
 
-const TYPES: [Type; 8] = [Int, Big, Numeric, Float, Text, Bool, Date, Timestamp];
+pub(super) const TYPES: [Type; 8] = [Int, Big, Numeric, Float, Text, Bool, Date, Timestamp];
 
 impl Type {
     fn name(self) -> &'static str {
@@ -38,16 +38,16 @@ impl Type {
 
 /// A column that a query can name.
 #[derive(Debug, Clone)]
-struct Column {
-    name: String,
-    ty: Type,
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) ty: Type,
 }
 
 /// What FROM gives: columns, and those that together tell every row from every other.
 #[derive(Debug, Clone, Default)]
-struct Scope {
-    columns: Vec<Column>,
-    keys: Vec<String>,
+pub(super) struct Scope {
+    pub(super) columns: Vec<Column>,
+    pub(super) keys: Vec<String>,
 }
 
 struct Table {
@@ -67,19 +67,19 @@ impl Generator {
         Generator { random: StdRng::seed_from_u64(seed), tables: Vec::new(), next: 0 }
     }
 
-    fn chance(&mut self, share: f64) -> bool {
+    pub(super) fn chance(&mut self, share: f64) -> bool {
         self.random.random_bool(share)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.random.random_range(0..n)
     }
 
-    fn one<T: Clone>(&mut self, of: &[T]) -> T {
+    pub(super) fn one<T: Clone>(&mut self, of: &[T]) -> T {
         of.choose(&mut self.random).expect("there is one").clone()
     }
 
-    fn alias(&mut self, prefix: &str) -> String {
+    pub(super) fn alias(&mut self, prefix: &str) -> String {
         self.next += 1;
         format!("{prefix}{}", self.next)
     }
@@ -162,14 +162,14 @@ impl Generator {
         }
     }
 
-    fn column(&mut self, ty: Type, scope: &Scope) -> Option<String> {
+    pub(super) fn column(&mut self, ty: Type, scope: &Scope) -> Option<String> {
         let fitting: Vec<String> =
             scope.columns.iter().filter(|column| column.ty == ty).map(|column| column.name.clone()).collect();
         (!fitting.is_empty()).then(|| self.one(&fitting))
     }
 
     /// An expression of a type over a scope.
-    fn expr(&mut self, ty: Type, depth: usize, scope: &Scope) -> String {
+    pub(super) fn expr(&mut self, ty: Type, depth: usize, scope: &Scope) -> String {
         if depth == 0 || self.chance(0.35) {
             return match self.column(ty, scope) {
                 Some(column) if self.chance(0.85) => column,
@@ -277,6 +277,7 @@ impl Generator {
                 let not = self.one(&["", "NOT "]);
                 format!("({} IS {not}DISTINCT FROM {})", self.expr(ty, d, scope), self.expr(ty, d, scope))
             }
+            8 if self.chance(0.5) => self.correlated_predicate(scope, 1),
             8 => self.subquery_predicate(scope),
             _ => {
                 let op = self.one(&["=", "=", "<>", "<", "<=", ">", ">="]);
@@ -320,7 +321,7 @@ impl Generator {
     }
 
     /// An aggregate call whose value does not depend on the order of rows, and its type.
-    fn aggregate(&mut self, scope: &Scope) -> (String, Type) {
+    pub(super) fn aggregate(&mut self, scope: &Scope) -> (String, Type) {
         let ordered = self.one(&[Int, Big, Numeric, Float, Text, Date, Timestamp]);
         let (call, ty) = match self.below(10) {
             0 => ("count(*)".to_string(), Big),
@@ -346,7 +347,7 @@ impl Generator {
     }
 
     /// A window call that gives each row of a scope one value, and its type.
-    fn window(&mut self, scope: &Scope) -> (String, Type) {
+    pub(super) fn window(&mut self, scope: &Scope) -> (String, Type) {
         let ty = self.one(&TYPES);
         let partition = match self.chance(0.6) {
             true => format!("PARTITION BY {}", self.expr(ty, 1, scope)),
@@ -416,7 +417,7 @@ impl Generator {
     }
 
     /// A table with an alias, and its columns.
-    fn table(&mut self) -> (String, Scope) {
+    pub(super) fn table(&mut self) -> (String, Scope) {
         let at = self.below(self.tables.len());
         let alias = self.alias("r");
         let table = &self.tables[at];
@@ -458,6 +459,13 @@ impl Generator {
                 kind => format!("{from} {kind} {right} ON {condition}"),
             };
         }
+        if self.chance(0.1) {
+            let (lateral, of) = self.lateral(&scope);
+            let join = self.one(&["CROSS JOIN", "LEFT JOIN"]);
+            from = format!("{from} {join} {lateral}{}", if join == "LEFT JOIN" { " ON true" } else { "" });
+            scope.columns.extend(of.columns);
+            scope.keys.clear();
+        }
         (from, scope)
     }
 
@@ -476,6 +484,10 @@ impl Generator {
         for _ in 0..self.random.random_range(1..5) {
             let (sql, ty) = match self.below(10) {
                 0 | 1 => self.window(&scope),
+                2 if self.chance(0.5) => {
+                    let ty = self.one(&TYPES);
+                    (self.correlated_value(ty, &scope, 2), ty)
+                }
                 2 => {
                     let (inner_from, inner) = self.table();
                     let (call, ty) = self.aggregate(&inner);

@@ -5,6 +5,7 @@
 //!
 //! It runs for a minute from a new seed, which it prints; `WEIR_DIFF_SEED` repeats one, `WEIR_DIFF_SECONDS` and `WEIR_DIFF_QUERIES` say how long.
 
+mod correlated;
 mod generator;
 
 use std::time::{Duration, Instant};
