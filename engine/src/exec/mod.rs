@@ -21,7 +21,7 @@ pub mod partial;
 mod partitions;
 mod pipeline;
 mod runs;
-mod spill;
+pub(crate) mod spill;
 mod spool;
 
 #[cfg(test)]
