@@ -134,6 +134,9 @@ impl<'a> Binder<'a> {
                 self.bind_aggregate(function, name, &plain)
             }
             Some(FunctionKind::Window) => {
+                if let Some(bound) = self.bind_hypothetical(function, name)? {
+                    return Ok(bound);
+                }
                 let message = format!("window function {} requires an OVER clause", name.shown);
                 Err(Error::new(ErrorKind::WrongObjectType, message))
             }
