@@ -32,6 +32,7 @@ impl Binder<'_> {
             E::CompoundIdentifier(parts) => self.bind_compound(parts),
             E::CompoundFieldAccess { root, access_chain } => self.bind_access(root, access_chain),
             E::Value(value) => self.bind_literal_at(value),
+            E::Nested(inner) if let Some(value) = only_value(inner)? => self.bind_expr(value),
             E::Nested(inner) | E::Collate { expr: inner, .. } => self.bind_expr(inner),
             E::Function(function) => self.bind_function(function),
             E::BinaryOp { .. } => self.bind_binary_chain(expr),
@@ -368,4 +369,18 @@ fn negated_base(expr: &ast::Expr) -> Option<ast::Expr> {
     let left =
         negated_base(left).unwrap_or_else(|| ast::Expr::UnaryOp { op: UnaryOperator::Minus, expr: left.clone() });
     Some(ast::Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: right.clone() })
+}
+
+/// What `(VALUES (…))` holds: it is read as a call of a function.
+fn only_value(inner: &ast::Expr) -> Result<Option<&ast::Expr>> {
+    let ast::Expr::Function(ast::Function { name, args: ast::FunctionArguments::List(list), .. }) = inner else {
+        return Ok(None);
+    };
+    if !name.to_string().eq_ignore_ascii_case("values") {
+        return Ok(None);
+    }
+    match list.args.as_slice() {
+        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value))] => Ok(Some(value)),
+        _ => Err(Error::new(ErrorKind::Syntax, "subquery must return only one column")),
+    }
 }

@@ -166,6 +166,8 @@ impl Binder<'_> {
             (None, ty) if name.folded.starts_with("json") && name.folded.contains("_array_elements") => {
                 vec![computed_column("value", ty.clone())]
             }
+            // ClickHouse's table of numbers has a column of its own.
+            (None, ty) if alias.is_none() && name.folded == "numbers" => vec![computed_column("number", ty.clone())],
             (None, ty) => vec![computed_column(&alias_name, ty.clone())],
         };
         let plan = match resolved.signature.kind {
