@@ -246,6 +246,12 @@ fn posix_offset(name: &str) -> Option<TimeZone> {
 }
 
 /// The time zone of this name; 22023 if there is none.
+/// The zone that an argument names, the same for all rows.
+pub(super) fn constant_zone(args: &[Datum], at: usize) -> Result<TimeZone> {
+    let name = super::rows::text(args, at)?.constant();
+    zone_named(name.ok_or_else(|| invalid_parameter("the time zone must be a constant"))?)
+}
+
 pub(super) fn zone_named(name: &str) -> Result<TimeZone> {
     crate::session::time_zone(name)
         .or_else(|| crate::format::datetime::zone_abbreviation(name))

@@ -141,7 +141,7 @@ impl<'a> Binder<'a> {
                 Err(Error::new(ErrorKind::WrongObjectType, message))
             }
             None if let Some(combined) = self.combined(name) => self.bind_aggregate(function, name, &combined),
-            None if let Some((inner, default)) = self.over_no_rows(function, name) => {
+            None if let Some((inner, default)) = self.rewritten(function, name) => {
                 let bound = self.bind_function(&inner)?;
                 match default {
                     false => Ok(bound),

@@ -5,6 +5,7 @@ use sqlparser::ast::{self, BinaryOperator, CastKind, UnaryOperator};
 use super::coerce::odd_one;
 use super::literal::number;
 use super::place::locate;
+use super::scope::Clause;
 use super::{Binder, CoercionContext, settled_type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::datatype::type_of;
@@ -90,6 +91,14 @@ impl Binder<'_> {
             E::Tuple(items) => {
                 let items = self.bind_list(items)?;
                 Ok(self.row(items))
+            }
+            // In VALUES an empty list becomes an array of what its column holds.
+            E::Array(array)
+                if array.elem.is_empty()
+                    && !array.named
+                    && self.frames.last().is_some_and(|frame| matches!(frame.clause, Clause::Values)) =>
+            {
+                Ok(Expr::literal(Value::unknown("{}")))
             }
             E::Array(array) => {
                 let items = self.bind_list(&array.elem)?;
