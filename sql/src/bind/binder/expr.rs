@@ -40,12 +40,14 @@ impl Binder<'_> {
             E::UnaryOp { op, expr } => self.bind_unary(*op, expr),
             E::Cast { kind, expr, data_type, .. } => {
                 let ty = settled_type(self.functions, &type_of(data_type)?)?;
-                self.bind_cast(expr, &ty, matches!(kind, CastKind::TryCast | CastKind::SafeCast))
+                let value = self.bind_cast(expr, &ty, matches!(kind, CastKind::TryCast | CastKind::SafeCast))?;
+                self.to_fraction(value, data_type)
             }
             E::TypedString(typed) => {
                 let ty = type_of(&typed.data_type)?;
                 let value = self.bind_literal_at(&typed.value)?;
-                self.coerce(value, &ty, CoercionContext::Explicit)
+                let value = self.coerce(value, &ty, CoercionContext::Explicit)?;
+                self.to_fraction(value, &typed.data_type)
             }
             E::Interval(interval) => self.bind_interval(interval),
             E::IsNull(inner) => self.bind_is_null(inner),
@@ -319,6 +321,21 @@ impl Binder<'_> {
         let bound = self.bind_expr(inner)?;
         let bound = self.coerce_condition(bound, place)?;
         Ok(Expr::new(ExprKind::Coalesce(vec![bound, Expr::literal(Value::bool(null_as))]), Type::Bool))
+    }
+
+    /// A moment with no more digits of a second than its type as written has: `timestamp(3)`.
+    fn to_fraction(&mut self, value: Expr, written: &ast::DataType) -> Result<Expr> {
+        let digits = match written {
+            ast::DataType::Timestamp(Some(digits), _) | ast::DataType::Time(Some(digits), _) => *digits,
+            _ => return Ok(value),
+        };
+        let name = match value.ty {
+            Type::Timestamp => "timestamp",
+            Type::Timestamptz => "timestamptz",
+            Type::Time => "time",
+            _ => return Ok(value),
+        };
+        self.operator(name, vec![value, Expr::literal(Value::int4(digits.min(6) as i32))])
     }
 
     fn bind_is_unknown(&mut self, inner: &ast::Expr) -> Result<Expr> {
