@@ -68,6 +68,10 @@ pub enum ErrorKind {
     NotNullViolation,
     /// A duplicate primary key (23505).
     UniqueViolation,
+    /// What is asked for is not possible now (55000).
+    WrongState,
+    /// TABLESAMPLE of less than nothing or more than all (2202H).
+    InvalidSampleArgument,
     /// A setting that cannot be changed (55P02).
     CantChange,
     /// Another transaction changed what this one stands on; it may be tried again (40001).

@@ -48,6 +48,10 @@ pub enum ErrorKind {
     Grouping,
     /// Window functions where they may not be (42P20).
     Windowing,
+    /// A WITH RECURSIVE query that names itself where it may not (42P19).
+    InvalidRecursion,
+    /// A schema that is there already (42P06).
+    DuplicateSchema,
     /// More grouping sets, or arguments of GROUPING, than there may be (54001).
     TooComplex,
     /// A column reference that this place does not allow (42P10).

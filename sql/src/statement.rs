@@ -5,11 +5,13 @@
 
 mod alter;
 mod copy;
+mod cursor;
 mod merging;
 mod temporary;
 
 pub use alter::{AddColumn, AlterAction, AlterTable, PartitionAction, PartitionName, Place, SetType};
 pub use copy::{Copy, CopyFormat, CopyHeader, CopyOptions, CopyTarget};
+pub use cursor::FetchRows;
 pub use merging::{Fold, Merging};
 pub use temporary::OnCommit;
 
@@ -200,13 +202,15 @@ pub enum Statement {
         plan: Plan,
         /// WITH HOLD.
         hold: bool,
+        /// SCROLL.
+        scroll: bool,
     },
-    /// FETCH (or MOVE) from a cursor, forward; `None` is ALL.
+    /// FETCH (or MOVE) from a cursor.
     Fetch {
         /// Cursor.
         name: String,
-        /// How many.
-        count: Option<u64>,
+        /// Which rows.
+        rows: FetchRows,
         /// MOVE: rows are passed over.
         skip: bool,
     },

@@ -67,7 +67,8 @@ impl Extreme {
         let fields = key.iter().map(|&(column, normal, descending)| {
             let ty = &types[column];
             let data_type = if normal { keys::normal_type(ty) } else { ty.to_arrow() };
-            SortField::new_with_options(data_type, SortOptions { descending, nulls_first: false })
+            // NULLs within a value are the greatest of their kind.
+            SortField::new_with_options(data_type, SortOptions { descending, nulls_first: descending })
         });
         let mut extreme = Extreme {
             types: types.to_vec(),

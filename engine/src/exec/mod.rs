@@ -22,7 +22,7 @@ mod partitions;
 mod pipeline;
 mod runs;
 mod runtime_filter;
-mod spill;
+pub(crate) mod spill;
 mod spool;
 
 #[cfg(test)]

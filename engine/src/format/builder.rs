@@ -194,7 +194,7 @@ impl ColumnBuilder {
             Column::Oid(b) => b.append_value(names::parse(ty, text, self.ctx.catalog.as_ref())?),
             Column::Array { offsets, nulls, items } => {
                 let start = items.rows;
-                let split = nested::split_array(text, |element| match element {
+                let split = nested::split_array(text, matches!(items.ty, Type::Array(_)), |element| match element {
                     Some(element) => items.append_text(element),
                     None => {
                         items.append_null();

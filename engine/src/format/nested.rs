@@ -34,15 +34,20 @@ fn quote(out: &mut Vec<u8>, from: usize, escape: impl Fn(u8) -> Option<u8>) {
 }
 
 /// Splits the text of an array of one dimension. `each` gets every element's text, or `None` for NULL; an element that is itself in braces is
-/// given as written.
-pub(crate) fn split_array(text: &str, mut each: impl FnMut(Option<&str>) -> Result<()>) -> Result<()> {
+/// given as written, if the elements are arrays.
+pub(crate) fn split_array(text: &str, of_arrays: bool, mut each: impl FnMut(Option<&str>) -> Result<()>) -> Result<()> {
     let malformed = |detail: &str| {
         Error::new(ErrorKind::InvalidText, format!("malformed array literal: \"{text}\"")).with_detail(detail)
     };
     let mut body = super::trim(text);
     if body.starts_with('[') {
-        // Bounds are read over: arrays here start at 1.
-        let (_, after) = body.split_once('=').ok_or_else(|| malformed("Missing \"=\" after array dimensions."))?;
+        let (bounds, after) = body.split_once('=').ok_or_else(|| malformed("Missing \"=\" after array dimensions."))?;
+        if !bounds.starts_with("[1:") {
+            return Err(Error::new(
+                ErrorKind::Sql(weir_sql::ErrorKind::Unsupported),
+                "arrays that do not start at 1 are not supported",
+            ));
+        }
         body = super::trim(after);
     }
     let Some(inner) = body.strip_prefix('{') else {
@@ -66,6 +71,10 @@ pub(crate) fn split_array(text: &str, mut each: impl FnMut(Option<&str>) -> Resu
         // What of `element` is kept even if it is white space.
         let mut solid = 0;
         if bytes.get(at) == Some(&b'{') {
+            if !of_arrays {
+                let message = "arrays of more than one dimension are not supported";
+                return Err(Error::new(ErrorKind::Sql(weir_sql::ErrorKind::Unsupported), message));
+            }
             let end = closing_brace(bytes, at).ok_or_else(|| malformed("Unexpected end of input."))?;
             element.extend_from_slice(&bytes[at..=end]);
             solid = element.len();
@@ -190,7 +199,7 @@ mod tests {
 
     fn array(text: &str) -> Result<Vec<Option<String>>> {
         let mut elements = Vec::new();
-        split_array(text, |e| {
+        split_array(text, true, |e| {
             elements.push(e.map(str::to_string));
             Ok(())
         })?;

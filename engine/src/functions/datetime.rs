@@ -10,7 +10,7 @@ use arrow::datatypes::{
 use jiff::tz::TimeZone;
 use weir_sql::{Type, Value};
 
-use super::declare::{DATE, DATETIME, FLOAT8, INT4, INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, function, strict};
+use super::declare::{DATE, DATETIME, FLOAT8, INT4, INTERVAL, TEXT, TIME, TIMESTAMP, TIMESTAMPTZ, function, strict};
 use super::rows::{bool_rows, invalid_parameter, primitive, primitive_rows, text};
 use super::{Context, Datum, Kernel, ScalarFunction, Types};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,8 +23,12 @@ use crate::kernels::datetime::{
 type Micros = TimestampMicrosecondType;
 type Intervals = IntervalMonthDayNanoType;
 
+/// 2000-01-01 00:00, in microseconds since 1970.
+const POSTGRES_EPOCH: i64 = 946_684_800 * MICROS_PER_SECOND;
+
 pub(crate) fn functions() -> Vec<ScalarFunction> {
     let mut all = clocks();
+    all.extend(rounded());
     all.extend(makers());
     all.extend(zones());
     all.extend(spans());
@@ -40,6 +44,51 @@ fn moment(context: &Context, micros: i64, ty: &Type) -> Result<Datum> {
     let now = TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC");
     let value = Datum::Scalar(Value::new(Type::Timestamptz, Arc::new(now)));
     if *ty == Type::Timestamptz { Ok(value) } else { cast(context, &value, &Type::Timestamptz, ty, true, false) }
+}
+
+/// What casts to `timestamp(n)` and the like do.
+fn rounded() -> Vec<ScalarFunction> {
+    fn round(at: i64, digits: i32) -> i64 {
+        let unit = 10_i64.pow(6 - digits.clamp(0, 6) as u32);
+        match is_infinite(at) {
+            true => at,
+            // Halves go away from zero of PostgreSQL's epoch, 2000-01-01.
+            false => {
+                let since = at - POSTGRES_EPOCH;
+                let half = if since < 0 { -(unit / 2) } else { unit / 2 };
+                (since + half) / unit * unit + POSTGRES_EPOCH
+            }
+        }
+    }
+    fn moments(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
+        let (times, digits) = (primitive::<Micros>(args, 0)?, primitive::<Int32Type>(args, 1)?);
+        primitive_rows::<Micros>(args, rows, ty, |row| Ok(Some(round(times.at(row), digits.at(row)))))
+    }
+    const DOC: &str = "The value with so many digits of a second, as a cast to its type of a precision gives it.";
+    vec![
+        function(
+            &["timestamp"],
+            DATETIME,
+            DOC,
+            ("\"timestamp\"(timestamp '2024-01-05 10:11:12.9', 0)", "2024-01-05 10:11:13"),
+            vec![strict([TIMESTAMP, INT4], Type::Timestamp, moments)],
+        ),
+        function(
+            &["timestamptz"],
+            DATETIME,
+            DOC,
+            ("timestamptz(timestamptz '2024-01-05 10:11:12.9+00', 0)", "2024-01-05 10:11:13+00"),
+            vec![strict([TIMESTAMPTZ, INT4], Type::Timestamptz, moments)],
+        ),
+        function(&["time"], DATETIME, DOC, ("\"time\"(time '10:11:12.9', 0)", "10:11:13"), {
+            vec![strict([TIME, INT4], Type::Time, |_, args, rows, ty| {
+                let (times, digits) = (primitive::<Time64MicrosecondType>(args, 0)?, primitive::<Int32Type>(args, 1)?);
+                primitive_rows::<Time64MicrosecondType>(args, rows, ty, |row| {
+                    Ok(Some(round(times.at(row) + POSTGRES_EPOCH, digits.at(row)) - POSTGRES_EPOCH))
+                })
+            })]
+        }),
+    ]
 }
 
 fn clocks() -> Vec<ScalarFunction> {
@@ -246,6 +295,12 @@ fn posix_offset(name: &str) -> Option<TimeZone> {
 }
 
 /// The time zone of this name; 22023 if there is none.
+/// The zone that an argument names, the same for all rows.
+pub(super) fn constant_zone(args: &[Datum], at: usize) -> Result<TimeZone> {
+    let name = super::rows::text(args, at)?.constant();
+    zone_named(name.ok_or_else(|| invalid_parameter("the time zone must be a constant"))?)
+}
+
 pub(super) fn zone_named(name: &str) -> Result<TimeZone> {
     crate::session::time_zone(name)
         .or_else(|| crate::format::datetime::zone_abbreviation(name))

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
 
-use super::datetime::zone_named;
+use super::datetime::{constant_zone, zone_named};
 use super::datetime_fields::iso_week;
 use super::declare::{DATE, DATETIME, INT4, INT8, INTERVAL, TEXT, TIME, TIMESTAMP, TIMESTAMPTZ, function, strict};
 use super::rows::{bool_rows_with_nulls, invalid_parameter, primitive, primitive_rows, text, text_rows};
@@ -32,14 +32,22 @@ type Intervals = IntervalMonthDayNanoType;
 pub(crate) fn functions() -> Vec<ScalarFunction> {
     let to = |names: &'static [&'static str], doc, ty: Type, optional: usize| {
         let kernel: Kernel = |ctx, args, rows, types| convert(ctx, args, rows, types);
-        let overload = Overload::new(vec![Param::Any, INT4], Returns::Exact(ty), kernel).optional(1.max(optional));
-        function(names, DATETIME, doc, ("", ""), vec![overload]).stable()
+        let in_zone: Kernel = |ctx, args, rows, types| {
+            let zone = constant_zone(args, args.len() - 1)?;
+            convert(&Context { time_zone: zone, ..ctx.clone() }, args, rows, types)
+        };
+        let overloads = vec![
+            Overload::new(vec![Param::Any, INT4], Returns::Exact(ty.clone()), kernel).optional(1.max(optional)),
+            Overload::new(vec![Param::Any, TEXT], Returns::Exact(ty.clone()), in_zone),
+            Overload::new(vec![Param::Any, INT4, TEXT], Returns::Exact(ty), in_zone),
+        ];
+        function(names, DATETIME, doc, ("", ""), overloads).stable()
     };
     let mut all = vec![
-        to(&["toDate", "toDate32"], "The value as a date.", Type::Date, 1),
+        to(&["toDate", "toDate32"], "The value as a date; of the day in another zone, if one is given.", Type::Date, 1),
         to(
             &["toDateTime", "toDateTime64", "toDateTime32", "parseDateTimeBestEffort", "parseDateTime64BestEffort"],
-            "The value as a moment: text, a date, or seconds.",
+            "The value as a moment: text, a date, or seconds; text in another zone, if one is given.",
             Type::Timestamptz,
             1,
         ),
@@ -89,34 +97,38 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                     })
                 })],
             ));
-            all.push(function(
-                &[$add],
-                DATETIME,
-                "The moment so many of this unit later.",
-                ("", ""),
-                vec![
+            all.push(function(&[$add], DATETIME, "The moment so many of this unit later.", ("", ""), {
+                let mut overloads = vec![
                     strict([TIMESTAMPTZ, INT8], Type::Timestamptz, |ctx, a, n, ty| {
                         add_units(ctx, a, n, ty, ($months, $days, $micros))
                     }),
                     strict([TIMESTAMP, INT8], Type::Timestamp, |ctx, a, n, ty| {
                         add_units(ctx, a, n, ty, ($months, $days, $micros))
                     }),
-                ],
-            ));
-            all.push(function(
-                &[$sub],
-                DATETIME,
-                "The moment so many of this unit earlier.",
-                ("", ""),
-                vec![
+                ];
+                if $micros == 0 {
+                    overloads.push(strict([DATE, INT8], Type::Date, |ctx, a, n, ty| {
+                        add_days(ctx, a, n, ty, ($months, $days, 0))
+                    }));
+                }
+                overloads
+            }));
+            all.push(function(&[$sub], DATETIME, "The moment so many of this unit earlier.", ("", ""), {
+                let mut overloads = vec![
                     strict([TIMESTAMPTZ, INT8], Type::Timestamptz, |ctx, a, n, ty| {
                         add_units(ctx, a, n, ty, (-$months, -$days, -$micros))
                     }),
                     strict([TIMESTAMP, INT8], Type::Timestamp, |ctx, a, n, ty| {
                         add_units(ctx, a, n, ty, (-$months, -$days, -$micros))
                     }),
-                ],
-            ));
+                ];
+                if $micros == 0 {
+                    overloads.push(strict([DATE, INT8], Type::Date, |ctx, a, n, ty| {
+                        add_days(ctx, a, n, ty, (-$months, -$days, 0))
+                    }));
+                }
+                overloads
+            }));
         };
     }
     interval!("toIntervalMicrosecond", "addMicroseconds", "subtractMicroseconds", 0, 0, 1);
@@ -145,6 +157,14 @@ fn add_units(ctx: &Context, args: &[Datum], rows: usize, ty: &Types<'_>, per: (i
     primitive_rows::<Micros>(args, rows, ty, |row| {
         add_interval(times.at(row), unit(counts.at(row), per)?, zone).map(Some)
     })
+}
+
+/// A date so many days or months from another is a date.
+fn add_days(ctx: &Context, args: &[Datum], rows: usize, ty: &Types<'_>, per: (i64, i64, i64)) -> Result<Datum> {
+    let at = cast(ctx, &args[0], &Type::Date, &Type::Timestamp, false, false)?;
+    let (args, moment) = ([at, args[1].clone()], Type::Timestamp);
+    let moved = add_units(ctx, &args, rows, &Types { result: &moment, ..*ty }, per)?;
+    cast(ctx, &moved, &moment, ty.result, true, false)
 }
 
 fn seconds(args: &[Datum], rows: usize, ty: &Type, per: i64) -> Result<Datum> {

@@ -10,6 +10,7 @@ use arrow::datatypes::{
 use weir_sql::Type;
 use weir_sql::catalog::Returns;
 
+use super::datetime::constant_zone;
 use super::datetime_trunc::{HOUR, MINUTE, Unit, unit_named, unknown_unit};
 use super::declare::{DATE, DATETIME, INTERVAL, TEXT, TIME, TIMESTAMP, TIMESTAMPTZ, function, strict};
 use super::rows::{map_rows, primitive, primitive_rows, text};
@@ -257,13 +258,20 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                 function(
                     $names,
                     DATETIME,
-                    "This field of a moment, as a number.",
+                    "This field of a moment, as a number; in another zone, if one is given.",
                     ("", ""),
                     vec![
                         strict([TIMESTAMPTZ], Type::Int4, |ctx, args, rows, ty| {
                             let zone = &ctx.time_zone;
                             map_rows::<Micros, Int32Type>(args, 0, rows, ty, |at| {
                                 let $local = utc_to_local(zone, at);
+                                $body as i32
+                            })
+                        }),
+                        strict([TIMESTAMPTZ, TEXT], Type::Int4, |_, args, rows, ty| {
+                            let zone = constant_zone(args, 1)?;
+                            map_rows::<Micros, Int32Type>(args, 0, rows, ty, |at| {
+                                let $local = utc_to_local(&zone, at);
                                 $body as i32
                             })
                         }),

@@ -3,13 +3,15 @@
 //! Units up to a week have a fixed length on the wall clock: cutting is one division, in a loop without branches when the clock is UTC. Months
 //! and more go through the calendar. A timestamptz is cut on the wall clock of the session's zone.
 
-use arrow::datatypes::{Date32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType};
+use arrow::datatypes::{
+    Date32Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
+};
 use jiff::tz::TimeZone;
 use weir_sql::Type;
 
-use super::datetime::zone_named;
+use super::datetime::{constant_zone, zone_named};
 use super::datetime_fields::Field;
-use super::declare::{DATE, DATETIME, INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, function, strict};
+use super::declare::{DATE, DATETIME, INT4, INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, function, strict};
 use super::rows::{invalid_parameter, map_rows, primitive, primitive_rows, text};
 use super::{Context, Datum, ScalarFunction, Types};
 use crate::error::{Error, ErrorKind, Result};
@@ -161,6 +163,11 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                     interval_start(a, n, ty, Some(&ctx.time_zone))
                 }),
                 strict([TIMESTAMP, INTERVAL], Type::Timestamp, |_, a, n, ty| interval_start(a, n, ty, None)),
+                strict([DATE, INTERVAL], Type::Date, |ctx, args, rows, types| {
+                    let at = cast(ctx, &args[0], &Type::Date, &Type::Timestamp, false, false)?;
+                    let start = interval_start(&[at, args[1].clone()], rows, &Type::Timestamp, None)?;
+                    cast(ctx, &start, &Type::Timestamp, types.result, true, false)
+                }),
             ],
         )
         .stable(),
@@ -323,11 +330,14 @@ fn starts() -> Vec<ScalarFunction> {
                 function(
                     $names,
                     DATETIME,
-                    "The beginning of this unit of time.",
+                    "The beginning of this unit of time; in another zone, if one is given.",
                     ("", ""),
                     vec![
                         strict([TIMESTAMPTZ], Type::Timestamptz, |ctx, a, n, ty| {
                             cut(a, 0, n, ty, $unit, Some(&ctx.time_zone))
+                        }),
+                        strict([TIMESTAMPTZ, TEXT], Type::Timestamptz, |_, a, n, ty| {
+                            cut(a, 0, n, ty, $unit, Some(&constant_zone(a, 1)?))
                         }),
                         strict([TIMESTAMP], Type::Timestamp, |_, a, n, ty| cut(a, 0, n, ty, $unit, None)),
                     ],
@@ -350,13 +360,19 @@ fn starts() -> Vec<ScalarFunction> {
                 function(
                     $names,
                     DATETIME,
-                    "The first day of this unit of time.",
+                    "The first day of this unit of time; in another zone, if one is given.",
                     ("", ""),
                     vec![
                         strict([TIMESTAMPTZ], Type::Date, |ctx, args, rows, ty| {
                             let zone = &ctx.time_zone;
                             map_rows::<Micros, Date32Type>(args, 0, rows, ty, |at| {
                                 $unit.cut(utc_to_local(zone, at)).div_euclid(MICROS_PER_DAY) as i32
+                            })
+                        }),
+                        strict([TIMESTAMPTZ, TEXT], Type::Date, |_, args, rows, ty| {
+                            let zone = constant_zone(args, 1)?;
+                            map_rows::<Micros, Date32Type>(args, 0, rows, ty, |at| {
+                                $unit.cut(utc_to_local(&zone, at)).div_euclid(MICROS_PER_DAY) as i32
                             })
                         }),
                         strict([TIMESTAMP], Type::Date, |_, args, rows, ty| {
@@ -378,8 +394,26 @@ fn starts() -> Vec<ScalarFunction> {
     date_start!(&["toMonday"], WEEK);
     // ClickHouse's weeks begin on a Sunday unless it is told otherwise.
     date_start!(&["toStartOfWeek"], SUNDAY_WEEK);
+    if let Some(week) = all.last_mut() {
+        week.overloads.extend([
+            strict([TIMESTAMPTZ, INT4], Type::Date, |ctx, args, rows, ty| {
+                let at = cast(ctx, &args[0], &Type::Timestamptz, &Type::Date, true, false)?;
+                week_start(&[at, args[1].clone()], rows, ty)
+            }),
+            strict([DATE, INT4], Type::Date, |_, args, rows, ty| week_start(args, rows, ty)),
+        ]);
+    }
     date_start!(&["toStartOfMonth"], Unit::Months(1));
     date_start!(&["toStartOfQuarter"], Unit::Months(3));
     date_start!(&["toStartOfYear"], Unit::Months(12));
     all
+}
+
+/// The first day of a date's week by ClickHouse's modes: odd ones have Monday first.
+fn week_start(args: &[Datum], rows: usize, ty: &Type) -> Result<Datum> {
+    let (days, modes) = (primitive::<Date32Type>(args, 0)?, primitive::<Int32Type>(args, 1)?);
+    primitive_rows::<Date32Type>(args, rows, ty, |row| {
+        let unit = if modes.at(row) % 2 == 0 { SUNDAY_WEEK } else { WEEK };
+        Ok(Some(unit.cut(i64::from(days.at(row)) * MICROS_PER_DAY).div_euclid(MICROS_PER_DAY) as i32))
+    })
 }

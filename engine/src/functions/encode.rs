@@ -1,16 +1,17 @@
 //! Bytes as text and back: encode and decode, hexadecimal, Base64, and digests.
 
 use arrow::array::BinaryViewArray;
+use arrow::datatypes::{Int32Type, Int64Type};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::Digest;
 use weir_sql::Type;
 
-use super::declare::{BYTEA, HASH, STRING, TEXT, function, strict};
-use super::rows::{bytes_rows, column, invalid_parameter, text, text_rows};
+use super::declare::{BYTEA, HASH, INT4, INT8, STRING, TEXT, function, strict};
+use super::rows::{bytes_rows, column, invalid_parameter, primitive, primitive_rows, text, text_rows};
 use super::string::write;
 use super::{Context, Datum, ScalarFunction, Types};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) fn functions() -> Vec<ScalarFunction> {
     vec![
@@ -44,6 +45,105 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         ),
         sha(&["sha384"], "The SHA-384 digest.", "", digest::<sha2::Sha384>),
         sha(&["sha512"], "The SHA-512 digest.", "", digest::<sha2::Sha512>),
+        function(
+            &["get_byte"],
+            STRING,
+            "The byte at a place, counted from 0.",
+            ("get_byte('\\x0102', 1)", "2"),
+            vec![strict([BYTEA, INT4], Type::Int4, |_, a, n, ty| {
+                let (bytes, places) = (column::<BinaryViewArray>(a, 0)?, primitive::<Int32Type>(a, 1)?);
+                primitive_rows::<Int32Type>(a, n, ty, |row| {
+                    let bytes = bytes.at(row);
+                    Ok(Some(bytes[place(places.at(row).into(), bytes.len())?].into()))
+                })
+            })],
+        ),
+        function(
+            &["set_byte"],
+            STRING,
+            "The bytes with another one at a place, counted from 0.",
+            ("set_byte('\\x0102', 1, 255)", "\\x01ff"),
+            vec![strict([BYTEA, INT4, INT4], Type::Bytea, |_, a, n, ty| {
+                let (bytes, places) = (column::<BinaryViewArray>(a, 0)?, primitive::<Int32Type>(a, 1)?);
+                let values = primitive::<Int32Type>(a, 2)?;
+                bytes_rows(a, n, ty, |row, out| {
+                    out.extend_from_slice(bytes.at(row));
+                    let at = place(places.at(row).into(), out.len())?;
+                    out[at] = values.at(row) as u8;
+                    Ok(true)
+                })
+            })],
+        ),
+        function(
+            &["get_bit"],
+            STRING,
+            "The bit at a place, counted from 0 and from the right in each byte.",
+            ("get_bit('\\x0102', 9)", "1"),
+            vec![strict([BYTEA, INT8], Type::Int4, |_, a, n, ty| {
+                let (bytes, places) = (column::<BinaryViewArray>(a, 0)?, primitive::<Int64Type>(a, 1)?);
+                primitive_rows::<Int32Type>(a, n, ty, |row| {
+                    let bytes = bytes.at(row);
+                    let at = place(places.at(row), bytes.len() * 8)?;
+                    Ok(Some((bytes[at / 8] >> (at % 8) & 1).into()))
+                })
+            })],
+        ),
+        function(
+            &["bit_count"],
+            STRING,
+            "How many bits are set.",
+            ("bit_count('\\x1234'::bytea)", "5"),
+            vec![strict([BYTEA], Type::Int8, |_, a, n, ty| {
+                let bytes = column::<BinaryViewArray>(a, 0)?;
+                primitive_rows::<Int64Type>(a, n, ty, |row| {
+                    Ok(Some(bytes.at(row).iter().map(|byte| i64::from(byte.count_ones())).sum()))
+                })
+            })],
+        ),
+        function(
+            &["convert_to"],
+            STRING,
+            "The text's bytes in an encoding, of which there is UTF8.",
+            ("convert_to('é', 'UTF8')", "\\xc3a9"),
+            vec![strict([TEXT, TEXT], Type::Bytea, |_, a, n, ty| {
+                let (texts, encodings) = (text(a, 0)?, text(a, 1)?);
+                bytes_rows(a, n, ty, |row, out| {
+                    is_utf8(encodings.at(row), "destination")?;
+                    out.extend_from_slice(texts.at(row).as_bytes());
+                    Ok(true)
+                })
+            })],
+        ),
+        function(
+            &["convert_from"],
+            STRING,
+            "The text that bytes in an encoding stand for, of which there is UTF8.",
+            ("convert_from('\\xc3a9', 'UTF8')", "é"),
+            vec![strict([BYTEA, TEXT], Type::Text, |_, a, n, ty| {
+                let (bytes, encodings) = (column::<BinaryViewArray>(a, 0)?, text(a, 1)?);
+                text_rows(a, n, ty, |row, out| {
+                    is_utf8(encodings.at(row), "source")?;
+                    let bytes = bytes.at(row);
+                    let text = std::str::from_utf8(bytes).map_err(|e| {
+                        let byte = bytes[e.valid_up_to()];
+                        let message = format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}");
+                        Error::new(ErrorKind::CharacterNotInRepertoire, message)
+                    })?;
+                    out.push_str(text);
+                    Ok(true)
+                })
+            })],
+        ),
+        function(
+            &["unistr"],
+            STRING,
+            "The text with its escapes \\XXXX, \\+XXXXXX, \\uXXXX and \\UXXXXXXXX as the characters that they stand for.",
+            ("unistr('d\\0061t\\+000061')", "data"),
+            vec![strict([TEXT], Type::Text, |_, a, n, ty| {
+                let texts = text(a, 0)?;
+                text_rows(a, n, ty, |row, out| unescape(texts.at(row), out).map(|()| true))
+            })],
+        ),
         function(
             &["encode"],
             STRING,
@@ -284,4 +384,66 @@ fn decode_escape(value: &str, out: &mut Vec<u8>) -> Result<()> {
             }
         };
     }
+}
+
+/// A place that is one of so many.
+fn place(at: i64, count: usize) -> Result<usize> {
+    usize::try_from(at).ok().filter(|at| *at < count).ok_or_else(|| {
+        let message = format!("index {at} out of valid range, 0..{}", count as i64 - 1);
+        Error::new(ErrorKind::ArraySubscript, message)
+    })
+}
+
+fn is_utf8(encoding: &str, which: &str) -> Result<()> {
+    match encoding.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
+        "utf8" | "unicode" => Ok(()),
+        _ => Err(invalid_parameter(format!("invalid {which} encoding name \"{encoding}\""))),
+    }
+}
+
+/// Text with the escapes of `unistr`.
+fn unescape(text: &str, out: &mut String) -> Result<()> {
+    let wrong = || {
+        let error = Error::new(ErrorKind::Sql(weir_sql::ErrorKind::Syntax), "invalid Unicode escape");
+        error.with_hint("Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX.")
+    };
+    let mut rest = text;
+    let mut high: Option<u32> = None;
+    while let Some(at) = rest.find('\\') {
+        if high.is_some() && at > 0 {
+            return Err(wrong());
+        }
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        if let Some(after) = after.strip_prefix('\\') {
+            out.push('\\');
+            rest = after;
+            continue;
+        }
+        let (digits, skip) = match after.bytes().next() {
+            Some(b'+') => (6, 1),
+            Some(b'u') => (4, 1),
+            Some(b'U') => (8, 1),
+            _ => (4, 0),
+        };
+        let code = after.get(skip..skip + digits).filter(|code| code.bytes().all(|b| b.is_ascii_hexdigit()));
+        let code = code.and_then(|code| u32::from_str_radix(code, 16).ok()).ok_or_else(wrong)?;
+        rest = &after[skip + digits..];
+        // Characters beyond U+FFFF may be written as two halves.
+        let code = match (high.take(), code) {
+            (None, 0xd800..=0xdbff) => {
+                high = Some(code);
+                continue;
+            }
+            (Some(first), 0xdc00..=0xdfff) => 0x10000 + ((first - 0xd800) << 10) + (code - 0xdc00),
+            (Some(_), _) => return Err(wrong()),
+            (None, code) => code,
+        };
+        out.push(char::from_u32(code).filter(|c| *c != '\0').ok_or_else(wrong)?);
+    }
+    if high.is_some() {
+        return Err(wrong());
+    }
+    out.push_str(rest);
+    Ok(())
 }

@@ -315,6 +315,12 @@ fn width_bucket(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Res
         if count <= 0 {
             return wrong("count must be greater than zero");
         }
+        if v.is_nan() || low.is_nan() || high.is_nan() {
+            return wrong("operand, lower bound, and upper bound cannot be NaN");
+        }
+        if low.is_infinite() || high.is_infinite() {
+            return wrong("lower and upper bounds must be finite");
+        }
         if low == high {
             return wrong("lower bound cannot equal upper bound");
         }

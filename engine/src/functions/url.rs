@@ -42,9 +42,12 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             |_, a, n, ty| {
                 slices(a, n, ty, |url| {
                     let host = domain(url);
-                    match url[host.clone()].rfind('.') {
-                        Some(at) => host.start + at + 1..host.end,
-                        None => host.end..host.end,
+                    match url[host.clone()].rsplit_once('.') {
+                        // The last part of an address is no name.
+                        Some((_, last)) if !last.starts_with(|c: char| c.is_ascii_digit()) => {
+                            host.end - last.len()..host.end
+                        }
+                        _ => host.end..host.end,
                     }
                 })
             },
@@ -84,11 +87,49 @@ pub(super) fn after_protocol(url: &str) -> usize {
     url.find("://").map_or_else(|| if url.starts_with("//") { 2 } else { 0 }, |at| at + 3)
 }
 
+/// Where the host name is; nowhere if what stands there is none, as ClickHouse has it: a name has a dot, and no character that a URL must escape.
 pub(super) fn domain(url: &str) -> Range<usize> {
-    let start = after_protocol(url);
-    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
-    let start = url[start..end].rfind('@').map_or(start, |at| start + at + 1);
-    start..url[start..end].find(':').map_or(end, |at| start + at)
+    let none = url.len()..url.len();
+    let mut start = after_scheme(url);
+    let mut dot = None;
+    let mut end = url.len();
+    for (at, byte) in url.bytes().enumerate().skip(start) {
+        match byte {
+            b'.' => dot = Some(at).filter(|_| at + 1 < url.len()).or(dot),
+            b'@' => start = at + 1,
+            b':' | b'/' | b'?' | b'#' => {
+                end = at;
+                break;
+            }
+            _ if is_escaped(byte) => return none,
+            _ => {}
+        }
+    }
+    match dot {
+        Some(dot) if start < end && dot + 1 < end => start..end,
+        _ => none,
+    }
+}
+
+/// Where what follows `//` or a protocol begins, and 0 without these.
+fn after_scheme(url: &str) -> usize {
+    if url.starts_with("//") {
+        return 2;
+    }
+    let is_scheme = |scheme: &str| scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+'));
+    match url.find("://") {
+        // No protocol's name is longer.
+        Some(at) if at <= 13 && is_scheme(&url[..at]) => at + 3,
+        _ => 0,
+    }
+}
+
+/// Characters that stand in no URL.
+fn is_escaped(byte: u8) -> bool {
+    matches!(
+        byte,
+        b' ' | b'\t' | b'<' | b'>' | b'%' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'~' | b'[' | b']' | b';' | b'=' | b'&'
+    )
 }
 
 fn path(url: &str) -> Range<usize> {

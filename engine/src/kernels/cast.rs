@@ -158,6 +158,14 @@ fn numerics(array: &ArrayRef) -> impl Iterator<Item = Option<Numeric>> + '_ {
     (0..array.len()).map(|row| (!array.is_null(row)).then(|| numeric::value_at(array, row)))
 }
 
+/// A float that a finite numeric became, unless it is none any more.
+fn in_range<F: Into<f64> + Copy>(value: &Numeric, float: F, to: &Type) -> Result<F> {
+    match float.into().is_infinite() && value.is_finite() {
+        true => Err(Error::new(ErrorKind::NumericOutOfRange, format!("\"{value}\" is out of range for type {to}"))),
+        false => Ok(float),
+    }
+}
+
 fn from_numeric(array: &ArrayRef, to: &Type) -> Result<ArrayRef> {
     match to {
         Type::Numeric(None) => match array.as_any().downcast_ref::<Decimal128Array>() {
@@ -168,8 +176,14 @@ fn from_numeric(array: &ArrayRef, to: &Type) -> Result<ArrayRef> {
             Some(decimals) => rescale(decimals, *precision, *scale),
             None => numeric_to_decimal(array.as_binary_view(), *precision, *scale),
         },
-        Type::Float8 => Ok(Arc::new(numerics(array).map(|v| v.map(|v| v.to_f64())).collect::<Float64Array>())),
-        Type::Float4 => Ok(Arc::new(numerics(array).map(|v| v.map(|v| v.to_f32())).collect::<Float32Array>())),
+        Type::Float8 => {
+            let floats = numerics(array).map(|v| v.map(|v| in_range(&v, v.to_f64(), to)).transpose());
+            Ok(Arc::new(floats.collect::<Result<Float64Array>>()?))
+        }
+        Type::Float4 => {
+            let floats = numerics(array).map(|v| v.map(|v| in_range(&v, v.to_f32(), to)).transpose());
+            Ok(Arc::new(floats.collect::<Result<Float32Array>>()?))
+        }
         _ => {
             let wide = |value: Numeric| -> Result<i128> {
                 let what = if value.is_nan() { "NaN" } else { "infinity" };

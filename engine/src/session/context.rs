@@ -33,7 +33,7 @@ pub struct SessionInfo {
     /// PREPAREd statements: name and text.
     pub prepared: Vec<(String, String)>,
     /// Cursors: name, text, and whether they outlive the transaction.
-    pub cursors: Vec<(String, String, bool)>,
+    pub cursors: Vec<(String, String, bool, bool)>,
 }
 
 /// How the schemas of temporary tables begin; the session's number follows.

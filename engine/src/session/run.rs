@@ -258,7 +258,7 @@ impl Session {
             cursors: self
                 .cursors
                 .iter()
-                .map(|(name, c)| (name.clone(), c.text().to_string(), c.is_holdable()))
+                .map(|(name, c)| (name.clone(), c.text().to_string(), c.is_holdable(), c.is_scrollable()))
                 .collect(),
         })
     }

@@ -371,7 +371,7 @@ pub(super) fn create_schema(
             session.notice(Severity::Notice, "42P06", format!("schema \"{name}\" already exists, skipping"));
             return done("CREATE SCHEMA");
         }
-        return Err(sql_error(SqlErrorKind::DuplicateObject, format!("schema \"{name}\" already exists")));
+        return Err(sql_error(SqlErrorKind::DuplicateSchema, format!("schema \"{name}\" already exists")));
     }
     if name.starts_with("pg_") {
         let message = format!("unacceptable schema name \"{name}\"");

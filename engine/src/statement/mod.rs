@@ -88,10 +88,10 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
         Statement::Execute { name, args } => prepared::execute(session, running, name, args),
         Statement::Deallocate(name) => prepared::deallocate(session, name.as_deref()),
         Statement::Discard => prepared::discard_all(session),
-        Statement::DeclareCursor { name, plan, hold } => {
-            cursor::declare(session, running, name, plan, *hold, prepared.parsed().text())
+        Statement::DeclareCursor { name, plan, hold, scroll } => {
+            cursor::declare(session, running, (name, plan), (*hold, *scroll), prepared.parsed().text())
         }
-        Statement::Fetch { name, count, skip } => cursor::fetch(session, name, *count, *skip),
+        Statement::Fetch { name, rows, skip } => cursor::fetch(session, name, *rows, *skip),
         Statement::CloseCursor(name) => cursor::close(session, name.as_deref()),
         Statement::Comment { relation, column, comment } => {
             define::comment(session, running, relation, column.as_deref(), comment.as_deref())

@@ -99,9 +99,9 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
             let args = args.iter().map(|arg| binder.bind_expr_over(arg, &[])).collect::<Result<_>>()?;
             Ok((Statement::Execute { name: name.clone(), args }, Vec::new()))
         }
-        Ast::DeclareCursor { name, query, hold } => {
+        Ast::DeclareCursor { name, query, hold, scroll } => {
             let plan = binder.bind_query(query)?;
-            Ok((Statement::DeclareCursor { name: name.clone(), plan, hold: *hold }, Vec::new()))
+            Ok((Statement::DeclareCursor { name: name.clone(), plan, hold: *hold, scroll: *scroll }, Vec::new()))
         }
         Ast::AlterIndexes { table, at, if_exists, actions, tag } => {
             index::alter(world, binder, table, *at, *if_exists, actions, tag)

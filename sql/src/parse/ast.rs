@@ -60,6 +60,8 @@ pub enum Ast {
         query: Box<Query>,
         /// WITH HOLD.
         hold: bool,
+        /// SCROLL.
+        scroll: bool,
     },
     /// CREATE INDEX, DROP INDEX … ON, and ALTER TABLE with actions on indexes.
     AlterIndexes {

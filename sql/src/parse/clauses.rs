@@ -2,6 +2,7 @@
 //!
 //! * `ROWS FROM (f(…), g(…))` becomes a call of [`ROWS_FROM`], a name that nobody can write.
 //! * `GROUP BY … WITH TOTALS`, `WITH ROLLUP` and `WITH CUBE` become one more key, of a name that nobody can write: [`group_modifier`].
+//! * ClickHouse's `* EXCEPT (a, b)` becomes DuckDB's EXCLUDE, and its `LIMIT n WITH TIES` the standard's `FETCH FIRST n ROWS WITH TIES`.
 //! * DuckDB's `FROM t [WHERE …]` without SELECT gets its `SELECT *`. With one after it, `sqlparser` reads it.
 
 use sqlparser::ast::{Expr, GroupByWithModifier};
@@ -29,6 +30,8 @@ pub(crate) fn group_modifier(key: &Expr) -> Option<GroupByWithModifier> {
 /// Rewrites a statement's tokens. `bytes` has a place for each.
 pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, usize)>) {
     rows_from(tokens);
+    except_columns(tokens);
+    limit_ties(tokens, bytes);
     group_modifiers(tokens);
     from_first(tokens, bytes);
 }
@@ -46,6 +49,57 @@ fn rows_from(tokens: &mut [TokenWithSpan]) {
             let name = Word { value: ROWS_FROM.to_string(), quote_style: Some('"'), keyword: Keyword::NoKeyword };
             tokens[at].token = Token::Word(name);
             tokens[from].token = Token::Whitespace(Whitespace::Space);
+        }
+    }
+}
+
+/// The places of the tokens after one that are not white space.
+fn after(tokens: &[TokenWithSpan], at: usize) -> impl Iterator<Item = usize> {
+    (at + 1..tokens.len()).filter(|&next| !matches!(tokens[next].token, Token::Whitespace(_)))
+}
+
+fn except_columns(tokens: &mut [TokenWithSpan]) {
+    for at in 0..tokens.len() {
+        if tokens[at].token != Token::Mul {
+            continue;
+        }
+        let mut next = after(tokens, at);
+        let (Some(except), Some(open), Some(first)) = (next.next(), next.next(), next.next()) else { continue };
+        drop(next);
+        let is_query =
+            ["SELECT", "VALUES", "WITH", "TABLE", "FROM"].iter().any(|word| is_word(&tokens[first].token, word));
+        if is_word(&tokens[except].token, "EXCEPT")
+            && tokens[open].token == Token::LParen
+            && matches!(tokens[first].token, Token::Word(_))
+            && !is_query
+        {
+            let exclude = Word { value: "EXCLUDE".into(), quote_style: None, keyword: Keyword::EXCLUDE };
+            tokens[except].token = Token::Word(exclude);
+        }
+    }
+}
+
+/// Only a number, which is what people write, is looked past.
+fn limit_ties(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, usize)>) {
+    let word = |value: &str, keyword| Token::Word(Word { value: value.into(), quote_style: None, keyword });
+    for at in (0..tokens.len()).rev() {
+        if !is_word(&tokens[at].token, "LIMIT") {
+            continue;
+        }
+        let mut next = after(tokens, at);
+        let (Some(number), Some(with), Some(ties)) = (next.next(), next.next(), next.next()) else { continue };
+        drop(next);
+        if matches!(tokens[number].token, Token::Number(..))
+            && is_word(&tokens[with].token, "WITH")
+            && is_word(&tokens[ties].token, "TIES")
+        {
+            let rows = TokenWithSpan { token: word("ROWS", Keyword::ROWS), span: tokens[with].span };
+            tokens.insert(with, rows);
+            bytes.insert(with, bytes[with]);
+            let first = TokenWithSpan { token: word("FIRST", Keyword::FIRST), span: tokens[number].span };
+            tokens.insert(number, first);
+            bytes.insert(number, bytes[number]);
+            tokens[at].token = word("FETCH", Keyword::FETCH);
         }
     }
 }

@@ -135,6 +135,14 @@ impl Dialect for WeirDialect {
         true
     }
 
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
+        true
+    }
+
+    fn supports_limit_comma(&self) -> bool {
+        true
+    }
+
     fn supports_select_wildcard_replace(&self) -> bool {
         true
     }

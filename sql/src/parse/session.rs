@@ -6,7 +6,7 @@ use super::ast::Ast;
 use super::cursor::Cursor;
 use super::statement::{prepare, ready};
 use crate::error::{Error, ErrorKind, Result};
-use crate::statement::{ObjectName, Statement};
+use crate::statement::{FetchRows, ObjectName, Statement};
 
 /// One of them, or `None`.
 pub(super) fn session(c: &mut Cursor<'_>) -> Result<Option<Ast>> {
@@ -249,40 +249,75 @@ fn discard(c: &mut Cursor<'_>) -> Result<Statement> {
 
 fn declare(c: &mut Cursor<'_>) -> Result<Ast> {
     let name = c.ident()?;
-    while c.one_of(&["BINARY", "ASENSITIVE", "INSENSITIVE", "NO SCROLL", "SCROLL"]).is_some() {}
+    let mut scroll = false;
+    while let Some(option) = c.one_of(&["BINARY", "ASENSITIVE", "INSENSITIVE", "NO SCROLL", "SCROLL"]) {
+        scroll |= option == "SCROLL";
+    }
     c.expect_words("CURSOR")?;
     let hold = c.words("WITH HOLD");
     c.words("WITHOUT HOLD");
     c.expect_words("FOR")?;
     let query = c.query()?;
-    Ok(Ast::DeclareCursor { name, query, hold })
+    Ok(Ast::DeclareCursor { name, query, hold, scroll })
 }
 
-/// FETCH and MOVE: forward only, since cursors here are streams.
+/// FETCH and MOVE.
 fn fetch(c: &mut Cursor<'_>, skip: bool) -> Result<Statement> {
-    let mut count = Some(1);
-    let direction = matches!(c.peek_nth(1), Token::Word(_) | Token::Number(..) | Token::Minus);
-    if direction {
-        let at = c.position();
-        match c.one_of(&["NEXT", "ALL", "FORWARD ALL", "FORWARD"]) {
-            Some("NEXT") => {}
-            Some("ALL" | "FORWARD ALL") => count = None,
-            Some(_) if !matches!(c.peek(), Token::Number(..) | Token::Minus) => {}
-            _ => {
-                let backward = ["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"];
-                if c.is_any(&backward) || *c.peek() == Token::Minus {
-                    return Err(Error::new(ErrorKind::Unsupported, "cursor can only scan forward").at(at));
-                }
-                if matches!(c.peek(), Token::Number(..)) {
-                    count = Some(c.rule(|p| p.parse_literal_uint())?);
-                }
+    let mut rows = FetchRows::Forward(Some(1));
+    // Without a direction the name is the last word.
+    if matches!(c.peek_nth(1), Token::Word(_) | Token::Number(..) | Token::Minus) {
+        let words = [
+            "NEXT",
+            "PRIOR",
+            "FIRST",
+            "LAST",
+            "ABSOLUTE",
+            "RELATIVE",
+            "ALL",
+            "FORWARD ALL",
+            "FORWARD",
+            "BACKWARD ALL",
+            "BACKWARD",
+        ];
+        rows = match c.one_of(&words) {
+            Some("PRIOR") => FetchRows::Backward(Some(1)),
+            Some("FIRST") => FetchRows::Absolute(1),
+            Some("LAST") => FetchRows::Absolute(-1),
+            Some("ABSOLUTE") => FetchRows::Absolute(whole(c)?),
+            Some("RELATIVE") => FetchRows::Relative(whole(c)?),
+            Some("ALL" | "FORWARD ALL") => FetchRows::Forward(None),
+            Some("BACKWARD ALL") => FetchRows::Backward(None),
+            Some(word @ ("FORWARD" | "BACKWARD")) => {
+                let count = if is_whole(c) { whole(c)? } else { 1 };
+                counted(if word == "FORWARD" { count } else { -count })
             }
-        }
+            None if is_whole(c) => counted(whole(c)?),
+            _ => rows,
+        };
     } else if c.is_word("ALL") {
         return Err(c.unexpected());
     }
     let _ = c.words("FROM") || c.words("IN");
-    Ok(Statement::Fetch { name: c.ident()?, count, skip })
+    Ok(Statement::Fetch { name: c.ident()?, rows, skip })
+}
+
+/// So many rows: backward if it is negative.
+fn counted(count: i64) -> FetchRows {
+    match count < 0 {
+        true => FetchRows::Backward(Some(count.unsigned_abs())),
+        false => FetchRows::Forward(Some(count.unsigned_abs())),
+    }
+}
+
+fn is_whole(c: &Cursor<'_>) -> bool {
+    matches!(c.peek(), Token::Number(..) | Token::Minus)
+}
+
+fn whole(c: &mut Cursor<'_>) -> Result<i64> {
+    let negative = c.token(&Token::Minus);
+    let number = c.rule(|p| p.parse_literal_uint())?;
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    Ok(if negative { -number } else { number })
 }
 
 fn comment(c: &mut Cursor<'_>) -> Result<Statement> {

@@ -38,13 +38,13 @@ fn pg_prepared_statements(context: &SystemContext, rows: &mut Rows<'_>) {
 }
 
 fn pg_cursors(context: &SystemContext, rows: &mut Rows<'_>) {
-    for (name, text, hold) in &context.session.cursors {
+    for (name, text, hold, scroll) in &context.session.cursors {
         rows.push(&[
             ("name", name.into()),
             ("statement", text.into()),
             ("is_holdable", (*hold).into()),
             ("is_binary", false.into()),
-            ("is_scrollable", false.into()),
+            ("is_scrollable", (*scroll).into()),
         ]);
     }
 }

@@ -126,7 +126,7 @@ impl Operator for SampleScan {
             let array = expr.array(&Batch::new(Vec::new(), 1), context)?;
             Ok(array.as_primitive::<Float64Type>().iter().next().flatten())
         };
-        let invalid = |message: &str| Error::new(ErrorKind::InvalidParameter, message);
+        let invalid = |message: &str| Error::new(ErrorKind::InvalidSampleArgument, message);
         let amount = number(&self.amount)?.ok_or_else(|| invalid("TABLESAMPLE parameter cannot be null"))?;
         let seed = match &self.seed {
             Some(seed) => {

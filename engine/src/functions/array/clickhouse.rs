@@ -475,7 +475,8 @@ fn element(context: &Context, args: &[Datum], rows: usize, types: &Types<'_>) ->
             }
             let range = lists.range(row);
             let index = match numbers.at(row) {
-                0 => return Err(invalid_parameter("the elements of an array are counted from 1")),
+                // There is no such element.
+                0 => -1,
                 number @ 1.. => number - 1,
                 number => range.len() as i64 + number,
             };

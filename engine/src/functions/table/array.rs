@@ -66,11 +66,11 @@ pub(super) fn functions() -> Vec<TableFunction> {
         TableFunction {
             names: &["string_to_table"],
             family: FAMILY,
-            doc: "The parts of a text between delimiters.",
+            doc: "The parts of a text between delimiters; those that equal the third argument are NULL.",
             example: ("string_to_table('a,b', ',')", "a, b"),
             overloads: vec![TableOverload {
-                params: vec![TEXT, TEXT],
-                optional: 0,
+                params: vec![TEXT, TEXT, TEXT],
+                optional: 1,
                 variadic: false,
                 returns: Returns::Exact(Type::Text),
                 open: split,
@@ -149,5 +149,7 @@ fn split(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
         (Some(text), Some(delimiter)) => text.split(delimiter).map(str::to_string).collect(),
     };
     let rows = parts.len();
-    ready(call.columns, vec![Arc::new(StringViewArray::from_iter_values(parts))], rows)
+    let null = call.args.get(2).and_then(|value| value.as_str());
+    let parts = parts.into_iter().map(|part| (Some(part.as_str()) != null).then_some(part));
+    ready(call.columns, vec![Arc::new(parts.collect::<StringViewArray>())], rows)
 }

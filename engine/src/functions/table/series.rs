@@ -11,8 +11,9 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::schema_of;
 use crate::exec::context::{TableCall, TableFunction, TableOverload, TableRows};
-use crate::functions::declare::{INT4, INT8, INTERVAL, TIMESTAMP, TIMESTAMPTZ};
+use crate::functions::declare::{INT4, INT8, INTERVAL, NUMERIC, TIMESTAMP, TIMESTAMPTZ};
 use crate::kernels::datetime::add_interval;
+use crate::kernels::numeric::{Numeric, from_values, value_at};
 
 use super::ready;
 
@@ -33,6 +34,7 @@ pub(super) fn functions() -> Vec<TableFunction> {
             overloads: vec![
                 series([INT4, INT4, INT4], Type::Int4, 1, integers),
                 series([INT8, INT8, INT8], Type::Int8, 1, integers),
+                series([NUMERIC, NUMERIC, NUMERIC], Type::Numeric(None), 1, numerics),
                 series([TIMESTAMP, TIMESTAMP, INTERVAL], Type::Timestamp, 0, timestamps),
                 series([TIMESTAMPTZ, TIMESTAMPTZ, INTERVAL], Type::Timestamptz, 0, timestamps),
             ],
@@ -147,6 +149,59 @@ impl TableRows for Integers {
             false => Arc::new(Int64Array::from(values)),
         };
         Ok(Some(RecordBatch::try_new(self.schema.clone(), vec![array])?))
+    }
+}
+
+fn numerics(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
+    if call.args.iter().any(Value::is_null) {
+        return ready(call.columns, vec![arrow::array::new_empty_array(&call.columns[0].ty.to_arrow())], 0);
+    }
+    let value = |at: usize, name: &str| {
+        let value = call.args.get(at).map_or(Numeric::from(1_i128), |arg| value_at(arg.array.as_ref(), 0));
+        let not = match (value.is_finite(), value.is_nan()) {
+            (true, _) => return Ok(value),
+            (false, true) => "NaN",
+            (false, false) => "infinity",
+        };
+        Err(Error::new(ErrorKind::InvalidParameter, format!("{name} cannot be {not}")))
+    };
+    let (start, stop, step) = (value(0, "start value")?, value(1, "stop value")?, value(2, "step size")?);
+    if step.is_zero() {
+        return Err(zero_step());
+    }
+    let forward = step > Numeric::from(0_i128);
+    Ok(Box::new(Numerics {
+        next: start,
+        stop,
+        step,
+        forward,
+        schema: schema_of(call.columns),
+        cancel: call.context.cancel.clone(),
+    }))
+}
+
+/// A run of numerics.
+struct Numerics {
+    next: Numeric,
+    stop: Numeric,
+    step: Numeric,
+    forward: bool,
+    schema: arrow::datatypes::SchemaRef,
+    cancel: Cancel,
+}
+
+impl TableRows for Numerics {
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        self.cancel.check()?;
+        let mut values = Vec::new();
+        while values.len() < BATCH && if self.forward { self.next <= self.stop } else { self.next >= self.stop } {
+            let after = self.next.add(&self.step)?;
+            values.push(Some(std::mem::replace(&mut self.next, after)));
+        }
+        match values.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(RecordBatch::try_new(self.schema.clone(), vec![Arc::new(from_values(values))])?)),
+        }
     }
 }
 

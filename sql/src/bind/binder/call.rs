@@ -116,6 +116,9 @@ impl<'a> Binder<'a> {
             let scalar = self.scalar_subquery(plan)?;
             return self.call_scalar(name, vec![scalar]);
         }
+        if let Some(bound) = self.bind_clock(function, name)? {
+            return Ok(bound);
+        }
         if let Some(bound) = self.bind_gapfill(function, name)? {
             return Ok(bound);
         }
@@ -138,11 +141,14 @@ impl<'a> Binder<'a> {
                 self.bind_aggregate(function, name, &plain)
             }
             Some(FunctionKind::Window) => {
+                if let Some(bound) = self.bind_hypothetical(function, name)? {
+                    return Ok(bound);
+                }
                 let message = format!("window function {} requires an OVER clause", name.shown);
                 Err(Error::new(ErrorKind::WrongObjectType, message))
             }
             None if let Some(combined) = self.combined(name) => self.bind_aggregate(function, name, &combined),
-            None if let Some((inner, default)) = self.over_no_rows(function, name) => {
+            None if let Some((inner, default)) = self.rewritten(function, name) => {
                 let bound = self.bind_function(&inner)?;
                 match default {
                     false => Ok(bound),
@@ -151,6 +157,21 @@ impl<'a> Binder<'a> {
             }
             _ => self.bind_plain(function, name),
         }
+    }
+
+    /// `current_timestamp(n)` and its kin: the time with so many digits of a second.
+    fn bind_clock(&mut self, function: &ast::Function, name: &CallName) -> Result<Option<Expr>> {
+        let round = match name.folded.as_str() {
+            "current_timestamp" => "timestamptz",
+            "localtimestamp" => "timestamp",
+            "localtime" => "time",
+            _ => return Ok(None),
+        };
+        let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(digits))] = list.args.as_slice() else { return Ok(None) };
+        let digits = self.bind_expr(digits)?;
+        let now = self.call_scalar(name, Vec::new())?;
+        self.operator(round, vec![now, digits]).map(Some)
     }
 
     fn bind_plain(&mut self, function: &ast::Function, name: &CallName) -> Result<Expr> {

@@ -1,4 +1,5 @@
-//! ClickHouse's -State, -Merge, -MergeState and -SimpleState: aggregates that give their partial state, or that take states for rows.
+//! ClickHouse's -State, -Merge, -MergeState and -SimpleState: aggregates that give their partial state, or that take states for rows; -OrNull,
+//! -OrDefault and -Distinct.
 //!
 //! They are suffixes of any aggregate's name, so that no list of functions has them. The type of a state says all that is needed to go on with it.
 
@@ -41,17 +42,27 @@ impl<'a> Binder<'a> {
         })
     }
 
-    /// ClickHouse's -OrNull and -OrDefault: the call without it, and whether it is the latter. Over no rows aggregates are NULL anyway.
-    pub(super) fn over_no_rows(&self, function: &ast::Function, name: &CallName) -> Option<(ast::Function, bool)> {
+    /// ClickHouse's -OrNull, -OrDefault and -Distinct, before -If or not: the call without it, and whether it is -OrDefault. Over no rows
+    /// aggregates are NULL anyway.
+    pub(super) fn rewritten(&self, function: &ast::Function, name: &CallName) -> Option<(ast::Function, bool)> {
         let folded = name.exact.to_ascii_lowercase();
-        let default = folded.ends_with("ordefault");
-        let stem = folded.strip_suffix("ordefault").or_else(|| folded.strip_suffix("ornull"))?;
+        let (folded, condition) = folded.strip_suffix("if").map_or((folded.as_str(), ""), |stem| (stem, "If"));
+        let (stem, suffix) = ["ordefault", "ornull", "distinct"]
+            .into_iter()
+            .find_map(|suffix| folded.strip_suffix(suffix).map(|stem| (stem, suffix)))?;
         let first = self.functions.overloads(stem).first()?;
         if first.kind != FunctionKind::Aggregate {
             return None;
         }
-        let ident = ast::Ident { value: name.exact[..stem.len()].to_string(), ..name.ident.clone() };
-        Some((ast::Function { name: ast::ObjectName::from(vec![ident]), ..function.clone() }, default))
+        let value = format!("{}{condition}", &name.exact[..stem.len()]);
+        let ident = ast::Ident { value, ..name.ident.clone() };
+        let mut call = ast::Function { name: ast::ObjectName::from(vec![ident]), ..function.clone() };
+        if suffix == "distinct"
+            && let ast::FunctionArguments::List(list) = &mut call.args
+        {
+            list.duplicate_treatment = Some(ast::DuplicateTreatment::Distinct);
+        }
+        Some((call, suffix == "ordefault"))
     }
 
     /// The value, or its type's default in place of NULL.

@@ -8,6 +8,7 @@ use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::names::fold;
 use crate::plan::{OutputColumn, Plan};
+use crate::types::Type;
 use crate::walk;
 
 /// A name that WITH gave.
@@ -22,6 +23,8 @@ pub(super) struct Named {
     columns: Vec<OutputColumn>,
     /// Whether it may be read.
     returns: bool,
+    /// How it names itself wrongly: a recursive query outside of its step.
+    misplaced: Option<Error>,
     /// How many frames were on the stack where it was defined: its outer columns count from there.
     level: usize,
 }
@@ -32,7 +35,7 @@ impl Named {
         let returns = columns.is_some();
         let columns = columns.unwrap_or_default();
         let plan = Plan::WorkingTable { id, columns: columns.clone() };
-        Named { name: name.to_string(), id: None, materialized: None, plan, columns, returns, level }
+        Named { name: name.to_string(), id: None, materialized: None, plan, columns, returns, misplaced: None, level }
     }
 }
 
@@ -52,7 +55,14 @@ impl Binder<'_> {
             let named = match recursive_parts(cte).filter(|_| with.recursive) {
                 Some((base, step, all)) => self.bind_recursive(cte, &name, base, step, all)?,
                 None => {
-                    let plan = self.bind_query_at_level(&cte.query, false)?;
+                    let known = self.ctes.len();
+                    if with.recursive {
+                        let is_union = is_union(&cte.query.body);
+                        self.ctes.push(misplaced(name.clone(), is_union, self.frames.len()));
+                    }
+                    let plan = self.bind_query_at_level(&cte.query, false);
+                    self.ctes.truncate(known);
+                    let plan = plan?;
                     let columns = renamed(cte, plan.columns())?;
                     self.named(cte, name, plan, columns)
                 }
@@ -73,20 +83,32 @@ impl Binder<'_> {
     fn bind_recursive(&mut self, cte: &Cte, name: &str, base: &SetExpr, step: &SetExpr, all: bool) -> Result<Named> {
         let query = &cte.query;
         if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
+            let clause = match (&query.order_by, &query.limit_clause) {
+                (Some(_), _) => "ORDER BY",
+                (None, Some(ast::LimitClause::LimitOffset { limit: None, .. })) => "OFFSET",
+                _ => "LIMIT",
+            };
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "ORDER BY and LIMIT in a recursive query are not supported",
+                format!("{clause} in a recursive query is not implemented"),
             ));
         }
         let known = self.ctes.len();
         if let Some(with) = &query.with {
             self.bind_with(with)?;
         }
-        let base = self.bind_set_expr(base, false)?;
+        self.ctes.push(misplaced(name.to_string(), true, self.frames.len()));
+        let base = self.bind_set_expr(base, false);
+        self.ctes.pop();
+        let base = base?;
         let mut columns = renamed(cte, base.columns())?;
         for column in &mut columns {
             column.origin = None;
+            // A literal's digits say nothing of those that steps come to.
+            column.ty = without_digits(&column.ty);
         }
+        let types: Vec<_> = columns.iter().map(|column| column.ty.clone()).collect();
+        let base = self.coerce_columns(base, &types, CoercionContext::Implicit)?;
         let id = self.next_recursion;
         self.next_recursion += 1;
         let working = Plan::WorkingTable { id, columns: columns.clone() };
@@ -97,11 +119,13 @@ impl Binder<'_> {
             plan: working,
             columns: columns.clone(),
             returns: true,
+            misplaced: None,
             level: self.frames.len(),
         });
         let step = self.bind_set_expr(step, true);
         self.ctes.truncate(known);
         let step = step?;
+        super::recursion::check_step(&step, id, name)?;
         if step.columns().len() != columns.len() {
             return Err(Error::new(ErrorKind::Syntax, "each UNION query must have the same number of columns"));
         }
@@ -111,13 +135,12 @@ impl Binder<'_> {
                     "recursive query \"{name}\" column {} has type {} in non-recursive term but type {} overall",
                     index + 1,
                     base.ty,
-                    step.ty
+                    without_digits(&step.ty)
                 );
                 let error = Error::new(ErrorKind::DatatypeMismatch, message);
                 return Err(error.with_hint("Cast the output of the non-recursive term to the correct type."));
             }
         }
-        let types: Vec<_> = columns.iter().map(|column| column.ty.clone()).collect();
         let step = self.coerce_columns(step, &types, CoercionContext::Implicit)?;
         let plan = Plan::Recursive { id, base: Box::new(base), step: Box::new(step), all, columns: columns.clone() };
         Ok(self.named(cte, name.to_string(), plan, columns))
@@ -127,12 +150,16 @@ impl Binder<'_> {
         let materialized = cte.materialized.as_ref().map(|how| matches!(how, CteAsMaterialized::Materialized));
         let id = self.next_cte;
         self.next_cte += 1;
-        Named { name, id: Some(id), materialized, plan, columns, returns: true, level: self.frames.len() }
+        let level = self.frames.len();
+        Named { name, id: Some(id), materialized, plan, columns, returns: true, misplaced: None, level }
     }
 
     /// A CTE of this name in FROM.
     pub(super) fn bind_cte_reference(&mut self, name: &str) -> Result<Option<Item>> {
         let Some(named) = self.ctes.iter().rev().find(|named| named.name == name) else { return Ok(None) };
+        if let Some(error) = &named.misplaced {
+            return Err(error.clone());
+        }
         if !named.returns {
             let message = format!("WITH query \"{name}\" does not have a RETURNING clause");
             return Err(Error::new(ErrorKind::Unsupported, message));
@@ -147,6 +174,21 @@ impl Binder<'_> {
         let scope = Scope::of_table(name, scope_columns(&named.columns));
         Ok(Some(Item { plan, scope }))
     }
+}
+
+/// A query's own name where it may not be said.
+fn misplaced(name: String, is_union: bool, level: usize) -> Named {
+    let error = super::recursion::misplaced(&name, is_union);
+    Named { misplaced: Some(error), ..Named::working(&name, 0, None, level) }
+}
+
+fn is_union(body: &SetExpr) -> bool {
+    matches!(body, SetExpr::SetOperation { op: SetOperator::Union, .. })
+}
+
+/// A type as it is named where only its kind counts.
+fn without_digits(ty: &Type) -> Type {
+    if let Type::Numeric(_) = ty { Type::Numeric(None) } else { ty.clone() }
 }
 
 /// The two halves of a recursive query: `base UNION [ALL] step`, where step names the query.

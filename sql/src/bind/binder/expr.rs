@@ -6,6 +6,7 @@ use super::coerce::odd_one;
 use super::collate::together;
 use super::literal::number;
 use super::place::locate;
+use super::scope::Clause;
 use super::{Binder, CoercionContext, settled_type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::datatype::type_of;
@@ -33,6 +34,7 @@ impl Binder<'_> {
             E::CompoundIdentifier(parts) => self.bind_compound(parts),
             E::CompoundFieldAccess { root, access_chain } => self.bind_access(root, access_chain),
             E::Value(value) => self.bind_literal_at(value),
+            E::Nested(inner) if let Some(value) = only_value(inner)? => self.bind_expr(value),
             E::Nested(inner) => self.bind_expr(inner),
             E::Collate { expr, collation } => self.bind_collate(expr, collation),
             E::Function(function) => self.bind_function(function),
@@ -40,12 +42,14 @@ impl Binder<'_> {
             E::UnaryOp { op, expr } => self.bind_unary(*op, expr),
             E::Cast { kind, expr, data_type, .. } => {
                 let ty = settled_type(self.functions, &type_of(data_type)?)?;
-                self.bind_cast(expr, &ty, matches!(kind, CastKind::TryCast | CastKind::SafeCast))
+                let value = self.bind_cast(expr, &ty, matches!(kind, CastKind::TryCast | CastKind::SafeCast))?;
+                self.to_fraction(value, data_type)
             }
             E::TypedString(typed) => {
                 let ty = type_of(&typed.data_type)?;
                 let value = self.bind_literal_at(&typed.value)?;
-                self.coerce(value, &ty, CoercionContext::Explicit)
+                let value = self.coerce(value, &ty, CoercionContext::Explicit)?;
+                self.to_fraction(value, &typed.data_type)
             }
             E::Interval(interval) => self.bind_interval(interval),
             E::IsNull(inner) => self.bind_is_null(inner),
@@ -91,6 +95,14 @@ impl Binder<'_> {
             E::Tuple(items) => {
                 let items = self.bind_list(items)?;
                 Ok(self.row(items))
+            }
+            // In VALUES an empty list becomes an array of what its column holds.
+            E::Array(array)
+                if array.elem.is_empty()
+                    && !array.named
+                    && self.frames.last().is_some_and(|frame| matches!(frame.clause, Clause::Values)) =>
+            {
+                Ok(Expr::literal(Value::unknown("{}")))
             }
             E::Array(array) => {
                 let items = self.bind_list(&array.elem)?;
@@ -331,6 +343,21 @@ impl Binder<'_> {
         Ok(Expr::new(ExprKind::Coalesce(vec![bound, Expr::literal(Value::bool(null_as))]), Type::Bool))
     }
 
+    /// A moment with no more digits of a second than its type as written has: `timestamp(3)`.
+    fn to_fraction(&mut self, value: Expr, written: &ast::DataType) -> Result<Expr> {
+        let digits = match written {
+            ast::DataType::Timestamp(Some(digits), _) | ast::DataType::Time(Some(digits), _) => *digits,
+            _ => return Ok(value),
+        };
+        let name = match value.ty {
+            Type::Timestamp => "timestamp",
+            Type::Timestamptz => "timestamptz",
+            Type::Time => "time",
+            _ => return Ok(value),
+        };
+        self.operator(name, vec![value, Expr::literal(Value::int4(digits.min(6) as i32))])
+    }
+
     fn bind_is_unknown(&mut self, inner: &ast::Expr) -> Result<Expr> {
         let bound = self.bind_expr(inner)?;
         let bound = self.coerce_condition(bound, "IS UNKNOWN")?;
@@ -389,4 +416,18 @@ fn negated_base(expr: &ast::Expr) -> Option<ast::Expr> {
     let left =
         negated_base(left).unwrap_or_else(|| ast::Expr::UnaryOp { op: UnaryOperator::Minus, expr: left.clone() });
     Some(ast::Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: right.clone() })
+}
+
+/// What `(VALUES (…))` holds: it is read as a call of a function.
+fn only_value(inner: &ast::Expr) -> Result<Option<&ast::Expr>> {
+    let ast::Expr::Function(ast::Function { name, args: ast::FunctionArguments::List(list), .. }) = inner else {
+        return Ok(None);
+    };
+    if !name.to_string().eq_ignore_ascii_case("values") {
+        return Ok(None);
+    }
+    match list.args.as_slice() {
+        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value))] => Ok(Some(value)),
+        _ => Err(Error::new(ErrorKind::Syntax, "subquery must return only one column")),
+    }
 }

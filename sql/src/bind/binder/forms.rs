@@ -122,7 +122,10 @@ impl Binder<'_> {
                     let message = format!("the second argument of {} must be a number of digits", name.exact);
                     return Err(Error::new(ErrorKind::InvalidParameter, message));
                 };
+                // ClickHouse leaves off the digits that are too many.
                 let arg = self.settle(arg)?;
+                let arg = self.explicit_cast(arg, &Type::Numeric(None), false)?;
+                let arg = self.operator("trunc", vec![arg, Expr::literal(Value::int4(scale as i32))])?;
                 self.explicit_cast(arg, &Type::Numeric(Some((digits, scale as i8))), false).map(Some)
             }
             "accuratecast" | "accuratecastornull" if args.len() == 2 => {

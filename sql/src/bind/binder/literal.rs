@@ -287,6 +287,13 @@ impl Binder<'_> {
             ),
         };
         let value = self.bind_expr(&interval.value)?;
+        if let Some(last) = &interval.last_field
+            && let ExprKind::Literal(literal) = &value.kind
+            && let (Type::Unknown, Some(text)) = (&literal.ty, literal.as_str())
+            && let Some(text) = of_fields(text.trim(), &unit_name(&interval.leading_field), &last.to_string())
+        {
+            return self.coerce(Expr::literal(Value::unknown(&text)), &Type::Interval, CoercionContext::Explicit);
+        }
         let text = match &value.kind {
             ExprKind::Literal(value) if value.ty == Type::Unknown => value.as_str().map(str::to_string),
             _ => None,
@@ -305,7 +312,7 @@ impl Binder<'_> {
         match text {
             // `INTERVAL '1 day 2:03' DAY TO MINUTE`: the text says its own units. `INTERVAL '1.5' HOUR` does not.
             Some(text) if text.trim().parse::<f64>().is_ok() => {
-                let field = interval.leading_field.as_ref().map(ToString::to_string).unwrap_or_default();
+                let field = unit_name(&interval.leading_field);
                 let text = format!("{} {}", text.trim(), field.to_lowercase());
                 self.coerce(Expr::literal(Value::unknown(&text)), &Type::Interval, CoercionContext::Explicit)
             }
@@ -316,5 +323,26 @@ impl Binder<'_> {
                 self.operator("*", vec![value, one])
             }
         }
+    }
+}
+
+fn unit_name(field: &Option<ast::DateTimeField>) -> String {
+    field.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+/// The text of an interval whose fields say what its numbers are, where these alone would say something else: `'1:30' MINUTE TO SECOND`,
+/// `'1 2' DAY TO HOUR`.
+fn of_fields(text: &str, first: &str, last: &str) -> Option<String> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match (first.to_ascii_lowercase().as_str(), last.to_ascii_lowercase().as_str()) {
+        ("minute", "second") => {
+            let (minutes, seconds) = text.split_once(':')?;
+            (is_number(minutes) && is_number(seconds.split('.').next()?)).then(|| format!("0:{text}"))
+        }
+        ("day", "hour") => {
+            let (days, hours) = text.split_once(' ')?;
+            (is_number(days) && is_number(hours)).then(|| format!("{days} days {hours} hours"))
+        }
+        _ => None,
     }
 }

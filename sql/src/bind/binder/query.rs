@@ -349,6 +349,7 @@ impl Binder<'_> {
     fn order_output(&mut self, plan: Plan, order_by: Option<&ast::OrderBy>) -> Result<Plan> {
         let Some(order_by) = order_by else { return Ok(plan) };
         let columns = plan.columns().to_vec();
+        let of_sets = matches!(plan, Plan::SetOperation { .. });
         let mut keys: Vec<SortKey> = Vec::new();
         self.frames.push(Frame::query(Scope::of_columns(&columns), Clause::OrderBy));
         let bound: Result<()> = order_items(order_by, columns.len())?.iter().try_for_each(|(item, options)| {
@@ -358,7 +359,11 @@ impl Binder<'_> {
                 }
                 OrderItem::Expr(expr) => {
                     let bound = self.bind_expr(expr)?;
-                    self.settle(bound)?
+                    let bound = self.settle(bound)?;
+                    if of_sets && !matches!(bound.kind, ExprKind::Column(_)) {
+                        return Err(locate(not_a_name(), expr));
+                    }
+                    bound
                 }
             };
             keys.push(self.sort_key(expr, options)?);
@@ -367,8 +372,7 @@ impl Binder<'_> {
         let frame = self.frames.pop();
         bound?;
         if frame.is_some_and(|f| !f.aggregates.is_empty() || !f.sets.is_empty() || !f.windows.is_empty()) {
-            let error = Error::new(ErrorKind::Unsupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause");
-            return Err(error.with_detail("Only result column names can be used, not expressions or functions."));
+            return Err(not_a_name());
         }
         let filling = self.bind_filling(Some(order_by), &keys)?;
         let plan = Plan::Sort { input: Box::new(plan), keys: keys.clone() };
@@ -490,4 +494,12 @@ pub(super) fn bare_name(expr: &ast::Expr) -> Option<String> {
         ast::Expr::Identifier(ident) => Some(fold(ident)),
         _ => None,
     }
+}
+
+/// A set operation is sorted by what it puts out.
+fn not_a_name() -> Error {
+    let error = Error::new(ErrorKind::Unsupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause");
+    error
+        .with_detail("Only result column names can be used, not expressions or functions.")
+        .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
 }

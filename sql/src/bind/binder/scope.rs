@@ -271,6 +271,8 @@ pub(super) struct Frame {
     pub(super) windows: Vec<super::window::Windowed>,
     /// What WINDOW names.
     pub(super) named_windows: Vec<ast::NamedWindowDefinition>,
+    /// Whether the definition of a window is being bound.
+    pub(super) in_window_definition: bool,
     /// Whether a window function's parts are being bound.
     pub(super) in_window: bool,
     /// The query's time_bucket_gapfill.
@@ -306,6 +308,7 @@ impl Frame {
             sets: Vec::new(),
             groupings: Vec::new(),
             windows: Vec::new(),
+            in_window_definition: false,
             named_windows: Vec::new(),
             in_window: false,
             gapfill: None,

@@ -70,6 +70,13 @@ impl Binder<'_> {
             frame.aliases = aliases;
             frame.named_windows.clone_from(&select.named_window);
         }
+        for (at, window) in select.named_window.iter().enumerate() {
+            let name = fold(&window.0);
+            if select.named_window[..at].iter().any(|before| fold(&before.0) == name) {
+                let error = Error::new(ErrorKind::Windowing, format!("window \"{name}\" is already defined"));
+                return Err(super::names::at(error, &window.0));
+            }
+        }
 
         self.enter(Clause::Select);
         let mut outputs = self.bind_projection(&select.projection)?;

@@ -21,12 +21,20 @@ impl Binder<'_> {
         negated: bool,
     ) -> Result<Expr> {
         let value = self.bind_expr(expr)?;
+        let marked = |symbol: &str| if negated { format!("!{symbol}") } else { symbol.to_string() };
+        // LIKE ALL is read as a call of a function, NOT LIKE ANY as well.
+        if let ast::Expr::Function(ast::Function { name, args: ast::FunctionArguments::List(list), .. }) = pattern
+            && let Some(quantifier @ ("any" | "all" | "some")) = Some(name.to_string().to_lowercase().as_str())
+            && let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(array))] = list.args.as_slice()
+        {
+            let array = self.bind_expr(array)?;
+            return self.quantified(value, &marked(symbol), array, quantifier == "all");
+        }
         // LIKE ANY of an array, which a list of one item may be.
         if any && let ast::Expr::Nested(inner) = pattern {
             let bound = self.bind_expr(inner)?;
             if matches!(bound.ty, Type::Array(_)) {
-                let symbol = if negated { format!("!{symbol}") } else { symbol.to_string() };
-                return self.quantified(value, &symbol, bound, false);
+                return self.quantified(value, &marked(symbol), bound, false);
             }
         }
         if any {

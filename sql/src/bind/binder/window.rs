@@ -68,7 +68,10 @@ impl Binder<'_> {
             return Err(Error::new(ErrorKind::Grouping, message));
         }
         if frame.in_window {
-            return Err(windowing("window function calls cannot be nested"));
+            return Err(windowing(match frame.in_window_definition {
+                true => "window functions are not allowed in window definitions",
+                false => "window function calls cannot be nested",
+            }));
         }
         if !matches!(frame.clause, Clause::Select | Clause::OrderBy | Clause::DistinctOn | Clause::Qualify) {
             return Err(windowing(&format!("window functions are not allowed in {}", frame.clause.name())));
@@ -78,7 +81,7 @@ impl Binder<'_> {
         let Some(frame) = self.frames.last_mut() else {
             return Err(windowing("window functions are not allowed here"));
         };
-        frame.in_window = false;
+        (frame.in_window, frame.in_window_definition) = (false, false);
         let bound = bound?;
         let (ty, made) = (bound.call.call.ty.clone(), bound.call.call.clone());
         let index = frame.windows.iter().position(|known| *known == bound).unwrap_or_else(|| {
@@ -94,6 +97,9 @@ impl Binder<'_> {
             ast::WindowType::WindowSpec(spec) => self.full_spec(spec)?,
             ast::WindowType::NamedWindow(name) => self.named_window(name)?,
         };
+        if let Some(frame) = self.frames.last_mut() {
+            frame.in_window_definition = true;
+        }
         let settled = |binder: &mut Self, expr: &ast::Expr| {
             let bound = binder.bind_expr(expr)?;
             binder.settle(bound)

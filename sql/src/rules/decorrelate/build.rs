@@ -12,7 +12,13 @@ use crate::walk;
 
 /// A column that is computed.
 pub(super) fn computed(expr: &Expr) -> OutputColumn {
-    OutputColumn { name: "?column?".into(), ty: expr.ty.clone(), typmod: -1, origin: None }
+    OutputColumn {
+        name: "?column?".into(),
+        ty: expr.ty.clone(),
+        typmod: -1,
+        origin: None,
+        collating: expr.collating.of_column(),
+    }
 }
 
 /// The columns of a plan, from one place on, as expressions.
@@ -151,6 +157,7 @@ fn takes(param: &Param, ty: &Type) -> bool {
         Param::AnyInteger => ty.is_integer(),
         Param::AnyNumber => ty.is_number(),
         Param::AnyTimestamp => matches!(ty, Type::Date | Type::Timestamp | Type::Timestamptz),
+        Param::AnyMap => matches!(ty, Type::Map(_)),
         Param::AnyState => matches!(ty, Type::State(_)),
         Param::Lambda | Param::LambdaOf(_) => false,
     }

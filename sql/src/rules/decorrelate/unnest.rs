@@ -290,7 +290,13 @@ impl Unnest<'_> {
         let of_call = match given {
             0 => return None,
             1 => columns[0].clone(),
-            _ => OutputColumn { ty: Type::Record(fields().collect()), name, typmod: -1, origin: None },
+            _ => OutputColumn {
+                ty: Type::Record(fields().collect()),
+                name,
+                typmod: -1,
+                origin: None,
+                collating: Default::default(),
+            },
         };
         let value = Expr::column(width, of_call.ty.clone());
         let calls = vec![(function, self.all_over(args))];
