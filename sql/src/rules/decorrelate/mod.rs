@@ -15,6 +15,7 @@
 
 mod build;
 mod fallible;
+mod function;
 mod lookup;
 mod pull;
 mod quantified;
@@ -265,7 +266,7 @@ impl Rule<'_> {
 
     /// A lateral join as one that is none.
     fn lateral(&self, plan: Plan, closed: bool) -> Plan {
-        let plan = match self.pulled_lateral(plan) {
+        let plan = match function::per_row(plan).or_else(|plan| self.pulled_lateral(*plan)) {
             Ok(done) => return done,
             Err(plan) => *plan,
         };

@@ -15,6 +15,7 @@ use super::build::{
     ascending, call, case, columns_from, extended, filtered, is_null, join_on, not_distinct, numbered, select, settled,
     sorted,
 };
+use super::function::{call_column, columns_of_call};
 use super::pull::over_no_rows;
 use crate::catalog::{FunctionId, Functions};
 use crate::plan::{AggregateCall, Expr, ExprKind, FrameBound, JoinKind, OutputColumn, Plan, SetKind, SortKey};
@@ -285,19 +286,8 @@ impl Unnest<'_> {
         ordinality: bool,
     ) -> Option<Plan> {
         let width = self.width();
-        let given = columns.len() - usize::from(ordinality);
-        let fields = || columns[..given].iter().map(|column| (column.name.clone(), column.ty.clone()));
-        let of_call = match given {
-            0 => return None,
-            1 => columns[0].clone(),
-            _ => OutputColumn {
-                ty: Type::Record(fields().collect()),
-                name,
-                typmod: -1,
-                origin: None,
-                collating: Default::default(),
-            },
-        };
+        let given = &columns[..columns.len() - usize::from(ordinality)];
+        let of_call = call_column(name, given)?;
         let value = Expr::column(width, of_call.ty.clone());
         let calls = vec![(function, self.all_over(args))];
         let input = Box::new(self.domain.clone());
@@ -306,12 +296,7 @@ impl Unnest<'_> {
             plan = numbered(plan, self.keys(), Vec::new(), self.functions)?;
         }
         let mut exprs = self.keys();
-        match given {
-            1 => exprs.push(value),
-            _ => exprs.extend(
-                fields().enumerate().map(|(at, (_, ty))| Expr::new(ExprKind::Field(Box::new(value.clone()), at), ty)),
-            ),
-        }
+        exprs.extend(columns_of_call(value, given));
         if ordinality {
             exprs.push(Expr::column(width + 1, Type::Int8));
         }
