@@ -195,6 +195,7 @@ impl<'a> Binder<'a> {
             return self.call_scalar(name, args);
         }
         let mut args = Vec::with_capacity(list.len());
+        let given = list.len();
         for arg in list {
             if name.folded == "make_interval"
                 && let Some((index, expr)) = interval_part(arg)
@@ -207,10 +208,12 @@ impl<'a> Binder<'a> {
                 continue;
             }
             match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => match unit(name, args.len(), expr) {
-                    Some(unit) => args.push(Expr::literal(Value::text(&unit))),
-                    None => args.push(self.bind_expr(expr)?),
-                },
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                    match unit(name, expr).filter(|_| given == 3 && args.is_empty()) {
+                        Some(unit) => args.push(Expr::literal(Value::text(&unit))),
+                        None => args.push(self.bind_expr(expr)?),
+                    }
+                }
                 FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => {
                     args.push(self.bind_whole_row(table)?)
                 }
@@ -365,12 +368,12 @@ impl CallName {
 }
 
 /// The unit that the first argument of ClickHouse's `dateAdd(day, 1, t)` names without quotes.
-fn unit(name: &CallName, at: usize, expr: &ast::Expr) -> Option<String> {
+fn unit(name: &CallName, expr: &ast::Expr) -> Option<String> {
     const UNITS: [&str; 10] =
         ["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
     let ast::Expr::Identifier(ident) = expr else { return None };
     let word = ident.value.to_lowercase();
-    let names = at == 0 && ident.quote_style.is_none() && UNIT_FIRST.contains(&name.folded.as_str());
+    let names = ident.quote_style.is_none() && UNIT_FIRST.contains(&name.folded.as_str());
     (names && UNITS.contains(&word.as_str())).then_some(word)
 }
 
