@@ -485,6 +485,8 @@ pub struct Lambda {
     pub params: Vec<String>,
     /// What it gives for one element.
     pub body: Expr,
+    /// The first parameter is what the body gave for the element before, and the value is that of the last: arrayFold's.
+    pub folds: bool,
 }
 
 /// A query inside an expression. Its `Outer { depth: 1 }` columns are those of the operator's input that the expression sees.

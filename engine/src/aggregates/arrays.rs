@@ -45,12 +45,23 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
             overload(|call| Ok(Box::new(Gather { sorted: true, ..Gather::new(call, true, false)? }))),
         ),
         function(
+            &["groupArraySample"],
+            "So many of the values that are not NULL, by chance: groupArraySample(10)(x), or groupArraySample(10, seed)(x). One seed gives one choice.",
+            ("length(groupArraySample(2)(x))", "2"),
+            overload(|call| Ok(Box::new(Gather { sample: Some(seed(call)), ..Gather::new(call, true, false)? }))),
+        ),
+        function(
             &["groupUniqArray"],
             "The distinct values that are not NULL as an array, in the order in which they first came.",
             ("groupUniqArray(x)", "{1,2,3}"),
             overload(|call| gather(call, true, true)),
         ),
     ]
+}
+
+/// The second parameter.
+fn seed(call: &Call<'_>) -> u64 {
+    call.params.get(1).and_then(super::moments::float_of).unwrap_or_default() as u64
 }
 
 fn gather(call: &Call<'_>, skip_nulls: bool, unique: bool) -> Result<Box<dyn Accumulator>> {
@@ -67,6 +78,8 @@ pub(super) struct Gather {
     last: bool,
     /// By value, and not as they come.
     sorted: bool,
+    /// By chance, which comes from this seed; in the order in which they come.
+    sample: Option<u64>,
     rows: Collected,
 }
 
@@ -79,7 +92,21 @@ impl Gather {
             })? as usize,
         };
         let (ty, rows) = (call.args[0].clone(), Collected::default());
-        Ok(Gather { ty, skip_nulls, unique, most, last: false, sorted: false, rows })
+        Ok(Gather { ty, skip_nulls, unique, most, last: false, sorted: false, sample: None, rows })
+    }
+
+    /// Keeps those of a group's rows whose places' hashes are least.
+    fn choose(&self, group: &mut Vec<u32>) {
+        if group.len() <= self.most {
+            return;
+        }
+        let hash =
+            |at: &usize| xxhash_rust::xxh3::xxh3_64_with_seed(&at.to_le_bytes(), self.sample.unwrap_or_default());
+        let mut places: Vec<usize> = (0..group.len()).collect();
+        places.select_nth_unstable_by_key(self.most, hash);
+        places.truncate(self.most);
+        places.sort_unstable();
+        *group = places.into_iter().map(|place| group[place]).collect();
     }
 
     fn list(&mut self, n_groups: usize, empty_is_null: bool) -> Result<ArrayRef> {
@@ -112,6 +139,7 @@ impl Gather {
         }
         if lengths.iter().any(|&length| length > self.most) {
             order = pieces(&order, &lengths, |group| match self.last {
+                _ if self.sample.is_some() => self.choose(group),
                 true => drop(group.drain(..group.len().saturating_sub(self.most))),
                 false => group.truncate(self.most),
             });

@@ -9,6 +9,7 @@
 
 mod any;
 mod arrays;
+mod bitmap;
 mod bits;
 mod collect;
 mod count;
@@ -25,6 +26,7 @@ mod moments;
 mod packed;
 mod pick;
 mod quantile;
+mod rank_corr;
 mod shape;
 mod space_saving;
 mod states;
@@ -33,6 +35,7 @@ mod text;
 mod theta;
 mod top;
 
+pub(crate) use bitmap::{read as read_bitmap, words as bitmap_words, write as write_bitmap};
 pub(crate) use packed::{StateOf, pack, unpack};
 pub(crate) use theta::Sketch as ThetaSketch;
 
@@ -246,7 +249,7 @@ fn function(
 
 /// All aggregate functions, each followed by its -If form.
 pub fn functions() -> Vec<AggregateFunction> {
-    let families: [fn() -> Vec<AggregateFunction>; 19] = [
+    let families: [fn() -> Vec<AggregateFunction>; 21] = [
         count::functions,
         sum::functions,
         mean::functions,
@@ -266,6 +269,8 @@ pub fn functions() -> Vec<AggregateFunction> {
         events::functions,
         top::functions,
         theta::functions,
+        bitmap::functions,
+        rank_corr::functions,
     ];
     let mut all = Vec::new();
     for function in families.iter().flat_map(|family| family()) {

@@ -177,7 +177,11 @@ impl Top {
         rows: impl Iterator<Item = usize>,
     ) -> Result<()> {
         let keys = self.converter.convert_columns(&[keys::normalize(&self.ty, values)?])?;
-        let own = self.original.as_mut().map(|original| original.convert_columns(&[values.clone()])).transpose()?;
+        let own = self
+            .original
+            .as_mut()
+            .map(|original| original.convert_columns(std::slice::from_ref(values)))
+            .transpose()?;
         for row in rows {
             let value = own.as_ref().map(|own| own.row(row));
             let value = value.as_ref().map_or(&[][..], |value| value.as_ref());

@@ -77,7 +77,6 @@ fn value_text(value: &str, map: &MapType, context: &Context) -> Result<String> {
         (Kind::String, Type::Text) | (_, Type::Json | Type::Jsonb) => normalize(value),
         (Kind::String, ty) => encoded(&json::string(value)?, ty, context),
         (_, Type::Array(_)) => encoded(&array_text(value)?, ty, context),
-        (Kind::Object | Kind::Array, Type::Text) => encoded(value, ty, context),
         _ => encoded(value, ty, context),
     }
 }

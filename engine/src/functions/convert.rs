@@ -15,7 +15,7 @@ use weir_sql::{Type, Value};
 
 use super::declare::{INT8, NUMERIC, function, strict};
 use super::json::values::zero;
-use super::rows::{primitive, primitive_rows};
+use super::rows::{batch, primitive, primitive_rows};
 use super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
 use crate::error::Result;
 use crate::kernels::cast::cast;
@@ -24,22 +24,25 @@ use crate::kernels::numeric::{self, Numeric};
 
 const FAMILY: &str = "conversion";
 
-/// A type's names: of its conversion, and of the forms that give NULL or zero.
-type Names = (&'static [&'static str], &'static [&'static str], &'static [&'static str], Type);
+/// A type's names: of its conversion, and of the forms that give NULL, zero or a value.
+type Names = [&'static [&'static str]; 4];
 
 macro_rules! names {
     ($ty:expr, $($name:literal),+) => {
         (
-            &[$($name),+],
-            &[$(concat!($name, "OrNull")),+],
-            &[$(concat!($name, "OrZero"), concat!($name, "OrDefault")),+],
+            [
+                &[$($name),+],
+                &[$(concat!($name, "OrNull")),+],
+                &[$(concat!($name, "OrZero")),+],
+                &[$(concat!($name, "OrDefault")),+],
+            ],
             $ty,
         )
     };
 }
 
 pub(crate) fn functions() -> Vec<ScalarFunction> {
-    let types: [Names; 13] = [
+    let types: [(Names, Type); 13] = [
         names!(Type::Int2, "toInt8", "toInt16"),
         names!(Type::Int4, "toInt32"),
         names!(Type::Int8, "toInt64"),
@@ -55,7 +58,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         names!(Type::Timestamptz, "toDateTime", "toDateTime64", "parseDateTimeBestEffort"),
     ];
     let mut all = Vec::new();
-    for (plain, or_null, or_zero, ty) in types {
+    for ([plain, or_null, or_zero, or_default], ty) in types {
         let overload = |kernel: Kernel| vec![Overload::new(vec![Param::Any], Returns::Exact(ty.clone()), kernel)];
         // Dates and moments have their plain conversions among the functions of time.
         let moment = matches!(ty, Type::Date | Type::Timestamptz);
@@ -67,6 +70,12 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         all.push(function(or_null, FAMILY, doc, ("", ""), overload(or_null_kernel)));
         let doc = "The value as another type, or its zero if it is not one.";
         all.push(function(or_zero, FAMILY, doc, ("", ""), overload(or_zero_kernel)));
+        let doc =
+            "The value as another type, or the second argument if it is not one; the type's zero if there is none.";
+        let mut overloads = overload(or_zero_kernel);
+        let params = vec![Param::Any, Param::Exact(ty.clone())];
+        overloads.push(Overload::new(params, Returns::Exact(ty.clone()), or_default_kernel));
+        all.push(function(or_default, FAMILY, doc, ("", ""), overloads));
     }
     all.push(function(
         &["toString"],
@@ -195,6 +204,14 @@ fn or_zero_kernel(context: &Context, args: &[Datum], _: usize, types: &Types<'_>
     // What was NULL before it was converted stays so: the caller sees to that.
     let filled = fill(context, datum.array().clone(), types.result)?;
     Ok(like(&args[0], types.result, filled))
+}
+
+fn or_default_kernel(context: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Result<Datum> {
+    batch(args, rows, types, |rows| {
+        let value = converted(context, &args[0], &types.args[0], types.result, true)?.into_array(rows)?;
+        let default = args[1].clone().into_array(rows)?;
+        Ok(zip(&is_null(&value)?, &default, &value)?)
+    })
 }
 
 /// `lenient`: what cannot be converted is NULL.

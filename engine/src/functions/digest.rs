@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::FixedSizeBinaryArray;
 use arrow::datatypes::UInt64Type;
+use sha1::Digest;
 use weir_sql::Type;
 
 use super::declare::{BYTEA, HASH, TEXT, function, strict};
-use super::rows::{column, primitive_rows, text};
+use super::rows::{bytes_rows, column, primitive_rows, text};
 use super::{Datum, ScalarFunction};
 
 pub(crate) fn functions() -> Vec<ScalarFunction> {
@@ -27,6 +28,28 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             })],
         )
         .volatile(),
+        function(
+            &["SHA1"],
+            HASH,
+            "The SHA-1 digest of the bytes.",
+            ("encode(SHA1('abc'), 'hex')", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+            vec![
+                strict([TEXT], Type::Bytea, |_, a, n, ty| {
+                    let texts = text(a, 0)?;
+                    bytes_rows(a, n, ty, |row, out| {
+                        out.extend_from_slice(&sha1::Sha1::digest(texts.at(row).as_bytes()));
+                        Ok(true)
+                    })
+                }),
+                strict([BYTEA], Type::Bytea, |_, a, n, ty| {
+                    let bytes = column::<arrow::array::BinaryViewArray>(a, 0)?;
+                    bytes_rows(a, n, ty, |row, out| {
+                        out.extend_from_slice(&sha1::Sha1::digest(bytes.at(row)));
+                        Ok(true)
+                    })
+                }),
+            ],
+        ),
         function(
             &["xxh3"],
             HASH,

@@ -1,6 +1,6 @@
 //! ClickHouse's hashes of texts and integers. Where several values are hashed, their hashes are combined as it does.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, UInt32Type, UInt64Type};
 use md5::Digest;
@@ -46,7 +46,7 @@ fn of_values() -> Vec<ScalarFunction> {
             "SipHash-2-4 of a value.",
             ("sipHash64('abc')", "4596069200710135518"),
             vec![Overload::new(vec![Param::AnyNonArray], Returns::Exact(Type::UInt64), |_, a, n, ty| {
-                primitive_of_bytes(a, n, ty, |values| {
+                primitive_of_bytes::<UInt64Type>(a, n, ty, |values| {
                     let mut hasher = SipHasher24::new();
                     values.iter().for_each(|value| hasher.write(value));
                     hasher.finish()
@@ -87,13 +87,31 @@ fn bytes_of(ty: &Type, datum: &Datum) -> Result<Vec<Vec<u8>>> {
 }
 
 /// A hash of each row's values, each as bytes.
-fn primitive_of_bytes(args: &[Datum], rows: usize, types: &Types<'_>, hash: impl Fn(&[&[u8]]) -> u64) -> Result<Datum> {
+fn primitive_of_bytes<T: ArrowPrimitiveType>(
+    args: &[Datum],
+    rows: usize,
+    types: &Types<'_>,
+    hash: impl Fn(&[&[u8]]) -> T::Native,
+) -> Result<Datum> {
     let columns = args.iter().zip(types.args).map(|(arg, ty)| bytes_of(ty, arg)).collect::<Result<Vec<_>>>()?;
     let constant: Vec<bool> = args.iter().map(|arg| matches!(arg, Datum::Scalar(_))).collect();
-    primitive_rows::<UInt64Type>(args, rows, types, |row| {
+    primitive_rows::<T>(args, rows, types, |row| {
         let values =
             columns.iter().zip(&constant).map(|(column, constant)| column[if *constant { 0 } else { row }].as_slice());
         Ok(Some(hash(&values.collect::<Vec<_>>())))
+    })
+}
+
+/// The hashes of a row's values, combined.
+pub(super) fn of_rows<T: ArrowPrimitiveType>(
+    args: &[Datum],
+    rows: usize,
+    types: &Types<'_>,
+    of_bytes: impl Fn(&[u8]) -> T::Native,
+    combine: impl Fn(T::Native, T::Native) -> T::Native,
+) -> Result<Datum> {
+    primitive_of_bytes::<T>(args, rows, types, |values| {
+        values.iter().map(|value| of_bytes(value)).reduce(&combine).unwrap_or_default()
     })
 }
 
@@ -106,7 +124,7 @@ fn combined(
     of_integer: Option<fn(u64) -> u64>,
 ) -> Result<Datum> {
     let integers: Vec<bool> = types.args.iter().map(Type::is_integer).collect();
-    primitive_of_bytes(args, rows, types, |values| {
+    primitive_of_bytes::<UInt64Type>(args, rows, types, |values| {
         let one = |(value, integer): (&&[u8], &bool)| match of_integer {
             Some(of_integer) if *integer => {
                 let mut word = [0; 8];
@@ -218,7 +236,7 @@ fn of_integers() -> Vec<ScalarFunction> {
 }
 
 /// The finaliser of MurmurHash3, salted as ClickHouse does.
-fn int_hash_64(x: u64) -> u64 {
+pub(super) fn int_hash_64(x: u64) -> u64 {
     let mut x = x ^ 0x4cf2_d2ba_ae6d_a887;
     x ^= x >> 33;
     x = x.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -228,7 +246,7 @@ fn int_hash_64(x: u64) -> u64 {
 }
 
 /// Thomas Wang's hash of 64 bits to 32, salted as ClickHouse does.
-fn int_hash_32(key: u64) -> u32 {
+pub(super) fn int_hash_32(key: u64) -> u32 {
     let key = key ^ 0x75d9_543d_e018_bf45;
     let mut key = (!key).wrapping_add(key << 18);
     key ^= key.rotate_right(31);

@@ -19,7 +19,7 @@ use super::rows::{batch, bool_rows, is_valid, nulls_of, primitive_rows, text};
 use super::{Context, Datum, Kernel, Overload, ScalarFunction, Types};
 use crate::error::{Error, Result};
 use crate::format::{FormatSettings, map};
-use crate::kernels::cast::cast_array;
+use crate::kernels::cast::{cast, cast_array};
 use crate::kernels::json::encode::JsonEncoder;
 use crate::kernels::json::{Fields, field, string};
 use crate::kernels::numeric::Numeric;
@@ -53,7 +53,7 @@ fn reading() -> Vec<ScalarFunction> {
             "Whether a map has a key.",
             ("mapContains(map('a', 1), 'b')", "f"),
             over(with_key(), Returns::Exact(Type::Bool), |ctx, a, n, ty| {
-                let (maps, keys) = (text(a, 0)?, texts_of(ctx, a, ty, n)?);
+                let (maps, keys) = (text(a, 0)?, texts_of(ctx, a, ty)?);
                 bool_rows(a, n, ty, |row| Ok(Some(field(maps.at(row), keys.at(row), false).is_some())))
             }),
         ),
@@ -130,9 +130,14 @@ fn making() -> Vec<ScalarFunction> {
             MAP,
             "The keys of all maps; of one that several have, the value of the last.",
             ("mapConcat(map('a', 1, 'b', 2), map('b', 3))", "{\"a\": 1, \"b\": 3}"),
-            maps(Returns::Argument(0), |_, a, n, ty| {
-                one_map(a, ty)?;
-                object_rows(a, n, ty, |_, entries, key, value| {
+            maps(Returns::Argument(0), |ctx, a, n, ty| {
+                let first = ty.result;
+                let alike = a.iter().zip(ty.args).map(|(arg, ty)| match ty == first {
+                    true => Ok(arg.clone()),
+                    false => cast(ctx, arg, ty, first, true, false),
+                });
+                let alike = alike.collect::<Result<Vec<_>>>()?;
+                object_rows(&alike, n, ty, |_, entries, key, value| {
                     entries.push((key, value.to_string()));
                     Ok(())
                 })
@@ -197,24 +202,12 @@ fn sum_type(args: &[Type]) -> Type {
     Type::Map(Box::new(MapType { key: map.key.clone(), value, nullable: false }))
 }
 
-fn one_map(args: &[Datum], types: &Types<'_>) -> Result<()> {
-    let first = types.args.first();
-    match types.args.iter().take(args.len()).find(|ty| Some(*ty) != first) {
-        Some(other) => {
-            let message = format!("maps of types {} and {other} do not go together", types.args[0]);
-            Err(super::rows::invalid_parameter(message))
-        }
-        None => Ok(()),
-    }
-}
-
 /// The second argument's values as the texts of keys.
-fn texts_of(context: &Context, args: &[Datum], types: &Types<'_>, rows: usize) -> Result<Keys> {
+fn texts_of(context: &Context, args: &[Datum], types: &Types<'_>) -> Result<Keys> {
     let (array, stride) = match &args[1] {
         Datum::Array(array) => (array.clone(), 1),
         Datum::Scalar(value) => (value.array.clone(), 0),
     };
-    let _ = rows;
     Ok(Keys { texts: cast_array(context, &array, &types.args[1], &Type::Text, true)?.as_string_view().clone(), stride })
 }
 
@@ -231,7 +224,7 @@ impl Keys {
 
 fn get(context: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Result<Datum> {
     let map = map_type(types)?;
-    let (maps, keys) = (text(args, 0)?, texts_of(context, args, types, rows)?);
+    let (maps, keys) = (text(args, 0)?, texts_of(context, args, types)?);
     batch(args, rows, types, |rows| {
         let nulls = nulls_of(args, rows);
         let find = |row| is_valid(&nulls, row).then(|| field(maps.at(row), keys.at(row), false)).flatten();

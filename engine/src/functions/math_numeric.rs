@@ -125,11 +125,15 @@ fn numerics() -> Vec<ScalarFunction> {
 }
 
 /// The argument's numeric at a row, of a column or a constant.
-fn argument(arg: &Datum, row: usize) -> Numeric {
+pub(super) fn argument(arg: &Datum, row: usize) -> Numeric {
     value_at(arg.array().as_ref(), if matches!(arg, Datum::Array(_)) { row } else { 0 })
 }
 
-fn numeric_rows(args: &[Datum], rows: usize, body: impl Fn(usize) -> Result<Option<Numeric>>) -> Result<Datum> {
+pub(super) fn numeric_rows(
+    args: &[Datum],
+    rows: usize,
+    body: impl Fn(usize) -> Result<Option<Numeric>>,
+) -> Result<Datum> {
     batch(args, rows, &Type::Numeric(None), |rows| {
         let nulls = nulls_of(args, rows);
         let mut out = NumericBuilder::with_capacity(rows);

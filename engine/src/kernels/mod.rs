@@ -6,4 +6,5 @@ pub mod compare;
 pub mod datetime;
 pub(crate) mod json;
 pub(crate) mod json_order;
+pub(crate) mod murmur;
 pub mod numeric;

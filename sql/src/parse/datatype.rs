@@ -31,13 +31,13 @@ pub(super) fn parse(parser: &mut Parser) -> Option<std::result::Result<DataType,
         "Nullable" if open => |p| Ok(DataType::Nullable(Box::new(parenthesised(p)?))),
         "LowCardinality" if open => |p| Ok(DataType::LowCardinality(Box::new(parenthesised(p)?))),
         "Array" if open => |p| Ok(DataType::Array(ArrayElemTypeDef::Parenthesis(Box::new(parenthesised(p)?)))),
-        name if open && name.eq_ignore_ascii_case("map") => |p| {
-            p.expect_token(&Token::LParen)?;
-            let key = p.parse_data_type()?;
-            p.expect_token(&Token::Comma)?;
-            let value = p.parse_data_type()?;
-            p.expect_token(&Token::RParen)?;
-            Ok(DataType::Map(Box::new(key), Box::new(value), MapBracketKind::Parentheses))
+        "Map" if open => map_of,
+        // DuckDB's: what is not there is NULL.
+        name if open && name.eq_ignore_ascii_case("map") => |p| match map_of(p)? {
+            DataType::Map(key, value, brackets) => {
+                Ok(DataType::Map(key, Box::new(DataType::Nullable(value)), brackets))
+            }
+            other => Ok(other),
         },
         "Tuple" if open => |p| fields(p, Token::LParen, Token::RParen),
         "ROW" if open => |p| fields(p, Token::LParen, Token::RParen),
@@ -91,6 +91,15 @@ fn parenthesised(parser: &mut Parser) -> std::result::Result<DataType, ParserErr
     let data_type = parser.parse_data_type()?;
     parser.expect_token(&Token::RParen)?;
     Ok(data_type)
+}
+
+fn map_of(parser: &mut Parser) -> std::result::Result<DataType, ParserError> {
+    parser.expect_token(&Token::LParen)?;
+    let key = parser.parse_data_type()?;
+    parser.expect_token(&Token::Comma)?;
+    let value = parser.parse_data_type()?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(DataType::Map(Box::new(key), Box::new(value), MapBracketKind::Parentheses))
 }
 
 /// `(a T, b T)` or `(T, T)`: the fields of a tuple. Weir shows one as jsonb and does not look inside.
@@ -154,7 +163,8 @@ pub fn type_of(data_type: &DataType) -> Result<Type> {
         D::Bytea | D::Bytes(_) | D::Binary(_) | D::Varbinary(_) | D::Blob(_) => Type::Bytea,
         D::Uuid => Type::Uuid,
         D::JSON => Type::Json,
-        D::Map(key, value, _) => map(key, value)?,
+        // Flink's, in angle brackets, has NULL for what is not there, too.
+        D::Map(key, value, brackets) => map(key, value, matches!(brackets, MapBracketKind::AngleBrackets))?,
         D::JSONB | D::Tuple(_) | D::Struct(..) | D::Object(_) => Type::Jsonb,
         D::Date | D::Date32 => Type::Date,
         D::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => Type::Time,
@@ -181,10 +191,13 @@ pub fn type_of(data_type: &DataType) -> Result<Type> {
 }
 
 /// A map's keys are fields' names of an object: of what has one text, which reads back as the same value.
-fn map(key: &DataType, value: &DataType) -> Result<Type> {
-    let (key, nullable) = (type_of(key)?, is_nullable(value));
+fn map(key: &DataType, value: &DataType, nullable: bool) -> Result<Type> {
+    let (key, nullable) = (type_of(key)?, nullable || is_nullable(value));
     let plain = key.is_text() || key.is_integer() || matches!(key, Type::Bool | Type::Date | Type::Uuid);
     let value = type_of(value)?;
+    // A text is a text, whatever it is called.
+    let plainly = |ty: Type| if ty == Type::Varchar(None) { Type::Text } else { ty };
+    let (key, value) = (plainly(key), plainly(value));
     if !plain || matches!(value, Type::Record(_) | Type::State(_) | Type::Bytea) {
         return Err(unsupported(&format!("type Map({key}, {value})")));
     }
@@ -440,7 +453,7 @@ mod tests {
             ),
             (
                 "MAP<STRING, STRING>",
-                Type::Map(Box::new(MapType { key: Type::Text, value: Type::Text, nullable: false })),
+                Type::Map(Box::new(MapType { key: Type::Text, value: Type::Text, nullable: true })),
             ),
             ("ARRAY<STRING>", array(Type::Text)),
             ("Tuple(a UInt8, b String)", Type::Jsonb),

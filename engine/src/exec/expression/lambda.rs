@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, UInt32Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::take;
+use arrow::compute::{interleave, nullif, take};
 use weir_sql::catalog::Volatility;
 use weir_sql::plan::{Expr, ExprKind};
 use weir_sql::{Value, walk};
@@ -28,6 +28,8 @@ pub(super) struct Lambda {
     captured: Vec<usize>,
     /// Whether it gives the same for the same elements.
     pure: bool,
+    /// Whether the first parameter is what it gave for the element before.
+    folds: bool,
 }
 
 impl Lambda {
@@ -44,12 +46,58 @@ impl Lambda {
             ExprKind::Subquery(_) => true,
             _ => false,
         });
-        Ok(Lambda { body, params, pure: captured.is_empty() && !volatile, captured })
+        Ok(Lambda { body, params, folds: lambda.folds, pure: captured.is_empty() && !volatile, captured })
+    }
+
+    /// What the body gives for the last of each row's elements, the first value where there are none. The rows' first elements are one batch, then their
+    /// second ones, and so on.
+    fn fold(&self, args: &[Datum], batch: &Batch, context: &Arc<QueryContext>) -> Result<Datum> {
+        let Some((first, args)) = args.split_last() else { return Err(Error::internal("a fold has a first value")) };
+        let ty = &self.body.ty;
+        if args.iter().any(Datum::is_null_scalar) {
+            return Ok(Datum::Scalar(Value::null(ty.clone())));
+        }
+        let constants = args.iter().chain([first]).all(|arg| matches!(arg, Datum::Scalar(_)));
+        let constant = self.pure && constants;
+        let rows = if constant { 1 } else { batch.rows };
+        let arrays = args.iter().map(|arg| arg.clone().into_array(rows)).collect::<Result<Vec<_>>>()?;
+        let lists: Vec<&ListArray> = arrays.iter().map(|array| array.as_list::<i32>()).collect();
+        let nulls = lists.iter().fold(None, |nulls, list| NullBuffer::union(nulls.as_ref(), list.nulls()));
+        let lengths = lengths(&lists, nulls.as_ref())?;
+        let mut folded = first.clone().into_array(rows)?;
+        let mut active: Vec<u32> = (0..rows as u32).collect();
+        for at in 0.. {
+            active.retain(|&row| lengths[row as usize] > at);
+            if active.is_empty() {
+                break;
+            }
+            context.cancel.check()?;
+            let owners = UInt32Array::from(active.clone());
+            let mut columns = vec![take(&folded, &owners, None)?];
+            for list in &lists {
+                let places = active.iter().map(|&row| list.value_offsets()[row as usize] as u32 + at as u32);
+                columns.push(take(list.values(), &UInt32Array::from_iter_values(places), None)?);
+            }
+            for &column in &self.captured {
+                columns.push(take(&batch.columns[column], &owners, None)?);
+            }
+            let given = self.body.array(&Batch::new(columns, active.len()), context)?;
+            let mut places: Vec<(usize, usize)> = (0..rows).map(|row| (0, row)).collect();
+            active.iter().enumerate().for_each(|(place, &row)| places[row as usize] = (1, place));
+            folded = interleave(&[&folded, &given], &places)?;
+        }
+        if let Some(nulls) = nulls {
+            folded = nullif(&folded, &BooleanArray::new(!nulls.inner(), None))?;
+        }
+        Ok(if constant { Datum::Scalar(Value::new(ty.clone(), folded)) } else { Datum::Array(folded) })
     }
 
     fn evaluate(&self, args: &[Datum], batch: &Batch, context: &Arc<QueryContext>) -> Result<Datum> {
         if args.len() != self.params {
             return Err(Error::internal("a lambda has a parameter for each array"));
+        }
+        if self.folds {
+            return self.fold(args, batch, context);
         }
         let ty = weir_sql::Type::Array(Box::new(self.body.ty.clone()));
         if args.iter().any(Datum::is_null_scalar) {

@@ -57,6 +57,22 @@ fn mapping() -> Vec<ScalarFunction> {
             vec![over_lambda(Param::Lambda, Returns::Argument(0), |_, a, _, _| Ok(a[0].clone()))],
         ),
         function(
+            &["arrayFold"],
+            ARRAY,
+            "What a lambda of an accumulator and elements gives for the last element, from a first value on.",
+            ("arrayFold((acc, x) -> acc * 10 + x, ARRAY[1, 2, 3], 4)", "4123"),
+            vec![
+                Overload::new(
+                    vec![Param::Lambda, Param::Any],
+                    Returns::Computed(|types| types.last().cloned().unwrap_or(Type::Text)),
+                    // The lambda has folded already.
+                    |_, a, _, _| Ok(a[0].clone()),
+                )
+                .variadic()
+                .lax(),
+            ],
+        ),
+        function(
             &["list_transform", "array_transform", "list_apply", "array_apply"],
             ARRAY,
             "The values of a lambda for the elements of an array.",

@@ -13,6 +13,7 @@ mod postgres;
 mod reduce;
 mod sets;
 mod text;
+mod zip;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(lambda::functions());
     all.extend(sets::functions());
     all.extend(reduce::functions());
+    all.extend(zip::functions());
     all
 }
 

@@ -18,6 +18,20 @@ use crate::types::Type;
 use crate::value::Value;
 use crate::walk;
 
+/// ClickHouse's functions of time whose first argument is a unit.
+const UNIT_FIRST: [&str; 10] = [
+    "date_add",
+    "dateadd",
+    "date_sub",
+    "datesub",
+    "timestampadd",
+    "timestamp_add",
+    "timestampsub",
+    "timestamp_sub",
+    "datediff",
+    "date_diff",
+];
+
 /// A function's name as it is looked up.
 pub(super) struct CallName {
     /// As written, for messages.
@@ -202,6 +216,7 @@ impl<'a> Binder<'a> {
             return self.call_scalar(name, args);
         }
         let mut args = Vec::with_capacity(list.len());
+        let given = list.len();
         for arg in list {
             if name.folded == "make_interval"
                 && let Some((index, expr)) = interval_part(arg)
@@ -214,7 +229,12 @@ impl<'a> Binder<'a> {
                 continue;
             }
             match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(self.bind_expr(expr)?),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                    match unit(name, expr).filter(|_| given == 3 && args.is_empty()) {
+                        Some(unit) => args.push(Expr::literal(Value::text(&unit))),
+                        None => args.push(self.bind_expr(expr)?),
+                    }
+                }
                 FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => {
                     args.push(self.bind_whole_row(table)?)
                 }
@@ -233,7 +253,20 @@ impl<'a> Binder<'a> {
                 }
             }
         }
-        self.call_scalar(name, args)
+        // A date stays one, in days and what has whole ones.
+        let of_days = |arg: &Expr| {
+            super::special::text_of(arg)
+                .is_some_and(|unit| matches!(unit.as_str(), "day" | "week" | "month" | "quarter" | "year"))
+        };
+        let stays = matches!(args.as_slice(), [unit, _, date] if date.ty == Type::Date && of_days(unit));
+        let bound = self.call_scalar(name, args)?;
+        match stays
+            && matches!(bound.ty, Type::Timestamp | Type::Timestamptz)
+            && UNIT_FIRST.contains(&name.folded.as_str())
+        {
+            true => self.coerce(bound, &Type::Date, CoercionContext::Explicit),
+            false => Ok(bound),
+        }
     }
 
     /// A call by name over bound arguments: a scalar function, a set-returning one, or a type's name used as a cast.
@@ -353,6 +386,16 @@ impl CallName {
     pub(super) fn shown_name(&self) -> String {
         if self.exact.eq_ignore_ascii_case(&self.folded) { self.exact.clone() } else { self.folded.clone() }
     }
+}
+
+/// The unit that the first argument of ClickHouse's `dateAdd(day, 1, t)` names without quotes.
+fn unit(name: &CallName, expr: &ast::Expr) -> Option<String> {
+    const UNITS: [&str; 10] =
+        ["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
+    let ast::Expr::Identifier(ident) = expr else { return None };
+    let word = ident.value.to_lowercase();
+    let names = ident.quote_style.is_none() && UNIT_FIRST.contains(&name.folded.as_str());
+    (names && UNITS.contains(&word.as_str())).then_some(word)
 }
 
 /// Which argument of make_interval a named argument is, and its value.

@@ -21,7 +21,7 @@ use crate::types::{StateType, Type};
 use crate::value::Value;
 
 /// Their names, in lower case.
-const FORMS: [&str; 27] = [
+const FORMS: [&str; 33] = [
     "coalesce",
     "ifnull",
     "nullif",
@@ -41,6 +41,12 @@ const FORMS: [&str; 27] = [
     "todecimal32",
     "todecimal64",
     "todecimal128",
+    "todecimal32ornull",
+    "todecimal64ornull",
+    "todecimal128ornull",
+    "todecimal32orzero",
+    "todecimal64orzero",
+    "todecimal128orzero",
     "accuratecast",
     "accuratecastornull",
     "transform",
@@ -111,10 +117,10 @@ impl Binder<'_> {
                 let Some(arg) = args.pop() else { return Ok(None) };
                 self.truth(arg, "NOT").map(|arg| Some(negate_if(arg, true)))
             }
-            "todecimal32" | "todecimal64" | "todecimal128" if args.len() == 2 => {
-                let digits = match name.folded.as_str() {
-                    "todecimal32" => 9,
-                    "todecimal64" => 18,
+            decimal if decimal.starts_with("todecimal") && args.len() == 2 => {
+                let digits = match &decimal["todecimal".len()..][..2] {
+                    "32" => 9,
+                    "64" => 18,
                     _ => 38,
                 };
                 let scale = args.pop().as_ref().and_then(integer_value);
@@ -124,9 +130,22 @@ impl Binder<'_> {
                 };
                 // ClickHouse leaves off the digits that are too many.
                 let arg = self.settle(arg)?;
-                let arg = self.explicit_cast(arg, &Type::Numeric(None), false)?;
-                let arg = self.operator("trunc", vec![arg, Expr::literal(Value::int4(scale as i32))])?;
-                self.explicit_cast(arg, &Type::Numeric(Some((digits, scale as i8))), false).map(Some)
+                let ty = Type::Numeric(Some((digits, scale as i8)));
+                let lenient = decimal.ends_with("ornull") || decimal.ends_with("orzero");
+                let given = arg.clone();
+                let exact = self.explicit_cast(arg, &Type::Numeric(None), lenient)?;
+                let cut = self.operator("trunc", vec![exact, Expr::literal(Value::int4(scale as i32))])?;
+                let value = self.explicit_cast(cut, &ty, lenient)?;
+                if !decimal.ends_with("orzero") {
+                    return Ok(Some(value));
+                }
+                let is_null = |expr: Expr| Expr::new(ExprKind::IsNull(Box::new(expr)), Type::Bool);
+                let zero = self.coerce(Expr::literal(Value::int4(0)), &ty, CoercionContext::Explicit)?;
+                // What was NULL stays so.
+                let wrong =
+                    Expr::new(ExprKind::And(vec![is_null(value.clone()), negate_if(is_null(given), true)]), Type::Bool);
+                let branches = vec![(wrong, zero)];
+                Ok(Some(Expr::new(ExprKind::Case { branches, otherwise: Some(Box::new(value)) }, ty)))
             }
             "accuratecast" | "accuratecastornull" if args.len() == 2 => {
                 let text = args.pop().and_then(|arg| text_of(&arg));

@@ -55,21 +55,20 @@ impl Binder<'_> {
             );
             return Err(Error::new(ErrorKind::UndefinedFunction, message));
         }
+        if name.folded == "arrayfold" {
+            return self.bind_fold(params, &body, args, name).map(Some);
+        }
         let mut columns = Vec::with_capacity(params.len());
         for (param, arg) in params.iter().zip(&args) {
-            let Type::Array(element) = &arg.ty else {
-                let message = format!("function {} applies its lambda to arrays, not to {}", name.shown, arg.ty);
-                return Err(Error::new(ErrorKind::DatatypeMismatch, message));
-            };
-            columns.push(ScopeColumn {
-                name: fold(param),
-                ty: (**element).clone(),
-                typmod: -1,
-                origin: None,
-                collating: arg.collating,
-            });
+            columns.push(parameter(param, element_of(arg, name)?, arg));
         }
         let names = columns.iter().map(|column| column.name.clone()).collect();
+        let body = self.bind_body(columns, &body)?;
+        args.insert(at, lambda(names, body, false));
+        Ok(Some(args))
+    }
+
+    fn bind_body(&mut self, columns: Vec<ScopeColumn>, body: &ast::Expr) -> Result<Expr> {
         let visible = visible_columns(&columns);
         let mut frame = Frame::query(Scope { columns, tables: Vec::new(), visible }, Clause::Lambda);
         if let Some(outer) = self.frames.last() {
@@ -78,27 +77,74 @@ impl Binder<'_> {
             frame.expanding = outer.expanding.clone();
         }
         self.frames.push(frame);
-        let body = self.bind_expr(&body).and_then(|body| self.settle(body));
+        let body = self.bind_expr(body).and_then(|body| self.settle(body));
         self.frames.pop();
-        args.insert(at, lambda(names, body?));
-        Ok(Some(args))
+        body
+    }
+
+    /// `arrayFold((accumulator, x, …) -> …, array, …, first)`: the accumulator is of the first value's type, or of the wider one that the body gives.
+    fn bind_fold(
+        &mut self,
+        params: Vec<Ident>,
+        body: &ast::Expr,
+        mut args: Vec<Expr>,
+        name: &CallName,
+    ) -> Result<Vec<Expr>> {
+        let Some(mut first) = args.pop() else { return Ok(args) };
+        let mut columns = vec![parameter(&params[0], first.ty.clone(), &first)];
+        for (param, arg) in params[1..].iter().zip(&args) {
+            columns.push(parameter(param, element_of(arg, name)?, arg));
+        }
+        let mut bound = self.bind_body(columns.clone(), body)?;
+        if bound.ty != first.ty {
+            let (from, to) = (bound.ty.clone(), first.ty.clone());
+            if super::casts::can_cast(&to, &from, CoercionContext::Implicit) {
+                first = self.coerce(first, &from, CoercionContext::Implicit)?;
+                columns[0].ty = from.clone();
+                bound = self.bind_body(columns.clone(), body)?;
+            }
+            bound = self.coerce(bound, &first.ty, CoercionContext::Implicit).map_err(|_| {
+                let message = format!("the lambda of {} gives {from}, and its accumulator is {to}", name.shown);
+                Error::new(ErrorKind::DatatypeMismatch, message)
+            })?;
+        }
+        let names = columns.iter().map(|column| column.name.clone()).collect();
+        args.insert(0, lambda(names, bound, true));
+        args.push(first);
+        Ok(args)
     }
 
     /// A lambda whose body is of this type.
     pub(super) fn coerce_lambda(&mut self, arg: Expr, wanted: &Type) -> Result<Expr> {
         let ExprKind::Lambda(inner) = arg.kind else { return Ok(arg) };
-        let Lambda { params, body } = *inner;
+        let Lambda { params, body, folds } = *inner;
         let body = match (wanted, &body.ty) {
             (Type::Bool, ty) if ty.is_number() => self.operator("<>", vec![body, Expr::literal(Value::int4(0))])?,
             _ => self.coerce(body, wanted, CoercionContext::Implicit)?,
         };
-        Ok(lambda(params, body))
+        Ok(lambda(params, body, folds))
     }
 }
 
-fn lambda(params: Vec<String>, body: Expr) -> Expr {
+/// The elements that a lambda is over.
+fn element_of(arg: &Expr, name: &CallName) -> Result<Type> {
+    match &arg.ty {
+        Type::Array(element) => Ok((**element).clone()),
+        other => {
+            let message = format!("function {} applies its lambda to arrays, not to {other}", name.shown);
+            Err(Error::new(ErrorKind::DatatypeMismatch, message))
+        }
+    }
+}
+
+/// A parameter that stands for values of an argument.
+fn parameter(name: &Ident, ty: Type, of: &Expr) -> ScopeColumn {
+    ScopeColumn { name: fold(name), ty, typmod: -1, origin: None, collating: of.collating }
+}
+
+fn lambda(params: Vec<String>, body: Expr, folds: bool) -> Expr {
     let ty = Type::Array(Box::new(body.ty.clone()));
-    Expr::new(ExprKind::Lambda(Box::new(Lambda { params, body })), ty)
+    Expr::new(ExprKind::Lambda(Box::new(Lambda { params, body, folds })), ty)
 }
 
 /// The parameters and the body of an argument that is a lambda.

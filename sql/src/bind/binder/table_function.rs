@@ -92,14 +92,12 @@ impl Binder<'_> {
         for arg in args {
             match arg {
                 FunctionArg::Named { name: label, arg: FunctionArgExpr::Expr(expr), .. } => {
-                    let bound = self.bind_expr(expr)?;
-                    named.push((fold(label), option_value(&bound, &fold(label))?));
+                    named.push((fold(label), self.option(expr, &fold(label))?));
                 }
                 FunctionArg::ExprNamed {
                     name: ast::Expr::Identifier(label), arg: FunctionArgExpr::Expr(expr), ..
                 } => {
-                    let bound = self.bind_expr(expr)?;
-                    named.push((fold(label), option_value(&bound, &fold(label))?));
+                    named.push((fold(label), self.option(expr, &fold(label))?));
                 }
                 // DuckDB writes options of its readers with an equals sign.
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::BinaryOp {
@@ -108,10 +106,7 @@ impl Binder<'_> {
                     right,
                 })) if name.folded.starts_with("read_") && matches!(left.as_ref(), ast::Expr::Identifier(_)) => {
                     let label = left.to_string().to_lowercase();
-                    let value = match right.as_ref() {
-                        ast::Expr::Dictionary(fields) => Value::text(&dictionary_text(fields)),
-                        other => option_value(&self.bind_expr(other)?, &label)?,
-                    };
+                    let value = self.option(right, &label)?;
                     named.push((label, value));
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => positional.push(self.bind_expr(expr)?),
@@ -122,6 +117,14 @@ impl Binder<'_> {
             }
         }
         Ok((positional, named))
+    }
+
+    /// The value of an option; that of `columns` may be written as DuckDB does, `{'a': 'BIGINT'}`.
+    fn option(&mut self, expr: &ast::Expr, label: &str) -> Result<Value> {
+        match expr {
+            ast::Expr::Dictionary(fields) => Ok(Value::text(&dictionary_text(fields))),
+            other => option_value(&self.bind_expr(other)?, label),
+        }
     }
 
     fn table_function(
