@@ -65,7 +65,7 @@ impl Binder<'_> {
         }
         let names = columns.iter().map(|column| column.name.clone()).collect();
         let visible = visible_columns(&columns);
-        let mut frame = Frame::query(Scope { columns, tables: Vec::new(), visible }, Clause::Lambda);
+        let mut frame = Frame::query(Scope { columns, visible, ..Scope::default() }, Clause::Lambda);
         if let Some(outer) = self.frames.last() {
             frame.in_aggregate = outer.in_aggregate;
             frame.aliases = outer.aliases.clone();
