@@ -110,15 +110,14 @@ fn replace(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, usize)>, arr
     write(Token::LParen, array);
     let join = after(tokens, array).unwrap_or(array);
     let (mut depth, mut alias, mut last) = (0_usize, None, array);
-    for at in join + 1..end {
-        let token = tokens[at].token.clone();
-        match &token {
+    for (at, TokenWithSpan { token, .. }) in tokens.iter().enumerate().take(end).skip(join + 1) {
+        match token {
             Token::LParen | Token::LBracket => depth += 1,
             Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
             Token::Whitespace(_) => continue,
             _ => {}
         }
-        match &token {
+        match token {
             // Before the next array, or after AS.
             Token::Comma if depth == 0 => {
                 write(Token::Comma, at);
