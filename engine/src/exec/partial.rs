@@ -70,6 +70,7 @@ impl ViewPlan {
         };
         let input = input_of(&stage)?.clone();
         check_stage(&stage)?;
+        check_rest(&rest)?;
         if let Some(core) = &core {
             core.keys.iter().try_for_each(check_expr)?;
             let mut result = Ok(());
@@ -314,6 +315,23 @@ fn check_node(expr: &Expr) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// What is above the stored place sees its rows only: no relation in a query of an expression.
+fn check_rest(plan: &Plan) -> Result<()> {
+    fn scans(plan: &Plan) -> bool {
+        let mut found = matches!(plan, Plan::Scan(_));
+        walk::plans(plan, &mut |below| found = found || scans(below));
+        found
+    }
+    let mut found = false;
+    walk::expressions(plan, &mut |expr| walk::queries(expr, &mut |query| found = found || scans(query)));
+    if found {
+        return Err(unsupported("a subquery reads a table whose changes the view does not see"));
+    }
+    let mut result = Ok(());
+    walk::inputs(plan, &mut |input, _| result = result.clone().and_then(|()| check_rest(input)));
+    result
 }
 
 fn input_of(plan: &Plan) -> Result<&Arc<Relation>> {

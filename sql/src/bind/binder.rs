@@ -16,6 +16,7 @@ use crate::plan::{Expr, OutputColumn};
 use crate::types::Type;
 
 mod aggregate_call;
+mod array_join;
 mod call;
 mod casts;
 mod changes;

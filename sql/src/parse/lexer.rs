@@ -11,7 +11,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::dialect::WeirDialect;
-use super::{clauses, duckdb, exclude, joins};
+use super::{array_join, clauses, duckdb, exclude, joins};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One statement's tokens.
@@ -63,6 +63,7 @@ fn statement(sql: &str, mut tokens: Vec<(TokenWithSpan, Place, Place)>) -> Optio
     drop_final(&mut tokens);
     exclude::move_marks(&mut tokens, &mut bytes);
     duckdb::rewrite(&mut tokens, &mut bytes);
+    array_join::rewrite(&mut tokens, &mut bytes);
     joins::rewrite(&mut tokens, &mut bytes);
     clauses::rewrite(&mut tokens, &mut bytes);
     Some(Lexed { text: &sql[first.byte..last.byte], offset: first.char, tokens, bytes })

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::statement::Statement;
 
 mod alter;
+pub(crate) mod array_join;
 pub mod ast;
 mod backup;
 pub(crate) mod clauses;

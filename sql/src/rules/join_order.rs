@@ -4,6 +4,9 @@
 //! all ways are looked at, by dynamic programming over sets of inputs; of more, the two whose join has the fewest rows are joined first, again
 //! and again. Cost is the number of rows that joins put out, and of those that they build tables of. The smaller side is the one that is built.
 //!
+//! What several equalities make equal is a class (`a = b AND b = c`): any two of its members join their inputs, so that any order is open, and
+//! each counts once in a guess.
+//!
 //! Semi joins whose condition reads one input only are done on that input. What every branch of an OR says of one input filters that input
 //! as well.
 
@@ -27,6 +30,7 @@ pub(super) fn order(mut plan: Plan, statistics: &dyn Statistics) -> Plan {
         run.take(plan);
         run.leaves.iter_mut().for_each(|leaf| order_inputs(leaf, statistics));
         run.narrow();
+        run.classify();
         return run.ordered(columns, statistics);
     }
     order_inputs(&mut plan, statistics);
@@ -89,6 +93,8 @@ struct Run {
     starts: Vec<usize>,
     width: usize,
     equal: Vec<(Expr, Expr)>,
+    /// What is equal to one another, one expression of an input: each with its input. These are no more in `equal`.
+    classes: Vec<Vec<(usize, Expr)>>,
     other: Vec<Expr>,
 }
 
@@ -200,6 +206,37 @@ impl Run {
         }
     }
 
+    /// Finds what is equal by several equalities, so that any two of them join their inputs: of `a = b AND b = c` also a and c.
+    fn classify(&mut self) {
+        for (a, b) in std::mem::take(&mut self.equal) {
+            let (of_a, of_b) = (self.set(&a), self.set(&b));
+            if of_a.count_ones() != 1 || of_b.count_ones() != 1 || of_a == of_b {
+                self.equal.push((a, b));
+                continue;
+            }
+            let members = [(of_a.trailing_zeros() as usize, a), (of_b.trailing_zeros() as usize, b)];
+            let [of_a, of_b] = [0, 1].map(|at| self.classes.iter().position(|class| class.contains(&members[at])));
+            let class_of = |known: Option<usize>, member: &(usize, Expr)| match known {
+                Some(at) => self.classes[at].clone(),
+                None => vec![member.clone()],
+            };
+            let (first, second) = (class_of(of_a, &members[0]), class_of(of_b, &members[1]));
+            if of_a.is_some() && of_a == of_b {
+                continue;
+            }
+            // Two of one input would be a condition on that input.
+            if first.iter().any(|(leaf, _)| second.iter().any(|(other, _)| leaf == other)) {
+                let [(_, a), (_, b)] = members;
+                self.equal.push((a, b));
+                continue;
+            }
+            let merged: Vec<usize> = of_a.into_iter().chain(of_b).collect();
+            let mut at = 0..;
+            self.classes.retain(|_| at.next().is_some_and(|at| !merged.contains(&at)));
+            self.classes.push(first.into_iter().chain(second).collect());
+        }
+    }
+
     /// The joins in the cheapest order that is found, with their columns as they were.
     fn ordered(self, columns: Vec<OutputColumn>, statistics: &dyn Statistics) -> Plan {
         let all: Set = (1 << self.leaves.len()) - 1;
@@ -237,6 +274,10 @@ impl Run {
             }
         }
         self.equal = rest;
+        for class in &self.classes {
+            let member = |side: Set| class.iter().find(|(leaf, _)| side & 1 << leaf != 0).map(|(_, expr)| expr.clone());
+            on.extend(member(left).zip(member(right)));
+        }
         let sets: Vec<Set> = self.other.iter().map(|condition| self.set(condition)).collect();
         let mut sets = sets.into_iter();
         let (mut filter, other): (Vec<Expr>, Vec<Expr>) =
@@ -268,6 +309,8 @@ impl Run {
 struct Costs {
     /// Rows of each input.
     rows: Vec<f64>,
+    /// Of what is equal to one another: the inputs, and how many values each has.
+    classes: Vec<Vec<(usize, f64)>>,
     /// Between two inputs, or more: the inputs and the share of all combinations that a condition leaves.
     conditions: Vec<(Set, f64)>,
 }
@@ -275,34 +318,17 @@ struct Costs {
 impl Costs {
     fn new(run: &Run, statistics: &dyn Statistics) -> Costs {
         let rows: Vec<f64> = run.leaves.iter().map(|leaf| estimate::rows(leaf, statistics)).collect();
-        // Equalities between the same inputs are one condition of several columns.
-        let mut pairs: Vec<(Set, Set, f64, f64)> = Vec::new();
-        let mut conditions = Vec::new();
-        let values = |expr: &Expr, set: Set| -> f64 {
-            let leaf = set.trailing_zeros() as usize;
+        let values = |leaf: usize, expr: &Expr| -> f64 {
             let mut own = expr.clone();
             walk::rename_columns(&mut own, &|column| column - run.starts[leaf]);
             estimate::distinct(&run.leaves[leaf], &own, rows[leaf], statistics)
         };
-        for (a, b) in &run.equal {
-            let (of_a, of_b) = (run.set(a), run.set(b));
-            if of_a.count_ones() != 1 || of_b.count_ones() != 1 || of_a == of_b {
-                conditions.push((of_a | of_b, 0.1));
-                continue;
-            }
-            let ((of_a, a), (of_b, b)) = if of_a < of_b { ((of_a, a), (of_b, b)) } else { ((of_b, b), (of_a, a)) };
-            let (from_a, from_b) = (values(a, of_a), values(b, of_b));
-            match pairs.iter_mut().find(|pair| (pair.0, pair.1) == (of_a, of_b)) {
-                Some(pair) => (pair.2, pair.3) = (pair.2 * from_a, pair.3 * from_b),
-                None => pairs.push((of_a, of_b, from_a, from_b)),
-            }
-        }
-        for (a, b, from_a, from_b) in pairs {
-            let most = |values: f64, set: Set| values.min(rows[set.trailing_zeros() as usize]);
-            conditions.push((a | b, 1.0 / most(from_a, a).max(most(from_b, b)).max(1.0)));
-        }
+        let of_class =
+            |class: &Vec<(usize, Expr)>| class.iter().map(|(leaf, expr)| (*leaf, values(*leaf, expr))).collect();
+        let classes = run.classes.iter().map(of_class).collect();
+        let mut conditions: Vec<(Set, f64)> = run.equal.iter().map(|(a, b)| (run.set(a) | run.set(b), 0.1)).collect();
         conditions.extend(run.other.iter().map(|condition| (run.set(condition), 1.0 / 3.0)));
-        Costs { rows, conditions }
+        Costs { rows, classes, conditions }
     }
 
     /// Rows of the join of a set.
@@ -310,11 +336,31 @@ impl Costs {
         let inputs = (0..self.rows.len()).filter(|leaf| set & 1 << leaf != 0);
         let all: f64 = inputs.map(|leaf| self.rows[leaf]).product();
         let kept = self.conditions.iter().filter(|(of, _)| of & !set == 0 && of.count_ones() > 1);
-        kept.fold(all, |rows, (_, share)| rows * share).max(1.0)
+        let pairs = kept.fold(all, |rows, (_, share)| rows * share);
+        // Each member of a class is equated once, with the one of the fewest values. Equalities between the same inputs are one condition of
+        // several columns.
+        let mut equated: Vec<((usize, usize), f64, f64)> = Vec::new();
+        for class in &self.classes {
+            let here = || class.iter().filter(|(leaf, _)| set & 1 << leaf != 0);
+            let Some(&(fewest, values)) = here().min_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
+            for &(leaf, own) in here().filter(|(leaf, _)| *leaf != fewest) {
+                let (of, first, second) =
+                    if fewest < leaf { ((fewest, leaf), values, own) } else { ((leaf, fewest), own, values) };
+                match equated.iter_mut().find(|known| known.0 == of) {
+                    Some(known) => (known.1, known.2) = (known.1 * first, known.2 * second),
+                    None => equated.push((of, first, second)),
+                }
+            }
+        }
+        let most = |values: f64, leaf: usize| values.min(self.rows[leaf]);
+        let shares = equated.into_iter().map(|((a, b), of_a, of_b)| most(of_a, a).max(most(of_b, b)).max(1.0));
+        shares.fold(pairs, |rows, values| rows / values).max(1.0)
     }
 
     fn connected(&self, left: Set, right: Set) -> bool {
+        let reads = |class: &Vec<(usize, f64)>, side: Set| class.iter().any(|(leaf, _)| side & 1 << leaf != 0);
         self.conditions.iter().any(|(of, _)| of & !(left | right) == 0 && of & left != 0 && of & right != 0)
+            || self.classes.iter().any(|class| reads(class, left) && reads(class, right))
     }
 
     fn leaf(&self, leaf: usize) -> Way {

@@ -4,13 +4,17 @@
 //! replaced by what it is computed from), sorts, DISTINCT, set operations, group keys of an aggregate, and the sides of a join that the join
 //! does not fill up with NULLs. At an inner join it may also become one of the join's equalities, which turns `FROM a, b WHERE a.x = b.x`
 //! into a hash join. It stops at a LIMIT, at a volatile function, and where moving it would run a query inside it twice. The order of
-//! conditions stays, so that one which guards another still does. What follows from them and a join's equalities (`imply`) moves too.
+//! conditions stays, so that one which guards another still does. Of an OR that has to stay above an aggregation, what each branch says of the
+//! group keys moves. What follows from them and a join's equalities (`imply`) moves too.
+
+use arrow::array::{Array, AsArray};
 
 use super::{has_subquery, imply, is_volatile, nothing, outer_joins};
 use crate::bind::binder::join::split_condition;
 use crate::catalog::Functions;
 use crate::plan::{Expr, ExprKind, JoinKind, Plan};
 use crate::types::Type;
+use crate::value::Value;
 use crate::walk;
 
 /// The plan, with conditions over its columns applied as deep as they go.
@@ -48,8 +52,9 @@ pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions)
             };
             // Without keys there is a row even over no rows.
             let (go, stay) = split(conditions, moves);
-            let (go, mut constant): (Vec<_>, Vec<_>) =
+            let (mut go, mut constant): (Vec<_>, Vec<_>) =
                 go.into_iter().partition(|condition| !walk::columns_read(condition).is_empty());
+            go.extend(stay.iter().filter_map(|condition| said_by_all(condition, &moves)));
             constant.extend(stay);
             let go = substituted(go, &keys);
             let input = Box::new(push(*input, go, functions));
@@ -216,9 +221,66 @@ fn split(conditions: Vec<Expr>, moves: impl Fn(usize) -> bool) -> (Vec<Expr>, Ve
     conditions.into_iter().partition(|condition| walk::columns_read(condition).into_iter().all(&moves))
 }
 
+/// What every branch of an OR says of columns for which `moves` holds.
+fn said_by_all(condition: &Expr, moves: &dyn Fn(usize) -> bool) -> Option<Expr> {
+    let ExprKind::Or(list) = &condition.kind else { return None };
+    let moves = |conjunct: &Expr| {
+        let reads = walk::columns_read(conjunct);
+        !reads.is_empty() && reads.into_iter().all(moves) && !has_subquery(conjunct)
+    };
+    let said = list.iter().map(|branch| {
+        let all = walk::conjuncts(branch.clone());
+        walk::conjunction(all.into_iter().filter(moves).collect())
+    });
+    Some(Expr::new(ExprKind::Or(said.collect::<Option<Vec<Expr>>>()?), Type::Bool))
+}
+
 fn substituted(mut conditions: Vec<Expr>, with: &[Expr]) -> Vec<Expr> {
-    conditions.iter_mut().for_each(|condition| walk::substitute(condition, with));
-    conditions
+    for condition in &mut conditions {
+        walk::substitute(condition, with);
+        walk::visit_mut_shallow(condition, &mut simplify);
+    }
+    // Of an OR with one branch left, each part goes its own way.
+    conditions.into_iter().flat_map(walk::conjuncts).filter(|condition| truth(condition) != Some(true)).collect()
+}
+
+fn truth(condition: &Expr) -> Option<bool> {
+    let ExprKind::Literal(value) = &condition.kind else { return None };
+    let value = value.array.as_boolean_opt()?;
+    value.is_valid(0).then(|| value.value(0))
+}
+
+/// Settles the equality of two texts, and takes what is settled out of AND and OR: what a side of a UNION is called decides which branches
+/// are about it.
+fn simplify(node: &mut Expr) {
+    let settled = match &mut node.kind {
+        ExprKind::Call { name, args, .. } if name == "=" => match args.as_slice() {
+            [Expr { kind: ExprKind::Literal(a), ty, .. }, Expr { kind: ExprKind::Literal(b), .. }] if *ty == Type::Text => {
+                a.as_str().zip(b.as_str()).map(|(a, b)| a == b)
+            }
+            _ => None,
+        },
+        ExprKind::And(list) | ExprKind::Or(list) if list.iter().any(|part| truth(part).is_some()) => {
+            let is_and = matches!(node.kind, ExprKind::And(_));
+            let (ExprKind::And(list) | ExprKind::Or(list)) = &mut node.kind else { return };
+            // One that decides does so whatever the others are, as in PostgreSQL; the rest make no difference.
+            let decides = list.iter().any(|part| truth(part) == Some(!is_and));
+            list.retain(|part| truth(part) != Some(is_and));
+            match (decides, list.len()) {
+                (true, _) => Some(!is_and),
+                (_, 0) => Some(is_and),
+                (_, 1) => {
+                    *node = list.swap_remove(0);
+                    None
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    if let Some(settled) = settled {
+        *node = Expr::literal(Value::bool(settled));
+    }
 }
 
 fn filter(plan: Plan, conditions: Vec<Expr>) -> Plan {

@@ -239,7 +239,7 @@ impl Binder<'_> {
         let columns = scope_columns(plan.columns());
         let visible = visible_columns(&columns);
         // Without an alias it has columns and no name.
-        Ok(Item { scope: Scope { columns, tables: Vec::new(), visible }, plan })
+        Ok(Item { scope: Scope { columns, visible, ..Scope::default() }, plan })
     }
 
     /// Makes the visible columns of an item its only ones.

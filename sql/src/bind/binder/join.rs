@@ -22,6 +22,10 @@ pub(super) enum Condition<'q> {
 impl Binder<'_> {
     pub(super) fn bind_join(&mut self, left: Item, join: &ast::Join) -> Result<Item> {
         use JoinOperator as O;
+        let left = match self.bind_array_join(left, &join.relation)? {
+            Ok(joined) => return Ok(joined),
+            Err(left) => left,
+        };
         let unsupported = || Err(Error::new(ErrorKind::Unsupported, format!("join {join} is not supported yet")));
         let (kind, constraint) = match &join.join_operator {
             O::Join(constraint) | O::Inner(constraint) => (JoinKind::Inner, constraint),

@@ -70,7 +70,7 @@ impl Binder<'_> {
 
     fn bind_body(&mut self, columns: Vec<ScopeColumn>, body: &ast::Expr) -> Result<Expr> {
         let visible = visible_columns(&columns);
-        let mut frame = Frame::query(Scope { columns, tables: Vec::new(), visible }, Clause::Lambda);
+        let mut frame = Frame::query(Scope { columns, visible, ..Scope::default() }, Clause::Lambda);
         if let Some(outer) = self.frames.last() {
             frame.in_aggregate = outer.in_aggregate;
             frame.aliases = outer.aliases.clone();

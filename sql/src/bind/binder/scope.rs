@@ -51,6 +51,8 @@ pub(super) struct Scope {
     pub(super) columns: Vec<ScopeColumn>,
     pub(super) tables: Vec<ScopeTable>,
     pub(super) visible: Vec<Visible>,
+    /// What an unqualified name sees before these, and `*` does not.
+    pub(super) hidden: Vec<Visible>,
 }
 
 /// What a name was found to be, in one scope.
@@ -76,14 +78,14 @@ impl Scope {
             primary_key: Vec::new(),
             scalar: false,
         };
-        Scope { columns, tables: vec![table], visible }
+        Scope { columns, tables: vec![table], visible, hidden: Vec::new() }
     }
 
     /// The scope of columns that belong to no table.
     pub(super) fn of_columns(columns: &[OutputColumn]) -> Scope {
         let columns = scope_columns(columns);
         let visible = visible_columns(&columns);
-        Scope { columns, tables: Vec::new(), visible }
+        Scope { columns, tables: Vec::new(), visible, hidden: Vec::new() }
     }
 
     /// This scope's columns, then the other's: what a join of the two sees.
@@ -94,10 +96,12 @@ impl Scope {
             table.columns.iter_mut().chain(&mut table.primary_key).for_each(|column| *column += shift);
             table
         }));
-        self.visible.extend(other.visible.into_iter().map(|mut visible| {
+        let moved = |mut visible: Visible| {
             crate::walk::rename_columns(&mut visible.expr, &|column| column + shift);
             visible
-        }));
+        };
+        self.visible.extend(other.visible.into_iter().map(moved));
+        self.hidden.extend(other.hidden.into_iter().map(moved));
         self
     }
 
@@ -108,6 +112,10 @@ impl Scope {
 
     /// What an unqualified name is.
     pub(super) fn unqualified(&self, name: &str) -> Found {
+        // The last one that has the name.
+        if let Some(hidden) = self.hidden.iter().rfind(|hidden| hidden.name == name) {
+            return Found::One(hidden.expr.clone());
+        }
         let mut found = self.visible.iter().filter(|visible| visible.name == name);
         match (found.next(), found.next()) {
             (None, _) => Found::No,

@@ -101,11 +101,17 @@ fn table_function(plan: &Plan) -> bool {
 pub(super) fn told_apart(query: &Plan, keys: &[Expr]) -> Vec<Expr> {
     let written = |key: &&Expr| {
         let ExprKind::Column(column) = key.kind else { return false };
-        let looks = match &key.ty {
-            Type::Interval | Type::Numeric(None) | Type::Float4 | Type::Float8 | Type::Bpchar(_) => true,
-            Type::Array(_) | Type::Record(_) | Type::Jsonb => true,
-            _ => false,
-        };
+        let looks = matches!(
+            &key.ty,
+            Type::Interval
+                | Type::Numeric(None)
+                | Type::Float4
+                | Type::Float8
+                | Type::Bpchar(_)
+                | Type::Array(_)
+                | Type::Record(_)
+                | Type::Jsonb
+        );
         looks && !only_compared(query, column)
     };
     let text = |key: &Expr| {

@@ -183,37 +183,29 @@ impl Rule<'_> {
                 _ => of_pairs.push(conjunct),
             }
         }
-        let copied = || closed && self.may_copy(&left) && self.may_copy(&right);
-        if of_pairs.is_empty() || !copied() {
-            plain.extend(of_pairs);
-            let filter = walk::conjunction(plain);
-            let (left, right) = (Box::new(left), Box::new(right));
-            return Plan::Join { kind, left, right, on, filter, lateral: false, columns };
-        }
-        self.pairs(kind, (left, right), on, plain, of_pairs)
-            .unwrap_or_else(|(left, right, on, filter)| join_on(kind, left, right, on, filter))
-    }
-
-    /// An outer, semi or anti join by the pairs that fulfil its condition: rows of both sides are numbered, pairs found, and joined to the rows
-    /// by number.
-    #[expect(clippy::type_complexity, reason = "what was given comes back")]
-    fn pairs(
-        &self,
-        kind: JoinKind,
-        (left, right): (Plan, Plan),
-        on: Vec<(Expr, Expr)>,
-        plain: Vec<Expr>,
-        queries: Vec<Expr>,
-    ) -> Result<Plan, (Plan, Plan, Vec<(Expr, Expr)>, Option<Expr>)> {
-        let (of_left, of_right) = (left.columns().len(), right.columns().len());
         let number = |plan: &Plan| {
             let numbered = numbered(plan.clone(), Vec::new(), Vec::new(), self.functions)?;
             Some(self.named(numbered, Some(true)))
         };
-        let (Some(numbered_left), Some(numbered_right)) = (number(&left), number(&right)) else {
-            let all = plain.into_iter().chain(queries).collect();
-            return Err((left, right, on, walk::conjunction(all)));
-        };
+        let copied = !of_pairs.is_empty() && closed && self.may_copy(&left) && self.may_copy(&right);
+        if let Some(sides) = copied.then(|| number(&left).zip(number(&right))).flatten() {
+            return self.pairs(kind, sides, on, plain, of_pairs);
+        }
+        plain.extend(of_pairs);
+        join_on(kind, left, right, on, walk::conjunction(plain))
+    }
+
+    /// An outer, semi or anti join by the pairs that fulfil its condition: rows of both sides are numbered, pairs found, and joined to the rows
+    /// by number.
+    fn pairs(
+        &self,
+        kind: JoinKind,
+        (numbered_left, numbered_right): (Plan, Plan),
+        on: Vec<(Expr, Expr)>,
+        plain: Vec<Expr>,
+        queries: Vec<Expr>,
+    ) -> Plan {
+        let (of_left, of_right) = (numbered_left.columns().len() - 1, numbered_right.columns().len() - 1);
         let place = |column: usize| if column < of_left { column } else { column + 1 };
         let renamed = |mut expr: Expr| {
             walk::rename_columns(&mut expr, &place);
@@ -229,7 +221,7 @@ impl Rule<'_> {
         let number_of = |column: usize| Expr::column(column, crate::types::Type::Int8);
         let (first, second) = (number_of(of_left), number_of(of_left + 1 + of_right));
         let own = |from: usize, count: usize| from..from + count;
-        Ok(match kind {
+        match kind {
             JoinKind::Semi | JoinKind::Anti => {
                 let joined = join_on(kind, numbered_left, met, vec![(first.clone(), first)], None);
                 select(joined, &own(0, of_left).collect::<Vec<_>>())
@@ -261,7 +253,7 @@ impl Rule<'_> {
                 let right = own(of_left * 2 + 2, of_right);
                 select(joined, &own(0, of_left).chain(right).collect::<Vec<_>>())
             }
-        })
+        }
     }
 
     /// A lateral join as one that is none.
