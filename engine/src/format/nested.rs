@@ -215,8 +215,8 @@ mod tests {
             vec![some("1"), None, some("NULL"), some("a b"), some("c d"), some("q\"\\"), some("x,y")]
         );
         assert_eq!(array("{{1,2},{3}}").expect("nested"), vec![some("{1,2}"), some("{3}")]);
-        assert_eq!(array("[0:1]={7,8}").expect("bounds"), vec![some("7"), some("8")]);
-        for bad in ["", "1", "{1", "{1,}", "{,1}", "{\"a}", "{1}}"] {
+        assert_eq!(array("[1:2]={7,8}").expect("bounds"), vec![some("7"), some("8")]);
+        for bad in ["[0:1]={7,8}", "", "1", "{1", "{1,}", "{,1}", "{\"a}", "{1}}"] {
             assert!(array(bad).is_err(), "{bad}");
         }
     }

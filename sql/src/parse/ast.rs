@@ -217,6 +217,24 @@ pub struct CreateTable {
     pub with_data: bool,
 }
 
+impl CreateTable {
+    /// A table of this name, and nothing else yet.
+    pub fn named(name: ObjectName) -> CreateTable {
+        CreateTable {
+            name,
+            temporary: false,
+            if_not_exists: false,
+            columns: Vec::new(),
+            primary_key: None,
+            layout: Layout::default(),
+            indexes: Vec::new(),
+            watermark: None,
+            source: None,
+            with_data: true,
+        }
+    }
+}
+
 /// A column's definition.
 #[derive(Debug, Clone)]
 pub struct Column {

@@ -21,7 +21,7 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
         return modify::with(c);
     }
     if *c.peek() == Token::LParen || c.is_any(&["SELECT", "WITH", "VALUES", "TABLE", "FROM"]) {
-        return c.query().map(Ast::Query);
+        return c.query().and_then(table::or_into);
     }
     if c.is_word("INSERT") {
         return insert(c);

@@ -1,6 +1,6 @@
 //! CREATE TABLE in PostgreSQL's, ClickHouse's and Flink's form: one grammar that takes the clauses of all three, in any order.
 
-use sqlparser::ast::{Expr, FunctionArguments};
+use sqlparser::ast::{Expr, FunctionArguments, Query, SetExpr};
 use sqlparser::tokenizer::Token;
 
 use super::ast::{Ast, Column, CreateTable, Layout, Name};
@@ -11,6 +11,20 @@ use crate::collation::{Collation, collation_named};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{OnCommit, Rollup, TtlRule};
 
+/// A query, or with INTO the table that it fills.
+pub(super) fn or_into(mut query: Box<Query>) -> Result<Ast> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(Ast::Query(query)) };
+    let Some(into) = select.into.take() else { return Ok(Ast::Query(query)) };
+    let parts = match into.targets.as_slice() {
+        [Expr::Identifier(name)] => vec![name.clone()],
+        [Expr::CompoundIdentifier(parts)] => parts.clone(),
+        _ => return Err(Error::new(ErrorKind::Syntax, "SELECT … INTO takes the name of one table")),
+    };
+    let name = super::names::object_name(&parts.into())?;
+    let table = CreateTable { temporary: into.temporary, source: Some(query), ..CreateTable::named(name) };
+    Ok(Ast::CreateTable(Box::new(table)))
+}
+
 /// After CREATE [OR REPLACE] [TEMPORARY] TABLE.
 pub(super) fn create_table(c: &mut Cursor<'_>, temporary: bool) -> Result<Ast> {
     let if_not_exists = c.words("IF NOT EXISTS");
@@ -18,18 +32,7 @@ pub(super) fn create_table(c: &mut Cursor<'_>, temporary: bool) -> Result<Ast> {
     if c.is_word("ON") && !c.is_word_at(1, "COMMIT") {
         return Err(c.unsupported("ON CLUSTER").with_hint("Weir runs on one machine."));
     }
-    let mut table = CreateTable {
-        name,
-        temporary,
-        if_not_exists,
-        columns: Vec::new(),
-        primary_key: None,
-        layout: Layout::default(),
-        indexes: Vec::new(),
-        watermark: None,
-        source: None,
-        with_data: true,
-    };
+    let mut table = CreateTable { temporary, if_not_exists, ..CreateTable::named(name) };
     if c.is_word("PARTITION") && c.is_word_at(1, "OF") {
         return Err(c
             .unsupported("PARTITION OF")

@@ -10,11 +10,11 @@ use weir_tests::script;
 #[test]
 fn postgres_scripts_are_what_postgres_says() {
     let mut failures = Vec::new();
+    let postgres = Postgres::start();
     for path in script::scripts(&script::folder().join("postgres")) {
-        let postgres = Postgres::start();
         let outcome = match std::env::var_os("WEIR_UPDATE_SCRIPTS") {
-            Some(_) => script::update(&path, &postgres.config(), "postgres"),
-            None => script::run(&path, &postgres.config(), "postgres"),
+            Some(_) => script::update(&path, &postgres.fresh(), "postgres"),
+            None => script::run(&path, &postgres.fresh(), "postgres"),
         };
         failures.extend(outcome.err());
     }

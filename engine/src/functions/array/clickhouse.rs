@@ -450,14 +450,12 @@ fn range(_: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Result<
         if step == 0 {
             return Err(invalid_parameter("step size cannot equal zero"));
         }
-        let mut next = Some(start);
-        while let Some(value) = next.filter(|value| if step > 0 { *value < end } else { *value > end }) {
-            if out.len() as i64 > ELEMENTS_MAX {
-                return Err(too_many());
-            }
-            out.push(value);
-            next = value.checked_add(step);
+        let (span, step) = (i128::from(end) - i128::from(start), i128::from(step));
+        let count = ((span + step - step.signum()) / step).max(0);
+        if out.len() as i128 + count > i128::from(ELEMENTS_MAX) {
+            return Err(too_many());
         }
+        out.extend((0..count).map(|at| (i128::from(start) + at * step) as i64));
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! ClickHouse's functions that take values out of JSON: JSONExtract… over a path, simpleJSONExtract… by a field's name, JSON_VALUE.
+//! ClickHouse's functions that take values out of JSON: JSONExtract… over a path, JSON_VALUE.
 //!
 //! They read text as well as json and jsonb. What is not there, or not of the wanted type, is zero, the empty text or false, never an
 //! error; steps of a path are names of fields and numbers of elements, from 1, or from the end with -1 the last.
@@ -11,9 +11,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StringViewArray, StructArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::{cast as arrow_cast, nullif};
+use arrow::compute::{cast as arrow_cast, filter, is_not_null, nullif};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
-use memchr::memmem::Finder;
 use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
 
@@ -409,11 +408,22 @@ fn pairs(context: &Context, args: &[Datum], rows: usize, types: &Types<'_>, raw:
             }
             lengths.push(keys.len() - before);
         }
-        let keys: ArrayRef = Arc::new(StringViewArray::from_iter_values(keys));
-        let values: ArrayRef = match raw {
+        let mut keys: ArrayRef = Arc::new(StringViewArray::from_iter_values(keys));
+        let mut values: ArrayRef = match raw {
             true => Arc::new(found.into_iter().collect::<StringViewArray>()),
-            false => values::column(context, &found, &fields[1].1, nullable)?,
+            false => values::column(context, &found, &fields[1].1, true)?,
         };
+        // Values of another type are left out, with their keys.
+        if !raw && !nullable && values.null_count() > 0 {
+            let kept = is_not_null(&values)?;
+            let mut at = 0;
+            for length in &mut lengths {
+                let all = *length;
+                *length = kept.slice(at, all).true_count();
+                at += all;
+            }
+            (keys, values) = (filter(&keys, &kept)?, filter(&values, &kept)?);
+        }
         let DataType::Struct(form) = element.to_arrow() else { return Err(Error::internal("a record is a struct")) };
         let records = StructArray::try_new(form, vec![keys, values], None)?;
         let offsets = OffsetBuffer::from_lengths(lengths);
@@ -464,131 +474,6 @@ fn dollar_rows(args: &[Datum], rows: usize, types: &Types<'_>, write: impl Fn(&s
         if let Some(found) = follow(texts.at(row), steps.into_iter()) {
             write(trimmed(found), out);
         }
-        Ok(true)
-    })
-}
-
-/// The functions that look for `"name":` anywhere in a text, which is quick, and right for flat objects written without spaces.
-pub(super) fn simple() -> Vec<ScalarFunction> {
-    let by_name = |ty: Type, kernel: Kernel| vec![strict([TEXT, TEXT], ty, kernel)];
-    vec![
-        function(
-            &["simpleJSONExtractString", "visitParamExtractString"],
-            JSON,
-            "The string of the first field of this name.",
-            ("simpleJSONExtractString('{\"abc\":\"hello\"}', 'abc')", "hello"),
-            by_name(Type::Text, |_, a, n, ty| {
-                simple_texts(a, n, ty, |found| match kind(found) {
-                    Kind::String => string(found).unwrap_or_default(),
-                    _ => Cow::Borrowed(""),
-                })
-            }),
-        ),
-        function(
-            &["simpleJSONExtractRaw", "visitParamExtractRaw"],
-            JSON,
-            "The value of the first field of this name as it is written.",
-            ("simpleJSONExtractRaw('{\"abc\":[1,2]}', 'abc')", "[1,2]"),
-            by_name(Type::Text, |_, a, n, ty| simple_texts(a, n, ty, |found| Cow::Borrowed(found))),
-        ),
-        function(
-            &["simpleJSONExtractInt", "visitParamExtractInt"],
-            JSON,
-            "The integer of the first field of this name.",
-            ("simpleJSONExtractInt('{\"abc\":-12}', 'abc')", "-12"),
-            by_name(Type::Int8, |_, a, n, ty| {
-                let find = Needle::of(a)?;
-                primitive_rows::<Int64Type>(a, n, ty, |row| {
-                    let found = find.at(row).and_then(values::integer);
-                    Ok(Some(found.and_then(|v| i64::try_from(v).ok()).unwrap_or(0)))
-                })
-            }),
-        ),
-        function(
-            &["simpleJSONExtractUInt", "visitParamExtractUInt"],
-            JSON,
-            "The integer of the first field of this name, not negative.",
-            ("simpleJSONExtractUInt('{\"abc\":12}', 'abc')", "12"),
-            by_name(Type::UInt64, |_, a, n, ty| {
-                let find = Needle::of(a)?;
-                primitive_rows::<UInt64Type>(a, n, ty, |row| {
-                    let found = find.at(row).and_then(values::integer);
-                    Ok(Some(found.and_then(|v| u64::try_from(v).ok()).unwrap_or(0)))
-                })
-            }),
-        ),
-        function(
-            &["simpleJSONExtractFloat", "visitParamExtractFloat"],
-            JSON,
-            "The number of the first field of this name.",
-            ("simpleJSONExtractFloat('{\"abc\":1.5}', 'abc')", "1.5"),
-            by_name(Type::Float8, |_, a, n, ty| {
-                let find = Needle::of(a)?;
-                primitive_rows::<Float64Type>(a, n, ty, |row| {
-                    Ok(Some(find.at(row).and_then(values::float).unwrap_or(0.0)))
-                })
-            }),
-        ),
-        function(
-            &["simpleJSONExtractBool", "visitParamExtractBool"],
-            JSON,
-            "Whether the first field of this name is true.",
-            ("simpleJSONExtractBool('{\"abc\":true}', 'abc')", "t"),
-            by_name(Type::Bool, |_, a, n, ty| {
-                let find = Needle::of(a)?;
-                bool_rows(a, n, ty, |row| Ok(Some(find.at(row) == Some("true"))))
-            }),
-        ),
-        function(
-            &["simpleJSONHas", "visitParamHas"],
-            JSON,
-            "Whether there is a field of this name.",
-            ("simpleJSONHas('{\"abc\":null}', 'abc')", "t"),
-            by_name(Type::Bool, |_, a, n, ty| {
-                let find = Needle::of(a)?;
-                bool_rows(a, n, ty, |row| Ok(Some(find.at(row).is_some())))
-            }),
-        ),
-    ]
-}
-
-/// Looks for `"name":` in the texts of the first argument.
-struct Needle<'a> {
-    texts: Column<'a, StringViewArray>,
-    names: Column<'a, StringViewArray>,
-    constant: Option<Finder<'static>>,
-}
-
-impl<'a> Needle<'a> {
-    fn of(args: &'a [Datum]) -> Result<Needle<'a>> {
-        let (texts, names) = (text(args, 0)?, text(args, 1)?);
-        let constant = names.constant().map(|name| Finder::new(format!("\"{name}\":").as_bytes()).into_owned());
-        Ok(Needle { texts, names, constant })
-    }
-
-    /// The value after it.
-    fn at(&self, row: usize) -> Option<&'a str> {
-        let text = self.texts.at(row);
-        let name = self.names.at(row);
-        let start = match &self.constant {
-            Some(finder) => finder.find(text.as_bytes()),
-            None => text.find(&format!("\"{name}\":")),
-        }?;
-        // What follows is read as if it were all the array there is.
-        let rest = &text[start + name.len() + 3..];
-        Some(crate::kernels::json::first(rest))
-    }
-}
-
-fn simple_texts(
-    args: &[Datum],
-    rows: usize,
-    types: &Types<'_>,
-    show: impl for<'t> Fn(&'t str) -> Cow<'t, str>,
-) -> Result<Datum> {
-    let find = Needle::of(args)?;
-    text_rows(args, rows, types, |row, out| {
-        out.push_str(&find.at(row).map_or(Cow::Borrowed(""), &show));
         Ok(true)
     })
 }

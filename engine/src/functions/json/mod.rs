@@ -1,11 +1,12 @@
 //! Functions of json and jsonb: [`access`] takes values out, [`build`] makes them, [`edit`] changes them, [`clickhouse`] has ClickHouse's
-//! names for taking values out of any JSON text, [`path`] evaluates SQL/JSON paths.
+//! names for taking values out of any JSON text and [`simple`] its quick ones, [`path`] evaluates SQL/JSON paths.
 
 mod access;
 mod build;
 mod clickhouse;
 mod edit;
 pub(crate) mod path;
+mod simple;
 pub(crate) mod values;
 
 pub(crate) use build::check_key;
@@ -19,6 +20,6 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(edit::functions());
     all.extend(path::functions());
     all.extend(clickhouse::functions());
-    all.extend(clickhouse::simple());
+    all.extend(simple::functions());
     all
 }

@@ -43,13 +43,13 @@ impl Binder<'_> {
             E::Cast { kind, expr, data_type, .. } => {
                 let ty = settled_type(self.functions, &type_of(data_type)?)?;
                 let value = self.bind_cast(expr, &ty, matches!(kind, CastKind::TryCast | CastKind::SafeCast))?;
-                self.to_fraction(value, data_type)
+                self.with_fraction(value, data_type)
             }
             E::TypedString(typed) => {
                 let ty = type_of(&typed.data_type)?;
                 let value = self.bind_literal_at(&typed.value)?;
                 let value = self.coerce(value, &ty, CoercionContext::Explicit)?;
-                self.to_fraction(value, &typed.data_type)
+                self.with_fraction(value, &typed.data_type)
             }
             E::Interval(interval) => self.bind_interval(interval),
             E::IsNull(inner) => self.bind_is_null(inner),
@@ -344,7 +344,7 @@ impl Binder<'_> {
     }
 
     /// A moment with no more digits of a second than its type as written has: `timestamp(3)`.
-    fn to_fraction(&mut self, value: Expr, written: &ast::DataType) -> Result<Expr> {
+    fn with_fraction(&mut self, value: Expr, written: &ast::DataType) -> Result<Expr> {
         let digits = match written {
             ast::DataType::Timestamp(Some(digits), _) | ast::DataType::Time(Some(digits), _) => *digits,
             _ => return Ok(value),
