@@ -255,7 +255,9 @@ fn truth(condition: &Expr) -> Option<bool> {
 fn simplify(node: &mut Expr) {
     let settled = match &mut node.kind {
         ExprKind::Call { name, args, .. } if name == "=" => match args.as_slice() {
-            [Expr { kind: ExprKind::Literal(a), ty, .. }, Expr { kind: ExprKind::Literal(b), .. }] if *ty == Type::Text => {
+            [Expr { kind: ExprKind::Literal(a), ty, .. }, Expr { kind: ExprKind::Literal(b), .. }]
+                if *ty == Type::Text =>
+            {
                 a.as_str().zip(b.as_str()).map(|(a, b)| a == b)
             }
             _ => None,
