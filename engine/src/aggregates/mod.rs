@@ -5,7 +5,8 @@
 //! them, so that each layout is written down at its function and never changes its meaning.
 //!
 //! Invariant: what an accumulator gives does not depend on how rows were split into batches, threads or commits. Sums of integers
-//! are exact, sums of floats too, the most frequent values are while there are no more than the counters of `top`, and what depends on the order of rows (`array_agg`) is handed rows in order.
+//! are exact, sums of floats too, and what depends on the order of rows (`array_agg`) is handed rows in order. An overload that cannot keep it
+//! says so (`steady`): approx_top_k, over more values than it counts.
 
 mod any;
 mod arrays;
@@ -138,6 +139,8 @@ pub struct AggregateOverload {
     pub ordered_set: bool,
     /// The -If combinator: a last boolean argument says which rows count.
     pub condition: bool,
+    /// Whether the result is the same however rows are split before their states are merged. No view keeps one of which that is not so.
+    pub steady: bool,
 }
 
 /// An aggregate function.
@@ -169,7 +172,13 @@ impl AggregateOverload {
             idempotent: false,
             ordered_set: false,
             condition: false,
+            steady: true,
         }
+    }
+
+    fn unsteady(mut self) -> Self {
+        self.steady = false;
+        self
     }
 
     fn order(mut self, order: Order) -> Self {

@@ -1,6 +1,5 @@
-//! The most frequent values: topK, topKWeighted, approx_top_k, approx_top_sum, anyHeavy, by Space-Saving (see [`super::space_saving`]).
-//!
-//! So many counters a group are kept as [`counters_of`] says: the counts of a group of no more values are exact. NULLs do not count.
+//! The most frequent values: topK, topKWeighted and anyHeavy, exactly; approx_top_k and approx_top_sum, by Space-Saving (see
+//! [`super::space_saving`]) with so many counters a group as [`counters_of`] says. NULLs do not count.
 //!
 //! State: the list of a group's values, greatest count first; the list of their counts, then, unless all are exact, of their errors and of what a
 //! value that is not listed may have been counted as. `approx_top_k(x, k)`: and k.
@@ -33,6 +32,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
     let of = |params, returns: &Returns, state, create: Create| {
         vec![AggregateOverload::new(params, returns.clone(), state, create)]
     };
+    let unsteady = |overloads: Vec<AggregateOverload>| overloads.into_iter().map(AggregateOverload::unsteady).collect();
     let mut approximate = of(
         weighed(),
         &listed,
@@ -55,15 +55,15 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
         ),
         function(
             &["approx_top_k", "approx_top_count"],
-            "The values that are there most often, so many of them, in that order; as approx_top_k(3)(x), with their counts and how much too much those may be.",
+            "About the values that are there most often, so many of them, in that order; as approx_top_k(3)(x), with their counts and how much too much those may be.",
             ("approx_top_k(x, 2)", "{1,2}"),
-            approximate,
+            unsteady(approximate),
         ),
         function(
             &["approx_top_sum"],
             "The values with the greatest sums of weights, the sums and how much too much those may be: approx_top_sum(3)(value, weight).",
             ("approx_top_sum(1)(x, x)", "{\"(3,3,0)\"}"),
-            of(weighed(), &counters, summed, |c| create(c, How::Counters)),
+            unsteady(of(weighed(), &counters, summed, |c| create(c, How::Counters))),
         ),
         function(
             &["anyHeavy"],
@@ -120,7 +120,10 @@ fn create(call: &Call<'_>, how: How) -> Result<Box<dyn Accumulator>> {
     Ok(Box::new(Top {
         how,
         default: wanted,
-        capacity: counters_of(wanted).max(reserved.unwrap_or(0)),
+        capacity: match how {
+            How::Values | How::First => usize::MAX,
+            How::Argument | How::Counters => counters_of(wanted).max(reserved.unwrap_or(0)),
+        },
         wanted: Vec::new(),
         weighed: how != How::Argument && call.args.len() > 1,
         ty: ty.clone(),

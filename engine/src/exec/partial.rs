@@ -27,7 +27,7 @@ use super::operators::{self, Grouping, Groups, PartialGroups};
 use super::pipeline::{Source, drain};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::spool::Spool;
-use crate::functions::registry;
+use crate::functions::{Implementation, registry};
 
 /// The oid by which a view's plan names its own states.
 const STATES: u32 = u32::MAX;
@@ -75,6 +75,12 @@ impl ViewPlan {
             core.keys.iter().try_for_each(check_expr)?;
             let mut result = Ok(());
             for call in &core.aggregates {
+                if let Implementation::Aggregate(overload) = registry().implementation(call.function)
+                    && !overload.steady
+                {
+                    let name = &call.name;
+                    return Err(unsupported(&format!("{name}() depends on how the rows come in; topK() does not")));
+                }
                 walk::aggregate_parts(call, &mut |part| result = result.clone().and_then(|()| check_expr(part)));
             }
             result?;
