@@ -6,12 +6,14 @@
 mod alter;
 mod copy;
 mod cursor;
+mod index;
 mod merging;
 mod temporary;
 
 pub use alter::{AddColumn, AlterAction, AlterTable, PartitionAction, PartitionName, Place, SetType};
 pub use copy::{Copy, CopyFormat, CopyHeader, CopyOptions, CopyTarget};
 pub use cursor::FetchRows;
+pub use index::{AlterIndexes, DropIndex, FilterSize, IndexChange, IndexDef, IndexKind};
 pub use merging::{Fold, Merging};
 pub use temporary::OnCommit;
 
@@ -361,91 +363,6 @@ pub struct CreateTable {
     pub on_commit: OnCommit,
 }
 
-/// A skip index.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IndexDef {
-    /// Its name; `None` where CREATE INDEX left it off.
-    pub name: Option<String>,
-    /// Its type.
-    pub kind: IndexKind,
-    /// Granules that are taken together.
-    pub granularity: u32,
-    /// What it is over: one or more, over the table's columns.
-    pub keys: Vec<SqlExpr>,
-    /// Parts that are there already get it too.
-    pub everywhere: bool,
-}
-
-/// What a skip index keeps of its keys.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum IndexKind {
-    /// Least and greatest value.
-    MinMax,
-    /// The distinct values, up to so many; 0 for all.
-    Set(u32),
-    /// A Bloom filter of the values, with this share of false positives.
-    Bloom(f64),
-    /// A Bloom filter of runs of characters.
-    Ngrams {
-        /// Their length.
-        n: u32,
-        /// The filter.
-        filter: FilterSize,
-    },
-    /// A Bloom filter of words.
-    Tokens(FilterSize),
-    /// Words, and the rows that have them.
-    Text,
-}
-
-/// A Bloom filter's size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FilterSize {
-    /// Bytes.
-    pub bytes: u32,
-    /// Hashes of an entry.
-    pub hashes: u32,
-    /// Seed of the hashes.
-    pub seed: u64,
-}
-
-/// Changes of a table's indexes.
-#[derive(Debug, Clone)]
-pub struct AlterIndexes {
-    /// The table, resolved.
-    pub table: ObjectName,
-    /// What to do, in order.
-    pub changes: Vec<IndexChange>,
-    /// What CommandComplete says.
-    pub tag: String,
-}
-
-/// A change of one index.
-#[derive(Debug, Clone)]
-pub enum IndexChange {
-    /// A new one.
-    Add {
-        /// Which.
-        index: IndexDef,
-        /// IF NOT EXISTS.
-        if_not_exists: bool,
-    },
-    /// It goes.
-    Drop {
-        /// Which.
-        name: String,
-        /// IF EXISTS.
-        if_exists: bool,
-    },
-    /// Parts that are there already get it.
-    Materialize {
-        /// Which.
-        name: String,
-        /// IF EXISTS.
-        if_exists: bool,
-    },
-}
-
 /// OPTIMIZE TABLE, VACUUM.
 #[derive(Debug, Clone)]
 pub struct Optimize {
@@ -468,15 +385,6 @@ pub enum OptimizeKind {
     Final,
     /// Only to be rid of deleted rows.
     Deleted,
-}
-
-/// DROP INDEX.
-#[derive(Debug, Clone)]
-pub struct DropIndex {
-    /// Which; the schema is that of the table.
-    pub names: Vec<ObjectName>,
-    /// IF EXISTS.
-    pub if_exists: bool,
 }
 
 /// A column's definition.
