@@ -262,7 +262,9 @@ pub(super) fn equalities(conditions: &[Expr]) -> (Vec<Expr>, bool) {
         if name != "=" || a.ty != b.ty {
             return (inner, false);
         }
-        let own = |expr: &Expr| !reads_outer(expr);
+        // What is further out is no value of the query, though it is the same for all its rows.
+        let reaches_out = |node: &Expr, depth| matches!(node.kind, ExprKind::Outer { depth: out, .. } if out > depth);
+        let own = |expr: &Expr| !walk::any(expr, &mut |node, depth| reaches_out(node, depth));
         let foreign = |expr: &Expr| reads_outer(expr) && walk::columns_read(expr).is_empty();
         match (own(a) && foreign(b), own(b) && foreign(a)) {
             (true, _) => inner.push(a.clone()),

@@ -574,6 +574,10 @@ impl Generator {
                 let order: Vec<String> = (1..=types.len())
                     .map(|at| format!("{at}{}", self.one(&["", " DESC", " NULLS FIRST", " DESC NULLS LAST"])))
                     .collect();
+                // PostgreSQL 15 takes a column that WHERE equates with a constant for one in groups that do not have it too, and does not sort by it.
+                let sets =
+                    ["GROUP BY ROLLUP", "GROUP BY CUBE", "GROUP BY GROUPING"].iter().any(|word| sql.contains(word));
+                let sql = if sets { format!("SELECT * FROM ({sql}) AS sets") } else { sql };
                 let offset = if self.chance(0.3) { format!(" OFFSET {}", self.below(5)) } else { String::new() };
                 format!("{sql} ORDER BY {} LIMIT {}{offset}", order.join(", "), self.below(12))
             }

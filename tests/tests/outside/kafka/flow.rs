@@ -135,10 +135,8 @@ fn the_guides_flink_table_reads_the_guides_events() {
         "SELECT event_type, user_id, extract(epoch FROM timestamp) - {start}, properties['page_id'], properties['price']
          FROM events ORDER BY timestamp LIMIT 2"
     );
-    let expected = [
-        ["product_viewed", "12345", "0.123456", "NULL", "299.99"],
-        ["page_viewed", "7", "1.000000", "home", "NULL"],
-    ];
+    let expected =
+        [["product_viewed", "12345", "0.123456", "NULL", "299.99"], ["page_viewed", "7", "1.000000", "home", "NULL"]];
     assert_eq!(rows(&mut client, &sql), expected);
     let grouped = "SELECT properties['page_id'] AS page_id, COUNT(*) AS view_count FROM events
         WHERE event_type = 'page_viewed' GROUP BY properties['page_id']";
