@@ -409,16 +409,7 @@ impl Database {
         list.retain(|r| !(r.relation.schema == schema && r.relation.name == name));
         let used: HashMap<u32, ()> = list.iter().map(|r| (r.relation.oid, ())).collect();
         let oid = (REGISTERED_OIDS..).find(|oid| !used.contains_key(oid)).unwrap_or(REGISTERED_OIDS);
-        let columns = columns
-            .into_iter()
-            .map(|(name, ty)| ColumnInfo {
-                name,
-                ty,
-                nullable: true,
-                default: None,
-                collation: weir_sql::collation::Collation::DEFAULT,
-            })
-            .collect();
+        let columns = columns.into_iter().map(|(name, ty)| ColumnInfo::new(name, ty)).collect();
         let relation = Arc::new(Relation {
             oid,
             schema: schema.into(),

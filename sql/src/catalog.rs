@@ -95,6 +95,13 @@ pub struct ColumnInfo {
     pub collation: Collation,
 }
 
+impl ColumnInfo {
+    /// A column that admits NULL and has nothing but a name and a type.
+    pub fn new(name: impl Into<String>, ty: Type) -> ColumnInfo {
+        ColumnInfo { name: name.into(), ty, nullable: true, default: None, collation: Collation::DEFAULT }
+    }
+}
+
 /// Which function, of all the engine has: an index that the engine gave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FunctionId(pub u32);

@@ -31,6 +31,13 @@ pub struct OutputColumn {
     pub collating: Collating,
 }
 
+impl OutputColumn {
+    /// A column that is computed, not a relation's.
+    pub fn computed(name: impl Into<String>, ty: Type) -> OutputColumn {
+        OutputColumn { name: name.into(), ty, typmod: -1, origin: None, collating: Collating::default() }
+    }
+}
+
 /// A relational operator.
 #[derive(Debug, Clone)]
 pub enum Plan {

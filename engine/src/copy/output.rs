@@ -313,8 +313,7 @@ mod tests {
     use std::sync::Arc;
 
     fn written(options: &CopyOptions, texts: &[Option<&str>]) -> String {
-        let column =
-            OutputColumn { name: "a".into(), ty: Type::Text, typmod: -1, origin: None, collating: Default::default() };
+        let column = OutputColumn::computed("a", Type::Text);
         let array: ArrayRef = Arc::new(arrow::array::StringViewArray::from(texts.to_vec()));
         let batch = RecordBatch::try_from_iter_with_nullable([("a", array, true)]).unwrap();
         let mut writer = RowWriter::new(&[column], options, FormatSettings::default()).unwrap();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use weir_sql::catalog::{ColumnInfo, NoStatistics, Relation, RelationKind, Volatility};
-use weir_sql::collation::{Collating, Collation};
+use weir_sql::collation::Collating;
 use weir_sql::plan::{AggregateCall, Expr, ExprKind, OutputColumn, Plan, Scan};
 use weir_sql::{ErrorKind as SqlErrorKind, Type, walk};
 use weir_storage::{Condition, Snapshot, TableId};
@@ -362,16 +362,7 @@ fn states_scan(columns: &[OutputColumn]) -> Scan {
         schema: String::new(),
         name: "states".into(),
         kind: RelationKind::System,
-        columns: columns
-            .iter()
-            .map(|c| ColumnInfo {
-                name: c.name.clone(),
-                ty: c.ty.clone(),
-                nullable: true,
-                default: None,
-                collation: Collation::DEFAULT,
-            })
-            .collect(),
+        columns: columns.iter().map(|c| ColumnInfo::new(&c.name, c.ty.clone())).collect(),
         primary_key: Vec::new(),
     };
     Scan {

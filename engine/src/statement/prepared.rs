@@ -51,16 +51,7 @@ pub(crate) fn constants(session: &Session, running: &Running, args: &[Expr], typ
         if arg.ty == *ty { arg.clone() } else { Expr::new(cast, ty.clone()) }
     };
     let exprs: Vec<Expr> = args.iter().zip(types).map(cast).collect();
-    let columns = types
-        .iter()
-        .map(|ty| OutputColumn {
-            name: "?column?".into(),
-            ty: ty.clone(),
-            typmod: -1,
-            origin: None,
-            collating: Default::default(),
-        })
-        .collect();
+    let columns = types.iter().map(|ty| OutputColumn::computed("?column?", ty.clone())).collect();
     let plan = Plan::Values { rows: vec![exprs], columns };
     let batches = query::stream(session, running, &plan)?.collect()?;
     let batch = batches.first().ok_or_else(|| Error::internal("constants are one row"))?;

@@ -88,15 +88,8 @@ fn stepped(plan: &Plan, functions: &dyn Functions) -> Option<Plan> {
         return None;
     }
     // The finest groups.
-    let computed = |ty: &Type| OutputColumn {
-        name: "?column?".into(),
-        ty: ty.clone(),
-        typmod: -1,
-        origin: None,
-        collating: Default::default(),
-    };
     let mut finest: Vec<OutputColumn> = columns[..own.len()].to_vec();
-    finest.extend(states.iter().map(|call| computed(&call.ty)));
+    finest.extend(states.iter().map(|call| OutputColumn::computed("?column?", call.ty.clone())));
     let first = own.len();
     let groups = Plan::Aggregate {
         input: input.clone(),

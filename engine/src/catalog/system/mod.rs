@@ -120,13 +120,7 @@ fn parse_relation(line: &str) -> Option<SystemRelation> {
             let (name, ty) = column.split_once(' ')?;
             let nullable = !ty.ends_with('!');
             let ty = column_type(ty.trim_end_matches('!'));
-            Some(ColumnInfo {
-                name: name.into(),
-                ty,
-                nullable,
-                default: None,
-                collation: weir_sql::collation::Collation::DEFAULT,
-            })
+            Some(ColumnInfo { nullable, ..ColumnInfo::new(name, ty) })
         })
         .collect();
     Some(declare(schema, name, oid, is_view, columns, fill_of(schema, name)))

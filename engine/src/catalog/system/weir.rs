@@ -143,16 +143,7 @@ pub(super) fn relations() -> Vec<SystemRelation> {
         .iter()
         .enumerate()
         .map(|(i, (name, columns, fill))| {
-            let columns = columns
-                .iter()
-                .map(|(name, ty)| ColumnInfo {
-                    name: (*name).into(),
-                    ty: ty.clone(),
-                    nullable: true,
-                    default: None,
-                    collation: weir_sql::collation::Collation::DEFAULT,
-                })
-                .collect();
+            let columns = columns.iter().map(|(name, ty)| ColumnInfo::new(*name, ty.clone())).collect();
             declare("weir", name, FIRST_OID + i as u32, true, columns, Some(*fill))
         })
         .collect()

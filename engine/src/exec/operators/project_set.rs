@@ -44,16 +44,7 @@ impl SetCall {
 /// The columns that a record's fields are, of a function in FROM.
 fn fields(column: &OutputColumn) -> Vec<OutputColumn> {
     match &column.ty {
-        Type::Record(fields) => fields
-            .iter()
-            .map(|(name, ty)| OutputColumn {
-                name: name.clone(),
-                ty: ty.clone(),
-                typmod: -1,
-                origin: None,
-                collating: Default::default(),
-            })
-            .collect(),
+        Type::Record(fields) => fields.iter().map(|(name, ty)| OutputColumn::computed(name, ty.clone())).collect(),
         _ => vec![column.clone()],
     }
 }

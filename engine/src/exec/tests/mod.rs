@@ -46,13 +46,7 @@ impl World {
     /// Adds a table; its rows come in batches of at most 100.
     pub(super) fn table(mut self, name: &str, columns: Vec<(&str, Type, ArrayRef)>) -> World {
         let oid = 20_000 + self.relations.len() as u32;
-        let infos = columns.iter().map(|(name, ty, _)| ColumnInfo {
-            name: name.to_string(),
-            ty: ty.clone(),
-            nullable: true,
-            default: None,
-            collation: weir_sql::collation::Collation::DEFAULT,
-        });
+        let infos = columns.iter().map(|(name, ty, _)| ColumnInfo::new(*name, ty.clone()));
         let relation = Relation {
             oid,
             schema: "public".into(),

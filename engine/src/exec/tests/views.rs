@@ -40,13 +40,7 @@ impl Stored {
 
     /// A reading query's rows; the view is named `v` in it.
     fn read(&self, sql: &str, threads: usize, batch_rows: usize) -> Vec<String> {
-        let columns = self.view.columns().iter().map(|c| ColumnInfo {
-            name: c.name.clone(),
-            ty: c.ty.clone(),
-            nullable: true,
-            default: None,
-            collation: weir_sql::collation::Collation::DEFAULT,
-        });
+        let columns = self.view.columns().iter().map(|c| ColumnInfo::new(&c.name, c.ty.clone()));
         let relation = Relation {
             oid: TABLE.0,
             schema: "public".into(),

@@ -6,12 +6,12 @@
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, TableFactor};
 
 use super::Binder;
-use super::from::{Item, computed_column};
+use super::from::Item;
 use super::scope::{Clause, Frame, ScopeColumn, Visible};
 use crate::bind::ddl::zero;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::array_join::ARRAY_JOIN;
-use crate::plan::{Expr, ExprKind, Plan};
+use crate::plan::{Expr, ExprKind, OutputColumn, Plan};
 use crate::types::Type;
 
 /// The arrays of an ARRAY JOIN with their names, which may be empty, and whether it is a LEFT one; `None` if the item is none.
@@ -60,7 +60,7 @@ impl Binder<'_> {
                 (_, true) => "unnest".to_string(),
                 (_, false) => name.to_string(),
             };
-            columns.push(computed_column(&shown, (*element).clone()));
+            columns.push(OutputColumn::computed(&shown, (*element).clone()));
             let (ty, collating) = ((*element).clone(), array.collating);
             scope.columns.push(ScopeColumn { name: shown.clone(), ty, typmod: -1, origin: None, collating });
             let value = Expr::column(at, *element);

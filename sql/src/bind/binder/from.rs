@@ -297,11 +297,6 @@ impl Binder<'_> {
     }
 }
 
-/// A column that came from nowhere in particular.
-pub(super) fn computed_column(name: &str, ty: crate::types::Type) -> OutputColumn {
-    OutputColumn { name: name.to_string(), typmod: -1, ty, origin: None, collating: Collating::default() }
-}
-
 impl ScopeColumn {
     pub(super) fn output(&self) -> OutputColumn {
         OutputColumn {

@@ -8,13 +8,12 @@
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::call::CallName;
-use super::from::computed_column;
 use super::literal::cast;
 use super::scope::GAPS;
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::names::fold;
-use crate::plan::{Expr, ExprKind, FillRange, Gap, Plan, SortKey};
+use crate::plan::{Expr, ExprKind, FillRange, Gap, OutputColumn, Plan, SortKey};
 use crate::types::Type;
 use crate::value::Value;
 use crate::walk;
@@ -209,7 +208,7 @@ impl Binder<'_> {
             columns.iter().enumerate().map(|(at, column)| Expr::column(at, column.ty.clone())).collect();
         let mut values = vec![Gap::Null; columns.len()];
         for (gap, expr) in gaps {
-            columns.push(computed_column("?column?", expr.ty.clone()));
+            columns.push(OutputColumn::computed("?column?", expr.ty.clone()));
             exprs.push(expr);
             values.push(gap);
         }

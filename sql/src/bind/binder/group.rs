@@ -4,7 +4,6 @@
 //! column of FROM is an error (42803), also where a subquery reads it from outside; unless the primary key of its table is
 //! among the keys: then it is made a key as well, which changes no group.
 
-use super::from::computed_column;
 use super::scope::{AGGREGATES, Frame, GAPS, GROUPINGS, SETS, Scope};
 use crate::catalog::Functions;
 use crate::error::{Error, ErrorKind, Result};
@@ -72,11 +71,11 @@ impl<'f> Grouping<'f> {
         for key in &self.keys {
             columns.push(match key.kind {
                 ExprKind::Column(column) if column < self.scope.columns.len() => self.scope.columns[column].output(),
-                ExprKind::Call { ref name, .. } => computed_column(name, key.ty.clone()),
-                _ => computed_column("?column?", key.ty.clone()),
+                ExprKind::Call { ref name, .. } => OutputColumn::computed(name, key.ty.clone()),
+                _ => OutputColumn::computed("?column?", key.ty.clone()),
             });
         }
-        let calls = self.aggregates.iter().map(|call| computed_column(&call.name, call.ty.clone()));
+        let calls = self.aggregates.iter().map(|call| OutputColumn::computed(&call.name, call.ty.clone()));
         let Some(sets) = &self.sets else {
             columns.extend(calls);
             let (keys, aggregates) = (self.keys, self.aggregates);
@@ -85,7 +84,7 @@ impl<'f> Grouping<'f> {
         // Each row once for each set, with the number of the set.
         let number = input.columns().len();
         let mut numbered = input.columns().to_vec();
-        numbered.push(computed_column("set", Type::Int4));
+        numbered.push(OutputColumn::computed("set", Type::Int4));
         let numbers = (0..sets.len() as i32).map(|set| Expr::literal(Value::int4(set))).collect();
         let numbers = Expr::new(ExprKind::Array(numbers), Type::Array(Box::new(Type::Int4)));
         let input = match functions.overloads("unnest").iter().find(|signature| signature.params.len() == 1) {
@@ -102,7 +101,7 @@ impl<'f> Grouping<'f> {
             chosen(&set, of, key.clone(), Expr::literal(Value::null(key.ty.clone())))
         });
         let keys = keys.chain([set.clone()]).collect();
-        columns.push(computed_column("set", Type::Int4));
+        columns.push(OutputColumn::computed("set", Type::Int4));
         columns.extend(calls);
         let always = (0..).zip(sets).filter(|(_, set)| set.is_empty()).map(|(set, _)| set).collect();
         Plan::Aggregate { input: Box::new(input), keys, aggregates: self.aggregates, always, columns }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Binder;
-use super::from::{Item, computed_column};
+use super::from::Item;
 use super::join::Condition;
 use super::modify::{changes, modify};
 use super::scope::{Clause, Frame, Scope, ScopeColumn};
@@ -245,7 +245,7 @@ fn mark(item: &mut Item) {
     let mut columns: Vec<OutputColumn> = plan.columns().to_vec();
     let mut exprs: Vec<Expr> = columns.iter().enumerate().map(|(at, c)| Expr::column(at, c.ty.clone())).collect();
     exprs.push(Expr::literal(Value::bool(true)));
-    columns.push(computed_column("", Type::Bool));
+    columns.push(OutputColumn::computed("", Type::Bool));
     item.plan = Plan::Project { input: Box::new(plan), exprs, columns };
     item.scope.columns.push(ScopeColumn {
         name: String::new(),
@@ -262,6 +262,6 @@ fn with_action(plan: Plan, scope: &Scope, action: Expr) -> (Plan, usize) {
     let mut exprs: Vec<Expr> = (0..columns.len()).map(|at| scope.column(at)).collect();
     let at = exprs.len();
     exprs.push(action);
-    columns.push(computed_column("action", Type::Int4));
+    columns.push(OutputColumn::computed("action", Type::Int4));
     (Plan::Project { input: Box::new(plan), exprs, columns }, at)
 }

@@ -125,7 +125,7 @@ impl Binder<'_> {
         let mut item = self.alias(item, target.alias.as_ref())?;
         if let Plan::Scan(scan) = &mut item.plan {
             scan.projection.push(relation.columns.len());
-            scan.columns.push(super::from::computed_column("", Type::Int8));
+            scan.columns.push(OutputColumn::computed("", Type::Int8));
         }
         item.scope.columns.push(ScopeColumn {
             name: String::new(),
@@ -337,10 +337,9 @@ pub(super) fn changes(
     others: Vec<(Expr, OutputColumn)>,
 ) -> Plan {
     let mut exprs = vec![Expr::column(place, Type::Int8), action];
-    let mut columns =
-        vec![super::from::computed_column("place", Type::Int8), super::from::computed_column("action", Type::Int4)];
+    let mut columns = vec![OutputColumn::computed("place", Type::Int8), OutputColumn::computed("action", Type::Int4)];
     for expr in row {
-        columns.push(super::from::computed_column("", expr.ty.clone()));
+        columns.push(OutputColumn::computed("", expr.ty.clone()));
         exprs.push(expr);
     }
     for (expr, column) in others {

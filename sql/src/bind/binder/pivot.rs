@@ -199,7 +199,7 @@ impl Binder<'_> {
         written: &ast::Expr,
     ) -> Result<Vec<(ast::Expr, String)>> {
         let ty = bound.ty.clone();
-        let columns = vec![super::from::computed_column("value", ty.clone())];
+        let columns = vec![OutputColumn::computed("value", ty.clone())];
         let plan = Plan::Project { input: Box::new(plan.clone()), exprs: vec![bound], columns };
         let plan = Plan::Distinct { input: Box::new(plan), on: None };
         let keys = vec![SortKey { expr: crate::plan::Expr::column(0, ty), descending: false, nulls_first: false }];

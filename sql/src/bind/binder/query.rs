@@ -56,7 +56,7 @@ impl Bounds {
         let mut numbered = columns.clone();
         let mut calls = Vec::new();
         for name in ["row_number", "rank"] {
-            numbered.push(super::from::computed_column(name, Type::Int8));
+            numbered.push(OutputColumn::computed(name, Type::Int8));
             calls.push(super::window::numbering(name, binder.functions)?);
         }
         let first: Vec<SortKey> =
@@ -302,8 +302,7 @@ impl Binder<'_> {
             rows.push(cells);
         }
         let width = rows.first().map_or(0, Vec::len);
-        let columns =
-            columns[..width].iter().map(|(name, ty)| super::from::computed_column(name, ty.clone())).collect();
+        let columns = columns[..width].iter().map(|(name, ty)| OutputColumn::computed(name, ty.clone())).collect();
         Ok(Plan::Values { rows, columns })
     }
 
@@ -334,13 +333,7 @@ impl Binder<'_> {
                 row[index] = self.coerce(cell, &ty, CoercionContext::Implicit)?;
             }
             let collating = together(rows.iter().map(|row| &row[index]))?.of_column();
-            columns.push(OutputColumn {
-                name: format!("column{}", index + 1),
-                ty,
-                typmod: -1,
-                origin: None,
-                collating,
-            });
+            columns.push(OutputColumn { collating, ..OutputColumn::computed(format!("column{}", index + 1), ty) });
         }
         Ok(Plan::Values { rows, columns })
     }

@@ -7,7 +7,7 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, Ident, TableAlias};
 
 use super::Binder;
 use super::call::{CallName, type_list};
-use super::from::{Item, computed_column};
+use super::from::Item;
 use super::names::at;
 use super::scope::{Clause, Frame, Scope, scope_columns};
 use crate::catalog::FunctionKind;
@@ -85,7 +85,8 @@ use super::scope::SetCall;
 
 fn side_by_side(calls: Vec<SetCall>, ordinality: bool, functions: &dyn crate::catalog::Functions) -> Result<Plan> {
     let one = Plan::Values { rows: vec![Vec::new()], columns: Vec::new() };
-    let columns: Vec<OutputColumn> = calls.iter().map(|call| computed_column(&call.name, call.ty.clone())).collect();
+    let columns: Vec<OutputColumn> =
+        calls.iter().map(|call| OutputColumn::computed(&call.name, call.ty.clone())).collect();
     let (mut exprs, mut fields) = (Vec::new(), Vec::new());
     for (index, column) in columns.iter().enumerate() {
         let whole = Expr::column(index, column.ty.clone());
@@ -93,7 +94,7 @@ fn side_by_side(calls: Vec<SetCall>, ordinality: bool, functions: &dyn crate::ca
             Type::Record(parts) => {
                 for (field, (name, ty)) in parts.iter().enumerate() {
                     exprs.push(Expr::new(ExprKind::Field(Box::new(whole.clone()), field), ty.clone()));
-                    fields.push(computed_column(name, ty.clone()));
+                    fields.push(OutputColumn::computed(name, ty.clone()));
                 }
             }
             _ => {
@@ -106,7 +107,7 @@ fn side_by_side(calls: Vec<SetCall>, ordinality: bool, functions: &dyn crate::ca
     let mut plan = Plan::ProjectSet { input: Box::new(one), calls, columns };
     plan = Plan::Project { input: Box::new(plan), exprs, columns: fields.clone() };
     if ordinality {
-        fields.push(computed_column("ordinality", Type::Int8));
+        fields.push(OutputColumn::computed("ordinality", Type::Int8));
         let calls = vec![super::window::numbering("row_number", functions)?];
         plan = Plan::Window {
             input: Box::new(plan),

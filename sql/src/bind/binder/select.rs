@@ -7,7 +7,6 @@
 use sqlparser::ast::{self, Distinct, Select, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions};
 
 use super::collate::{beneath, rebased};
-use super::from::computed_column;
 use super::gapfill::no_gapfill_key;
 use super::group::Grouping;
 use super::place::locate;
@@ -195,7 +194,7 @@ impl Binder<'_> {
         if !sets.is_empty() {
             let width = plan.columns().len();
             let mut columns = plan.columns().to_vec();
-            columns.extend(sets.iter().map(|call| computed_column(&call.name, call.ty.clone())));
+            columns.extend(sets.iter().map(|call| OutputColumn::computed(&call.name, call.ty.clone())));
             let nested = sets.iter().flat_map(|call| &call.args).any(|arg| {
                 walk::any(arg, &mut |node, depth| {
                     depth == 0 && matches!(node.kind, ExprKind::Column(c) if (SETS..WINDOWS).contains(&c))
@@ -470,7 +469,7 @@ impl Last {
             let index = match exprs.iter().position(|known| walk::same(known, &expr)) {
                 Some(index) => index,
                 None => {
-                    columns.push(computed_column("?order?", ty.clone()));
+                    columns.push(OutputColumn::computed("?order?", ty.clone()));
                     exprs.push(expr);
                     exprs.len() - 1
                 }

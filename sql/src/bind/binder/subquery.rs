@@ -2,10 +2,9 @@
 
 use sqlparser::ast;
 
-use super::from::computed_column;
 use super::{Binder, CoercionContext};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Expr, ExprKind, Plan, Subquery, SubqueryKind};
+use crate::plan::{Expr, ExprKind, OutputColumn, Plan, Subquery, SubqueryKind};
 use crate::types::Type;
 use crate::walk;
 
@@ -54,7 +53,7 @@ impl Binder<'_> {
             let right = Expr::column(0, column.ty.clone()).collated(column.collating);
             let (key, right) = self.in_order_both(symbol, value.clone(), right)?;
             if !matches!(right.kind, ExprKind::Column(_)) {
-                columns = vec![computed_column(&column.name, right.ty.clone())];
+                columns = vec![OutputColumn::computed(&column.name, right.ty.clone())];
                 plan = Plan::Project { input: Box::new(plan), exprs: vec![right], columns: columns.clone() };
             }
             *value = key;

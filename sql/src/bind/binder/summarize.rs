@@ -44,7 +44,7 @@ fn described(columns: &[OutputColumn]) -> Item {
     let shape: Vec<OutputColumn> =
         [("name", Type::Text), ("type", Type::Text), ("nullable", Type::Bool), ("default", Type::Text)]
             .into_iter()
-            .map(|(name, ty)| super::from::computed_column(name, ty))
+            .map(|(name, ty)| OutputColumn::computed(name, ty))
             .collect();
     let rows = columns.iter().map(|column| {
         vec![

@@ -5,7 +5,7 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, Ident, TableAlias};
 
 use super::aggregate_call::constant;
 use super::call::{CallName, type_list};
-use super::from::{Item, computed_column};
+use super::from::Item;
 use super::names::at;
 use super::scope::{Clause, Frame, Scope, scope_columns};
 use super::{Binder, CoercionContext};
@@ -163,20 +163,22 @@ impl Binder<'_> {
         let alias_name = alias.map_or_else(|| name.folded.clone(), |alias| fold(&alias.name));
         let scalar = shaped.is_none() && !matches!(resolved.ty, Type::Record(_));
         let mut columns: Vec<OutputColumn> = match (shaped, &resolved.ty) {
-            (Some(columns), _) => columns.into_iter().map(|(name, ty)| computed_column(&name, ty)).collect(),
-            (None, Type::Record(fields)) => fields.iter().map(|(name, ty)| computed_column(name, ty.clone())).collect(),
+            (Some(columns), _) => columns.into_iter().map(|(name, ty)| OutputColumn::computed(&name, ty)).collect(),
+            (None, Type::Record(fields)) => {
+                fields.iter().map(|(name, ty)| OutputColumn::computed(name, ty.clone())).collect()
+            }
             // Postgres declares their result as `OUT value`.
             (None, ty) if name.folded.starts_with("json") && name.folded.contains("_array_elements") => {
-                vec![computed_column("value", ty.clone())]
+                vec![OutputColumn::computed("value", ty.clone())]
             }
             // ClickHouse calls its column so, whatever the alias.
-            (None, ty) if name.folded == "numbers" => vec![computed_column("number", ty.clone())],
-            (None, ty) => vec![computed_column(&alias_name, ty.clone())],
+            (None, ty) if name.folded == "numbers" => vec![OutputColumn::computed("number", ty.clone())],
+            (None, ty) => vec![OutputColumn::computed(&alias_name, ty.clone())],
         };
         let plan = match resolved.signature.kind {
             FunctionKind::Table => {
                 if ordinality {
-                    columns.push(computed_column("ordinality", Type::Int8));
+                    columns.push(OutputColumn::computed("ordinality", Type::Int8));
                 }
                 Plan::TableFunction {
                     function: resolved.signature.id,
@@ -198,7 +200,7 @@ impl Binder<'_> {
                     _ => vec![call],
                 };
                 if ordinality {
-                    columns.push(computed_column("ordinality", Type::Int8));
+                    columns.push(OutputColumn::computed("ordinality", Type::Int8));
                     exprs.push(Expr::literal(Value::int8(1)));
                 }
                 Plan::Values { rows: vec![exprs], columns: columns.clone() }

@@ -7,7 +7,6 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Name
 
 use super::call::{CallName, type_list};
 use super::combinator::Combined;
-use super::from::computed_column;
 use super::place::locate;
 use super::scope::{Clause, WINDOWS};
 use super::{Binder, CoercionContext};
@@ -16,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::exclude;
 use crate::parse::names::fold;
 use crate::plan::{
-    AggregateCall, Exclude, Expr, Frame, FrameBound, FrameOffset, FrameUnits, Plan, SortKey, WindowCall,
+    AggregateCall, Exclude, Expr, Frame, FrameBound, FrameOffset, FrameUnits, OutputColumn, Plan, SortKey, WindowCall,
 };
 use crate::types::Type;
 use crate::value::Value;
@@ -409,7 +408,7 @@ pub(super) fn over<'e>(mut plan: Plan, windows: Vec<Windowed>, targets: impl Ite
         let mut calls = Vec::with_capacity(now.len());
         for (index, window) in now {
             places[index] = columns.len();
-            columns.push(computed_column(&window.call.call.name, window.call.call.ty.clone()));
+            columns.push(OutputColumn::computed(&window.call.call.name, window.call.call.ty.clone()));
             calls.push(window.call);
         }
         let partition = partition_by.iter().cloned();

@@ -12,13 +12,7 @@ use crate::walk;
 
 /// A column that is computed.
 pub(super) fn computed(expr: &Expr) -> OutputColumn {
-    OutputColumn {
-        name: "?column?".into(),
-        ty: expr.ty.clone(),
-        typmod: -1,
-        origin: None,
-        collating: expr.collating.of_column(),
-    }
+    OutputColumn { collating: expr.collating.of_column(), ..OutputColumn::computed("?column?", expr.ty.clone()) }
 }
 
 /// The columns of a plan, from one place on, as expressions.

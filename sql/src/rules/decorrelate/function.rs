@@ -13,8 +13,7 @@ pub(super) fn call_column(name: String, columns: &[OutputColumn]) -> Option<Outp
         [one] => Some(one.clone()),
         many => {
             let fields = many.iter().map(|column| (column.name.clone(), column.ty.clone())).collect();
-            let (ty, collating) = (Type::Record(fields), Default::default());
-            Some(OutputColumn { ty, name, typmod: -1, origin: None, collating })
+            Some(OutputColumn::computed(name, Type::Record(fields)))
         }
     }
 }
