@@ -29,6 +29,7 @@ mod pick;
 mod quantile;
 mod rank_corr;
 mod shape;
+mod sketches;
 mod space_saving;
 mod states;
 mod sum;
@@ -38,6 +39,7 @@ mod top;
 
 pub(crate) use bitmap::{read as read_bitmap, words as bitmap_words, write as write_bitmap};
 pub(crate) use packed::{StateOf, pack, unpack};
+pub(crate) use sketches::Sketch;
 pub(crate) use theta::Sketch as ThetaSketch;
 
 use arrow::array::{ArrayRef, BooleanArray};

@@ -4,20 +4,13 @@
 //! depends on the values alone. The count is how many are kept over the part of all hashes that is below theta (K minimum values: Bar-Yossef and
 //! others, "Counting Distinct Elements in a Data Stream", 2002); a union takes the least theta of both, an intersection and a difference the
 //! hashes below it (Dasgupta, Lang, Rhodes, Thaler: "A Framework for Estimating Stream Expression Cardinalities", 2016). The standard error
-//! of a count is 1 / sqrt(NOMINAL), 1.6 %; up to NOMINAL values it is exact. Hashes are those of `hyperloglog`.
+//! of a count is 1 / sqrt(NOMINAL), 1.6 %; up to NOMINAL values it is exact. Hashes are those of `sketches`.
 //!
 //! State: one bytea: the byte 1 for the format, theta (u64, little endian, `u64::MAX` where nothing was dropped), and the hashes, ascending, eight bytes
 //! each. Before there was this format uniqTheta had approx_count_distinct's state: its lists of few hashes are read, its registers are refused.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanArray, Int64Array};
-use weir_sql::Type;
-use weir_sql::catalog::{Param, Returns};
-
-use super::hyperloglog::hashes;
-use super::states::each_row;
-use super::{Accumulator, AggregateFunction, AggregateOverload, function};
+use super::sketches::{Sketches, overload};
+use super::{AggregateFunction, Sketch as _, function};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many hashes are kept.
@@ -26,17 +19,11 @@ const NOMINAL: usize = 4096;
 const FORMAT: u8 = 1;
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
-    let overload = AggregateOverload::new(
-        vec![Param::AnyNonArray],
-        Returns::Exact(Type::Int8),
-        |_, _| vec![Type::Bytea],
-        |call| Ok(Box::new(Theta { ty: call.args[0].clone(), sketches: Vec::new() })),
-    );
     vec![function(
         &["uniqTheta", "theta_sketch"],
         "About how many distinct values that are not NULL there are, by a theta sketch: within 3 % or so, exactly up to 4096. Its states are sets: uniqThetaUnion, uniqThetaIntersect, uniqThetaNot.",
         ("uniqTheta(x)", "3"),
-        vec![overload.idempotent()],
+        vec![overload(|call| Ok(Box::new(Sketches::<Sketch>::new(&call.args[0]))))],
     )]
 }
 
@@ -45,7 +32,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
 pub(crate) struct Sketch {
     /// All hashes below it were kept.
     theta: u64,
-    /// Ascending once [`Sketch::settle`] has run; before that, up to twice as many as are kept, in any order after the first `sorted`.
+    /// Ascending once it is settled; before that, up to twice as many as are kept, in any order after the first `sorted`.
     hashes: Vec<u64>,
     sorted: usize,
 }
@@ -57,38 +44,6 @@ impl Default for Sketch {
 }
 
 impl Sketch {
-    #[inline]
-    fn add(&mut self, hash: u64) {
-        if hash >= self.theta {
-            return;
-        }
-        self.hashes.push(hash);
-        if self.hashes.len() >= 2 * NOMINAL && self.hashes.len() >= 2 * self.sorted {
-            self.settle();
-        }
-    }
-
-    /// Puts the hashes in order, each once, and drops those that are too many.
-    fn settle(&mut self) {
-        if self.sorted < self.hashes.len() {
-            self.hashes.sort_unstable();
-            self.hashes.dedup();
-        }
-        if self.hashes.len() > NOMINAL {
-            self.theta = self.hashes[NOMINAL];
-            self.hashes.truncate(NOMINAL);
-        }
-        self.sorted = self.hashes.len();
-    }
-
-    /// The count, of a sketch that is settled.
-    pub(crate) fn estimate(&self) -> i64 {
-        if self.theta == u64::MAX {
-            return self.hashes.len() as i64;
-        }
-        (self.hashes.len() as f64 / (self.theta as f64 / 2_f64.powi(64))).round() as i64
-    }
-
     /// A sketch from a state.
     pub(crate) fn read(state: &[u8]) -> Result<Sketch> {
         let damaged = || Error::new(ErrorKind::DataCorrupted, "a state of uniqTheta is damaged");
@@ -114,15 +69,6 @@ impl Sketch {
         Ok(Sketch { theta, hashes, sorted })
     }
 
-    /// The state of a sketch that is settled.
-    pub(crate) fn write(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(9 + self.hashes.len() * 8);
-        out.push(FORMAT);
-        out.extend_from_slice(&self.theta.to_le_bytes());
-        self.hashes.iter().for_each(|hash| out.extend_from_slice(&hash.to_le_bytes()));
-        out
-    }
-
     /// Makes it the union of both.
     pub(crate) fn union(&mut self, other: &Sketch) {
         self.settle();
@@ -145,63 +91,53 @@ impl Sketch {
     }
 }
 
-struct Theta {
-    ty: Type,
-    sketches: Vec<Sketch>,
-}
-
-impl Theta {
-    fn resize(&mut self, n_groups: usize) {
-        self.sketches.resize_with(n_groups.max(self.sketches.len()), Sketch::default);
+impl super::Sketch for Sketch {
+    #[inline]
+    fn add(&mut self, hash: u64) {
+        if hash >= self.theta {
+            return;
+        }
+        self.hashes.push(hash);
+        if self.hashes.len() >= 2 * NOMINAL && self.hashes.len() >= 2 * self.sorted {
+            self.settle();
+        }
     }
 
-    fn settled(&mut self, n_groups: usize) -> Vec<Sketch> {
-        self.resize(n_groups);
-        let mut sketches = std::mem::take(&mut self.sketches);
-        sketches.truncate(n_groups);
-        sketches.iter_mut().for_each(Sketch::settle);
-        sketches
-    }
-}
-
-impl Accumulator for Theta {
-    fn update(
-        &mut self,
-        args: &[ArrayRef],
-        groups: &[u32],
-        n_groups: usize,
-        filter: Option<&BooleanArray>,
-    ) -> Result<()> {
-        self.resize(n_groups);
-        let hashes = hashes(&self.ty, &args[0])?;
-        let sketches = &mut self.sketches;
-        each_row(groups, args[0].logical_nulls().as_ref(), filter, |row, group| sketches[group].add(hashes[row]));
+    fn merge(&mut self, state: &[u8]) -> Result<()> {
+        self.union(&Sketch::read(state)?);
         Ok(())
     }
 
-    fn merge(&mut self, states: &[ArrayRef], groups: &[u32], n_groups: usize) -> Result<()> {
-        self.resize(n_groups);
-        let states = states[0].as_binary_view();
-        for (row, &group) in groups.iter().enumerate() {
-            self.sketches[group as usize].union(&Sketch::read(states.value(row))?);
+    /// Puts the hashes in order, each once, and drops those that are too many.
+    fn settle(&mut self) {
+        if self.sorted < self.hashes.len() {
+            self.hashes.sort_unstable();
+            self.hashes.dedup();
         }
-        Ok(())
+        if self.hashes.len() > NOMINAL {
+            self.theta = self.hashes[NOMINAL];
+            self.hashes.truncate(NOMINAL);
+        }
+        self.sorted = self.hashes.len();
     }
 
-    fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
-        let mut states = BinaryViewBuilder::with_capacity(n_groups);
-        for sketch in self.settled(n_groups) {
-            states.try_append_value(sketch.write())?;
-        }
-        Ok(vec![Arc::new(states.finish())])
+    fn write(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(9 + self.hashes.len() * 8);
+        out.push(FORMAT);
+        out.extend_from_slice(&self.theta.to_le_bytes());
+        self.hashes.iter().for_each(|hash| out.extend_from_slice(&hash.to_le_bytes()));
+        out
     }
 
-    fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
-        Ok(Arc::new(Int64Array::from_iter_values(self.settled(n_groups).iter().map(Sketch::estimate))))
+    fn count(&self) -> i64 {
+        if self.theta == u64::MAX {
+            return self.hashes.len() as i64;
+        }
+        (self.hashes.len() as f64 / (self.theta as f64 / 2_f64.powi(64))).round() as i64
     }
 
     fn memory(&self) -> usize {
-        self.sketches.iter().map(|sketch| size_of::<Sketch>() + sketch.hashes.capacity() * 8).sum()
+        self.hashes.capacity() * 8
     }
 }
 
@@ -226,12 +162,12 @@ mod tests {
             assert_eq!(whole, merged);
             assert_eq!(Sketch::read(&whole.write()).expect("its own state"), whole);
             let near = |estimate: i64, truth: u64| (estimate as f64 - truth as f64).abs() <= 0.06 * n as f64;
-            assert!(near(whole.estimate(), n));
+            assert!(near(whole.count(), n));
             let (low, high) = (of(0..n), of(n / 2..n * 2));
-            assert!(near(low.without(&high, true).estimate(), n - n / 2), "{n}");
-            assert!(near(low.without(&high, false).estimate(), n / 2), "{n}");
+            assert!(near(low.without(&high, true).count(), n - n / 2), "{n}");
+            assert!(near(low.without(&high, false).count(), n / 2), "{n}");
         }
         assert!(Sketch::read(&[2; 9]).is_err());
-        assert_eq!(Sketch::read(&7_u64.to_le_bytes()).expect("few hashes").estimate(), 1);
+        assert_eq!(Sketch::read(&7_u64.to_le_bytes()).expect("few hashes").count(), 1);
     }
 }

@@ -10,7 +10,7 @@ use weir_sql::types::StateType;
 
 use super::declare::function;
 use super::{Context, Datum, Overload, ScalarFunction, Types};
-use crate::aggregates::{StateOf, ThetaSketch, pack, unpack};
+use crate::aggregates::{Sketch as _, StateOf, ThetaSketch, pack, unpack};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) fn functions() -> Vec<ScalarFunction> {
@@ -104,7 +104,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             vec![
                 Overload::new(vec![Param::AnyState], Returns::Exact(Type::Int8), |ctx, a, n, ty| {
                     let sketches = sketches(ctx, a, n, ty, 0)?;
-                    let counts = sketches.iter().map(|sketch| sketch.estimate());
+                    let counts = sketches.iter().map(|sketch| sketch.count());
                     Ok(Datum::Array(Arc::new(Int64Array::from_iter_values(counts))))
                 })
                 .lax(),
