@@ -20,7 +20,7 @@ use super::{distinct, source};
 use crate::copy::file_error;
 use crate::copy::lines::utf8;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ColumnBuilder;
+use crate::format::{ColumnBuilder, push_element};
 
 /// Bytes of a run of objects.
 const RUN_BYTES: usize = 1 << 20;
@@ -409,15 +409,7 @@ fn array_text(raw: &str, out: &mut String) -> Result<()> {
             JsonType::Array => array_text(text, out)?,
             JsonType::Boolean | JsonType::Number => out.push_str(text),
             JsonType::String | JsonType::Object => {
-                let text = item.as_str().unwrap_or(text);
-                out.push('"');
-                for c in text.chars() {
-                    if matches!(c, '"' | '\\') {
-                        out.push('\\');
-                    }
-                    out.push(c);
-                }
-                out.push('"');
+                push_element(out, item.as_str().unwrap_or(text));
             }
         }
     }

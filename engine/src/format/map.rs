@@ -8,6 +8,7 @@ use weir_sql::Type;
 use weir_sql::types::MapType;
 
 use super::json::{normalize, write_string};
+use super::nested::push_element;
 use super::{ColumnBuilder, FormatSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::Context;
@@ -102,14 +103,7 @@ fn array_text(value: &str) -> Result<String> {
         match json::as_text(item)? {
             None => out.push_str("NULL"),
             Some(text) => {
-                out.push('"');
-                for c in text.chars() {
-                    if matches!(c, '"' | '\\') {
-                        out.push('\\');
-                    }
-                    out.push(c);
-                }
-                out.push('"');
+                push_element(&mut out, &text);
             }
         }
     }
@@ -127,7 +121,8 @@ fn is_clickhouse(text: &str) -> bool {
 fn to_json(text: &str) -> Result<String> {
     let mut out = Vec::with_capacity(text.len() + 8);
     let mut chars = text.chars().peekable();
-    let mut depth = 0_usize;
+    // Open braces and brackets.
+    let (mut depth, mut arrays) = (0_usize, 0_usize);
     // Whether what follows is a key.
     let mut key = false;
     while let Some(c) = chars.next() {
@@ -146,7 +141,7 @@ fn to_json(text: &str) -> Result<String> {
                 out.push(b':');
             }
             ',' => {
-                key = depth == 1 && !inside_array(&out);
+                key = depth == 1 && arrays == 0;
                 out.push(b',');
             }
             '\'' | '"' => {
@@ -183,27 +178,18 @@ fn to_json(text: &str) -> Result<String> {
                     _ => out.extend_from_slice(word.as_bytes()),
                 }
             }
-            '[' | ']' => out.push(c as u8),
+            '[' => {
+                arrays += 1;
+                out.push(b'[');
+            }
+            ']' => {
+                arrays = arrays.saturating_sub(1);
+                out.push(b']');
+            }
             _ => return Err(malformed(text)),
         }
     }
     String::from_utf8(out).map_err(|_| malformed(text))
-}
-
-/// Whether what is written so far ends inside of an array.
-fn inside_array(out: &[u8]) -> bool {
-    let (mut open, mut quoted, mut escaped) = (0_i32, false, false);
-    for &byte in out {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'[' if !quoted => open += 1,
-            b']' if !quoted => open -= 1,
-            _ => {}
-        }
-    }
-    open > 0
 }
 
 fn malformed(text: &str) -> Error {

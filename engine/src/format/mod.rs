@@ -32,6 +32,7 @@ pub(crate) use builder::utf8;
 pub use builder::{ColumnBuilder, parse_bool};
 pub use float::{write_f32, write_f64};
 pub use names::quote_identifier;
+pub(crate) use nested::push_element;
 pub use text::TextEncoder;
 
 use crate::error::{Error, ErrorKind, Result};

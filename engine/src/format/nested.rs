@@ -13,6 +13,18 @@ pub(crate) fn quote_element(out: &mut Vec<u8>, from: usize) {
     }
 }
 
+/// Adds an array's element, in quotes whatever it is.
+pub(crate) fn push_element(out: &mut String, element: &str) {
+    out.push('"');
+    for c in element.chars() {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+}
+
 /// Quotes the record field that `out` ends with, from `from` on, if it needs it.
 pub(crate) fn quote_field(out: &mut Vec<u8>, from: usize) {
     let field = &out[from..];

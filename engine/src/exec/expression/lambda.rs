@@ -60,31 +60,39 @@ impl Lambda {
         let constants = args.iter().chain([first]).all(|arg| matches!(arg, Datum::Scalar(_)));
         let constant = self.pure && constants;
         let rows = if constant { 1 } else { batch.rows };
-        let arrays = args.iter().map(|arg| arg.clone().into_array(rows)).collect::<Result<Vec<_>>>()?;
-        let lists: Vec<&ListArray> = arrays.iter().map(|array| array.as_list::<i32>()).collect();
-        let nulls = lists.iter().fold(None, |nulls, list| NullBuffer::union(nulls.as_ref(), list.nulls()));
-        let lengths = lengths(&lists, nulls.as_ref())?;
+        let Lists { lists, nulls, lengths } = Lists::of(args, rows)?;
+        // Values of rows that have more elements, and whose those are.
         let mut folded = first.clone().into_array(rows)?;
         let mut active: Vec<u32> = (0..rows as u32).collect();
+        // Values of rows that have none, and where each row's is.
+        let (mut done, mut places) = (Vec::new(), vec![(0, 0); rows]);
         for at in 0.. {
-            active.retain(|&row| lengths[row as usize] > at);
+            let (on, over): (Vec<u32>, Vec<u32>) =
+                (0..active.len() as u32).partition(|&nth| lengths[active[nth as usize] as usize] > at);
+            if !over.is_empty() {
+                over.iter().enumerate().for_each(|(nth, &of)| places[active[of as usize] as usize] = (done.len(), nth));
+                let on = UInt32Array::from(on);
+                done.push(take(&folded, &UInt32Array::from(over), None)?);
+                folded = take(&folded, &on, None)?;
+                active = on.values().iter().map(|&nth| active[nth as usize]).collect();
+            }
             if active.is_empty() {
                 break;
             }
             context.cancel.check()?;
             let owners = UInt32Array::from(active.clone());
-            let mut columns = vec![take(&folded, &owners, None)?];
+            let mut columns = vec![folded];
             for list in &lists {
-                let places = active.iter().map(|&row| list.value_offsets()[row as usize] as u32 + at as u32);
-                columns.push(take(list.values(), &UInt32Array::from_iter_values(places), None)?);
+                let elements = active.iter().map(|&row| list.value_offsets()[row as usize] as u32 + at as u32);
+                columns.push(take(list.values(), &UInt32Array::from_iter_values(elements), None)?);
             }
             for &column in &self.captured {
                 columns.push(take(&batch.columns[column], &owners, None)?);
             }
-            let given = self.body.array(&Batch::new(columns, active.len()), context)?;
-            let mut places: Vec<(usize, usize)> = (0..rows).map(|row| (0, row)).collect();
-            active.iter().enumerate().for_each(|(place, &row)| places[row as usize] = (1, place));
-            folded = interleave(&[&folded, &given], &places)?;
+            folded = self.body.array(&Batch::new(columns, active.len()), context)?;
+        }
+        if !done.is_empty() {
+            folded = interleave(&done.iter().map(|values| values.as_ref()).collect::<Vec<_>>(), &places)?;
         }
         if let Some(nulls) = nulls {
             folded = nullif(&folded, &BooleanArray::new(!nulls.inner(), None))?;
@@ -105,10 +113,7 @@ impl Lambda {
         }
         let constant = self.pure && args.iter().all(|arg| matches!(arg, Datum::Scalar(_)));
         let rows = if constant { 1 } else { batch.rows };
-        let arrays = args.iter().map(|arg| arg.clone().into_array(rows)).collect::<Result<Vec<_>>>()?;
-        let lists: Vec<&ListArray> = arrays.iter().map(|array| array.as_list::<i32>()).collect();
-        let nulls = lists.iter().fold(None, |nulls, list| NullBuffer::union(nulls.as_ref(), list.nulls()));
-        let lengths = lengths(&lists, nulls.as_ref())?;
+        let Lists { lists, nulls, lengths } = Lists::of(args, rows)?;
         let total = lengths.iter().sum();
         let mut columns = lists.iter().map(|list| elements(list, &lengths, total)).collect::<Result<Vec<_>>>()?;
         if !self.captured.is_empty() {
@@ -125,8 +130,26 @@ impl Lambda {
     }
 }
 
+/// The arrays that a lambda is called with.
+struct Lists {
+    lists: Vec<ListArray>,
+    /// Rows of which one is NULL.
+    nulls: Option<NullBuffer>,
+    lengths: Vec<usize>,
+}
+
+impl Lists {
+    fn of(args: &[Datum], rows: usize) -> Result<Lists> {
+        let list = |arg: &Datum| Ok(arg.clone().into_array(rows)?.as_list::<i32>().clone());
+        let lists = args.iter().map(list).collect::<Result<Vec<_>>>()?;
+        let nulls = lists.iter().fold(None, |nulls, list| NullBuffer::union(nulls.as_ref(), list.nulls()));
+        let lengths = lengths(&lists, nulls.as_ref())?;
+        Ok(Lists { lists, nulls, lengths })
+    }
+}
+
 /// How many elements each row's arrays have: as many the one as the other. None where one of them is NULL.
-fn lengths(lists: &[&ListArray], nulls: Option<&NullBuffer>) -> Result<Vec<usize>> {
+fn lengths(lists: &[ListArray], nulls: Option<&NullBuffer>) -> Result<Vec<usize>> {
     let Some(first) = lists.first() else { return Ok(Vec::new()) };
     let mut lengths = Vec::with_capacity(first.len());
     for row in 0..first.len() {
