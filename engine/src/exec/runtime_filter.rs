@@ -18,9 +18,9 @@ use arrow::datatypes::{
     UInt8Type, UInt16Type, UInt32Type,
 };
 use parking_lot::Mutex;
-use weir_sql::catalog::Volatility;
+use weir_sql::Type;
 use weir_sql::plan::{Expr, ExprKind, JoinKind, Plan};
-use weir_sql::{Type, walk};
+use weir_sql::rules::is_volatile;
 use weir_storage::{Condition, Prune, PruneOp};
 
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ const BITS_MAX: u64 = 1 << 25;
 /// Keys of a block of 256 bits: about one row in two hundred that meets nothing gets through.
 const BLOCK_KEYS: usize = 20;
 /// More keys than this are no filter: it would not stay in a cache, and drop little.
-const KEYS_MAX: usize = 1 << 22;
+pub(crate) const KEYS_MAX: usize = 1 << 22;
 
 /// Where a join leaves a filter for the scans that wait for it. Each opening of the join leaves a new one.
 #[derive(Default)]
@@ -108,7 +108,7 @@ pub(crate) fn down(plan: &Plan, wanted: &[Wanted]) -> (Vec<Wanted>, Vec<Wanted>)
         Plan::Distinct { on: None, .. } => all(),
         Plan::Distinct { on: Some(on), .. } => among(on),
         Plan::Window { partition_by, .. } => among(partition_by),
-        Plan::Project { exprs, .. } if !exprs.iter().any(is_volatile) => of(exprs),
+        Plan::Project { exprs, .. } if !exprs.iter().any(|expr| is_volatile(expr, registry())) => of(exprs),
         Plan::ProjectSet { input, .. } => below(input.columns().len()),
         Plan::Aggregate { keys, always, .. } if always.is_empty() => of(keys),
         Plan::SetOperation { .. } => return (all(), all()),
@@ -145,15 +145,8 @@ pub(crate) fn down(plan: &Plan, wanted: &[Wanted]) -> (Vec<Wanted>, Vec<Wanted>)
     (one, Vec::new())
 }
 
-fn is_volatile(expr: &Expr) -> bool {
-    walk::any(expr, &mut |node, _| match &node.kind {
-        ExprKind::Call { function, .. } => registry().volatility(*function) == Volatility::Volatile,
-        _ => false,
-    })
-}
-
 /// The column that an expression is, under casts that keep all values apart and in order.
-pub(crate) fn column_of(expr: &Expr) -> Option<usize> {
+fn column_of(expr: &Expr) -> Option<usize> {
     match &expr.kind {
         ExprKind::Column(column) => Some(*column),
         ExprKind::Cast { expr: inner, .. } if same_order(&inner.ty, &expr.ty) => column_of(inner),
@@ -226,11 +219,8 @@ enum Set {
 }
 
 impl Set {
-    /// Of `present` keys and some NULLs. `None` of too many, or if there is no memory for it.
+    /// Of `present` keys and some NULLs. `None` if there is no memory for it.
     fn new(ty: &Type, keys: &ArrayRef, present: usize, held: &mut Reservation) -> Result<Option<Set>> {
-        if present > KEYS_MAX {
-            return Ok(None);
-        }
         let valid = |row: &usize| keys.is_valid(*row);
         if let Some(words) = words(keys) {
             let words = || (0..keys.len()).filter(valid).map(|row| words[row]);
@@ -260,14 +250,14 @@ impl Set {
 }
 
 impl RuntimeFilter {
-    /// A filter of distinct keys, which are normalised; NULLs meet nothing. `None` of too many, or if there is no memory for one.
+    /// A filter of distinct keys, which are normalised; NULLs meet nothing. `None` if there is no memory for one.
     pub(crate) fn new(ty: &Type, keys: &ArrayRef, memory: &Arc<QueryMemory>) -> Result<Option<RuntimeFilter>> {
         let mut held = memory.reservation("Runtime Filter");
         let present = keys.len() - keys.logical_null_count();
         let ordered = ordered_bytes(ty) && !keys::has_variants(ty) && !matches!(ty, Type::Float4 | Type::Float8);
         let few = (ordered && present <= FEW_KEYS).then(|| keys.clone());
-        let bounds = if ordered && few.is_none() { Some(bounds(keys)?) } else { None };
         let Some(set) = Set::new(ty, keys, present, &mut held)? else { return Ok(None) };
+        let bounds = if ordered && few.is_none() { Some(bounds(keys)?) } else { None };
         Ok(Some(RuntimeFilter { ty: ty.clone(), few, bounds, set, _held: held }))
     }
 
@@ -293,27 +283,28 @@ impl RuntimeFilter {
     pub(crate) fn passing(&self, values: &ArrayRef) -> Result<Vec<u32>> {
         let arrow = self.ty.to_arrow();
         let values = if values.data_type() == &arrow { values.clone() } else { cast(values, &arrow)? };
-        let nulls = values.logical_nulls();
-        let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-        let mut rows = Vec::with_capacity(values.len());
-        let mut keep = |keep: &mut dyn Iterator<Item = bool>| {
-            rows.extend(keep.enumerate().filter(|(row, keep)| *keep && valid(*row)).map(|(row, _)| row as u32));
-        };
         match &self.set {
             Set::Bits { first, bits } => {
                 let words = words(&values).ok_or_else(|| Error::internal("bits of keys that are no integers"))?;
-                keep(&mut words.iter().map(|word| {
+                Ok(kept(&values, &words, |word| {
                     let at = word.wrapping_sub(*first) as u64;
                     bits.get((at / 64) as usize).is_some_and(|bits| bits >> (at % 64) & 1 == 1)
-                }));
+                }))
             }
             Set::Bloom(blocks) => {
                 let hashes = hashes(&self.ty, &keys::normalize(&self.ty, &values)?)?;
-                keep(&mut hashes.into_iter().map(|hash| has(blocks, hash)));
+                Ok(kept(&values, &hashes, |hash| has(blocks, hash)))
             }
         }
-        Ok(rows)
     }
+}
+
+/// The rows that have a value, of whose word or hash the test is true.
+fn kept<T: Copy>(values: &ArrayRef, words: &[T], test: impl Fn(T) -> bool) -> Vec<u32> {
+    let nulls = values.logical_nulls();
+    let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+    let rows = words.iter().enumerate().filter(|(row, word)| test(**word) && valid(*row));
+    rows.map(|(row, _)| row as u32).collect()
 }
 
 fn valid_rows(values: &ArrayRef) -> UInt32Array {

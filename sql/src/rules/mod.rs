@@ -109,7 +109,7 @@ pub(crate) fn volatility(function: crate::catalog::FunctionId, name: &str, funct
 }
 
 /// Whether an expression may differ between two evaluations over the same row.
-pub(crate) fn is_volatile(expr: &Expr, functions: &dyn Functions) -> bool {
+pub fn is_volatile(expr: &Expr, functions: &dyn Functions) -> bool {
     walk::any(expr, &mut |node, _| match &node.kind {
         ExprKind::Call { function, name, .. } => volatility(*function, name, functions) == Volatility::Volatile,
         _ => false,

@@ -16,7 +16,7 @@ use crate::exec::expression::{Expression, arrays};
 use crate::exec::groups::{ABSENT, GroupTable, hash_rows};
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
-use crate::exec::runtime_filter::{RuntimeFilter, Slot};
+use crate::exec::runtime_filter::{KEYS_MAX, RuntimeFilter, Slot};
 
 /// What the probing threads share.
 pub(super) struct Shared {
@@ -92,9 +92,10 @@ impl Shared {
         self.probe_keys.iter().chain(&self.build_keys).chain(&self.filter).for_each(|e| e.prepare(context));
     }
 
-    /// Leaves the keys of the built side, if they are in memory, to the scans that wait for them.
+    /// Leaves the keys of the built side, if they are in memory and not too many, to the scans that wait for them.
     pub(super) fn fill_filters(&self, built: Option<&Built>, context: &QueryContext) -> Result<()> {
-        let Some(built) = built.filter(|_| !self.wanted.is_empty()) else {
+        let few = |built: &&Built| !self.wanted.is_empty() && built.table.len() <= KEYS_MAX;
+        let Some(built) = built.filter(few) else {
             self.wanted.iter().for_each(|(_, slot)| slot.fill(None));
             return Ok(());
         };

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, UInt8Array, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Int32Type, UInt8Type};
+use weir_sql::Type;
 
 use super::frame::Layout;
 use super::place::Place;
@@ -19,6 +20,8 @@ use super::{Ahead, Before, Begins, Compiled, Keys, Partitions};
 use crate::aggregates::Accumulator;
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
+use crate::exec::context::QueryContext;
+use crate::exec::expression::arrays;
 use crate::exec::memory::Reservation;
 use crate::exec::pipeline::Emit;
 use crate::exec::spill::{Extent, SpillFile};
@@ -61,26 +64,22 @@ impl Rules {
                 Compiled::Aggregate(framed) => {
                     let frame = &framed.frame;
                     let all_peers = !ordered && frame.looks_at_peers() && frame.ends_here();
-                    let rule = match (frame.begins_with_partition(), frame.ends_with_partition() || all_peers) {
+                    match (frame.begins_with_partition(), frame.ends_with_partition() || all_peers) {
                         (true, true) if !frame.excludes() => Rule::Whole,
                         (true, false) => Rule::Prefix,
                         (false, false) => Rule::Near,
                         _ => return None,
-                    };
-                    rules.peers |= rule != Rule::Whole && frame.looks_at_peers();
-                    rule
+                    }
                 }
             };
-            rules.total |= rule == Rule::Whole;
-            rules.rules.push(rule);
-        }
-        // Without an order all rows are peers.
-        if !ordered {
-            let free = |(rule, call): (&Rule, &Compiled)| *rule == Rule::Whole || !looks_at_peers(call);
-            if !rules.rules.iter().zip(calls).all(free) {
+            let peers = rule != Rule::Whole && looks_at_peers(call);
+            // Without an order all rows are peers.
+            if peers && !ordered {
                 return None;
             }
-            rules.peers = false;
+            rules.peers |= peers;
+            rules.total |= rule == Rule::Whole;
+            rules.rules.push(rule);
         }
         Some(rules)
     }
@@ -89,10 +88,8 @@ impl Rules {
         use WindowFunction as W;
         let frame = &place.frame;
         match place.function {
-            W::RowNumber => {}
-            W::Rank | W::DenseRank => self.peers = true,
-            W::Ntile => self.total = true,
-            W::PercentRank | W::CumeDist => (self.peers, self.total) = (true, true),
+            W::RowNumber | W::Rank | W::DenseRank => {}
+            W::Ntile | W::PercentRank | W::CumeDist => self.total = true,
             W::Lag | W::Lead if !place.ignore_nulls => {
                 let offset = match place.args.get(1) {
                     None => 1,
@@ -107,7 +104,6 @@ impl Rules {
                 return Some(Rule::Near);
             }
             W::FirstValue | W::LastValue | W::NthValue if !frame.ends_with_partition() => {
-                self.peers |= frame.looks_at_peers();
                 if !frame.begins_with_partition() {
                     return Some(Rule::Near);
                 }
@@ -149,8 +145,8 @@ pub(super) struct Pieces {
     rules: Arc<Rules>,
     calls: Arc<Vec<Compiled>>,
     keys: Arc<Keys>,
-    types: Vec<weir_sql::Type>,
-    context: Arc<crate::exec::context::QueryContext>,
+    types: Vec<Type>,
+    context: Arc<QueryContext>,
     feed: Feed,
     /// Whether all its rows were read.
     ended: bool,
@@ -372,7 +368,7 @@ impl Pieces {
                 (Rule::Numbers, Compiled::Place(place)) if self.carried[at].is_none() => {
                     if matches!(place.function, WindowFunction::FirstValue | WindowFunction::Ntile) {
                         let first = body.take(&UInt32Array::from(vec![0]))?;
-                        self.carried[at] = Some(crate::exec::expression::arrays(&place.args, &first, &context)?);
+                        self.carried[at] = Some(arrays(&place.args, &first, &context)?);
                     }
                 }
                 (Rule::Prefix, Compiled::Aggregate(framed)) => {
