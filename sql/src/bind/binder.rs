@@ -48,7 +48,7 @@ mod pivot;
 mod place;
 mod query;
 mod recursion;
-mod resolve;
+pub(crate) mod resolve;
 mod rows_from;
 mod sample;
 mod scope;

@@ -279,19 +279,28 @@ impl Binder<'_> {
     }
 
     /// `VALUES (…), (…)`: columns called column1, column2, ….
-    /// The values of each row, before they have a type in common.
+    /// The values of each row, as many in each, before they have a type in common.
     fn bind_rows(&mut self, values: &ast::Values) -> Result<Vec<Vec<Expr>>> {
         self.frames.push(Frame::query(Scope::default(), Clause::Values));
-        let rows = values.rows.iter().map(|row| self.bind_list(&row.content)).collect();
+        let rows: Result<Vec<Vec<Expr>>> = values.rows.iter().map(|row| self.bind_list(&row.content)).collect();
         self.frames.pop();
-        rows
+        let rows = rows?;
+        let width = rows.first().map_or(0, Vec::len);
+        let Some(odd) = rows.iter().position(|row| row.len() != width) else { return Ok(rows) };
+        let error = Error::new(ErrorKind::Syntax, "VALUES lists must all be the same length");
+        Err(match values.rows[odd].content.first() {
+            Some(first) => locate(error, first),
+            None => error,
+        })
     }
 
     /// The same of VALUES.
     fn bind_values_to(&mut self, values: &ast::Values, columns: &[(String, Type)], fewer: bool) -> Result<Plan> {
-        let mut rows = Vec::with_capacity(values.rows.len());
-        for (row, written) in self.bind_rows(values)?.into_iter().zip(&values.rows) {
-            check_width(row.len(), columns.len(), fewer)?;
+        let bound = self.bind_rows(values)?;
+        let width = bound.first().map_or(0, Vec::len);
+        check_width(width, columns.len(), fewer)?;
+        let mut rows = Vec::with_capacity(bound.len());
+        for (row, written) in bound.into_iter().zip(&values.rows) {
             let mut cells = Vec::with_capacity(row.len());
             for ((cell, written), (name, ty)) in row.into_iter().zip(&written.content).zip(columns) {
                 if !super::casts::can_cast(&cell.ty, ty, CoercionContext::Assignment) {
@@ -309,13 +318,6 @@ impl Binder<'_> {
     fn bind_values(&mut self, values: &ast::Values, keep_unknown: bool) -> Result<Plan> {
         let mut rows = self.bind_rows(values)?;
         let width = rows.first().map_or(0, Vec::len);
-        if let Some(odd) = rows.iter().position(|row| row.len() != width) {
-            let error = Error::new(ErrorKind::Syntax, "VALUES lists must all be the same length");
-            return Err(match values.rows[odd].content.first() {
-                Some(first) => locate(error, first),
-                None => error,
-            });
-        }
         let mut columns = Vec::with_capacity(width);
         for index in 0..width {
             let cells: Vec<&Expr> = rows.iter().map(|row| &row[index]).collect();

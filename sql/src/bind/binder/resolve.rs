@@ -124,7 +124,7 @@ fn result_type(signature: &Signature, types: &[Type], element: Option<Type>) -> 
 }
 
 /// The overload for arguments of these types, their types after casts, and the result's. `None` if none fits, or several do.
-pub(super) fn overload_of(signatures: &[Signature], types: &[Type]) -> Option<(Signature, Vec<Type>, Type)> {
+pub(crate) fn overload_of(signatures: &[Signature], types: &[Type]) -> Option<(Signature, Vec<Type>, Type)> {
     let args: Vec<Expr> = types.iter().enumerate().map(|(at, ty)| Expr::column(at, ty.clone())).collect();
     let signature = &signatures[choose(signatures, &args, false).ok()??];
     let params: Vec<Param> = (0..args.len()).filter_map(|index| param(signature, index).cloned()).collect();

@@ -3,8 +3,9 @@
 use arrow::array::{Array, make_array, new_null_array};
 use arrow::datatypes::DataType;
 
+use crate::bind::binder::resolve::overload_of;
 use crate::bind::binder::window;
-use crate::catalog::{FunctionId, FunctionKind, Functions, Param, Signature};
+use crate::catalog::{FunctionId, FunctionKind, Functions};
 use crate::plan::{AggregateCall, Expr, ExprKind, JoinKind, OutputColumn, Plan, SortKey};
 use crate::types::Type;
 use crate::value::Value;
@@ -99,31 +100,24 @@ pub(super) fn case(branches: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {
     Expr::new(ExprKind::Case { branches, otherwise: Some(Box::new(otherwise)) }, ty)
 }
 
+/// The function of this kind that takes exactly these types, and the type of its result.
+fn exact(name: &str, kind: FunctionKind, args: &[Expr], functions: &dyn Functions) -> Option<(FunctionId, Type)> {
+    let types: Vec<Type> = args.iter().map(|arg| arg.ty.clone()).collect();
+    let (signature, cast, ty) = overload_of(functions.overloads(name), &types)?;
+    (signature.kind == kind && cast == types).then_some((signature.id, ty))
+}
+
 /// A call of a scalar function of exactly these types; `None` if there is none.
 pub(super) fn call(name: &str, args: Vec<Expr>, functions: &dyn Functions) -> Option<Expr> {
-    let fits = |signature: &&Signature| {
-        signature.kind == FunctionKind::Scalar
-            && signature.params.len() == args.len()
-            && signature.params.iter().zip(&args).all(|(param, arg)| takes(param, &arg.ty))
-    };
-    let signature = functions.overloads(name).iter().find(fits)?;
-    let types: Vec<Type> = args.iter().map(|arg| arg.ty.clone()).collect();
-    let ty = returns(signature, &types);
-    Some(Expr::new(ExprKind::Call { function: signature.id, name: name.into(), args }, ty))
+    let (function, ty) = exact(name, FunctionKind::Scalar, &args, functions)?;
+    Some(Expr::new(ExprKind::Call { function, name: name.into(), args }, ty))
 }
 
 /// A call of an aggregate over these; `None` if there is none of exactly these types.
 pub(super) fn aggregate(name: &str, args: Vec<Expr>, functions: &dyn Functions) -> Option<AggregateCall> {
-    let fits = |signature: &&Signature| {
-        signature.kind == FunctionKind::Aggregate
-            && signature.params.len() == args.len()
-            && signature.params.iter().zip(&args).all(|(param, arg)| takes(param, &arg.ty))
-    };
-    let signature = functions.overloads(name).iter().find(fits)?;
-    let types: Vec<Type> = args.iter().map(|arg| arg.ty.clone()).collect();
-    let ty = returns(signature, &types);
+    let (function, ty) = exact(name, FunctionKind::Aggregate, &args, functions)?;
     Some(AggregateCall {
-        function: signature.id,
+        function,
         name: name.into(),
         params: Vec::new(),
         args,
@@ -138,35 +132,6 @@ pub(super) fn aggregate(name: &str, args: Vec<Expr>, functions: &dyn Functions) 
 /// How many rows there are for which a condition holds.
 pub(super) fn count_of(condition: Option<Expr>, functions: &dyn Functions) -> Option<AggregateCall> {
     Some(AggregateCall { filter: condition, ..aggregate("count", Vec::new(), functions)? })
-}
-
-fn takes(param: &Param, ty: &Type) -> bool {
-    match param {
-        Param::Exact(Type::Text) => matches!(ty, Type::Text | Type::Varchar(_)),
-        Param::Exact(Type::Numeric(None)) => matches!(ty, Type::Numeric(_)),
-        Param::Exact(exact) => exact == ty,
-        Param::Any | Param::AnyElement => true,
-        Param::AnyNonArray => !matches!(ty, Type::Array(_)),
-        Param::AnyArray => matches!(ty, Type::Array(_)),
-        Param::AnyInteger => ty.is_integer(),
-        Param::AnyNumber => ty.is_number(),
-        Param::AnyTimestamp => matches!(ty, Type::Date | Type::Timestamp | Type::Timestamptz),
-        Param::AnyMap => matches!(ty, Type::Map(_)),
-        Param::AnyState => matches!(ty, Type::State(_)),
-        Param::Lambda | Param::LambdaOf(_) => false,
-    }
-}
-
-fn returns(signature: &Signature, types: &[Type]) -> Type {
-    use crate::catalog::Returns;
-    let first = || types.first().cloned().unwrap_or(Type::Text);
-    match &signature.returns {
-        Returns::Exact(ty) => ty.clone(),
-        Returns::Element => first(),
-        Returns::ArrayOfElement => Type::Array(Box::new(first())),
-        Returns::Argument(at) => types.get(*at).cloned().unwrap_or(Type::Text),
-        Returns::Computed(of) => of(types),
-    }
 }
 
 /// The comparison behind an id.
