@@ -140,12 +140,18 @@ fn from_columns(session: &mut Session, running: &Running, copy: &Copy, file: &st
         }
         _ => String::new(),
     };
+    // A text of the file is read as COPY reads one, by its column's type; what is text in the table must fit it, though.
+    let values: Vec<String> = columns
+        .iter()
+        .zip(&names)
+        .map(|(column, name)| if column.ty.is_text() { name.clone() } else { format!("{name}::{}", column.ty) })
+        .collect();
     let text = format!(
         "INSERT INTO {}{} ({}) SELECT {} FROM {function}('{}'{hints})",
         table.schema.as_deref().map(|schema| format!("{}.", quoted(schema))).unwrap_or_default(),
         quoted(&table.name),
         names.join(", "),
-        names.join(", "),
+        values.join(", "),
         glob::Pattern::escape(file).replace('\'', "''"),
     );
     let parsed = session.parse(&text)?;
