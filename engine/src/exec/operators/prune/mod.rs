@@ -130,7 +130,13 @@ fn on_column(expr: &Expr, scope: &Scope<'_>) -> Option<Condition> {
             if value.is_null() {
                 return None;
             }
-            on(column, op, as_column(&value, &types[column])?)
+            let (values, exact) = near_column(&value, &types[column], context)?;
+            let op = match op {
+                PruneOp::Gt if !exact => PruneOp::Ge,
+                PruneOp::Lt if !exact => PruneOp::Le,
+                op => op,
+            };
+            on(column, op, values)
         }
         _ => None,
     }
@@ -178,9 +184,20 @@ fn column_of(expr: &Expr, types: &[Type]) -> Option<usize> {
         ExprKind::Column(column) => ordered_bytes(types.get(*column)?).then_some(*column),
         ExprKind::Cast { expr: inner, .. } => {
             let ExprKind::Column(column) = inner.kind else { return None };
-            same_order(types.get(column)?, &expr.ty).then_some(column)
+            let from = types.get(column)?;
+            (same_order(from, &expr.ty) || widens(from, &expr.ty)).then_some(column)
         }
         _ => None,
+    }
+}
+
+/// Whether every value of a type is one of another, where the order is the same.
+fn widens(from: &Type, to: &Type) -> bool {
+    match to {
+        Type::Numeric(None) => from.is_integer() || matches!(from, Type::Numeric(Some(_))),
+        Type::Float8 => matches!(from, Type::Int2 | Type::Int4 | Type::Float4),
+        Type::Timestamp => matches!(from, Type::Date),
+        _ => false,
     }
 }
 
@@ -218,6 +235,32 @@ fn constant_side(expr: &Expr, context: &Arc<QueryContext>) -> Option<Value> {
         _ => false,
     });
     if varies { None } else { constant(expr, context).ok() }
+}
+
+/// The value in the form of a column that it is compared with, and whether it is still the same value. One that is not is the nearest: the
+/// casts below keep the order and every value that the column can have, so that no row is lost by comparing with `<=` instead of `<`.
+fn near_column(value: &Value, ty: &Type, context: &Arc<QueryContext>) -> Option<(ArrayRef, bool)> {
+    if let Some(same) = as_column(value, ty) {
+        return Some((same, true));
+    }
+    // A comparison of a moment with a local time is by definition one with the moment that the local time is.
+    let moment = matches!((ty, &value.ty), (Type::Timestamptz, Type::Timestamp | Type::Date));
+    let nearest = match ty {
+        Type::Timestamp => matches!(value.ty, Type::Date),
+        Type::Date => matches!(value.ty, Type::Timestamp),
+        Type::Numeric(Some(_)) | Type::Float8 => value.ty.is_integer() || matches!(value.ty, Type::Numeric(_)),
+        Type::Int2 | Type::Int4 => matches!(value.ty, Type::Numeric(_) | Type::Float8),
+        Type::Int8 | Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64 => matches!(value.ty, Type::Numeric(_)),
+        Type::Float4 => matches!(value.ty, Type::Float8),
+        _ => false,
+    };
+    if !moment && !nearest {
+        return None;
+    }
+    let literal = Expr::new(ExprKind::Literal(value.clone()), value.ty.clone());
+    let cast = ExprKind::Cast { expr: Box::new(literal), explicit: true, lenient: false };
+    let value = constant(&Expr::new(cast, ty.clone()), context).ok()?;
+    Some((value.array, moment))
 }
 
 /// The value in the column's own form, if it has one there.
