@@ -56,6 +56,17 @@ impl Comparison {
             Comparison::Ge => order != Ordering::Less,
         }
     }
+
+    /// What is asked of a pair whose sides changed places.
+    pub fn mirrored(self) -> Comparison {
+        match self {
+            Comparison::Lt => Comparison::Gt,
+            Comparison::Le => Comparison::Ge,
+            Comparison::Gt => Comparison::Lt,
+            Comparison::Ge => Comparison::Le,
+            other => other,
+        }
+    }
 }
 
 /// Compares row by row two columns (or scalars) of the type `ty`, or of two number types where `ty` is any number type. The result is a
@@ -174,9 +185,30 @@ fn primitive_values<T: Copy>(
     b: &[T],
     b_scalar: bool,
     rows: usize,
-    order: impl Fn(T, T) -> Ordering,
+    order: impl Fn(T, T) -> Ordering + Copy,
 ) -> BooleanBuffer {
-    let holds = |x: T, y: T| op.holds(order(x, y));
+    // One loop an operator, so that each vectorises.
+    match op {
+        Comparison::Eq | Comparison::NotDistinct => {
+            each_pair(a, a_scalar, b, b_scalar, rows, |x, y| order(x, y).is_eq())
+        }
+        Comparison::Ne | Comparison::Distinct => each_pair(a, a_scalar, b, b_scalar, rows, |x, y| order(x, y).is_ne()),
+        Comparison::Lt => each_pair(a, a_scalar, b, b_scalar, rows, |x, y| order(x, y).is_lt()),
+        Comparison::Le => each_pair(a, a_scalar, b, b_scalar, rows, |x, y| order(x, y).is_le()),
+        Comparison::Gt => each_pair(a, a_scalar, b, b_scalar, rows, |x, y| order(x, y).is_gt()),
+        Comparison::Ge => each_pair(a, a_scalar, b, b_scalar, rows, |x, y| order(x, y).is_ge()),
+    }
+}
+
+#[inline]
+fn each_pair<T: Copy>(
+    a: &[T],
+    a_scalar: bool,
+    b: &[T],
+    b_scalar: bool,
+    rows: usize,
+    holds: impl Fn(T, T) -> bool,
+) -> BooleanBuffer {
     match (a_scalar, b_scalar) {
         (false, false) => {
             let (a, b) = (&a[..rows], &b[..rows]);
@@ -266,6 +298,9 @@ fn number_values(op: Comparison, left: &Side, right: &Side, rows: usize) -> Bool
         }
         (BinaryView, _) | (_, BinaryView) => numeric_values(op, left, right, rows),
         _ => {
+            if let Some(values) = narrowed(op, left, right, rows) {
+                return values;
+            }
             let (scale_a, scale_b) = (scale_of(a), scale_of(b));
             let scale = scale_a.max(scale_b);
             match (widened(left.array, scale - scale_a), widened(right.array, scale - scale_b)) {
@@ -276,6 +311,52 @@ fn number_values(op: Comparison, left: &Side, right: &Side, rows: usize) -> Bool
             }
         }
     }
+}
+
+/// A column of integers or decimals beside one value of another such type: the value is put in the column's type, so that the column need not
+/// be widened. `None` if the value has digits that the column's type does not.
+fn narrowed(op: Comparison, left: &Side, right: &Side, rows: usize) -> Option<BooleanBuffer> {
+    let (op, column, value) = match (left.scalar, right.scalar) {
+        (false, true) => (op, left.array, right.array),
+        (true, false) => (op.mirrored(), right.array, left.array),
+        _ => return None,
+    };
+    if value.is_null(0) {
+        return Some(BooleanBuffer::new_unset(rows));
+    }
+    let (own, other) = (scale_of(column.data_type()), scale_of(value.data_type()));
+    let wide = widened(value, (own - other).max(0))?[0];
+    let factor = numeric::pow10_i128(u32::try_from((other - own).max(0)).ok()?)?;
+    if wide % factor != 0 {
+        return None;
+    }
+    let wide = wide / factor;
+    macro_rules! narrow {
+        ($t:ty) => {
+            match TryFrom::try_from(wide) {
+                Ok(value) => {
+                    let values = column.as_primitive::<$t>().values();
+                    primitive_values(op, values, false, &[value], true, rows, |x, y| x.compare(y))
+                }
+                // Beyond all values of the type.
+                Err(_) if op.holds(if wide > 0 { Ordering::Less } else { Ordering::Greater }) => {
+                    BooleanBuffer::new_set(rows)
+                }
+                Err(_) => BooleanBuffer::new_unset(rows),
+            }
+        };
+    }
+    Some(match column.data_type() {
+        DataType::Int16 => narrow!(Int16Type),
+        DataType::Int32 => narrow!(Int32Type),
+        DataType::Int64 => narrow!(Int64Type),
+        DataType::UInt8 => narrow!(UInt8Type),
+        DataType::UInt16 => narrow!(UInt16Type),
+        DataType::UInt32 => narrow!(UInt32Type),
+        DataType::UInt64 => narrow!(UInt64Type),
+        DataType::Decimal128(..) => narrow!(Decimal128Type),
+        _ => return None,
+    })
 }
 
 fn scale_of(ty: &DataType) -> i8 {
