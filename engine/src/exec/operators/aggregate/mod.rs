@@ -29,7 +29,7 @@ use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Numbered, Source, drain, parallel, sort};
+use crate::exec::pipeline::{Numbered, Source, drain, parallel};
 use crate::exec::runs::gather;
 
 /// Up to this many groups of all threads are merged by one thread.
@@ -202,7 +202,8 @@ fn in_order(
     for (piece, first) in first.iter().enumerate() {
         order.extend(first.iter().enumerate().map(|(row, &at)| (at, piece as u32, row as u32)));
     }
-    sort(context, &mut order, Ord::cmp)?;
+    context.cancel.check()?;
+    radsort::sort_by_key(&mut order, |&(at, _, _)| at);
     let columns = batches.first().map_or(0, |b| b.columns.len());
     Ok(Arc::new(Numbered::new(order.len().div_ceil(size), move |i, emit| {
         let _ = &held;
