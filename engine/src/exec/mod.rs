@@ -24,6 +24,7 @@ mod runs;
 mod runtime_filter;
 pub(crate) mod spill;
 mod spool;
+mod top_bound;
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ use crate::exec::keys;
 use crate::exec::memory::{QueryMemory, Reservation};
 use crate::exec::operator::Metrics;
 use crate::exec::operators::{ordered_bytes, same_order};
+use crate::exec::top_bound::TopBound;
 use crate::functions::registry;
 
 /// Up to this many keys are handed to storage one by one.
@@ -57,16 +58,39 @@ impl Slot {
     }
 }
 
+/// Who knows which rows are wanted.
+#[derive(Clone)]
+enum Origin {
+    Join(Arc<Slot>),
+    Top(Arc<TopBound>),
+}
+
 /// A filter that rows of an operator may be tried with.
 #[derive(Clone)]
 pub(crate) struct Wanted {
-    slot: Arc<Slot>,
+    origin: Origin,
     /// The operator's column that is the key, and the key's type, which may be a wider one.
     pub(crate) column: usize,
     pub(crate) ty: Type,
 }
 
 impl Wanted {
+    /// What a top-n knows of its first key.
+    pub(crate) fn top(bound: &Arc<TopBound>, key: &Expr) -> Option<Wanted> {
+        let ExprKind::Column(column) = key.kind else { return None };
+        Some(Wanted { origin: Origin::Top(bound.clone()), column, ty: key.ty.clone() })
+    }
+
+    /// Whether a column of type `ty` can be tried.
+    pub(crate) fn fits(&self, ty: &Type) -> bool {
+        matches!(self.origin, Origin::Join(_)) || *ty == self.ty
+    }
+
+    /// Whether it is of a top-n.
+    pub(crate) fn is_top(&self) -> bool {
+        matches!(self.origin, Origin::Top(_))
+    }
+
     /// The same where the column is another's, from which `of` computes it.
     pub(crate) fn of(&self, of: &Expr) -> Option<Wanted> {
         Some(Wanted { column: column_of(of)?, ..self.clone() })
@@ -84,7 +108,7 @@ pub(crate) fn offer<'a>(keys: impl Iterator<Item = &'a Expr>, below: &mut Vec<Wa
     for (nth, key) in keys.enumerate() {
         let slot = Arc::new(Slot::default());
         if let Some(column) = column_of(key) {
-            below.push(Wanted { slot: slot.clone(), column, ty: key.ty.clone() });
+            below.push(Wanted { origin: Origin::Join(slot.clone()), column, ty: key.ty.clone() });
             slots.push((nth, slot));
         }
     }
@@ -156,28 +180,40 @@ fn column_of(expr: &Expr) -> Option<usize> {
 
 /// A filter on its way through one scan.
 pub(crate) struct Trial {
-    filter: Arc<RuntimeFilter>,
+    test: Test,
     /// The relation's column.
     pub(crate) column: usize,
     metrics: Arc<Metrics>,
 }
 
+enum Test {
+    Join(Arc<RuntimeFilter>),
+    Top(Arc<TopBound>),
+}
+
 impl Trial {
-    /// What the join left, if it left something.
+    /// What the join left, if it left something; a top-n always has something to say later.
     pub(crate) fn new(wanted: &Wanted, metrics: &Arc<Metrics>) -> Option<Trial> {
-        let filter = wanted.slot.0.lock().clone()?;
-        Some(Trial { filter, column: wanted.column, metrics: metrics.clone() })
+        let test = match &wanted.origin {
+            Origin::Join(slot) => Test::Join(slot.0.lock().clone()?),
+            Origin::Top(bound) => Test::Top(bound.clone()),
+        };
+        Some(Trial { test, column: wanted.column, metrics: metrics.clone() })
     }
 
     /// What storage can know of the rows that are wanted.
     pub(crate) fn condition(&self, ty: &Type) -> Option<Condition> {
-        self.filter.condition(self.column, &ty.to_arrow())
+        match &self.test {
+            Test::Join(filter) => filter.condition(self.column, &ty.to_arrow()),
+            Test::Top(_) => None,
+        }
     }
 
     /// Whether it drops enough rows to be worth its time. A scan of many granules is asked at a few of them, always the same, so that it
     /// does not depend on the course of a run which rows those above see.
     pub(crate) fn is_useful(&self, scan: &weir_storage::Scan) -> Result<bool> {
         const ASKED: usize = 4;
+        let Test::Join(filter) = &self.test else { return Ok(true) };
         if scan.len() < 4 * ASKED {
             return Ok(true);
         }
@@ -185,16 +221,40 @@ impl Trial {
         for nth in 0..ASKED {
             let granule = scan.read((2 * nth + 1) * scan.len() / (2 * ASKED), &[self.column], None)?;
             rows += granule.num_rows();
-            passed += self.filter.passing(granule.column(0))?.len();
+            passed += filter.passing(granule.column(0))?.len();
         }
         Ok(passed * 10 < rows * 9)
     }
 
     /// The rows that are wanted, unless it is all.
     pub(crate) fn passing(&self, keys: &ArrayRef) -> Result<Option<UInt32Array>> {
-        let rows = self.filter.passing(keys)?;
+        let rows = match &self.test {
+            Test::Join(filter) => filter.passing(keys)?.into(),
+            Test::Top(bound) => match bound.passing(keys)? {
+                Some(rows) => rows,
+                None => return Ok(None),
+            },
+        };
         self.metrics.filtered.fetch_add((keys.len() - rows.len()) as u64, Ordering::Relaxed);
-        Ok((rows.len() < keys.len()).then(|| rows.into()))
+        Ok((rows.len() < keys.len()).then_some(rows))
+    }
+
+    /// Whether no row of granule `i` is wanted.
+    pub(crate) fn excludes(&self, scan: &weir_storage::Scan, i: usize) -> bool {
+        let Test::Top(bound) = &self.test else { return false };
+        let excluded = scan.zone(i, self.column).is_some_and(|zone| bound.excludes(&zone));
+        if excluded {
+            self.metrics.filtered.fetch_add(scan.rows(i) as u64, Ordering::Relaxed);
+        }
+        excluded
+    }
+
+    /// The order in which granules are best read, if it has one.
+    pub(crate) fn order(&self, scan: &weir_storage::Scan) -> Option<Vec<usize>> {
+        match &self.test {
+            Test::Join(_) => None,
+            Test::Top(bound) => Some(bound.order(scan, self.column)),
+        }
     }
 }
 

@@ -35,6 +35,7 @@ use crate::exec::context::QueryContext;
 use crate::exec::expression::constant_of;
 use crate::exec::operator::Node;
 use crate::exec::runtime_filter::{self, Wanted};
+use crate::exec::top_bound::TopBound;
 
 pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
 pub(crate) use filter::Filter;
@@ -187,7 +188,9 @@ fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<Query
     if let (Some(top), Some(limit)) = (top, limit) {
         match plan {
             Plan::Sort { input, keys } => {
-                let node = top_n::TopN::new(compile(input, context)?, keys, top, context)?;
+                let bound = TopBound::new(keys);
+                let wanted: Vec<Wanted> = bound.iter().filter_map(|bound| bound.offer(keys, input)).collect();
+                let node = top_n::TopN::new(compile_for(input, &wanted, context)?, keys, top, bound, context)?;
                 let rows = estimated(plan, context).map(|rows| rows.min(top as f64));
                 let node = Node { rows, ..Node::new(node, plan.columns()) };
                 return Ok(Node::new(limit::Limit::new(node, Some(limit), offset), plan.columns()));

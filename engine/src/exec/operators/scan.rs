@@ -66,7 +66,8 @@ pub(crate) fn compile(scan: &plan::Scan, wanted: &[Wanted], context: &Arc<QueryC
     let wanted: Vec<Wanted> = wanted
         .iter()
         .map(|wanted| wanted.at(scan.projection[wanted.column]))
-        .filter(|wanted| wanted.column < types.len() && !faded.iter().any(|(faded, _)| *faded == wanted.column))
+        .filter(|wanted| types.get(wanted.column).is_some_and(|ty| wanted.fits(ty)))
+        .filter(|wanted| !faded.iter().any(|(faded, _)| *faded == wanted.column))
         .collect();
     let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?;
     let scan_node =
@@ -211,13 +212,14 @@ impl Operator for Scan {
             true => description,
             false => description.with("Filter", self.text.clone()),
         };
-        let description = match self.wanted.is_empty() {
-            true => description,
-            false => {
-                let names: Vec<&str> = self.wanted.iter().map(|wanted| self.columns[wanted.column].as_str()).collect();
-                description.with("Runtime Filter", names.join(", "))
+        let mut description = description;
+        for (what, is_top) in [("Runtime Filter", false), ("Top-N Filter", true)] {
+            let columns = self.wanted.iter().filter(|wanted| wanted.is_top() == is_top).map(|wanted| wanted.column);
+            let names: Vec<&str> = columns.map(|column| self.columns[column].as_str()).collect();
+            if !names.is_empty() {
+                description = description.with(what, names.join(", "));
             }
-        };
+        }
         if self.indexes.is_empty() { description } else { description.with("Indexes", self.indexes.clone()) }
     }
 
@@ -286,7 +288,12 @@ pub(crate) fn stored(
     trials: Vec<Trial>,
     context: Arc<QueryContext>,
 ) -> Arc<dyn Source> {
-    Arc::new(Numbered::new(scan.len(), move |i, emit| {
+    let order = trials.iter().find_map(|trial| trial.order(&scan));
+    Arc::new(Numbered::new(scan.len(), move |nth, emit| {
+        let i = order.as_ref().map_or(nth, |order| order[nth]);
+        if trials.iter().any(|trial| trial.excludes(&scan, i)) {
+            return Ok(());
+        }
         // A place is asked for in ascending order of columns, so last.
         let read = |columns: &[usize], selection: Option<&[u32]>| {
             let stored = columns.strip_suffix(&[reader.width]).unwrap_or(columns);

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::BinaryArray;
+use arrow::array::{ArrayRef, BinaryArray};
 use arrow::compute::SortOptions;
 use arrow::row::{RowConverter, Rows};
 use weir_sql::Type;
@@ -55,6 +55,11 @@ impl SortKeys {
 
     pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
         self.exprs.iter().for_each(|e| e.prepare(context));
+    }
+
+    /// Each row's first key.
+    pub(crate) fn first(&self, batch: &Batch, context: &Arc<QueryContext>) -> Result<ArrayRef> {
+        self.exprs[0].array(batch, context)
     }
 
     /// Each row's key as bytes.

@@ -1,4 +1,5 @@
-//! ORDER BY … LIMIT n: every thread keeps its n best rows, and what cannot be among them is dropped by one comparison of bytes.
+//! ORDER BY … LIMIT n: every thread keeps its n best rows, and what cannot be among them is dropped by one comparison: of first keys where that
+//! is enough ([`TopBound`]), of all keys' bytes otherwise.
 
 use std::sync::Arc;
 
@@ -14,18 +15,27 @@ use crate::exec::explain;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::pipeline::{Source, drain};
 use crate::exec::runs::gather;
+use crate::exec::top_bound::TopBound;
 
 pub(crate) struct TopN {
     input: Node,
     keys: Arc<SortKeys>,
     rows: usize,
+    /// What the first key of a row has to be, where rows may be dropped by it.
+    bound: Option<Arc<TopBound>>,
     text: String,
 }
 
 impl TopN {
-    pub(crate) fn new(input: Node, keys: &[SortKey], rows: usize, context: &Arc<QueryContext>) -> Result<TopN> {
+    pub(crate) fn new(
+        input: Node,
+        keys: &[SortKey],
+        rows: usize,
+        bound: Option<Arc<TopBound>>,
+        context: &Arc<QueryContext>,
+    ) -> Result<TopN> {
         let text = explain::sort_keys(keys, &explain::names(&input.columns));
-        Ok(TopN { input, keys: Arc::new(SortKeys::new(keys, context)?), rows, text })
+        Ok(TopN { input, keys: Arc::new(SortKeys::new(keys, context)?), rows, bound, text })
     }
 }
 
@@ -47,7 +57,15 @@ struct Best {
 }
 
 impl Best {
-    fn add(&mut self, n: usize, at: u64, batch: &Batch, keys: &arrow::row::Rows, columns: usize) -> Result<()> {
+    /// Adds a batch's rows, which stand at the positions `at(row)`; whether there is a new bound.
+    fn add(
+        &mut self,
+        n: usize,
+        at: impl Fn(usize) -> u64,
+        batch: &Batch,
+        keys: &arrow::row::Rows,
+        columns: usize,
+    ) -> Result<bool> {
         let mut wanted = Vec::new();
         for row in 0..batch.rows {
             let key = keys.row(row);
@@ -57,7 +75,7 @@ impl Best {
             }
             self.candidates.push(Candidate {
                 key: key.into(),
-                at: at + row as u64,
+                at: at(row),
                 batch: self.batches.len(),
                 row: wanted.len(),
             });
@@ -65,22 +83,20 @@ impl Best {
             wanted.push(row as u32);
         }
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let kept = if wanted.len() == batch.rows { batch.clone() } else { batch.take(&UInt32Array::from(wanted))? };
         self.bytes += kept.bytes();
         self.batches.push(kept);
-        if self.candidates.len() > 2 * n + 4096 {
+        let many = self.candidates.len() > 2 * n + 4096;
+        if many {
             self.trim(n, columns)?;
         }
-        Ok(())
+        Ok(many)
     }
 
-    /// Drops all but the n best.
+    /// Drops all but the n best of more.
     fn trim(&mut self, n: usize, columns: usize) -> Result<()> {
-        if self.candidates.len() <= n {
-            return Ok(());
-        }
         self.candidates.select_nth_unstable_by(n - 1, |a, b| a.key.cmp(&b.key).then(a.at.cmp(&b.at)));
         self.candidates.truncate(n);
         self.bound = Some(self.candidates[n - 1].key.clone());
@@ -91,6 +107,12 @@ impl Best {
             batch.bytes() + self.candidates.iter().map(|c| c.key.len() + size_of::<Candidate>()).sum::<usize>();
         self.batches = vec![batch];
         Ok(())
+    }
+
+    /// The n-th best row, once there is a bound.
+    fn nth(&self, n: usize) -> Batch {
+        let nth = &self.candidates[n - 1];
+        self.batches[nth.batch].slice(nth.row, 1)
     }
 }
 
@@ -108,6 +130,9 @@ impl Operator for TopN {
             return Ok(Arc::new(Held::new(Vec::new(), Vec::new())));
         }
         self.keys.prepare(context);
+        if let Some(bound) = &self.bound {
+            bound.reset();
+        }
         let input = self.input.open(context)?;
         let columns = self.input.columns.len();
         let locals = drain(
@@ -115,8 +140,25 @@ impl Operator for TopN {
             input.as_ref(),
             || Ok((Best::default(), context.memory.reservation("Sort"))),
             |(best, held), at, batch| {
-                let keys = self.keys.encode(&batch, context)?;
-                best.add(self.rows, at, &batch, &keys, columns)?;
+                let passing = match &self.bound {
+                    Some(bound) => bound.passing(&self.keys.first(&batch, context)?)?,
+                    None => None,
+                };
+                let tighter = match passing {
+                    Some(rows) if rows.is_empty() => return Ok(()),
+                    Some(rows) => {
+                        let few = batch.take(&rows)?;
+                        let keys = self.keys.encode(&few, context)?;
+                        best.add(self.rows, |row| at + u64::from(rows.value(row)), &few, &keys, columns)?
+                    }
+                    None => {
+                        let keys = self.keys.encode(&batch, context)?;
+                        best.add(self.rows, |row| at + row as u64, &batch, &keys, columns)?
+                    }
+                };
+                if let (true, Some(bound)) = (tighter, &self.bound) {
+                    bound.tighten(self.keys.first(&best.nth(self.rows), context)?)?;
+                }
                 held.resize(best.bytes)
             },
         )?;
