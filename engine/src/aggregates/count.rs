@@ -9,7 +9,7 @@ use arrow::datatypes::Int64Type;
 use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
 
-use super::distinct::Distinct;
+use super::distinct;
 use super::states::each_row;
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
 use crate::error::Result;
@@ -42,7 +42,7 @@ fn create(_: &Call<'_>) -> Result<Box<dyn Accumulator>> {
 }
 
 fn create_distinct(call: &Call<'_>) -> Result<Box<dyn Accumulator>> {
-    Ok(Box::new(Distinct::new(call.args, Box::new(Count::default()))?))
+    distinct::before(call.args, Box::new(Count::default()))
 }
 
 /// Counts rows in which the first argument, if there is one, is not NULL.

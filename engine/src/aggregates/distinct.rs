@@ -12,13 +12,14 @@ use arrow::compute::take;
 use weir_sql::Type;
 
 use super::Accumulator;
+use super::distinct_words::{self, DistinctWords};
 use super::states::{Collected, by_group, flatten, lists, rows_that_count};
 use crate::error::Result;
 use crate::exec::groups::{GroupTable, hash_rows};
 use crate::exec::keys;
 
 /// Distinct arguments before another aggregate.
-pub(super) struct Distinct {
+struct Distinct {
     types: Vec<Type>,
     table: GroupTable,
     /// The first row of each combination.
@@ -32,8 +33,17 @@ fn key_types(types: &[Type]) -> Vec<Type> {
     std::iter::once(Type::UInt32).chain(types.iter().cloned()).collect()
 }
 
+/// Lets each distinct argument through to another aggregate once.
+pub(super) fn before(types: &[Type], inner: Box<dyn Accumulator>) -> Result<Box<dyn Accumulator>> {
+    Ok(match types {
+        [ty] if distinct_words::fits::<u64>(ty) => Box::new(DistinctWords::<u64>::new(ty, inner)),
+        [ty] if distinct_words::fits::<u128>(ty) => Box::new(DistinctWords::<u128>::new(ty, inner)),
+        _ => Box::new(Distinct::new(types, inner)?),
+    })
+}
+
 impl Distinct {
-    pub(super) fn new(types: &[Type], inner: Box<dyn Accumulator>) -> Result<Distinct> {
+    fn new(types: &[Type], inner: Box<dyn Accumulator>) -> Result<Distinct> {
         let table = GroupTable::new(&key_types(types))?;
         Ok(Distinct { types: types.to_vec(), table, values: Collected::default(), inner, scratch: Vec::new() })
     }
@@ -65,6 +75,26 @@ impl Distinct {
         let types: Vec<_> = self.types.iter().map(Type::to_arrow).collect();
         self.values.take(&types)
     }
+}
+
+/// Lists of distinct values of these types as `parts` of them, each with the values of some hashes.
+pub(super) fn divide(types: &[Type], states: &[ArrayRef], parts: usize) -> Result<Vec<Vec<ArrayRef>>> {
+    let n_groups = states[0].len();
+    let (values, owners) = flatten(states, &(0..n_groups as u32).collect::<Vec<_>>())?;
+    let hashes = hash_rows(types, &keys::normalize_all(types, &values)?, owners.len())?;
+    let mut rows = vec![Vec::new(); parts];
+    for (row, hash) in hashes.iter().enumerate() {
+        rows[((hash >> 32) as usize * parts) >> 32].push(row as u32);
+    }
+    let part = |rows: Vec<u32>| {
+        let mut lengths = vec![0; n_groups];
+        rows.iter().for_each(|&row| lengths[owners[row as usize] as usize] += 1);
+        let rows = UInt32Array::from(rows);
+        let list =
+            |(ty, values): (&Type, &ArrayRef)| lists(ty.element_field(), take(values, &rows, None)?, &lengths, false);
+        types.iter().zip(&values).map(list).collect()
+    };
+    rows.into_iter().map(part).collect()
 }
 
 impl Accumulator for Distinct {
@@ -119,23 +149,7 @@ impl Accumulator for Distinct {
     }
 
     fn divide(&self, states: &[ArrayRef], parts: usize) -> Result<Vec<Vec<ArrayRef>>> {
-        let n_groups = states[0].len();
-        let (values, owners) = flatten(states, &(0..n_groups as u32).collect::<Vec<_>>())?;
-        let hashes = hash_rows(&self.types, &keys::normalize_all(&self.types, &values)?, owners.len())?;
-        let mut rows = vec![Vec::new(); parts];
-        for (row, hash) in hashes.iter().enumerate() {
-            rows[((hash >> 32) as usize * parts) >> 32].push(row as u32);
-        }
-        let part = |rows: Vec<u32>| {
-            let mut lengths = vec![0; n_groups];
-            rows.iter().for_each(|&row| lengths[owners[row as usize] as usize] += 1);
-            let rows = UInt32Array::from(rows);
-            let list = |(ty, values): (&Type, &ArrayRef)| {
-                lists(ty.element_field(), take(values, &rows, None)?, &lengths, false)
-            };
-            self.types.iter().zip(&values).map(list).collect()
-        };
-        rows.into_iter().map(part).collect()
+        divide(&self.types, states, parts)
     }
 
     fn settle(&mut self, n_groups: usize) -> Result<()> {

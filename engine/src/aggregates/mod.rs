@@ -17,6 +17,7 @@ mod count;
 mod ddsketch;
 mod delta;
 mod distinct;
+mod distinct_words;
 mod events;
 mod exact;
 mod hyperloglog;
@@ -46,6 +47,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use weir_sql::catalog::{Param, Returns};
 use weir_sql::{Type, Value};
 
+pub use self::distinct_words::Parts;
 use crate::error::{Error, Result};
 use crate::functions::Context;
 
@@ -96,6 +98,16 @@ pub trait Accumulator: Send {
     /// Partial states as `parts` of them, each with the values of some hashes.
     fn divide(&self, _states: &[ArrayRef], _parts: usize) -> Result<Vec<Vec<ArrayRef>>> {
         Err(Error::internal("these states are no sets"))
+    }
+
+    /// Its sets in parts that can be merged with another thread's side by side, if it has such; it has none after.
+    fn take_parts(&mut self) -> Option<Parts> {
+        None
+    }
+
+    /// Counts the distinct values of a merged part.
+    fn settled(&mut self, _values: ArrayRef, _groups: &[u32], _n_groups: usize) -> Result<()> {
+        Err(Error::internal("these states have no parts"))
     }
 
     /// Counts the values of a part's sets and forgets them. Only `finish` and other parts may follow.
@@ -212,7 +224,7 @@ impl AggregateOverload {
             return Ok(Box::new(collect::Ordered::new(call.args, order_by, distinct, extra, inner)));
         }
         if distinct && !self.idempotent {
-            return Ok(Box::new(distinct::Distinct::new(call.args, inner)?));
+            return distinct::before(call.args, inner);
         }
         Ok(inner)
     }

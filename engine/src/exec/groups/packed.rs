@@ -11,6 +11,9 @@ use super::{ABSENT, RUN, is_view_text};
 use crate::error::Result;
 use crate::exec::keys::{self, Word};
 
+/// How many slots are read at a time.
+const AHEAD: usize = 32;
+
 /// Where a key column's bits are in the packed word.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -122,6 +125,21 @@ impl<W: Word> WordTable<W> {
         }
     }
 
+    /// Puts the groups of words into `groups`. There must be room.
+    fn insert_all(&mut self, words: &[W], groups: &mut [u32]) {
+        let mask = self.slots.len() - 1;
+        for (words, groups) in words.chunks(AHEAD).zip(groups.chunks_mut(AHEAD)) {
+            // All first slots are read before any is decided upon, so that their misses of the cache overlap.
+            let mut first = [(W::default(), ABSENT); AHEAD];
+            for (slot, word) in first.iter_mut().zip(words) {
+                *slot = self.slots[word.hash() as usize & mask];
+            }
+            for ((&word, group), (there, found)) in words.iter().zip(groups).zip(first) {
+                *group = if found != ABSENT && there == word { found } else { self.insert(word) };
+            }
+        }
+    }
+
     /// The group of NULL.
     fn null(&mut self) -> u32 {
         *self.null_group.get_or_insert_with(|| {
@@ -172,11 +190,7 @@ impl<W: Word> Packed<W> {
         for (words, (groups, start)) in words.chunks(RUN).zip(groups.chunks_mut(RUN).zip((0..).step_by(RUN))) {
             self.table.reserve(words.len() + 1);
             match apart {
-                None => {
-                    for (group, &word) in groups.iter_mut().zip(words) {
-                        *group = self.table.insert(word);
-                    }
-                }
+                None => self.table.insert_all(words, groups),
                 Some(nulls) => {
                     for (i, (group, &word)) in groups.iter_mut().zip(words).enumerate() {
                         *group = if nulls.is_valid(start + i) { self.table.insert(word) } else { self.table.null() };

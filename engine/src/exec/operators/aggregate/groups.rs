@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, UInt32Array, UInt64Array, new_null_array};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::UInt64Type;
+use parking_lot::Mutex;
 use weir_sql::plan::{AggregateCall, Combinator, Expr};
 use weir_sql::{Type, Value};
 
@@ -16,6 +17,7 @@ use crate::exec::context::QueryContext;
 use crate::exec::expression::Expression;
 use crate::exec::groups::{GroupTable, hash_rows};
 use crate::exec::keys;
+use crate::exec::pipeline::parallel;
 use crate::functions::{Context, Implementation, registry};
 
 /// Partitions of groups by hash: 64 take six bits of it.
@@ -368,6 +370,45 @@ impl Groups {
         let some = self.accumulators.iter_mut().zip(&partial.states).filter(|(a, _)| which(a.as_ref()));
         for (accumulator, states) in some {
             accumulator.merge(states, &self.scratch, n_groups)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the groups of other threads; large sets are merged side by side.
+    pub(super) fn unite(
+        &mut self,
+        grouping: &Grouping,
+        others: Vec<Groups>,
+        context: &Arc<QueryContext>,
+    ) -> Result<()> {
+        let mut theirs = Vec::with_capacity(others.len());
+        for mut other in others {
+            let keys = other.keys(grouping)?;
+            let n_groups = other.table.len();
+            other.first.resize(n_groups, 0);
+            self.intern(grouping, &keys, n_groups, |row| other.first[row])?;
+            theirs.push((other.accumulators, self.scratch.clone()));
+        }
+        let n_groups = self.table.len();
+        for (nth, own) in self.accumulators.iter_mut().enumerate() {
+            let Some(mut parts) = own.take_parts() else {
+                for (accumulators, groups) in &mut theirs {
+                    own.merge(&accumulators[nth].state(groups.len())?, groups, n_groups)?;
+                }
+                continue;
+            };
+            for (accumulators, groups) in &mut theirs {
+                let more = accumulators[nth].take_parts();
+                parts.append(more.ok_or_else(|| Error::internal("one call has one kind of states"))?, groups)?;
+            }
+            let tasks: Vec<_> = parts.split().into_iter().map(|task| Mutex::new(Some(task))).collect();
+            let settled = parallel(context, tasks.len(), |i| match tasks[i].lock().take() {
+                Some(task) => task(),
+                None => Err(Error::internal("a part is merged once")),
+            })?;
+            for (values, groups) in settled {
+                own.settled(values, &groups, n_groups)?;
+            }
         }
         Ok(())
     }

@@ -142,10 +142,10 @@ fn combine(
     let Some(Local { groups: mut all, mut held }) = locals.pop() else {
         return Err(Error::internal("a drain has a local state"));
     };
-    for other in locals {
-        all.merge(grouping, &other.groups.states(grouping)?)?;
-        held.resize(all.memory())?;
-    }
+    // What the others hold is given back once it is merged.
+    let (others, _others_held): (Vec<Groups>, Vec<Reservation>) =
+        locals.into_iter().map(|local| (local.groups, local.held)).unzip();
+    all.unite(grouping, others, context)?;
     if grouping.is_one() {
         all.ensure_one();
     }
