@@ -157,9 +157,10 @@ pub enum Plan {
         /// Left's then right's (or left's alone).
         columns: Vec<OutputColumn>,
     },
-    /// Each left row with one row of the right: of those whose keys are equal, the nearest by `order`; any without it.
+    /// Each left row with one row of the right: of those whose keys are equal and that pass the filter, the nearest by `order`; the first
+    /// without it.
     NearestJoin {
-        /// Inner, or Left.
+        /// Inner or Left; Right and Full also put out the right rows that no left row met.
         kind: JoinKind,
         /// Left.
         left: Box<Plan>,
@@ -169,6 +170,8 @@ pub enum Plan {
         on: Vec<(Expr, Expr)>,
         /// The inequality: ASOF.
         order: Option<Nearest>,
+        /// What else must hold, over left then right.
+        filter: Option<Expr>,
         /// Left's then right's.
         columns: Vec<OutputColumn>,
     },

@@ -120,12 +120,13 @@ pub fn expressions<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Expr)) {
             }
             filter.iter().for_each(f);
         }
-        Plan::NearestJoin { on, order, .. } => {
+        Plan::NearestJoin { on, order, filter, .. } => {
             let order = order.iter().map(|order| (&order.left, &order.right));
             for (left, right) in on.iter().map(|(left, right)| (left, right)).chain(order) {
                 f(left);
                 f(right);
             }
+            filter.iter().for_each(f);
         }
         Plan::SetOperation { .. } | Plan::Recursive { .. } | Plan::WorkingTable { .. } => {}
         Plan::Cte { .. } | Plan::With { .. } | Plan::CteScan { .. } => {}
@@ -164,12 +165,13 @@ pub fn expressions_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Expr)) {
             }
             filter.iter_mut().for_each(f);
         }
-        Plan::NearestJoin { on, order, .. } => {
+        Plan::NearestJoin { on, order, filter, .. } => {
             let order = order.iter_mut().map(|order| (&mut order.left, &mut order.right));
             for (left, right) in on.iter_mut().map(|(left, right)| (left, right)).chain(order) {
                 f(left);
                 f(right);
             }
+            filter.iter_mut().for_each(f);
         }
         Plan::SetOperation { .. } | Plan::Recursive { .. } | Plan::WorkingTable { .. } => {}
         Plan::Cte { .. } | Plan::With { .. } | Plan::CteScan { .. } => {}

@@ -163,7 +163,7 @@ pub(crate) fn down(plan: &Plan, wanted: &[Wanted]) -> (Vec<Wanted>, Vec<Wanted>)
             }
             return sides;
         }
-        Plan::NearestJoin { left, .. } => below(left.columns().len()),
+        Plan::NearestJoin { left, kind: JoinKind::Inner | JoinKind::Left, .. } => below(left.columns().len()),
         _ => Vec::new(),
     };
     (one, Vec::new())

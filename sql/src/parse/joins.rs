@@ -24,7 +24,8 @@ pub(crate) enum Strictness {
 pub(crate) fn strictness(join: &Join) -> Strictness {
     match (join.global, &join.join_operator) {
         (false, _) => Strictness::All,
-        (true, JoinOperator::Inner(_) | JoinOperator::LeftOuter(_)) => Strictness::Any,
+        (true, JoinOperator::Inner(_) | JoinOperator::LeftOuter(_) | JoinOperator::RightOuter(_)) => Strictness::Any,
+        (true, JoinOperator::RightSemi(_)) => Strictness::Any,
         (true, _) => Strictness::Asof,
     }
 }
@@ -94,9 +95,16 @@ fn replace(
     let inner = kept.iter().all(|(word, _)| *word == "INNER");
     if asof || any {
         kept.retain(|(word, _)| *word != "INNER");
+        // FULL JOIN is FULL OUTER JOIN to `sqlparser`: what no one has, ANY FULL, goes by what no one has with ANY either.
+        if any && kept.iter().any(|(word, _)| *word == "FULL") {
+            kept = vec![("RIGHT", Keyword::RIGHT), ("SEMI", Keyword::SEMI)];
+        }
         match (any, inner) {
             (true, true) => kept.push(("INNER", Keyword::INNER)),
-            (true, false) => kept.push(("OUTER", Keyword::OUTER)),
+            (true, false) if !kept.iter().any(|(word, _)| matches!(*word, "SEMI" | "ANTI")) => {
+                kept.push(("OUTER", Keyword::OUTER));
+            }
+            (true, false) => {}
             (false, _) => {}
         }
         kept.insert(0, ("GLOBAL", Keyword::GLOBAL));

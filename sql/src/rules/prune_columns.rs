@@ -214,8 +214,9 @@ fn join(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -> Places {
 }
 
 fn nearest_join(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -> Places {
-    let Plan::NearestJoin { left, right, on, order, columns, .. } = plan else { return Vec::new() };
-    let (of_left, of_right) = used.split_at(left.columns().len());
+    let Plan::NearestJoin { left, right, on, order, filter, columns, .. } = plan else { return Vec::new() };
+    let wanted = or(used, &reads(filter.as_ref(), used.len()));
+    let (of_left, of_right) = wanted.split_at(left.columns().len());
     let of_order = order.iter_mut().map(|order| (&mut order.left, &mut order.right));
     let (mut lefts, mut rights): (Vec<&mut Expr>, Vec<&mut Expr>) =
         on.iter_mut().map(|(left, right)| (left, right)).chain(of_order).unzip();
@@ -227,6 +228,7 @@ fn nearest_join(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -> Pl
         let first = places.iter().filter(|place| **place != GONE).count();
         places.extend(below.into_iter().map(|place| if place == GONE { GONE } else { first + place }));
     }
+    filter.iter_mut().for_each(|filter| rename(filter, &places));
     let kept: Vec<bool> = places.iter().map(|place| *place != GONE).collect();
     keep(columns, &kept)
 }

@@ -71,13 +71,14 @@ pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions)
             filter(Plan::SetOperation { kind, all, left, right, columns }, stay)
         }
         Plan::Join { .. } => join(plan, conditions, functions),
-        Plan::NearestJoin { kind, left, right, on, order, columns } => {
-            // Which row of the right is the nearest depends on all of them.
-            let width = left.columns().len();
+        Plan::NearestJoin { kind, left, right, on, order, filter: own, columns } => {
+            // Which row of the right is the nearest depends on all of them, and which of them none meets on all of the left.
+            let outer = matches!(kind, JoinKind::Right | JoinKind::Full);
+            let width = if outer { 0 } else { left.columns().len() };
             let (go, stay) = split(conditions, |column| column < width);
             let left = Box::new(push(*left, go, functions));
             let right = Box::new(push(*right, Vec::new(), functions));
-            filter(Plan::NearestJoin { kind, left, right, on, order, columns }, stay)
+            filter(Plan::NearestJoin { kind, left, right, on, order, filter: own, columns }, stay)
         }
         mut other => {
             walk::inputs_mut(&mut other, &mut |input, _| {

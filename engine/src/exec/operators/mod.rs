@@ -163,9 +163,9 @@ fn compile_one(plan: &Plan, wanted: &[Wanted], context: &Arc<QueryContext>) -> R
                 Node::new(hash_join::HashJoin::new(*kind, from, with, on, filter.as_ref(), filters, context)?, columns)
             }
         }
-        Plan::NearestJoin { kind, left, right, on, order, .. } => {
-            let join =
-                nearest_join::NearestJoin::new(*kind, input(left)?, right_input(right)?, on, order.as_ref(), context)?;
+        Plan::NearestJoin { kind, left, right, on, order, filter, .. } => {
+            let (from, with) = (input(left)?, right_input(right)?);
+            let join = nearest_join::NearestJoin::new(*kind, from, with, on, order.as_ref(), filter.as_ref(), context)?;
             Node::new(join, columns)
         }
         Plan::SetOperation { kind, all, left, right, .. } => {

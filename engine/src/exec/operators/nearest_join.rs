@@ -3,8 +3,11 @@
 //! The right side is collected; its keys go into a group table, and the rows of each group are sorted by the bytes of the inequality's
 //! key. The left side streams past: a lookup finds the group, a binary search the row. Of rows equal in all keys the last of the right's
 //! order is met looking back, the first looking ahead. NULL meets nothing. Without an inequality it is the group's first row.
+//! Where more is asked of a pair, each left row goes on to the next of its group until one passes, all rows of a batch in step.
+//! A right or full join notes which right rows were met and puts out the others at the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::SortOptions;
@@ -21,7 +24,8 @@ use crate::exec::groups::{ABSENT, GroupTable};
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Emit, Mapped, Source, collect, sort};
+use crate::exec::pipeline::{Chained, Emit, Mapped, Numbered, Source, collect, sort};
+use crate::exec::spool::Spool;
 
 pub(crate) struct NearestJoin {
     left: Node,
@@ -32,12 +36,13 @@ pub(crate) struct NearestJoin {
 
 /// What the probing threads share.
 struct Shared {
-    /// Whether left rows that meet nothing are kept.
-    outer: bool,
+    kind: JoinKind,
     left_keys: Vec<Expression>,
     right_keys: Vec<Expression>,
     types: Vec<Type>,
     order: Option<Order>,
+    filter: Option<Expression>,
+    left_types: Vec<Type>,
 }
 
 /// The inequality.
@@ -66,6 +71,8 @@ struct Built {
     members: Vec<u32>,
     /// The inequality's key of each member.
     order: Option<Rows>,
+    /// Which rows were met, where it matters.
+    met: Vec<AtomicBool>,
     _held: Reservation,
 }
 
@@ -76,6 +83,7 @@ impl NearestJoin {
         right: Node,
         on: &[(Expr, Expr)],
         order: Option<&Nearest>,
+        filter: Option<&Expr>,
         context: &Arc<QueryContext>,
     ) -> Result<NearestJoin> {
         let left_keys = Expression::list(on.iter().map(|(l, _)| l), context)?;
@@ -103,7 +111,10 @@ impl NearestJoin {
             }
             None => None,
         };
-        let shared = Shared { outer: kind == JoinKind::Left, left_keys, right_keys, types, order };
+        let both: Vec<String> = left_names.iter().chain(&right_names).cloned().collect();
+        conditions.extend(filter.map(|filter| explain::expression(filter, &both)));
+        let filter = filter.map(|filter| Expression::new(filter, context)).transpose()?;
+        let shared = Shared { kind, left_keys, right_keys, types, order, filter, left_types: left.types() };
         Ok(NearestJoin { left, right, shared: Arc::new(shared), text: conditions.join(" AND ") })
     }
 }
@@ -118,6 +129,16 @@ fn without_nulls(groups: &mut [u32], columns: &[ArrayRef]) {
 }
 
 impl Shared {
+    /// Whether left rows that meet nothing are kept.
+    fn keeps_left(&self) -> bool {
+        matches!(self.kind, JoinKind::Left | JoinKind::Full)
+    }
+
+    /// Whether right rows that nothing meets are.
+    fn keeps_right(&self) -> bool {
+        matches!(self.kind, JoinKind::Right | JoinKind::Full)
+    }
+
     fn build(&self, input: Arc<dyn Source>, types: &[Type], context: &Arc<QueryContext>) -> Result<Built> {
         let (batches, mut held) = collect(context, input, "Nearest Join")?;
         if batches.iter().map(|b| b.rows).sum::<usize>() >= u32::MAX as usize {
@@ -151,7 +172,9 @@ impl Shared {
         for group in 1..starts.len() {
             starts[group] += starts[group - 1];
         }
-        Ok(Built { rows, table, starts, members, order, _held: held })
+        let met = if self.keeps_right() { rows.rows } else { 0 };
+        let met = (0..met).map(|_| AtomicBool::new(false)).collect();
+        Ok(Built { rows, table, starts, members, order, met, _held: held })
     }
 
     fn probe(&self, built: &Built, batch: &Batch, context: &Arc<QueryContext>, emit: Emit<'_>) -> Result<()> {
@@ -166,19 +189,28 @@ impl Shared {
             without_nulls(&mut groups, &[column]);
             wanted = Some((order, bytes));
         }
-        let (mut left, mut right) = (Vec::with_capacity(batch.rows), Vec::with_capacity(batch.rows));
+        let mut met: Vec<Option<u32>> = vec![None; batch.rows];
         for (row, &group) in groups.iter().enumerate() {
-            let members = match group {
-                ABSENT => &[][..],
-                g => &built.members[built.starts[g as usize] as usize..built.starts[g as usize + 1] as usize],
-            };
-            let met = match (&wanted, &built.order) {
+            let range = built.range(group);
+            let members = &built.members[range.clone()];
+            let place = match (&wanted, &built.order) {
                 (Some((order, bytes)), Some(keys)) => nearest(members, keys, order, &bytes.row(row)),
-                _ => members.first().copied(),
+                _ => (!members.is_empty()).then_some(0),
             };
-            if met.is_some() || self.outer {
+            met[row] = place.map(|place| (range.start + place) as u32);
+        }
+        if let Some(filter) = &self.filter {
+            self.pass(filter, built, batch, &groups, &mut met, context)?;
+        }
+        let (mut left, mut right) = (Vec::with_capacity(batch.rows), Vec::with_capacity(batch.rows));
+        for (row, place) in met.into_iter().enumerate() {
+            let member = place.map(|place| built.members[place as usize]);
+            if let Some(member) = member.filter(|_| self.keeps_right()) {
+                built.met[member as usize].store(true, Ordering::Relaxed);
+            }
+            if member.is_some() || self.keeps_left() {
                 left.push(row as u32);
-                right.push(met);
+                right.push(member);
             }
         }
         if left.is_empty() {
@@ -190,10 +222,52 @@ impl Shared {
             false => emit(batch.take(&UInt32Array::from(left))?.beside(right)),
         }
     }
+
+    /// Moves the places that rows met on to those whose pairs pass the filter.
+    fn pass(
+        &self,
+        filter: &Expression,
+        built: &Built,
+        batch: &Batch,
+        groups: &[u32],
+        met: &mut [Option<u32>],
+        context: &Arc<QueryContext>,
+    ) -> Result<()> {
+        let back = self.order.as_ref().is_some_and(|order| order.before);
+        let mut asked: Vec<u32> = (0..batch.rows as u32).filter(|&row| met[row as usize].is_some()).collect();
+        while !asked.is_empty() {
+            context.cancel.check()?;
+            let members = asked.iter().filter_map(|&row| met[row as usize]).map(|place| built.members[place as usize]);
+            let rights = built.rows.take(&UInt32Array::from_iter_values(members))?;
+            let pairs = batch.take(&UInt32Array::from(asked.clone()))?.beside(rights);
+            let passes = filter.selects(&pairs, context)?;
+            let mut passes = passes.values().iter();
+            asked.retain(|&row| {
+                if passes.next() == Some(true) {
+                    return false;
+                }
+                let (range, place) = (built.range(groups[row as usize]), &mut met[row as usize]);
+                *place = place.and_then(|place| if back { place.checked_sub(1) } else { Some(place + 1) });
+                *place = place.filter(|&place| range.contains(&(place as usize)));
+                place.is_some()
+            });
+        }
+        Ok(())
+    }
 }
 
-/// The member of a group that is nearest to a key.
-fn nearest(members: &[u32], keys: &Rows, order: &Order, wanted: &arrow::row::Row<'_>) -> Option<u32> {
+impl Built {
+    /// Where the members of a group are.
+    fn range(&self, group: u32) -> std::ops::Range<usize> {
+        match group {
+            ABSENT => 0..0,
+            g => self.starts[g as usize] as usize..self.starts[g as usize + 1] as usize,
+        }
+    }
+}
+
+/// Which member of a group is nearest to a key.
+fn nearest(members: &[u32], keys: &Rows, order: &Order, wanted: &arrow::row::Row<'_>) -> Option<usize> {
     let below = |or_equal: bool| {
         members.partition_point(|&member| match keys.row(member as usize).cmp(wanted) {
             std::cmp::Ordering::Less => true,
@@ -202,19 +276,21 @@ fn nearest(members: &[u32], keys: &Rows, order: &Order, wanted: &arrow::row::Row
         })
     };
     match order.before {
-        true => below(order.equal).checked_sub(1).map(|at| members[at]),
-        false => members.get(below(!order.equal)).copied(),
+        true => below(order.equal).checked_sub(1),
+        false => Some(below(!order.equal)).filter(|&at| at < members.len()),
     }
 }
 
 impl Operator for NearestJoin {
     fn describe(&self) -> Description {
-        let name = match (self.shared.order.is_some(), self.shared.outer) {
-            (true, false) => "ASOF Join",
-            (true, true) => "ASOF Left Join",
-            (false, _) => "Any Left Join",
+        let word = if self.shared.order.is_some() { "ASOF" } else { "Any" };
+        let kind = match self.shared.kind {
+            JoinKind::Left => "Left ",
+            JoinKind::Right => "Right ",
+            JoinKind::Full => "Full ",
+            _ => "",
         };
-        Description::new(name).with("Join Cond", self.text.clone())
+        Description::new(format!("{word} {kind}Join")).with("Join Cond", self.text.clone())
     }
 
     fn children(&self) -> Vec<&Node> {
@@ -224,11 +300,26 @@ impl Operator for NearestJoin {
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         let shared = self.shared.clone();
         shared.left_keys.iter().chain(&shared.right_keys).for_each(|key| key.prepare(context));
+        shared.filter.iter().for_each(|filter| filter.prepare(context));
         shared.order.iter().flat_map(|order| [&order.left, &order.right]).for_each(|key| key.prepare(context));
         let built = shared.build(self.right.open(context)?, &self.right.types(), context)?;
         metrics.held(&built._held);
         let (input, own) = (self.left.open(context)?, context.clone());
-        Ok(Arc::new(Mapped::new(input, move |batch, emit| shared.probe(&built, &batch, &own, emit))))
+        let built = Arc::new(built);
+        let (side, probing) = (built.clone(), shared.clone());
+        let matches = Mapped::new(input, move |batch, emit| probing.probe(&side, &batch, &own, emit));
+        if !shared.keeps_right() {
+            return Ok(Arc::new(matches));
+        }
+        let matches = Spool::fill(context, &matches, "Nearest Join", metrics)?.read();
+        let met = |row: u32| built.met[row as usize].load(Ordering::Relaxed);
+        let unmet: Vec<u32> = (0..built.rows.rows as u32).filter(|&row| !met(row)).collect();
+        let size = context.batch_rows.max(1);
+        let unmet = Numbered::new(unmet.len().div_ceil(size), move |i, emit| {
+            let rows = UInt32Array::from(unmet[i * size..((i + 1) * size).min(unmet.len())].to_vec());
+            emit(Batch::nulls(&shared.left_types, rows.len()).beside(built.rows.take(&rows)?))
+        });
+        Ok(Arc::new(Chained::new(vec![matches, Arc::new(unmet)])))
     }
 
     fn estimate(&self) -> f64 {

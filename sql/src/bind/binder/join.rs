@@ -35,6 +35,9 @@ impl Binder<'_> {
             O::FullOuter(constraint) => (JoinKind::Full, constraint),
             O::Semi(constraint) | O::LeftSemi(constraint) => (JoinKind::Semi, constraint),
             O::Anti(constraint) | O::LeftAnti(constraint) => (JoinKind::Anti, constraint),
+            O::RightSemi(_) if join.global => {
+                return Err(Error::new(ErrorKind::Unsupported, "ANY FULL JOIN is not supported"));
+            }
             _ => return unsupported(),
         };
         let strictness = strictness(join);

@@ -204,7 +204,11 @@ impl Unnest<'_> {
                 Plan::Distinct { input, on }
             }
             Plan::Join { .. } => self.join(plan)?,
-            Plan::NearestJoin { kind, left, right, on, order, columns } => {
+            Plan::NearestJoin { kind: JoinKind::Right | JoinKind::Full, .. }
+            | Plan::NearestJoin { filter: Some(_), .. } => {
+                return None;
+            }
+            Plan::NearestJoin { kind, left, right, on, order, filter, columns } => {
                 let right_needs = self.needs(&right)
                     || on.iter().any(|(_, key)| reads_outer(key))
                     || order.iter().any(|order| reads_outer(&order.right));
@@ -221,7 +225,8 @@ impl Unnest<'_> {
                 });
                 let (left_width, all) = (left.columns().len(), left.columns().len() + right.columns().len());
                 let shown = left.columns().iter().chain(right.columns()).cloned().collect();
-                let joined = Plan::NearestJoin { kind, left, right: Box::new(right), on: pairs, order, columns: shown };
+                let right = Box::new(right);
+                let joined = Plan::NearestJoin { kind, left, right, on: pairs, order, filter, columns: shown };
                 let places: Vec<usize> = (0..left_width).chain(left_width + own..all).collect();
                 debug_assert_eq!(places.len(), width + columns.len(), "the domain's columns and its own");
                 select(joined, &places)
