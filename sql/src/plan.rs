@@ -169,7 +169,7 @@ pub enum Plan {
         /// Equalities: a key over left and a key over right, of one type.
         on: Vec<(Expr, Expr)>,
         /// The inequality: ASOF.
-        order: Option<Nearest>,
+        order: Option<Box<Nearest>>,
         /// What else must hold, over left then right.
         filter: Option<Expr>,
         /// Left's then right's.

@@ -165,7 +165,8 @@ fn compile_one(plan: &Plan, wanted: &[Wanted], context: &Arc<QueryContext>) -> R
         }
         Plan::NearestJoin { kind, left, right, on, order, filter, .. } => {
             let (from, with) = (input(left)?, right_input(right)?);
-            let join = nearest_join::NearestJoin::new(*kind, from, with, on, order.as_ref(), filter.as_ref(), context)?;
+            let join =
+                nearest_join::NearestJoin::new(*kind, from, with, on, order.as_deref(), filter.as_ref(), context)?;
             Node::new(join, columns)
         }
         Plan::SetOperation { kind, all, left, right, .. } => {

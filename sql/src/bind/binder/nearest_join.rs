@@ -9,7 +9,7 @@ use super::from::Item;
 use super::join::Condition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::joins::Strictness;
-use crate::plan::{Expr, ExprKind, JoinKind, Nearest, OutputColumn, Plan};
+use crate::plan::{Expr, ExprKind, JoinKind, Nearest, OutputColumn, Plan, SortKey};
 use crate::types::Type;
 use crate::value::Value;
 use crate::walk;
@@ -70,7 +70,7 @@ impl Binder<'_> {
             Some((left, right, symbol)) => {
                 let (mut sides, _) = self.unify(vec![left, right], "ASOF JOIN")?;
                 let (right, left) = (sides.remove(1), sides.remove(0));
-                Some(Nearest { left, right, before: symbol.starts_with('>'), equal: symbol.ends_with('=') })
+                Some(Box::new(Nearest { left, right, before: symbol.starts_with('>'), equal: symbol.ends_with('=') }))
             }
             None => None,
         };
@@ -100,7 +100,8 @@ impl Binder<'_> {
         let number = Expr::column(columns.len(), Type::Int8);
         columns.push(OutputColumn::computed("row_number", Type::Int8));
         let calls = vec![super::window::numbering("row_number", self.functions)?];
-        let input = Box::new(input);
+        let key = |expr: &Expr| SortKey { expr: expr.clone(), descending: false, nulls_first: false };
+        let input = Box::new(Plan::Sort { input: Box::new(input), keys: keys.iter().map(key).collect() });
         let numbered = Plan::Window { input, partition_by: keys, order_by: Vec::new(), calls, columns };
         let predicate = self.operator("=", vec![number, Expr::literal(Value::int8(1))])?;
         Ok(Plan::Filter { input: Box::new(numbered), predicate })
