@@ -1,6 +1,6 @@
 //! Functions of arrays: [`postgres`] and [`compare`] have Postgres's, [`clickhouse`], [`numbers`] and [`sets`] ClickHouse's, [`text`] those between
 //! arrays and text, [`lambda`] those that apply a lambda to each element, [`reduce`] the one
-//! that applies an aggregate.
+//! that applies an aggregate, [`vectors`] norms and distances.
 //!
 //! Arrays have one dimension and count from 1. A kernel that makes arrays says, row by row, which elements of its sources they hold
 //! ([`Assembly`]); the elements are then copied in one step, whatever their type.
@@ -13,6 +13,7 @@ mod postgres;
 mod reduce;
 mod sets;
 mod text;
+mod vectors;
 mod zip;
 
 use std::ops::Range;
@@ -38,6 +39,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(lambda::functions());
     all.extend(sets::functions());
     all.extend(reduce::functions());
+    all.extend(vectors::functions());
     all.extend(zip::functions());
     all
 }
