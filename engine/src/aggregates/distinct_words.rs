@@ -1,6 +1,6 @@
 //! DISTINCT inside a call whose one argument fits a machine word: partitions of (value, group) pairs.
 //!
-//! Pairs go to one of some hundred partitions by their value's hash, unless they were seen a moment ago; a partition that has grown to twice what it
+//! Once they are many, pairs go to one of some hundred partitions by their value's hash, unless they were seen a moment ago; a partition that has grown to twice what it
 //! held when it was last rid of duplicates is rid of them again, through a hash table that stays in the cache. So a row costs a write and,
 //! later, a look-up near by, where one large table costs a miss of the cache; and there is never more than about twice what is distinct. The
 //! same partition of several threads has the same values, so that partitions are merged side by side ([`Parts`]). This is the partitioning of Manegold, Boncz and Kersten: "Optimizing Main-Memory Join on Modern Hardware", TKDE 2002.
@@ -35,6 +35,9 @@ pub(super) struct DistinctWords<W> {
 
 struct Pairs<W> {
     ty: Type,
+    /// All pairs, as long as they are few.
+    young: Partition<W>,
+    /// None as long as there are few pairs.
     partitions: Vec<Partition<W>>,
     recent: Vec<Pair<W>>,
     /// The groups that have a NULL: which is a value for some aggregates.
@@ -66,7 +69,8 @@ impl<W: Word> DistinctWords<W> {
     pub(super) fn new(ty: &Type, inner: Box<dyn Accumulator>) -> DistinctWords<W> {
         let pairs = Pairs {
             ty: ty.clone(),
-            partitions: (0..PARTITIONS).map(|_| Partition::default()).collect(),
+            young: Partition::default(),
+            partitions: Vec::new(),
             recent: Vec::new(),
             nulls: Vec::new(),
             words: Vec::new(),
@@ -82,7 +86,6 @@ impl<W: Word> Pairs<W> {
         self.words.clear();
         self.words.resize(values.len(), W::default());
         keys::pack(&values, 0, &mut self.words)?;
-        self.recent.resize(RECENT, (W::default(), ABSENT));
         let valid = values.nulls().filter(|nulls| nulls.null_count() > 0);
         for (row, group) in groups {
             if valid.is_some_and(|valid| valid.is_null(row)) {
@@ -92,6 +95,16 @@ impl<W: Word> Pairs<W> {
                 continue;
             }
             let pair = (self.words[row], group);
+            if self.partitions.is_empty() {
+                self.young.pairs.push(pair);
+                if self.young.is_due() {
+                    self.young.settle(&mut self.table);
+                    if self.young.pairs.len() > FEW / 2 {
+                        self.spread();
+                    }
+                }
+                continue;
+            }
             let recent = &mut self.recent[hash(pair) as usize % RECENT];
             if *recent == pair {
                 continue;
@@ -99,13 +112,20 @@ impl<W: Word> Pairs<W> {
             *recent = pair;
             let partition = &mut self.partitions[(pair.0.hash() >> 56) as usize];
             partition.pairs.push(pair);
-            if partition.pairs.len() >= FEW.max(2 * partition.distinct)
-                && partition.pairs.len() == partition.pairs.capacity()
-            {
+            if partition.is_due() {
                 partition.settle(&mut self.table);
             }
         }
         Ok(())
+    }
+
+    /// Begins the partitions.
+    fn spread(&mut self) {
+        self.recent.resize(RECENT, (W::default(), ABSENT));
+        self.partitions.resize_with(PARTITIONS, Partition::default);
+        for pair in std::mem::take(&mut self.young).pairs {
+            self.partitions[(pair.0.hash() >> 56) as usize].pairs.push(pair);
+        }
     }
 
     /// All values and their groups, in pieces, and forgets them.
@@ -113,8 +133,9 @@ impl<W: Word> Pairs<W> {
         let ty = self.ty.to_arrow();
         let nulls = self.take_nulls();
         let null = (!nulls.is_empty()).then(|| Ok((new_null_array(&ty, nulls.len()), nulls)));
-        let (partitions, table) = (&mut self.partitions, &mut self.table);
-        let pieces = partitions.iter_mut().filter(|partition| !partition.pairs.is_empty()).map(move |partition| {
+        let table = &mut self.table;
+        let partitions = self.partitions.iter_mut().chain(std::iter::once(&mut self.young));
+        let pieces = partitions.filter(|partition| !partition.pairs.is_empty()).map(move |partition| {
             partition.settle(table);
             std::mem::take(partition).columns(&ty)
         });
@@ -129,7 +150,7 @@ impl<W: Word> Pairs<W> {
 
     fn memory(&self) -> usize {
         let pairs: usize = self.partitions.iter().map(|partition| partition.pairs.capacity()).sum();
-        let pairs = pairs + self.recent.capacity() + self.table.capacity();
+        let pairs = pairs + self.young.pairs.capacity() + self.recent.capacity() + self.table.capacity();
         pairs * size_of::<Pair<W>>() + self.words.capacity() * size_of::<W>() + self.nulls.capacity()
     }
 }
@@ -141,6 +162,11 @@ impl<W> Default for Partition<W> {
 }
 
 impl<W: Word> Partition<W> {
+    /// Whether it has grown so much that duplicates are worth looking for.
+    fn is_due(&self) -> bool {
+        self.pairs.len() >= FEW.max(2 * self.distinct) && self.pairs.len() == self.pairs.capacity()
+    }
+
     /// Drops what is there twice.
     fn settle(&mut self, table: &mut Vec<Pair<W>>) {
         if self.pairs.len() == self.distinct {
@@ -300,8 +326,10 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
     }
 
     fn take_parts(&mut self) -> Option<Parts> {
+        if self.pairs.partitions.is_empty() {
+            self.pairs.spread();
+        }
         let partitions = std::mem::take(&mut self.pairs.partitions);
-        self.pairs.partitions.resize_with(PARTITIONS, Partition::default);
         let (ty, nulls) = (self.pairs.ty.to_arrow(), self.pairs.take_nulls());
         Some(Parts { partitions: W::partitions(partitions), ty, nulls })
     }

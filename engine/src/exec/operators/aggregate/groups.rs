@@ -248,6 +248,9 @@ pub(crate) struct Groups {
     scratch: Vec<u32>,
 }
 
+/// States of up to this many bytes are merged by one thread.
+const MERGED_ALONE_BYTES: usize = 1 << 20;
+
 impl Groups {
     pub(crate) fn new(grouping: &Grouping, context: &Context) -> Result<Groups> {
         let accumulators = grouping.calls.iter().map(|c| c.accumulator(context)).collect::<Result<Vec<_>>>()?;
@@ -391,7 +394,8 @@ impl Groups {
         }
         let n_groups = self.table.len();
         for (nth, own) in self.accumulators.iter_mut().enumerate() {
-            let Some(mut parts) = own.take_parts() else {
+            let bytes = own.memory() + theirs.iter().map(|(accumulators, _)| accumulators[nth].memory()).sum::<usize>();
+            let Some(mut parts) = (bytes > MERGED_ALONE_BYTES).then(|| own.take_parts()).flatten() else {
                 for (accumulators, groups) in &mut theirs {
                     own.merge(&accumulators[nth].state(groups.len())?, groups, n_groups)?;
                 }
