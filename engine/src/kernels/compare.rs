@@ -237,35 +237,20 @@ fn float_values<T: Copy + PartialOrd>(
     rows: usize,
 ) -> BooleanBuffer {
     #[allow(clippy::eq_op)]
-    fn nan<T: PartialOrd>(v: &T) -> bool {
+    fn nan<T: Copy + PartialOrd>(v: T) -> bool {
         v != v
     }
-    macro_rules! each {
-        ($test:expr) => {{
-            let test = $test;
-            match (a_scalar, b_scalar) {
-                (false, false) => {
-                    let (a, b) = (&a[..rows], &b[..rows]);
-                    BooleanBuffer::collect_bool(rows, |i| test(&a[i], &b[i]))
-                }
-                (false, true) => {
-                    let (a, y) = (&a[..rows], b[0]);
-                    BooleanBuffer::collect_bool(rows, |i| test(&a[i], &y))
-                }
-                (true, _) => {
-                    let (x, last) = (a[0], b.len().saturating_sub(1));
-                    BooleanBuffer::collect_bool(rows, |i| test(&x, &b[i.min(last)]))
-                }
-            }
-        }};
-    }
     match op {
-        Comparison::Eq | Comparison::NotDistinct => each!(|x: &T, y: &T| (x == y) | (nan(x) & nan(y))),
-        Comparison::Ne | Comparison::Distinct => each!(|x: &T, y: &T| !((x == y) | (nan(x) & nan(y)))),
-        Comparison::Lt => each!(|x: &T, y: &T| (x < y) | (nan(y) & !nan(x))),
-        Comparison::Le => each!(|x: &T, y: &T| (x <= y) | nan(y)),
-        Comparison::Gt => each!(|x: &T, y: &T| (x > y) | (nan(x) & !nan(y))),
-        Comparison::Ge => each!(|x: &T, y: &T| (x >= y) | nan(x)),
+        Comparison::Eq | Comparison::NotDistinct => {
+            each_pair(a, a_scalar, b, b_scalar, rows, |x, y| (x == y) | (nan(x) & nan(y)))
+        }
+        Comparison::Ne | Comparison::Distinct => {
+            each_pair(a, a_scalar, b, b_scalar, rows, |x, y| !((x == y) | (nan(x) & nan(y))))
+        }
+        Comparison::Lt => each_pair(a, a_scalar, b, b_scalar, rows, |x, y| (x < y) | (nan(y) & !nan(x))),
+        Comparison::Le => each_pair(a, a_scalar, b, b_scalar, rows, |x, y| (x <= y) | nan(y)),
+        Comparison::Gt => each_pair(a, a_scalar, b, b_scalar, rows, |x, y| (x > y) | (nan(x) & !nan(y))),
+        Comparison::Ge => each_pair(a, a_scalar, b, b_scalar, rows, |x, y| (x >= y) | nan(x)),
     }
 }
 
