@@ -3,6 +3,7 @@
 //! A row whose first key is worse cannot be among the best, whatever its other keys are: it is dropped before these are computed, a scan drops
 //! it before it reads other columns, and skips granules all of whose rows are worse. Rows as good as the bound stay.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
@@ -15,7 +16,7 @@ use super::operators::{ordered_bytes, same_order};
 use super::runtime_filter::Wanted;
 use crate::error::Result;
 use crate::functions::Datum;
-use crate::kernels::compare::{Comparison, compare};
+use crate::kernels::compare::{Comparison, compare, compare_rows};
 
 /// What the best rows have in common. There is no bound before there are n rows, nor while the n-th best is NULL.
 pub(crate) struct TopBound {
@@ -43,33 +44,28 @@ impl TopBound {
         Wanted::top(self, &keys.first()?.expr).filter(|_| is_plain(input))
     }
 
-    /// Some thread's n-th best row has this first key; it has none other than NULLs where `key` is one.
-    pub(crate) fn tighten(&self, key: ArrayRef) -> Result<()> {
+    /// Some thread's n-th best row has this first key. A NULL says nothing.
+    pub(crate) fn tighten(&self, key: ArrayRef) {
         if key.is_null(0) {
-            return Ok(());
+            return;
         }
         let mut nth = self.nth.write();
-        if nth.as_ref().is_none_or(|nth| !self.holds(&nth.array, &key)) {
+        if nth.as_ref().is_none_or(|nth| self.rank(&key, &nth.array).is_lt()) {
             *nth = Some(Value { ty: self.ty.clone(), array: key });
         }
-        Ok(())
     }
 
-    /// Whether a key is as good as another.
-    fn holds(&self, key: &ArrayRef, other: &ArrayRef) -> bool {
-        let (scalar, other) = (Value { ty: self.ty.clone(), array: key.clone() }, other.clone());
-        let answer = compare(self.test(), &self.ty, &Datum::Scalar(scalar), &Datum::Array(other), 1);
-        answer.is_ok_and(|answer| answer.array().as_boolean().value(0))
-    }
-
-    fn test(&self) -> Comparison {
-        if self.descending { Comparison::Ge } else { Comparison::Le }
+    /// The order of two keys, neither NULL: the better one is less.
+    fn rank(&self, key: &ArrayRef, other: &ArrayRef) -> Ordering {
+        let order = compare_rows(&self.ty, key, 0, other, 0);
+        if self.descending { order.reverse() } else { order }
     }
 
     /// The rows with these first keys that may be among the best, unless it is all.
     pub(crate) fn passing(&self, keys: &ArrayRef) -> Result<Option<UInt32Array>> {
         let Some(nth) = self.nth.read().clone() else { return Ok(None) };
-        let answer = compare(self.test(), &self.ty, &Datum::Array(keys.clone()), &Datum::Scalar(nth), keys.len())?;
+        let test = if self.descending { Comparison::Ge } else { Comparison::Le };
+        let answer = compare(test, &self.ty, &Datum::Array(keys.clone()), &Datum::Scalar(nth), keys.len())?;
         let answer = answer.into_array(keys.len())?;
         let answer = answer.as_boolean();
         let keep = match answer.nulls() {
@@ -86,7 +82,7 @@ impl TopBound {
         let best = self.best(zone);
         self.is_ordered()
             && !(self.nulls_first && zone.null_count > 0)
-            && (best.is_null(0) || !self.holds(best, &nth.array))
+            && (best.is_null(0) || self.rank(best, &nth.array).is_gt())
     }
 
     /// The best key of a granule.
@@ -104,16 +100,13 @@ impl TopBound {
         let mut order: Vec<usize> = (0..scan.len()).collect();
         if self.is_ordered() {
             let zones: Vec<Option<Zone>> = order.iter().map(|&i| scan.zone(i, column)).collect();
+            // What is not known may be anything: it is read first; what has no values, last.
+            let place = |zone: &Option<Zone>| zone.as_ref().map_or(0, |zone| 1 + u8::from(self.best(zone).is_null(0)));
             order.sort_by(|&a, &b| match (&zones[a], &zones[b]) {
-                (Some(a), Some(b)) => {
-                    match (self.holds(self.best(a), self.best(b)), self.holds(self.best(b), self.best(a))) {
-                        (true, false) => std::cmp::Ordering::Less,
-                        (false, true) => std::cmp::Ordering::Greater,
-                        _ => std::cmp::Ordering::Equal,
-                    }
+                (Some(a), Some(b)) if self.best(a).is_valid(0) && self.best(b).is_valid(0) => {
+                    self.rank(self.best(a), self.best(b))
                 }
-                // What is not known may be anything: it is read first.
-                (a, b) => a.is_some().cmp(&b.is_some()),
+                (a, b) => place(a).cmp(&place(b)),
             });
         }
         order

@@ -157,7 +157,7 @@ impl Operator for TopN {
                     }
                 };
                 if let (true, Some(bound)) = (tighter, &self.bound) {
-                    bound.tighten(self.keys.first(&best.nth(self.rows), context)?)?;
+                    bound.tighten(self.keys.first(&best.nth(self.rows), context)?);
                 }
                 held.resize(best.bytes)
             },
