@@ -6,6 +6,7 @@
 mod alter;
 mod copy;
 mod cursor;
+mod format;
 mod index;
 mod merging;
 mod temporary;
@@ -13,6 +14,7 @@ mod temporary;
 pub use alter::{AddColumn, AlterAction, AlterTable, PartitionAction, PartitionName, Place, SetType};
 pub use copy::{Copy, CopyFormat, CopyHeader, CopyOptions, CopyTarget};
 pub use cursor::FetchRows;
+pub use format::{DocumentFormat, LineFormat};
 pub use index::{AlterIndexes, DropIndex, FilterSize, IndexChange, IndexDef, IndexKind};
 pub use merging::{Fold, Merging};
 pub use temporary::OnCommit;
@@ -62,10 +64,8 @@ pub enum Statement {
     Formatted {
         /// The query.
         plan: Plan,
-        /// What the lines are in: text, CSV or JSON.
-        format: CopyFormat,
-        /// Whether a line of names comes first.
-        header: bool,
+        /// What the lines are.
+        format: LineFormat,
     },
     /// INSERT.
     Insert(Insert),

@@ -6,6 +6,7 @@
 //! | `binary` | bytes to the tuples of the binary format |
 //! | `input` | fields to the rows of a table |
 //! | `output` | rows to bytes |
+//! | `document` | rows to lines, in the formats that only FORMAT has |
 //! | `stream` | what a client feeds and reads |
 //! | `file`, `parquet` | files, written whole or not at all |
 //!
@@ -13,6 +14,7 @@
 //! for all lines, has its own end marker and escapes, and its errors name line and column.
 
 mod binary;
+mod document;
 mod file;
 mod input;
 pub(crate) mod lines;
@@ -28,6 +30,7 @@ use std::path::Path;
 use weir_sql::plan::Plan;
 use weir_sql::statement::{Copy, CopyFormat, CopyTarget, Statement};
 
+pub(crate) use document::Document;
 pub(crate) use file::file_error;
 pub use output::RowWriter;
 pub use stream::{CopyIn, CopyOut};

@@ -194,7 +194,7 @@ fn plain(format: CopyFormat) -> CopyOptions {
 }
 
 /// A field as text: what would end it, and control characters that have names, after a backslash.
-fn text_field(text: &[u8], delimiter: u8, out: &mut Vec<u8>) {
+pub(super) fn text_field(text: &[u8], delimiter: u8, out: &mut Vec<u8>) {
     let named = |byte: u8| match byte {
         8 => Some(b'b'),
         9 => Some(b't'),
@@ -222,7 +222,7 @@ fn text_field(text: &[u8], delimiter: u8, out: &mut Vec<u8>) {
 
 /// A column's values as JSON: numbers, booleans, json, arrays and records are themselves; everything else is its text in quotes, and so are
 /// NaN and the infinities.
-struct JsonColumn {
+pub(super) struct JsonColumn {
     array: ArrayRef,
     form: JsonForm,
 }
@@ -238,7 +238,7 @@ enum JsonForm {
 }
 
 impl JsonColumn {
-    fn new(ty: &Type, array: &ArrayRef, settings: &FormatSettings) -> JsonColumn {
+    pub(super) fn new(ty: &Type, array: &ArrayRef, settings: &FormatSettings) -> JsonColumn {
         let encoder = || TextEncoder::new(ty, array, settings);
         let form = match ty {
             Type::Bool => JsonForm::Bool,
@@ -259,7 +259,7 @@ impl JsonColumn {
         JsonColumn { array: array.clone(), form }
     }
 
-    fn write(&self, row: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, row: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         if self.array.is_null(row) {
             return out.extend_from_slice(b"null");
         }

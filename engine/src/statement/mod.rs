@@ -44,9 +44,9 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
             query::rows(session, running, plan, &bound.columns, "SELECT")
         }
         Statement::ShowQuery(plan) => query::rows(session, running, plan, &bound.columns, "SELECT"),
-        Statement::Formatted { plan, format, header } => {
+        Statement::Formatted { plan, format } => {
             setting::note_unknown(session, prepared);
-            format::lines(session, running, plan, *format, *header, &bound.columns)
+            format::lines(session, running, plan, format, &bound.columns)
         }
         Statement::Insert(insert) => insert::insert(session, running, insert),
         Statement::Modify(change) => modify::modify(session, running, change),

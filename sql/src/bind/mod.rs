@@ -70,7 +70,7 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
         Ast::Query(query) => {
             if let Some((query, format)) = format::taken(query)? {
                 let plan = binder.bind_query(&query)?;
-                let statement = Statement::Formatted { plan, format: format.lines, header: format.header };
+                let statement = Statement::Formatted { plan, format };
                 return Ok((statement, vec![utility::column("line", Type::Text)]));
             }
             let plan = binder.bind_query(query)?;
@@ -87,7 +87,7 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
         Ast::Copy(copy) => Ok((copy::copy(world, binder, copy)?, Vec::new())),
         Ast::Explain { statement, options } => {
             let (statement, _) = bind_ast(world, binder, statement)?;
-            Ok(utility::explain(statement, *options))
+            Ok(utility::explain(binder.with_changes(statement)?, *options))
         }
         Ast::Describe { name, at } => utility::describe(world, name, *at),
         Ast::ShowQuery(query) => {
