@@ -1,6 +1,7 @@
 //! DuckDB's statements that are queries: PIVOT, UNPIVOT, SUMMARIZE and DESCRIBE of a query, wherever a query may stand.
 //!
-//! The lexer writes each as `SELECT * FROM` a call of a name that nobody can write, whose first argument is the source as a query and whose
+//! Behind a table in FROM `sqlparser` reads PIVOT, but one FOR and no GROUP BY: [`pivot_clauses`] writes what is more as calls among the
+//! aggregates. The lexer writes each statement as `SELECT * FROM` a call of a name that nobody can write, whose first argument is the source as a query and whose
 //! others are calls that hold the clauses' items: `PIVOT t ON year USING sum(pop) GROUP BY country ORDER BY 1` becomes
 //! `SELECT * FROM "pivot"((SELECT * FROM t), "on"(year), "using"(sum(pop)), "group"(country)) ORDER BY 1`. The binder reads them.
 
@@ -31,6 +32,7 @@ type Placed = (TokenWithSpan, (usize, usize));
 
 /// Rewrites a statement's tokens. `bytes` has a place for each.
 pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, usize)>) {
+    pivot_clauses(tokens, bytes);
     let mut at = 0;
     while at < tokens.len() {
         if let Some(word) = statement(tokens, at) {
@@ -41,6 +43,71 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, u
             }
         }
         at += 1;
+    }
+}
+
+/// `t PIVOT (sum(x) FOR a IN (…) b IN (…) GROUP BY c)` becomes `t PIVOT ("on"(b IN (…)), "group"(c), sum(x) FOR a IN (…))`.
+fn pivot_clauses(tokens: &mut Vec<TokenWithSpan>, bytes: &mut Vec<(usize, usize)>) {
+    for at in 0..tokens.len() {
+        let solid = |at: &usize| !matches!(tokens[*at].token, Token::Whitespace(_));
+        let open = (at + 1..tokens.len()).find(solid).filter(|&next| tokens[next].token == Token::LParen);
+        let (true, Some(open)) = (is_word(&tokens[at].token, "PIVOT"), open) else { continue };
+        let places = |from: usize, test: &dyn Fn(&Token) -> bool| {
+            let mut depth = 0_usize;
+            (from..tokens.len()).find(|&at| {
+                let token = &tokens[at].token;
+                let found = depth == 0 && test(token);
+                match token {
+                    Token::LParen => depth += 1,
+                    Token::RParen => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                found
+            })
+        };
+        let is_close = |token: &Token| *token == Token::RParen;
+        let Some(close) = places(open + 1, &is_close) else { return };
+        let list = |from: usize| {
+            let within = places(from, &|token| is_word(token, "IN")).filter(|&at| at < close)?;
+            let open = (within + 1..close).find(solid).filter(|&at| tokens[at].token == Token::LParen)?;
+            places(open + 1, &is_close)
+        };
+        let Some(mut end) = places(open + 1, &|token| is_word(token, "FOR")).filter(|&at| at < close).and_then(list)
+        else {
+            continue;
+        };
+        let first_end = end;
+        let mut out = Out { tokens: Vec::new(), span: tokens[open].span, place: bytes[open] };
+        let taken = |from: usize, to: usize| -> Vec<Placed> {
+            tokens[from..to].iter().cloned().zip(bytes[from..to].iter().copied()).collect()
+        };
+        while let Some(next) = (end + 1..close).find(solid) {
+            let (name, from, to) = match is_word(&tokens[next].token, "GROUP") {
+                true => {
+                    let by = (next + 1..close).find(solid).map_or(close, |by| by + 1);
+                    (GROUP, by.min(close), close)
+                }
+                false => match list(next) {
+                    Some(end) => (ON, next, end + 1),
+                    None => break,
+                },
+            };
+            out.name(name);
+            out.token(Token::LParen);
+            out.tokens.extend(taken(from, to));
+            out.token(Token::RParen);
+            out.token(Token::Comma);
+            end = to - 1;
+        }
+        if out.tokens.is_empty() {
+            continue;
+        }
+        tokens[first_end + 1..=end.min(close - 1)]
+            .iter_mut()
+            .for_each(|token| token.token = Token::Whitespace(Whitespace::Space));
+        let (added, places): (Vec<_>, Vec<_>) = out.tokens.into_iter().unzip();
+        tokens.splice(open + 1..open + 1, added);
+        bytes.splice(open + 1..open + 1, places);
     }
 }
 

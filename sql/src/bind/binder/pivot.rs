@@ -101,12 +101,16 @@ impl Binder<'_> {
                 return Err(Error::new(ErrorKind::Unsupported, "PIVOT with a query of values is not supported"));
             }
         };
-        self.bind_pivot(Pivot {
-            source: whole(table)?,
-            on: vec![PivotOn { expr: column.clone(), values }],
-            using: aggregates.iter().map(|aggregate| (aggregate.expr.clone(), aggregate.alias.clone())).collect(),
-            group: None,
-        })
+        let mut on = vec![PivotOn { expr: column.clone(), values }];
+        let (mut using, mut group) = (Vec::new(), None);
+        for ExprWithAlias { expr, alias } in aggregates {
+            match clause_of(expr) {
+                Some((GROUP, items)) => group = Some(items.into_iter().map(|(expr, _)| expr).collect()),
+                Some((_, items)) => on.extend(items.into_iter().map(|(expr, _)| pivot_on(expr))),
+                None => using.push((expr.clone(), alias.clone())),
+            }
+        }
+        self.bind_pivot(Pivot { source: whole(table)?, on, using, group })
     }
 
     /// `t UNPIVOT (…)`.
@@ -319,16 +323,25 @@ pub(super) fn source(args: &[FunctionArg]) -> Result<Box<ast::Query>> {
     }
 }
 
-/// The items of the clause of this name, with what AS calls them.
-fn clause(args: &[FunctionArg], name: &str) -> Option<Vec<(ast::Expr, Option<Ident>)>> {
-    let call = args.iter().find_map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Function(call))) => {
-            let own = call.name.0.last().and_then(|part| part.as_ident()).is_some_and(|ident| ident.value == name);
-            own.then_some(call)
+/// A clause's items, with what AS calls them.
+type Items = Vec<(ast::Expr, Option<Ident>)>;
+
+/// The items of the clause of this name.
+fn clause(args: &[FunctionArg], name: &str) -> Option<Items> {
+    args.iter().find_map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+            clause_of(expr).filter(|(own, _)| *own == name).map(|(_, items)| items)
         }
         _ => None,
-    })?;
-    let FunctionArguments::List(list) = &call.args else { return Some(Vec::new()) };
+    })
+}
+
+/// The clause that a call stands for.
+fn clause_of(expr: &ast::Expr) -> Option<(&'static str, Items)> {
+    let ast::Expr::Function(call) = expr else { return None };
+    let name = &call.name.0.last()?.as_ident()?.value;
+    let name = [ON, USING, GROUP, INTO].into_iter().find(|known| known == name)?;
+    let FunctionArguments::List(list) = &call.args else { return Some((name, Vec::new())) };
     let items = list.args.iter().filter_map(|arg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Named { expr, name })) => {
             Some((expr.as_ref().clone(), Some(name.clone())))
@@ -336,7 +349,7 @@ fn clause(args: &[FunctionArg], name: &str) -> Option<Vec<(ast::Expr, Option<Ide
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some((expr.clone(), None)),
         _ => None,
     });
-    Some(items.collect())
+    Some((name, items.collect()))
 }
 
 /// What is made columns of: an expression, or an expression IN a list.
