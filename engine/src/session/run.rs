@@ -179,6 +179,14 @@ impl Session {
             }
             Arc::new(bound)
         };
+        if params.is_empty()
+            && !bound.parameters.is_empty()
+            && let Some((name, at)) = weir_sql::parse::first_parameter(prepared.parsed.text())
+        {
+            let kind = ErrorKind::Sql(weir_sql::ErrorKind::UndefinedParameter);
+            let error = Error::new(kind, format!("there is no parameter {name}"));
+            return Err(Error { position: Some(prepared.parsed.syntax.offset + at), ..error });
+        }
         if params.len() != bound.parameters.len() {
             return Err(Error::new(
                 ErrorKind::InvalidParameter,

@@ -53,7 +53,32 @@ pub(crate) fn explain(
     columns: &[OutputColumn],
     options: &ExplainOptions,
 ) -> Result<Outcome> {
-    let plan = match statement {
+    let context = session.query_context(running);
+    let context = Arc::new(QueryContext { statistics: Some(running.view.clone()), ..QueryContext::clone(&context) });
+    let lines = match statement {
+        Statement::WithChanges { changes, main } => {
+            if options.analyze || options.json {
+                return Err(not_explained());
+            }
+            let mut lines = exec::explain(explained(main)?, &context, options)?;
+            for (id, change) in changes {
+                lines.push(format!("  CTE {id}"));
+                let own = exec::explain(explained(change)?, &context, options)?;
+                lines.extend(own.into_iter().map(|line| format!("    {line}")));
+            }
+            lines
+        }
+        statement => exec::explain(explained(statement)?, &context, options)?,
+    };
+    let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(lines));
+    let schema = Schema::new(columns.iter().map(|c| c.ty.field(&c.name, true)).collect::<Vec<_>>());
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![texts])?;
+    Ok(Outcome::Rows(Rows::of_batches(columns.to_vec(), vec![batch], "EXPLAIN")))
+}
+
+/// The plan that a statement runs.
+fn explained(statement: &Statement) -> Result<&Plan> {
+    Ok(match statement {
         Statement::Query(plan) | Statement::ShowQuery(plan) => plan,
         Statement::Insert(insert) => &insert.source,
         Statement::Modify(change) => &change.source,
@@ -64,14 +89,7 @@ pub(crate) fn explain(
             weir_sql::statement::CopyTarget::From { .. } => return Err(not_explained()),
         },
         _ => return Err(not_explained()),
-    };
-    let context = session.query_context(running);
-    let context = QueryContext { statistics: Some(running.view.clone()), ..QueryContext::clone(&context) };
-    let lines = exec::explain(plan, &Arc::new(context), options)?;
-    let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(lines));
-    let schema = Schema::new(columns.iter().map(|c| c.ty.field(&c.name, true)).collect::<Vec<_>>());
-    let batch = RecordBatch::try_new(Arc::new(schema), vec![texts])?;
-    Ok(Outcome::Rows(Rows::of_batches(columns.to_vec(), vec![batch], "EXPLAIN")))
+    })
 }
 
 fn not_explained() -> Error {

@@ -58,6 +58,7 @@ mod subquery;
 mod summarize;
 mod table_function;
 mod totals;
+mod traverse;
 pub(crate) mod window;
 
 pub use combinator::{params_of, settled_type, state_overload};

@@ -32,6 +32,7 @@ mod session;
 mod show;
 mod statement;
 mod table;
+pub(crate) mod traversal;
 mod view;
 
 pub use ast::Ast;
@@ -88,6 +89,16 @@ pub fn expr(sql: &str) -> Result<sqlparser::ast::Expr> {
     let expr = cursor.expr()?;
     cursor.expect_end()?;
     Ok(expr)
+}
+
+/// The first `$n` of a statement's text, and where it stands.
+pub fn first_parameter(sql: &str) -> Option<(String, usize)> {
+    use sqlparser::tokenizer::Token;
+    let statements = lexer::lex(sql).ok()?;
+    statements.iter().flat_map(|lexed| &lexed.tokens).find_map(|token| match &token.token {
+        Token::Placeholder(name) => Some((name.clone(), token.span.start.column as usize)),
+        _ => None,
+    })
 }
 
 /// Parses the rules of a TTL, parted by commas.

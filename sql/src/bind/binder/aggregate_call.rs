@@ -41,7 +41,9 @@ impl Binder<'_> {
         }
         let mut call = call?;
 
-        let levels = match home(&call) {
+        let mut parts = Vec::new();
+        walk::aggregate_parts(&call, &mut |part| parts.push(part));
+        let levels = match home(parts.into_iter()) {
             // What names no column is of the query that the lambda stands in.
             None => self.frames.iter().rev().take_while(|frame| frame.clause == Clause::Lambda).count(),
             Some(levels) => levels,
@@ -83,6 +85,17 @@ impl Binder<'_> {
             }
             _ => (&none, false, [].as_slice()),
         };
+        let stars = |arg: &FunctionArg| {
+            let FunctionArg::Unnamed(arg) = arg else { return false };
+            matches!(arg, FunctionArgExpr::Wildcard | FunctionArgExpr::Expr(ast::Expr::Wildcard(_)))
+        };
+        if distinct && list.iter().any(stars) {
+            let error = Error::new(ErrorKind::Syntax, "syntax error at or near \"*\"");
+            return Err(match function.name.0.last().and_then(|part| part.as_ident()) {
+                Some(ident) => self.at_word_after(error, &ast::Expr::Identifier(ident.clone()), "*"),
+                None => error,
+            });
+        }
         let mut args = Vec::new();
         let mut separator = None;
         let mut order_by: &[ast::OrderByExpr] = &[];
@@ -222,18 +235,23 @@ impl Binder<'_> {
     }
 
     /// `GROUPING(key, …)`: a placeholder until the keys are known.
-    pub(super) fn grouping_call(&mut self, args: Vec<Expr>) -> Result<Expr> {
+    pub(super) fn grouping_call(&mut self, mut args: Vec<Expr>) -> Result<Expr> {
         if args.len() > 31 {
             return Err(Error::new(ErrorKind::TooComplex, "GROUPING must have fewer than 32 arguments"));
         }
-        let clause = self.frames.last().map(|frame| frame.clause);
-        let Some(frame) = self.frames.last_mut().filter(|frame| frame.clause.allows_aggregates()) else {
-            let clause = clause.map_or("this place", |clause| clause.name());
-            let message = format!("grouping operations are not allowed in {clause}");
-            return Err(Error::new(ErrorKind::Grouping, message));
+        // Keys of a query further out are that query's.
+        let levels = home(args.iter()).unwrap_or(0);
+        args.iter_mut().for_each(|arg| lower(arg, levels));
+        let Some(frame) = self.frames.iter_mut().rev().nth(levels) else {
+            return Err(Error::new(ErrorKind::Grouping, "grouping operations are not allowed here"));
         };
+        if !frame.clause.allows_aggregates() {
+            let message = format!("grouping operations are not allowed in {}", frame.clause.name());
+            return Err(Error::new(ErrorKind::Grouping, message));
+        }
         frame.groupings.push(args);
-        Ok(Expr::column(super::scope::GROUPINGS + frame.groupings.len() - 1, Type::Int4))
+        let value = Expr::column(super::scope::GROUPINGS + frame.groupings.len() - 1, Type::Int4);
+        Ok(walk::outward(&value, levels))
     }
 
     /// An ORDER BY key with Postgres's defaults: NULLs are the greatest.
@@ -268,10 +286,11 @@ fn not_constant(name: &CallName) -> Error {
     )
 }
 
-/// How many levels out an aggregate belongs: 0 unless it names outer columns and none of its own query's. `None` if it names no column at all.
-fn home(call: &AggregateCall) -> Option<usize> {
+/// How many levels out a call of these parts belongs: 0 unless it names outer columns and none of its own query's. `None` if it names no column
+/// at all.
+fn home<'e>(parts: impl Iterator<Item = &'e Expr>) -> Option<usize> {
     let (mut own, mut nearest) = (false, None::<usize>);
-    walk::aggregate_parts(call, &mut |part| {
+    for part in parts {
         walk::visit(part, 0, &mut |node, depth| match node.kind {
             ExprKind::Column(_) if depth == 0 => own = true,
             ExprKind::Outer { depth: out, .. } if out == depth && depth > 0 => own = true,
@@ -281,7 +300,7 @@ fn home(call: &AggregateCall) -> Option<usize> {
             }
             _ => {}
         });
-    });
+    }
     if own { Some(0) } else { nearest }
 }
 

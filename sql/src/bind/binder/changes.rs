@@ -44,7 +44,7 @@ impl Binder<'_> {
 
     fn bind_changing(&mut self, written: &ast::Statement) -> Result<(Statement, Vec<OutputColumn>)> {
         let unsupported =
-            |what: &str| Err(Error::new(ErrorKind::Unsupported, format!("{what} is not supported in WITH")));
+            |what: &str| Err(Error::new(ErrorKind::Unsupported, format!("{what} not supported in WITH query")));
         let modify = match written {
             ast::Statement::Insert(insert) => {
                 let parameter_types = self.parameters.clone();

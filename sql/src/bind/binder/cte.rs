@@ -52,8 +52,24 @@ impl Binder<'_> {
                 self.ctes.push(named);
                 continue;
             }
+            let traversal = crate::parse::traversal::taken(&cte.query)?;
+            let (stripped, traversal) = match traversal {
+                Some((query, traversal)) => (Some(Cte { query: Box::new(query), ..cte.clone() }), Some(traversal)),
+                None => (None, None),
+            };
+            let cte = stripped.as_ref().unwrap_or(cte);
             let named = match recursive_parts(cte).filter(|_| with.recursive) {
-                Some((base, step, all)) => self.bind_recursive(cte, &name, base, step, all)?,
+                Some((base, step, all)) => match traversal {
+                    None => self.bind_recursive(cte, &name, base, step, all)?,
+                    Some(traversal) => {
+                        let columns = self.bind_base(cte, &name, base)?.1;
+                        let (base, step, names) = self.traversed(cte, &traversal, base, step, &columns)?;
+                        let mut cte = cte.clone();
+                        cte.alias.columns = names;
+                        self.bind_recursive(&cte, &name, &base, &step, all)?
+                    }
+                },
+                None if traversal.is_some() => return Err(super::traverse::not_recursive()),
                 None => {
                     let known = self.ctes.len();
                     if with.recursive {
@@ -97,16 +113,7 @@ impl Binder<'_> {
         if let Some(with) = &query.with {
             self.bind_with(with)?;
         }
-        self.ctes.push(misplaced(name.to_string(), true, self.frames.len()));
-        let base = self.bind_set_expr(base, false);
-        self.ctes.pop();
-        let base = base?;
-        let mut columns = renamed(cte, base.columns())?;
-        for column in &mut columns {
-            column.origin = None;
-            // A literal's digits say nothing of those that steps come to.
-            column.ty = without_digits(&column.ty);
-        }
+        let (base, columns) = self.bind_base(cte, name, base)?;
         let types: Vec<_> = columns.iter().map(|column| column.ty.clone()).collect();
         let base = self.coerce_columns(base, &types, CoercionContext::Implicit)?;
         let id = self.next_recursion;
@@ -144,6 +151,21 @@ impl Binder<'_> {
         let step = self.coerce_columns(step, &types, CoercionContext::Implicit)?;
         let plan = Plan::Recursive { id, base: Box::new(base), step: Box::new(step), all, columns: columns.clone() };
         Ok(self.named(cte, name.to_string(), plan, columns))
+    }
+
+    /// The first rows of a recursive query, and what its columns are.
+    fn bind_base(&mut self, cte: &Cte, name: &str, base: &SetExpr) -> Result<(Plan, Vec<OutputColumn>)> {
+        self.ctes.push(misplaced(name.to_string(), true, self.frames.len()));
+        let base = self.bind_set_expr(base, false);
+        self.ctes.pop();
+        let base = base?;
+        let mut columns = renamed(cte, base.columns())?;
+        for column in &mut columns {
+            column.origin = None;
+            // A literal's digits say nothing of those that steps come to.
+            column.ty = without_digits(&column.ty);
+        }
+        Ok((base, columns))
     }
 
     fn named(&mut self, cte: &Cte, name: String, plan: Plan, columns: Vec<OutputColumn>) -> Named {
