@@ -183,17 +183,19 @@ pub enum Plan {
         of: Sample,
         /// How many: a double without columns.
         amount: Expr,
+        /// Which share of all rows, up to one, comes before it: a double without columns. Only of a share up to one.
+        offset: Option<Expr>,
         /// Two samples with one seed are the same as long as the input is: a double without columns.
         seed: Option<Expr>,
     },
-    /// The rows, which are sorted by `partition_by` and then by the key, and between them those that are missing.
+    /// The rows, which are sorted by `partition_by` and then by the keys, and between them those that are missing.
     Fill {
         /// Input.
         input: Box<Plan>,
         /// Columns whose values part rows that are filled up by themselves. A row that is put in has their values.
         partition_by: Vec<usize>,
-        /// What is missing.
-        range: Box<FillRange>,
+        /// What is missing: for each value that the first key is to have, all that the second is to have, and so on.
+        ranges: Vec<FillRange>,
         /// What each other column of a row that is put in has.
         values: Vec<Gap>,
     },

@@ -4,7 +4,7 @@
 //! are told apart: the parts of one operator (which see its input) and nested plans, where a column of the place outside is
 //! `Outer { depth }`. A subquery's plan, a lambda's body and the right side of a lateral join are one level deeper than what is around them.
 
-use crate::plan::{AggregateCall, Expr, ExprKind, FrameBound, Plan, SortKey, SubqueryKind, WindowCall};
+use crate::plan::{AggregateCall, Expr, ExprKind, FrameBound, Gap, Plan, SortKey, SubqueryKind, WindowCall};
 use crate::types::Type;
 
 /// Calls `f` for each direct part of an expression; of a subquery, for its left side only. A lambda's body is no part: it sees other columns.
@@ -108,9 +108,16 @@ pub fn expressions<'p>(plan: &'p Plan, f: &mut dyn FnMut(&'p Expr)) {
         }
         Plan::Sort { keys, .. } => keys.iter().for_each(|key| f(&key.expr)),
         Plan::Limit { limit, offset, .. } => limit.iter().chain(offset).for_each(f),
-        Plan::Sample { amount, seed, .. } => [amount].into_iter().chain(seed).for_each(f),
-        Plan::Fill { range, .. } => {
-            [&range.step].into_iter().chain(&range.from).chain(&range.to).chain(&range.zone).for_each(f);
+        Plan::Sample { amount, offset, seed, .. } => [amount].into_iter().chain(offset).chain(seed).for_each(f),
+        Plan::Fill { ranges, values, .. } => {
+            for range in ranges {
+                [&range.step].into_iter().chain(&range.from).chain(&range.to).chain(&range.zone).for_each(&mut *f);
+            }
+            values.iter().for_each(|gap| {
+                if let Gap::Before(expr) = gap {
+                    f(expr)
+                }
+            });
         }
         Plan::Distinct { on, .. } => on.iter().flatten().for_each(f),
         Plan::Join { on, filter, .. } => {
@@ -152,10 +159,17 @@ pub fn expressions_mut(plan: &mut Plan, f: &mut dyn FnMut(&mut Expr)) {
         }
         Plan::Sort { keys, .. } => keys.iter_mut().for_each(|key| f(&mut key.expr)),
         Plan::Limit { limit, offset, .. } => limit.iter_mut().chain(offset).for_each(f),
-        Plan::Sample { amount, seed, .. } => [amount].into_iter().chain(seed).for_each(f),
-        Plan::Fill { range, .. } => {
-            let bounds = range.from.iter_mut().chain(&mut range.to).chain(&mut range.zone);
-            [&mut range.step].into_iter().chain(bounds).for_each(f);
+        Plan::Sample { amount, offset, seed, .. } => [amount].into_iter().chain(offset).chain(seed).for_each(f),
+        Plan::Fill { ranges, values, .. } => {
+            for range in ranges {
+                let bounds = range.from.iter_mut().chain(&mut range.to).chain(&mut range.zone);
+                [&mut range.step].into_iter().chain(bounds).for_each(&mut *f);
+            }
+            values.iter_mut().for_each(|gap| {
+                if let Gap::Before(expr) = gap {
+                    f(expr)
+                }
+            });
         }
         Plan::Distinct { on, .. } => on.iter_mut().flatten().for_each(f),
         Plan::Join { on, filter, .. } => {

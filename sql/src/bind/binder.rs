@@ -20,6 +20,7 @@ mod array_join;
 mod call;
 mod casts;
 mod changes;
+mod clauses;
 mod coerce;
 mod collate;
 mod columns;

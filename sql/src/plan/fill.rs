@@ -22,7 +22,7 @@ pub struct FillRange {
 }
 
 /// What a column has in a row that is put in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Gap {
     /// NULL.
     Null,
@@ -32,7 +32,32 @@ pub enum Gap {
     Last {
         /// See there.
         over_nulls: bool,
+        /// The column that has what stands before the first row of a partition.
+        first: Option<usize>,
     },
+    /// Of the row before, over its columns; zeros stand for one that is not there.
+    Before(Expr),
     /// On the line between the rows around it.
-    Linear,
+    Linear {
+        /// The columns of a key and a value that stand before the first row of a partition.
+        before: Option<(usize, usize)>,
+        /// And after the last.
+        after: Option<(usize, usize)>,
+    },
+}
+
+impl Gap {
+    /// Gives the columns that it reads other numbers.
+    pub fn rename_columns(&mut self, to: &dyn Fn(usize) -> usize) {
+        match self {
+            Gap::Null | Gap::Zero => {}
+            Gap::Last { first, .. } => *first = first.map(to),
+            Gap::Before(expr) => crate::walk::rename_columns(expr, to),
+            Gap::Linear { before, after } => {
+                for (key, value) in [before, after].into_iter().flatten() {
+                    (*key, *value) = (to(*key), to(*value));
+                }
+            }
+        }
+    }
 }

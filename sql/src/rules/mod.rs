@@ -21,6 +21,7 @@ use crate::catalog::{Functions, Statistics, Volatility};
 use crate::plan::{Cte, Expr, ExprKind, Plan, SubqueryKind};
 use crate::types::Type;
 use crate::walk;
+pub(crate) use decorrelate::not_distinct;
 
 pub use estimate::rows as estimated_rows;
 pub use share::inline;

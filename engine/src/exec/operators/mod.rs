@@ -132,11 +132,12 @@ fn compile_one(plan: &Plan, wanted: &[Wanted], context: &Arc<QueryContext>) -> R
             Node::new(aggregate::Aggregate::new(input(from)?, keys, aggregates, always, context)?, columns)
         }
         Plan::Sort { input: from, keys } => Node::new(sort::Sort::new(input(from)?, keys, context)?, columns),
-        Plan::Sample { input: from, of, amount, seed } => {
-            Node::new(sample::SampleScan::new(input(from)?, *of, amount, seed.as_ref(), context)?, columns)
+        Plan::Sample { input: from, of, amount, offset, seed } => {
+            let (offset, seed) = (offset.as_ref(), seed.as_ref());
+            Node::new(sample::SampleScan::new(input(from)?, *of, amount, offset, seed, context)?, columns)
         }
-        Plan::Fill { input: from, partition_by, range, values } => {
-            Node::new(fill::Fill::new(input(from)?, partition_by, range, values, context)?, columns)
+        Plan::Fill { input: from, partition_by, ranges, values } => {
+            Node::new(fill::Fill::new(input(from)?, partition_by, ranges, values, context)?, columns)
         }
         Plan::Limit { input: from, limit, offset } => {
             let limit = rows(constant_of(limit.as_ref(), context)?, "LIMIT")?;

@@ -22,6 +22,7 @@ pub(crate) struct SampleScan {
     input: Node,
     of: Sample,
     amount: Expression,
+    offset: Option<Expression>,
     seed: Option<Expression>,
 }
 
@@ -30,11 +31,13 @@ impl SampleScan {
         input: Node,
         of: Sample,
         amount: &Expr,
+        offset: Option<&Expr>,
         seed: Option<&Expr>,
         context: &Arc<QueryContext>,
     ) -> Result<SampleScan> {
-        let seed = seed.map(|seed| Expression::new(seed, context)).transpose()?;
-        Ok(SampleScan { input, of, amount: Expression::new(amount, context)?, seed })
+        let optional = |expr: Option<&Expr>| expr.map(|expr| Expression::new(expr, context)).transpose();
+        let (offset, seed) = (optional(offset)?, optional(seed)?);
+        Ok(SampleScan { input, of, amount: Expression::new(amount, context)?, offset, seed })
     }
 
     /// The least hashes' rows, in order.
@@ -134,6 +137,12 @@ impl Operator for SampleScan {
             }
             None => rand::random(),
         };
+        let offset = match &self.offset {
+            Some(offset) => number(offset)?
+                .filter(|offset| (0.0..=1.0).contains(offset))
+                .ok_or_else(|| invalid("the offset of a sample must be between 0 and 1"))?,
+            None => 0.0,
+        };
         let source = self.input.open(context)?;
         let share = match self.of {
             Sample::Share | Sample::Blocks if (0.0..=100.0).contains(&amount) => amount / 100.0,
@@ -141,13 +150,18 @@ impl Operator for SampleScan {
                 return Err(invalid("sample percentage must be between 0 and 100"));
             }
             Sample::ShareOrRows if (0.0..=1.0).contains(&amount) => amount,
+            Sample::ShareOrRows if self.offset.is_some() => {
+                return Err(invalid("only a sample of a share has an offset"));
+            }
             Sample::ShareOrRows | Sample::Rows if amount >= 0.0 => {
                 return self.rows(source, amount as usize, seed, context, metrics);
             }
             Sample::ShareOrRows | Sample::Rows => return Err(invalid("sample size must not be negative")),
         };
         let by_blocks = self.of == Sample::Blocks;
-        Ok(Arc::new(Shared { source, next: AtomicU64::new(0), seed, limit: below(share), share, by_blocks }))
+        // The offset's part is those of lesser chances.
+        let taken = Taken { from: below(offset), to: below(offset + share), all: offset + share >= 1.0 };
+        Ok(Arc::new(Shared { source, next: AtomicU64::new(0), seed, taken, by_blocks }))
     }
 
     fn estimate(&self) -> f64 {
@@ -160,9 +174,23 @@ struct Shared {
     source: Arc<dyn Source>,
     next: AtomicU64,
     seed: u64,
-    limit: u64,
-    share: f64,
+    taken: Taken,
     by_blocks: bool,
+}
+
+/// The chances that are taken.
+#[derive(Clone, Copy)]
+struct Taken {
+    from: u64,
+    to: u64,
+    /// Whether the greatest chance is taken as well.
+    all: bool,
+}
+
+impl Taken {
+    fn takes(self, chance: u64) -> bool {
+        chance >= self.from && (chance < self.to || self.all)
+    }
 }
 
 impl Source for Shared {
@@ -170,9 +198,9 @@ impl Source for Shared {
         loop {
             let Some(task) = self.source.claim()? else { return Ok(None) };
             let morsel = self.next.fetch_add(1, Ordering::Relaxed) << 32;
-            let (seed, limit, nothing) = (self.seed, self.limit, self.share <= 0.0);
+            let (seed, taken) = (self.seed, self.taken);
             if self.by_blocks {
-                if nothing || chance(seed, morsel) > limit {
+                if !taken.takes(chance(seed, morsel)) {
                     continue;
                 }
                 return Ok(Some(task));
@@ -180,8 +208,8 @@ impl Source for Shared {
             return Ok(Some(Box::new(move |emit| {
                 let mut at = morsel;
                 task(&mut |batch| {
-                    let taken = (0..batch.rows as u64).map(|row| !nothing && chance(seed, at + row) <= limit);
-                    let rows = batch.filter(&BooleanArray::from(taken.collect::<Vec<bool>>()))?;
+                    let rows = (0..batch.rows as u64).map(|row| taken.takes(chance(seed, at + row)));
+                    let rows = batch.filter(&BooleanArray::from(rows.collect::<Vec<bool>>()))?;
                     at += batch.rows as u64;
                     if rows.rows > 0 { emit(rows) } else { Ok(()) }
                 })

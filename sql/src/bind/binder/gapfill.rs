@@ -129,34 +129,87 @@ impl Binder<'_> {
         Ok(bucket)
     }
 
-    /// `locf(value [, treat_null_as_missing])` and `interpolate(value)`.
-    fn gap(&mut self, word: &str, mut args: Vec<Expr>, named: Vec<(String, Expr)>) -> Result<Expr> {
-        let mut over_nulls = false;
+    /// `locf(value [, prev [, treat_null_as_missing]])` and `interpolate(value [, prev [, next]])`. `prev` and `next` are for buckets before the first row
+    /// and after the last: a value, or to be interpolated with, a record of a time and a value.
+    fn gap(&mut self, word: &str, args: Vec<Expr>, named: Vec<(String, Expr)>) -> Result<Expr> {
+        let names: &[&str] = match word {
+            "locf" => &["value", "prev", "treat_null_as_missing"],
+            _ => &["value", "prev", "next"],
+        };
+        if args.len() > names.len() {
+            let message = format!("{word} takes {} arguments at the most", names.len());
+            return Err(Error::new(ErrorKind::UndefinedFunction, message));
+        }
+        let mut given: Vec<Option<Expr>> = args.into_iter().map(Some).collect();
+        given.resize(names.len(), None);
         for (label, value) in named {
-            match (label.as_str(), &value.kind) {
-                ("treat_null_as_missing", ExprKind::Literal(value)) if word == "locf" => {
-                    over_nulls = *value == Value::bool(true);
-                }
+            match names.iter().position(|name| *name == label) {
+                Some(at) if given[at].is_none() => given[at] = Some(value),
                 _ => {
-                    let message = format!("argument \"{label}\" of {word} is not supported");
-                    return Err(Error::new(ErrorKind::Unsupported, message));
+                    let message = format!("function {word} has no argument named \"{label}\"");
+                    return Err(Error::new(ErrorKind::UndefinedFunction, message));
                 }
             }
         }
-        let (Some(value), true) = (args.pop(), args.is_empty()) else {
-            let message = format!("{word} with values from outside of the range is not supported");
-            return Err(Error::new(ErrorKind::Unsupported, message));
+        let (third, second, Some(value)) = (given.pop().flatten(), given.pop().flatten(), given.pop().flatten()) else {
+            return Err(Error::new(ErrorKind::UndefinedFunction, format!("{word} needs a value")));
         };
         let value = self.settle(value)?;
-        let gap = if word == "locf" { Gap::Last { over_nulls } } else { Gap::Linear };
-        if gap == Gap::Linear && !value.ty.is_number() {
-            let message = format!("function interpolate({}) does not exist", value.ty);
-            return Err(Error::new(ErrorKind::UndefinedFunction, message));
-        }
         let ty = value.ty.clone();
-        let Some(frame) = self.frames.last_mut() else { return Ok(value) };
-        frame.gaps.push((gap, value));
-        Ok(Expr::column(GAPS + frame.gaps.len() - 1, ty))
+        let some =
+            |expr: Option<Expr>| expr.filter(|expr| !matches!(&expr.kind, ExprKind::Literal(value) if value.is_null()));
+        let gap = if word == "locf" {
+            let over_nulls = match third.as_ref().map(|third| &third.kind) {
+                None => false,
+                Some(ExprKind::Literal(value)) => *value == Value::bool(true),
+                Some(_) => {
+                    let message = "treat_null_as_missing of locf must be true or false";
+                    return Err(Error::new(ErrorKind::Unsupported, message));
+                }
+            };
+            let first = match some(second) {
+                Some(first) => {
+                    let first = self.coerce(first, &ty, CoercionContext::Implicit)?;
+                    self.gap_column(Gap::Null, first)
+                }
+                None => None,
+            };
+            Gap::Last { over_nulls, first }
+        } else {
+            if !ty.is_number() {
+                let message = format!("function interpolate({ty}) does not exist");
+                return Err(Error::new(ErrorKind::UndefinedFunction, message));
+            }
+            Gap::Linear { before: self.gap_point(some(second))?, after: self.gap_point(some(third))? }
+        };
+        match self.gap_column(gap, value) {
+            Some(column) => Ok(Expr::column(GAPS + column, ty)),
+            None => Err(no_gapfill_key()),
+        }
+    }
+
+    /// A column beside the groups, by its number among these.
+    fn gap_column(&mut self, gap: Gap, expr: Expr) -> Option<usize> {
+        let gaps = &mut self.frames.last_mut()?.gaps;
+        gaps.push((gap, expr));
+        Some(gaps.len() - 1)
+    }
+
+    /// The columns of a record of a time and a value.
+    fn gap_point(&mut self, point: Option<Expr>) -> Result<Option<(usize, usize)>> {
+        let Some(point) = point else { return Ok(None) };
+        let Type::Record(fields) = &point.ty else {
+            let message = "prev and next of interpolate must be a record of a time and a value";
+            return Err(Error::new(ErrorKind::DatatypeMismatch, message));
+        };
+        let [(_, time), (_, value)] = fields.as_slice() else {
+            let message = "prev and next of interpolate must have two fields";
+            return Err(Error::new(ErrorKind::DatatypeMismatch, message));
+        };
+        let (time, value) = (time.clone(), value.clone());
+        let field = |index: usize, ty: Type| Expr::new(ExprKind::Field(Box::new(point.clone()), index), ty);
+        let value = self.coerce(field(1, value), &Type::Float8, CoercionContext::Assignment)?;
+        Ok(self.gap_column(Gap::Null, field(0, time)).zip(self.gap_column(Gap::Null, value)))
     }
 
     /// The groups of a query with those that are missing. `key` is the bucket as a column of the plan, whose first `keys` columns are the
@@ -206,8 +259,23 @@ impl Binder<'_> {
         let mut columns = plan.columns().to_vec();
         let mut exprs: Vec<Expr> =
             columns.iter().enumerate().map(|(at, column)| Expr::column(at, column.ty.clone())).collect();
-        let mut values = vec![Gap::Null; columns.len()];
-        for (gap, expr) in gaps {
+        let width = columns.len();
+        let mut values = vec![Gap::Null; width];
+        let times: Vec<usize> = gaps
+            .iter()
+            .filter_map(|(gap, _)| match gap {
+                Gap::Linear { before, after } => Some(before.iter().chain(after).map(|(time, _)| *time)),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        for (at, (mut gap, expr)) in gaps.into_iter().enumerate() {
+            // Times are compared with the buckets.
+            let expr = match times.contains(&at) {
+                true => self.coerce(expr, &ty, CoercionContext::Assignment)?,
+                false => expr,
+            };
+            gap.rename_columns(&|column| width + column);
             columns.push(OutputColumn::computed("?column?", expr.ty.clone()));
             exprs.push(expr);
             values.push(gap);
@@ -224,7 +292,7 @@ impl Binder<'_> {
         let inclusive = bounds.inclusive;
         let zone = zone.first().cloned();
         let range = FillRange { key, descending: false, from, to, inclusive, step, zone };
-        Ok(Plan::Fill { input: Box::new(plan), partition_by, range: Box::new(range), values })
+        Ok(Plan::Fill { input: Box::new(plan), partition_by, ranges: vec![range], values })
     }
 
     /// The range, as far as it is known.

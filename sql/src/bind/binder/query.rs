@@ -164,7 +164,7 @@ impl Binder<'_> {
             body = inner.body.as_ref();
         }
         if let SetExpr::Select(select) = body {
-            let bounds = self.bind_bounds(query)?;
+            let bounds = self.bind_bounds(query).map_err(|error| self.reads_variables(error, select, query))?;
             let plan = self.bind_select(select, query.order_by.as_ref(), bounds, keep_unknown)?;
             return self.with_totals(plan, select);
         }
@@ -369,10 +369,10 @@ impl Binder<'_> {
         if frame.is_some_and(|f| !f.aggregates.is_empty() || !f.sets.is_empty() || !f.windows.is_empty()) {
             return Err(not_a_name());
         }
-        let filling = self.bind_filling(Some(order_by), &keys)?;
+        let filling = self.bind_filling(Some(order_by), &keys, &columns, false)?;
         let plan = Plan::Sort { input: Box::new(plan), keys: keys.clone() };
         match filling {
-            Some(filling) => filling.over(plan, &keys, columns.len()),
+            Some(filling) => filling.over(plan, &keys, columns.len(), &[]),
             None => Ok(plan),
         }
     }
@@ -402,6 +402,31 @@ impl Binder<'_> {
             None => Ok(None),
         };
         Ok(Bounds { limit: bind(&mut limit, "LIMIT")?, offset: bind(&mut offset, "OFFSET")?, ties, by })
+    }
+
+    /// The error of a LIMIT or OFFSET: PostgreSQL's own if what it does not know are columns of FROM.
+    fn reads_variables(&mut self, error: Error, select: &ast::Select, query: &ast::Query) -> Error {
+        if error.kind != ErrorKind::UndefinedColumn && error.kind != ErrorKind::UndefinedTable {
+            return error;
+        }
+        let (limit, offset) = match &query.limit_clause {
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+            None => (None, None),
+        };
+        let Ok(item) = self.bind_from(&select.from) else { return error };
+        self.frames.push(Frame::query(item.scope, Clause::Limit));
+        let read = [(limit, "LIMIT"), (offset, "OFFSET")].into_iter().find_map(|(expr, word)| {
+            let bound = self.bind_expr(expr?).ok()?;
+            (!crate::walk::columns_read(&bound).is_empty()).then_some((expr?, word))
+        });
+        self.frames.pop();
+        let Some((expr, word)) = read else { return error };
+        let message = format!("argument of {word} must not contain variables");
+        let placed = Error { position: error.position, ..Error::new(ErrorKind::InvalidColumnReference, message) };
+        if placed.position.is_some() { placed } else { locate(placed, expr) }
     }
 
     fn bind_bound(&mut self, expr: &ast::Expr, word: &str) -> Result<Option<Expr>> {

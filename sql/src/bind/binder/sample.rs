@@ -26,10 +26,15 @@ impl Binder<'_> {
             return Err(locate(Error::new(ErrorKind::UndefinedObject, message), &quantity.value));
         }
         let clickhouse = sample.modifier == TableSampleModifier::Sample;
-        if sample.offset.is_some() || matches!(quantity.unit, Some(TableSampleUnit::Percent)) && clickhouse {
+        if matches!(quantity.unit, Some(TableSampleUnit::Percent)) && clickhouse {
             return Err(unsupported());
         }
         let amount = self.sample_number(&quantity.value, "parameter")?;
+        let offset = match &sample.offset {
+            Some(offset) if clickhouse => Some(self.sample_number(offset, "OFFSET")?),
+            Some(_) => return Err(unsupported()),
+            None => None,
+        };
         // ClickHouse's sample of a table is always the same one.
         let seed = match &sample.seed {
             Some(seed) => Some(self.sample_number(&ast::Expr::Value(seed.value.clone()), "REPEATABLE")?),
@@ -43,7 +48,7 @@ impl Binder<'_> {
             _ if by_blocks => Sample::Blocks,
             _ => Sample::Share,
         };
-        let plan = Plan::Sample { input: Box::new(item.plan), of, amount, seed };
+        let plan = Plan::Sample { input: Box::new(item.plan), of, amount, offset, seed };
         Ok(Item { plan, scope: item.scope })
     }
 

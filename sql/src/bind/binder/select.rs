@@ -6,12 +6,13 @@
 
 use sqlparser::ast::{self, Distinct, Select, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions};
 
-use super::collate::{beneath, rebased};
+use super::clauses::Clauses;
+use super::collate::beneath;
 use super::gapfill::no_gapfill_key;
 use super::group::Grouping;
 use super::place::locate;
 use super::query::{Bounds, OrderItem, bare_name, order_items};
-use super::scope::{Clause, Found, Frame, GAPS, SETS, WINDOWS};
+use super::scope::{Clause, Found, Frame, GAPS, WINDOWS};
 use super::window;
 use super::{Binder, names};
 use crate::error::{Error, ErrorKind, Result};
@@ -95,78 +96,68 @@ impl Binder<'_> {
         }
 
         self.enter(Clause::Having);
-        let mut having = match &select.having {
+        let having = match &select.having {
             Some(condition) => Some(self.bind_where(condition, "HAVING")?),
             None => None,
         };
         self.enter(Clause::OrderBy);
-        let mut sort = self.bind_order_by(order_by, &outputs)?;
-        let filling = self.bind_filling(order_by, &sort)?;
+        let sort = self.bind_order_by(order_by, &outputs)?;
+        let shown: Vec<OutputColumn> = outputs.iter().map(|output| output.column.clone()).collect();
+        let filling = self.bind_filling(order_by, &sort, &shown, true)?;
         let by = std::mem::take(&mut bounds.by);
-        let mut limit_by = by.iter().map(|expr| self.bind_group_key(expr, &outputs)).collect::<Result<Vec<Expr>>>()?;
+        let limit_by = by.iter().map(|expr| self.bind_group_key(expr, &outputs)).collect::<Result<Vec<Expr>>>()?;
         self.enter(Clause::DistinctOn);
-        let mut distinct_on = match distinct {
+        let distinct_on = match distinct {
             Some(Distinct::On(exprs)) => Some(self.bind_distinct_on(exprs, &outputs)?),
             _ => None,
         };
         self.enter(Clause::GroupBy);
         let group_by = self.bind_group_by(&select.group_by, &outputs)?;
         self.enter(Clause::Qualify);
-        let mut qualify = match &select.qualify {
+        let qualify = match &select.qualify {
             Some(condition) => Some(self.bind_where(condition, "QUALIFY")?),
             None => None,
         };
 
         let Some(frame) = self.frames.last_mut() else { return Ok(plan) };
-        let (aggregates, mut sets) = (std::mem::take(&mut frame.aggregates), std::mem::take(&mut frame.sets));
-        let (mut windows, groupings) = (std::mem::take(&mut frame.windows), std::mem::take(&mut frame.groupings));
-        let (gapfill, mut gaps) = (frame.gapfill.take(), std::mem::take(&mut frame.gaps));
+        let (aggregates, groupings) = (std::mem::take(&mut frame.aggregates), std::mem::take(&mut frame.groupings));
+        let gapfill = frame.gapfill.take();
+        let mut clauses = Clauses {
+            outputs,
+            having,
+            gaps: std::mem::take(&mut frame.gaps),
+            windows: std::mem::take(&mut frame.windows),
+            qualify,
+            sets: std::mem::take(&mut frame.sets),
+            sort,
+            filling,
+            distinct: distinct.is_some(),
+            distinct_on,
+            limit_by,
+            bounds,
+        };
         let mut bucket = None;
-        if group_by.explicit || !aggregates.is_empty() || !groupings.is_empty() || having.is_some() {
+        if group_by.explicit || !aggregates.is_empty() || !groupings.is_empty() || clauses.having.is_some() {
             let mut grouping = Grouping::new(frame, group_by, aggregates, &groupings)?;
-            let targets = outputs
-                .iter_mut()
-                .map(|output| &mut output.expr)
-                .chain(having.iter_mut())
-                .chain(sort.iter_mut().map(|key| &mut key.expr))
-                .chain(distinct_on.iter_mut().flatten())
-                .chain(&mut limit_by)
-                .chain(qualify.iter_mut())
-                .chain(sets.iter_mut().flat_map(|call| &mut call.args))
-                .chain(gaps.iter_mut().map(|(_, expr)| expr));
-            for expr in targets {
-                grouping.rewrite(expr)?;
-            }
+            let mut result = Ok(());
+            clauses.each_mut(&mut |expr| result = result.clone().and_then(|()| grouping.rewrite(expr)));
+            result?;
             if let (Some(fill), Some(keys)) = (&gapfill, grouping.plain_keys()) {
                 let mut key = fill.bucket();
                 grouping.rewrite(&mut key).map_err(|_| no_gapfill_key())?;
                 bucket = Some((key, keys));
             }
-            let mut result = Ok(());
-            for window in &mut windows {
-                window.parts_mut(&mut |expr| result = result.clone().and_then(|()| grouping.rewrite(expr)));
-            }
-            result?;
             plan = grouping.over(plan, self.functions);
         }
-        if let Some(predicate) = having {
+        if let Some(predicate) = clauses.having.take() {
             plan = Plan::Filter { input: Box::new(plan), predicate };
         }
+        let gaps = std::mem::take(&mut clauses.gaps);
         match (gapfill, bucket) {
             (Some(fill), Some((key, keys))) => {
                 let width = plan.columns().len();
                 plan = self.gap_filled(plan, fill, gaps, &key, keys, conditions)?;
-                let place = |column: usize| if column >= GAPS { width + (column - GAPS) } else { column };
-                let targets = outputs
-                    .iter_mut()
-                    .map(|output| &mut output.expr)
-                    .chain(sort.iter_mut().map(|key| &mut key.expr))
-                    .chain(distinct_on.iter_mut().flatten())
-                    .chain(&mut limit_by)
-                    .chain(qualify.iter_mut())
-                    .chain(sets.iter_mut().flat_map(|call| &mut call.args));
-                targets.for_each(|expr| walk::rename_columns(expr, &place));
-                windows.iter_mut().for_each(|window| window.parts_mut(&mut |expr| walk::rename_columns(expr, &place)));
+                clauses.place(GAPS, &|gap| width + gap);
             }
             (None, _) if gaps.is_empty() => {}
             (None, _) => {
@@ -177,50 +168,20 @@ impl Binder<'_> {
                 return Err(no_gapfill_key());
             }
         }
+        let windows = std::mem::take(&mut clauses.windows);
         if !windows.is_empty() {
-            let targets = outputs
-                .iter_mut()
-                .map(|output| &mut output.expr)
-                .chain(sort.iter_mut().map(|key| &mut key.expr))
-                .chain(distinct_on.iter_mut().flatten())
-                .chain(&mut limit_by)
-                .chain(qualify.iter_mut())
-                .chain(sets.iter_mut().flat_map(|call| &mut call.args));
-            plan = window::over(plan, windows, targets);
+            let (over, places) = window::over(plan, windows);
+            plan = over;
+            clauses.place(WINDOWS, &|window| places[window]);
         }
-        if let Some(predicate) = qualify {
+        if let Some(predicate) = clauses.qualify.take() {
             plan = Plan::Filter { input: Box::new(plan), predicate };
         }
-        if !sets.is_empty() {
-            let width = plan.columns().len();
-            let mut columns = plan.columns().to_vec();
-            columns.extend(sets.iter().map(|call| OutputColumn::computed(&call.name, call.ty.clone())));
-            let nested = sets.iter().flat_map(|call| &call.args).any(|arg| {
-                walk::any(arg, &mut |node, depth| {
-                    depth == 0 && matches!(node.kind, ExprKind::Column(c) if (SETS..WINDOWS).contains(&c))
-                })
-            });
-            if nested {
-                return Err(Error::new(ErrorKind::Unsupported, "nested set-returning functions are not supported yet"));
-            }
-            let place = |column: usize| if column >= SETS { width + (column - SETS) } else { column };
-            let targets = outputs
-                .iter_mut()
-                .map(|output| &mut output.expr)
-                .chain(sort.iter_mut().map(|key| &mut key.expr))
-                .chain(distinct_on.iter_mut().flatten())
-                .chain(&mut limit_by);
-            for expr in targets {
-                walk::rename_columns(expr, &place);
-            }
-            let calls = sets.into_iter().map(|call| (call.function, call.args)).collect();
-            plan = Plan::ProjectSet { input: Box::new(plan), calls, columns };
+        plan = clauses.over_sets(plan);
+        if clauses.distinct && clauses.distinct_on.is_none() {
+            sorted_by_outputs(&clauses.sort, &clauses.outputs, order_by)?;
         }
-        if distinct.is_some() && distinct_on.is_none() {
-            sorted_by_outputs(&sort, &outputs, order_by)?;
-        }
-        let last = Last { outputs, sort, filling, distinct: distinct.is_some(), distinct_on, limit_by, bounds };
-        last.over(plan, self)
+        clauses.over(plan, self)
     }
 
     pub(super) fn bind_where(&mut self, condition: &ast::Expr, clause: &str) -> Result<Expr> {
@@ -440,89 +401,6 @@ impl Binder<'_> {
             });
         }
         Ok(on)
-    }
-}
-
-/// Project, Distinct, Sort, Limit; and a last projection where ORDER BY or DISTINCT ON needed more columns than are put out.
-struct Last {
-    outputs: Vec<Output>,
-    sort: Vec<SortKey>,
-    /// WITH FILL
-    filling: Option<super::fill::Filling>,
-    distinct: bool,
-    distinct_on: Option<Vec<Expr>>,
-    /// LIMIT … BY
-    limit_by: Vec<Expr>,
-    bounds: Bounds,
-}
-
-impl Last {
-    fn over(self, plan: Plan, binder: &mut Binder<'_>) -> Result<Plan> {
-        let Last { outputs, sort, filling, distinct, distinct_on, limit_by, bounds } = self;
-        let width = outputs.len();
-        let (mut exprs, mut columns): (Vec<Expr>, Vec<OutputColumn>) =
-            outputs.into_iter().map(|output| (output.expr, output.column)).unzip();
-        let plain_distinct = distinct && distinct_on.is_none();
-
-        let mut place = |expr: Expr| -> Result<Expr> {
-            let ty = expr.ty.clone();
-            let index = match exprs.iter().position(|known| walk::same(known, &expr)) {
-                Some(index) => index,
-                None => {
-                    columns.push(OutputColumn::computed("?order?", ty.clone()));
-                    exprs.push(expr);
-                    exprs.len() - 1
-                }
-            };
-            Ok(Expr::column(index, ty))
-        };
-        let mut keys = Vec::with_capacity(sort.len());
-        for key in sort {
-            // The key of a collation is made of the column.
-            let over = place(beneath(&key.expr).clone())?;
-            keys.push(SortKey { expr: rebased(key.expr, over), ..key });
-        }
-        let on = match distinct_on {
-            Some(on) => Some(on.into_iter().map(&mut place).collect::<Result<Vec<Expr>>>()?),
-            None => None,
-        };
-        let by = limit_by.into_iter().map(&mut place).collect::<Result<Vec<Expr>>>()?;
-        if let Some(on) = &on {
-            if keys.iter().take(on.len()).any(|key| !on.contains(beneath(&key.expr))) {
-                return Err(Error::new(
-                    ErrorKind::InvalidColumnReference,
-                    "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
-                ));
-            }
-            // Rows of one value must come together, in the order that says which is first.
-            let missing = on.iter().filter(|expr| !keys.iter().any(|key| beneath(&key.expr) == *expr)).cloned();
-            let missing: Vec<SortKey> =
-                missing.map(|expr| SortKey { expr, descending: false, nulls_first: false }).collect();
-            let at = keys.len().min(on.len());
-            keys.splice(at..at, missing);
-        }
-
-        let visible: Vec<OutputColumn> = columns[..width].to_vec();
-        let mut plan = Plan::Project { input: Box::new(plan), exprs, columns };
-        if plain_distinct {
-            plan = Plan::Distinct { input: Box::new(plan), on: None };
-        }
-        if !keys.is_empty() {
-            plan = Plan::Sort { input: Box::new(plan), keys: keys.clone() };
-        }
-        if let Some(filling) = filling {
-            plan = filling.over(plan, &keys, width)?;
-        }
-        if on.is_some() {
-            plan = Plan::Distinct { input: Box::new(plan), on };
-        }
-        plan = bounds.over(plan, by, binder)?;
-        if plan.columns().len() > width {
-            let exprs =
-                visible.iter().enumerate().map(|(index, column)| Expr::column(index, column.ty.clone())).collect();
-            plan = Plan::Project { input: Box::new(plan), exprs, columns: visible };
-        }
-        Ok(plan)
     }
 }
 

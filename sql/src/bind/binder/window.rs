@@ -394,8 +394,8 @@ fn windowing(message: &str) -> Error {
     Error::new(ErrorKind::Windowing, message)
 }
 
-/// The operators that compute window functions over a query's rows; placeholders in `targets` become their columns.
-pub(super) fn over<'e>(mut plan: Plan, windows: Vec<Windowed>, targets: impl Iterator<Item = &'e mut Expr>) -> Plan {
+/// The operators that compute window functions over a query's rows, and the column of each.
+pub(super) fn over(mut plan: Plan, windows: Vec<Windowed>) -> (Plan, Vec<usize>) {
     let mut places = vec![0; windows.len()];
     let mut left: Vec<(usize, Windowed)> = windows.into_iter().enumerate().collect();
     while let Some((first, Windowed { partition_by, order_by, .. })) = left.first().cloned() {
@@ -420,8 +420,5 @@ pub(super) fn over<'e>(mut plan: Plan, windows: Vec<Windowed>, targets: impl Ite
         }
         plan = Plan::Window { input: Box::new(plan), partition_by, order_by, calls, columns };
     }
-    for expr in targets {
-        walk::rename_columns(expr, &|column| if column >= WINDOWS { places[column - WINDOWS] } else { column });
-    }
-    plan
+    (plan, places)
 }

@@ -156,7 +156,7 @@ pub(super) fn numbered(
 }
 
 /// Pairs of keys that are equal where two values are not distinct. If one side has no NULL, that is where they are equal.
-pub(super) fn not_distinct(left: Expr, right: Expr, no_null: bool) -> Vec<(Expr, Expr)> {
+pub(crate) fn not_distinct(left: Expr, right: Expr, no_null: bool) -> Vec<(Expr, Expr)> {
     if no_null {
         return vec![(left, right)];
     }

@@ -25,7 +25,8 @@ mod unnest;
 use std::cell::Cell;
 use std::collections::HashSet;
 
-use self::build::{extended, filtered, first_columns, is_never_null, join_on, not_distinct, numbered, select};
+pub(crate) use self::build::not_distinct;
+use self::build::{extended, filtered, first_columns, is_never_null, join_on, numbered, select};
 use self::lookup::Left;
 use self::pull::{equalities, exists, over_join, pull, uncorrelated};
 use self::unnest::Unnest;

@@ -18,7 +18,9 @@ use super::build::{
 use super::function::{call_column, columns_of_call};
 use super::pull::over_no_rows;
 use crate::catalog::{FunctionId, Functions};
-use crate::plan::{AggregateCall, Expr, ExprKind, FrameBound, JoinKind, OutputColumn, Plan, SetKind, SortKey};
+use crate::plan::{
+    AggregateCall, Expr, ExprKind, FillRange, FrameBound, Gap, JoinKind, OutputColumn, Plan, SetKind, SortKey,
+};
 use crate::types::Type;
 use crate::value::Value;
 use crate::walk;
@@ -231,16 +233,18 @@ impl Unnest<'_> {
                 debug_assert_eq!(places.len(), width + columns.len(), "the domain's columns and its own");
                 select(joined, &places)
             }
-            Plan::Fill { input, partition_by, mut range, values } => {
-                let bounds = [&range.from, &range.to, &range.zone];
-                if reads_outer(&range.step) || bounds.into_iter().flatten().any(reads_outer) {
+            Plan::Fill { input, partition_by, mut ranges, mut values } => {
+                let bounds =
+                    |range: &FillRange| [&range.from, &range.to, &range.zone].into_iter().flatten().any(reads_outer);
+                if ranges.iter().any(|range| reads_outer(&range.step) || bounds(range)) {
                     return None;
                 }
                 let input = Box::new(self.in_order(*input, Vec::new())?);
-                range.key += width;
+                ranges.iter_mut().for_each(|range| range.key += width);
+                values.iter_mut().for_each(|gap| gap.rename_columns(&|column| column + width));
                 let partition_by = (0..width).chain(partition_by.into_iter().map(|at| at + width)).collect();
-                let values = std::iter::repeat_n(crate::plan::Gap::Null, width).chain(values).collect();
-                Plan::Fill { input, partition_by, range, values }
+                let values = std::iter::repeat_n(Gap::Null, width).chain(values).collect();
+                Plan::Fill { input, partition_by, ranges, values }
             }
             Plan::SetOperation { kind, all, left, right, columns } => {
                 let (left, right) = (Box::new(self.all_rows(*left)?), Box::new(self.all_rows(*right)?));
@@ -544,11 +548,13 @@ fn order_of(plan: &Plan) -> Vec<SortKey> {
         Plan::Distinct { input, on: Some(_) } | Plan::Filter { input, .. } | Plan::Limit { input, .. } => {
             order_of(input)
         }
-        Plan::Fill { input, partition_by, range, .. } => {
+        Plan::Fill { input, partition_by, ranges, .. } => {
             let column = |at: usize| Expr::column(at, input.columns()[at].ty.clone());
             let mut keys = ascending(partition_by.iter().map(|&at| column(at)).collect());
-            let (expr, descending) = (column(range.key), range.descending);
-            keys.push(SortKey { expr, descending, nulls_first: descending });
+            keys.extend(ranges.iter().map(|range| {
+                let (expr, descending) = (column(range.key), range.descending);
+                SortKey { expr, descending, nulls_first: descending }
+            }));
             keys
         }
         _ => Vec::new(),
