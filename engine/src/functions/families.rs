@@ -9,6 +9,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::collation::functions,
         super::string_parts::functions,
         super::string_search::functions,
+        super::unicode::functions,
         super::quote::functions,
         super::format::functions,
         super::encode::functions,

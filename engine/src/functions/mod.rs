@@ -54,6 +54,7 @@ pub mod system;
 mod table;
 mod template;
 mod text_list;
+mod unicode;
 mod url;
 mod url_parameters;
 pub mod window;

@@ -37,6 +37,7 @@ mod group_by;
 mod hypothetical;
 mod item;
 pub(crate) mod join;
+mod json_records;
 mod lambda;
 mod literal;
 mod map;

@@ -230,8 +230,13 @@ impl<'a> Binder<'a> {
             }
             match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
-                    match unit(name, expr).filter(|_| given == 3 && args.is_empty()) {
-                        Some(unit) => args.push(Expr::literal(Value::text(&unit))),
+                    let word = match (name.folded.as_str(), given, args.len()) {
+                        ("normalize", 2, 1) => normal_form(expr),
+                        (_, 3, 0) => unit(name, expr),
+                        _ => None,
+                    };
+                    match word {
+                        Some(word) => args.push(Expr::literal(Value::text(&word))),
                         None => args.push(self.bind_expr(expr)?),
                     }
                 }
@@ -396,6 +401,13 @@ fn unit(name: &CallName, expr: &ast::Expr) -> Option<String> {
     let word = ident.value.to_lowercase();
     let names = ident.quote_style.is_none() && UNIT_FIRST.contains(&name.folded.as_str());
     (names && UNITS.contains(&word.as_str())).then_some(word)
+}
+
+/// The form that the second argument of normalize names.
+fn normal_form(expr: &ast::Expr) -> Option<String> {
+    let ast::Expr::Identifier(ident) = expr else { return None };
+    let word = ident.value.to_uppercase();
+    (ident.quote_style.is_none() && ["NFC", "NFD", "NFKC", "NFKD"].contains(&word.as_str())).then_some(word)
 }
 
 /// Which argument of make_interval a named argument is, and its value.

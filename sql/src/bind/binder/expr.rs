@@ -161,7 +161,13 @@ impl Binder<'_> {
                 }
                 self.operator("overlay", args)
             }
-            E::IsJson { .. } | E::IsNormalized { .. } | E::GroupingSets(_) | E::Cube(_) | E::Rollup(_) => {
+            E::IsNormalized { expr, form, negated } => {
+                let text = self.bind_expr(expr)?;
+                let form = form.as_ref().map_or_else(|| "NFC".to_string(), ToString::to_string);
+                let normal = self.operator("normalize", vec![text.clone(), Expr::literal(Value::text(&form))])?;
+                self.operator(if *negated { "<>" } else { "=" }, vec![normal, text])
+            }
+            E::IsJson { .. } | E::GroupingSets(_) | E::Cube(_) | E::Rollup(_) => {
                 Err(Error::new(ErrorKind::Unsupported, format!("{expr} is not supported yet")))
             }
             E::Wildcard(_) | E::QualifiedWildcard(..) => {

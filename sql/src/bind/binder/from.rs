@@ -125,7 +125,7 @@ impl Binder<'_> {
     }
 
     /// A CTE, table, view or system relation.
-    fn bind_table(&mut self, name: &ast::ObjectName) -> Result<Item> {
+    pub(super) fn bind_table(&mut self, name: &ast::ObjectName) -> Result<Item> {
         let object = crate::parse::names::object_name(name)?;
         let ident = name.0.first().and_then(|part| part.as_ident());
         let located = |error: Error| ident.map_or(error.clone(), |ident| at(error, ident));

@@ -35,6 +35,7 @@ pub(super) fn figure(expr: &Expr) -> Option<(String, bool)> {
             _ => Some(("case".into(), false)),
         },
         Expr::Exists { negated: false, .. } => strong("exists"),
+        Expr::IsNormalized { negated: false, .. } => strong("is_normalized"),
         Expr::Array(_) => strong("array"),
         Expr::Tuple(_) => strong("row"),
         Expr::Extract { .. } => strong("extract"),

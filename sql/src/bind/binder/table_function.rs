@@ -28,6 +28,9 @@ impl Binder<'_> {
         if let Some(item) = self.bind_rows_from(name, args, ordinality, alias)? {
             return Ok(item);
         }
+        if !ordinality && let Some(item) = self.bind_json_records(name, args, alias)? {
+            return Ok(item);
+        }
         if let Some(ident) =
             name.0.last().and_then(|part| part.as_ident()).filter(|ident| ident.value.starts_with('\0'))
         {
