@@ -6,11 +6,11 @@
 use std::rc::Rc;
 
 use arrow::datatypes::Int32Type;
-use regex::{Captures, Regex};
 use weir_sql::Type;
 
 use super::declare::{INT4, PATTERN, TEXT, function, strict, text_array};
 use super::like::escape_char;
+use super::regex_engine::{Expression, Found};
 use super::regex_syntax::{Flavour, Options, compile, similar_pattern};
 use super::rows::{Column, bool_rows, invalid_parameter, primitive, primitive_rows, slice_rows, text, text_rows};
 use super::string::{Texts, char_count};
@@ -141,7 +141,7 @@ pub(crate) struct Patterns<'a> {
     flags: Option<Column<'a, Texts>>,
     base: Options,
     flavour: Flavour,
-    last: Option<(&'a str, &'a str, Options, Rc<Regex>)>,
+    last: Option<(&'a str, &'a str, Options, Rc<Expression>)>,
 }
 
 impl<'a> Patterns<'a> {
@@ -155,8 +155,14 @@ impl<'a> Patterns<'a> {
         Ok(Patterns { patterns: text(args, pattern)?, flags, base: Options::default(), flavour, last: None })
     }
 
+    /// As [`Patterns::new`] without flags: case makes no difference.
+    pub(crate) fn in_any_case(args: &'a [Datum], pattern: usize, flavour: Flavour) -> Result<Patterns<'a>> {
+        let base = Options { ignore_case: true, ..Options::default() };
+        Ok(Patterns { base, ..Patterns::new(args, pattern, None, flavour)? })
+    }
+
     /// The expression of a row. `global` names the function if it does not take the flag g.
-    pub(crate) fn at(&mut self, row: usize, refuses_global: &str) -> Result<(Rc<Regex>, Options)> {
+    pub(crate) fn at(&mut self, row: usize, refuses_global: &str) -> Result<(Rc<Expression>, Options)> {
         let pattern = self.patterns.at(row);
         let flags = self.flags.map_or("", |flags| flags.at(row));
         if let Some((last_pattern, last_flags, options, regex)) = &self.last
@@ -183,33 +189,34 @@ impl<'a> Patterns<'a> {
 
 /// Calls `each` for the matches from byte `start` on, until it says `false`.
 pub(crate) fn for_each_match<'t>(
-    regex: &Regex,
+    regex: &Expression,
     text: &'t str,
     start: usize,
-    mut each: impl FnMut(&Captures<'t>) -> bool,
-) {
+    mut each: impl FnMut(&Found<'t>) -> bool,
+) -> Result<()> {
     let mut at = start;
     while at <= text.len() {
-        let Some(found) = regex.captures_at(text, at) else { return };
+        let Some(found) = regex.captures_at(text, at)? else { break };
         if !each(&found) {
-            return;
+            break;
         }
-        let whole = found.get_match();
+        let whole = found.whole().range();
         at = match whole.is_empty() {
-            false => whole.end(),
-            true => match text[whole.end()..].chars().next() {
-                Some(c) => whole.end() + c.len_utf8(),
-                None => return,
+            false => whole.end,
+            true => match text[whole.end..].chars().next() {
+                Some(c) => whole.end + c.len_utf8(),
+                None => break,
             },
         };
     }
+    Ok(())
 }
 
 fn matches(args: &[Datum], rows: usize, ty: &Type, ignore_case: bool, negated: bool) -> Result<Datum> {
     let texts = text(args, 0)?;
     let mut patterns = Patterns::new(args, 1, None, Flavour::Postgres)?;
     patterns.base.ignore_case = ignore_case;
-    bool_rows(args, rows, ty, |row| Ok(Some(patterns.at(row, "")?.0.is_match(texts.at(row)) != negated)))
+    bool_rows(args, rows, ty, |row| Ok(Some(patterns.at(row, "")?.0.is_match(texts.at(row))? != negated)))
 }
 
 fn similar_to_escape(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
@@ -225,7 +232,7 @@ fn similar_to_escape(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -
 fn regexp_like(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
     let texts = text(args, 0)?;
     let mut patterns = Patterns::new(args, 1, Some(2), Flavour::Postgres)?;
-    bool_rows(args, rows, ty, |row| Ok(Some(patterns.at(row, "regexp_like")?.0.is_match(texts.at(row)))))
+    bool_rows(args, rows, ty, |row| Ok(Some(patterns.at(row, "regexp_like")?.0.is_match(texts.at(row))?)))
 }
 
 fn regexp_match(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
@@ -233,11 +240,11 @@ fn regexp_match(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Res
     let mut patterns = Patterns::new(args, 1, Some(2), Flavour::Postgres)?;
     list_rows(args, rows, ty, |row, out| {
         let (regex, _) = patterns.at(row, "regexp_match")?;
-        let Some(found) = regex.captures(texts.at(row)) else { return Ok(false) };
+        let Some(found) = regex.captures_at(texts.at(row), 0)? else { return Ok(false) };
         if found.len() == 1 {
-            out.push(found.get_match().as_str());
+            out.push(found.whole().as_str());
         }
-        for group in found.iter().skip(1) {
+        for group in found.groups() {
             match group {
                 Some(group) => out.push(group.as_str()),
                 None => out.push_null(),
@@ -279,13 +286,13 @@ fn pieces(replacement: &str, flavour: Flavour) -> Vec<Piece<'_>> {
 /// Appends `value` with its `nth` match from byte `start` on replaced, or all of them if `nth` is 0.
 pub(crate) fn replace_matches(
     out: &mut String,
-    regex: &Regex,
+    regex: &Expression,
     value: &str,
     replacement: &str,
     flavour: Flavour,
     start: usize,
     nth: usize,
-) {
+) -> Result<()> {
     let pieces = pieces(replacement, flavour);
     let (mut copied, mut count) = (0, 0);
     for_each_match(regex, value, start, |found| {
@@ -293,18 +300,19 @@ pub(crate) fn replace_matches(
         if nth > 0 && count < nth {
             return true;
         }
-        let whole = found.get_match();
-        out.push_str(&value[copied..whole.start()]);
+        let whole = found.whole().range();
+        out.push_str(&value[copied..whole.start]);
         for piece in &pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Group(group) => out.push_str(found.get(*group).map_or("", |group| group.as_str())),
             }
         }
-        copied = whole.end();
+        copied = whole.end;
         nth == 0
-    });
+    })?;
     out.push_str(&value[copied..]);
+    Ok(())
 }
 
 fn regexp_replace(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
@@ -321,7 +329,7 @@ fn regexp_replace(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> R
     text_rows(args, rows, ty, |row, out| {
         let (regex, options) = patterns.at(row, "")?;
         let nth = usize::from(!options.global);
-        replace_matches(out, &regex, texts.at(row), replacements.at(row), Flavour::Postgres, 0, nth);
+        replace_matches(out, &regex, texts.at(row), replacements.at(row), Flavour::Postgres, 0, nth)?;
         Ok(true)
     })
 }
@@ -337,7 +345,7 @@ fn regexp_replace_nth(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) 
         // Without n, the flag g decides.
         let nth = if args.len() > 4 { numbers.count(row, 4, "n", 0)? } else { usize::from(!options.global) };
         let start = byte_offset(value, start - 1);
-        replace_matches(out, &regex, value, replacements.at(row), Flavour::Postgres, start, nth);
+        replace_matches(out, &regex, value, replacements.at(row), Flavour::Postgres, start, nth)?;
         Ok(true)
     })
 }
@@ -381,13 +389,19 @@ fn regexp_count(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Res
         for_each_match(&regex, texts.at(row), start, |_| {
             count += 1;
             true
-        });
+        })?;
         Ok(Some(count))
     })
 }
 
 /// The byte range of group `group` of the `nth` match from character `start` on.
-fn nth_match(regex: &Regex, value: &str, start: usize, nth: usize, group: usize) -> Option<std::ops::Range<usize>> {
+fn nth_match(
+    regex: &Expression,
+    value: &str,
+    start: usize,
+    nth: usize,
+    group: usize,
+) -> Result<Option<std::ops::Range<usize>>> {
     let (mut count, mut range) = (0, None);
     for_each_match(regex, value, byte_offset(value, start - 1), |found| {
         count += 1;
@@ -395,8 +409,8 @@ fn nth_match(regex: &Regex, value: &str, start: usize, nth: usize, group: usize)
             range = found.get(group).map(|group| group.range());
         }
         count < nth
-    });
-    range
+    })?;
+    Ok(range)
 }
 
 fn regexp_instr(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
@@ -412,7 +426,7 @@ fn regexp_instr(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Res
         }
         let group = numbers.count(row, 6, "subexpr", 0)?;
         let (regex, _) = patterns.at(row, "regexp_instr")?;
-        let found = nth_match(&regex, texts.at(row), start, nth, group);
+        let found = nth_match(&regex, texts.at(row), start, nth, group)?;
         let at = found.map(|range| if end == 1 { range.end } else { range.start });
         Ok(Some(at.map_or(0, |at| char_count(&texts.at(row)[..at]) as i32 + 1)))
     })
@@ -426,7 +440,7 @@ fn regexp_substr(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Re
         let nth = numbers.at(row, 3, "n", 1)?;
         let group = numbers.count(row, 5, "subexpr", 0)?;
         let (regex, _) = patterns.at(row, "regexp_substr")?;
-        Ok(nth_match(&regex, value, start, nth, group))
+        nth_match(&regex, value, start, nth, group)
     })
 }
 
@@ -435,37 +449,38 @@ fn regexp_split(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Res
     let mut patterns = Patterns::new(args, 1, Some(2), Flavour::Postgres)?;
     list_rows(args, rows, ty, |row, out| {
         let (regex, _) = patterns.at(row, "regexp_split_to_array")?;
-        split_at_matches(&regex, texts.at(row), |part| out.push(part));
+        split_at_matches(&regex, texts.at(row), |part| out.push(part))?;
         Ok(true)
     })
 }
 
 /// Calls `each` for the parts between matches. Empty matches at the start, at the end or right after another match split nothing.
-pub(crate) fn split_at_matches<'t>(regex: &Regex, value: &'t str, mut each: impl FnMut(&'t str)) {
+pub(crate) fn split_at_matches<'t>(regex: &Expression, value: &'t str, mut each: impl FnMut(&'t str)) -> Result<()> {
     let mut from = 0;
     for_each_match(regex, value, 0, |found| {
-        let whole = found.get_match();
-        let is_degenerate = whole.is_empty() && (whole.start() == from || whole.start() == value.len());
+        let whole = found.whole().range();
+        let is_degenerate = whole.is_empty() && (whole.start == from || whole.start == value.len());
         if !is_degenerate {
-            each(&value[from..whole.start()]);
-            from = whole.end();
+            each(&value[from..whole.start]);
+            from = whole.end;
         }
         true
-    });
+    })?;
     each(&value[from..]);
+    Ok(())
 }
 
 /// The range that `substring(… from pattern)` gives.
-fn first_group(regex: &Regex, value: &str) -> Option<std::ops::Range<usize>> {
+fn first_group(regex: &Expression, value: &str) -> Result<Option<std::ops::Range<usize>>> {
     if regex.captures_len() == 1 {
-        return regex.find(value).map(|found| found.range());
+        return regex.find(value);
     }
-    regex.captures(value)?.get(1).map(|group| group.range())
+    Ok(regex.captures_at(value, 0)?.and_then(|found| found.get(1)).map(|group| group.range()))
 }
 
 fn substring_match(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
     let mut patterns = Patterns::new(args, 1, None, Flavour::Postgres)?;
-    slice_rows(args, rows, ty, |row, value| Ok(first_group(&patterns.at(row, "")?.0, value)))
+    slice_rows(args, rows, ty, |row, value| first_group(&patterns.at(row, "")?.0, value))
 }
 
 fn substring_similar(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
@@ -473,6 +488,6 @@ fn substring_similar(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -
     slice_rows(args, rows, ty, |row, value| {
         let escape = escape_char(escapes.at(row)).map_err(|error| Error { kind: ErrorKind::InvalidEscape, ..error })?;
         let pattern = similar_pattern(patterns.at(row), escape)?;
-        Ok(first_group(&*compile(&pattern, Options::default(), Flavour::Postgres)?, value))
+        first_group(&*compile(&pattern, Options::default(), Flavour::Postgres)?, value)
     })
 }

@@ -27,7 +27,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             vec![strict([TEXT, TEXT], Type::Bool, |_, a, n, ty| {
                 let texts = text(a, 0)?;
                 let mut patterns = Patterns::new(a, 1, None, Flavour::Re2)?;
-                bool_rows(a, n, ty, |row| Ok(Some(patterns.at(row, "")?.0.is_match(texts.at(row)))))
+                bool_rows(a, n, ty, |row| Ok(Some(patterns.at(row, "")?.0.is_match(texts.at(row))?)))
             })],
         ),
         function(
@@ -39,6 +39,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                 let mut patterns = Patterns::new(a, 1, None, Flavour::Re2)?;
                 slice_rows(a, n, ty, |row, value| {
                     let (regex, _) = patterns.at(row, "")?;
+                    let regex = regex.linear()?;
                     let group = usize::from(regex.captures_len() > 1);
                     let found = regex.captures(value).and_then(|found| found.get(group).map(|group| group.range()));
                     Ok(Some(found.unwrap_or(0..0)))
@@ -60,7 +61,8 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                         let group = usize::try_from(group).ok().filter(|group| *group < regex.captures_len());
                         let group =
                             group.ok_or_else(|| invalid_parameter("the pattern has no group of this number"))?;
-                        let found = regex.captures(value).and_then(|found| found.get(group).map(|group| group.range()));
+                        let found =
+                            regex.captures_at(value, 0)?.and_then(|found| found.get(group).map(|group| group.range()));
                         Ok(Some(found.unwrap_or(0..0)))
                     })
                 })
@@ -77,7 +79,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                 let mut patterns = Patterns::new(a, 1, None, Flavour::Re2)?;
                 list_rows(a, n, ty, |row, out| {
                     let (regex, _) = patterns.at(row, "")?;
-                    regex.find_iter(texts.at(row)).for_each(|found| out.push(found.as_str()));
+                    regex.linear()?.find_iter(texts.at(row)).for_each(|found| out.push(found.as_str()));
                     Ok(true)
                 })
             })],
@@ -93,7 +95,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                 bool_rows(a, n, ty, |row| {
                     let (regex, value) = (patterns.at(row, "")?.0, texts.at(row));
                     let whole = |found: regex::Match<'_>| found.range() == (0..value.len());
-                    Ok(Some(regex.find_iter(value).any(whole)))
+                    Ok(Some(regex.linear()?.find_iter(value).any(whole)))
                 })
             })],
         ),
@@ -115,7 +117,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                 list_rows(a, n, ty, |row, out| {
                     let (regex, _) = patterns.at(row, "")?;
                     let group = usize::from(regex.captures_len() > 1);
-                    for found in regex.captures_iter(texts.at(row)) {
+                    for found in regex.linear()?.captures_iter(texts.at(row)) {
                         out.push(found.get(group).map_or("", |group| group.as_str()));
                     }
                     Ok(true)
@@ -132,7 +134,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                 let mut patterns = Patterns::new(a, 1, None, Flavour::Re2)?;
                 list_rows(a, n, ty, |row, out| {
                     let (regex, _) = patterns.at(row, "")?;
-                    for group in regex.captures(texts.at(row)).iter().flat_map(|found| found.iter().skip(1)) {
+                    for group in regex.linear()?.captures(texts.at(row)).iter().flat_map(|found| found.iter().skip(1)) {
                         out.push(group.map_or("", |group| group.as_str()));
                     }
                     Ok(true)
@@ -151,9 +153,9 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                     let (regex, _) = patterns.at(row, "")?;
                     let mut count = 0;
                     for_each_match(&regex, texts.at(row), 0, |found| {
-                        count += i64::from(!found.get_match().is_empty());
+                        count += i64::from(!found.whole().range().is_empty());
                         true
-                    });
+                    })?;
                     Ok(Some(count))
                 })
             })],
@@ -181,7 +183,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                 let texts = text(a, 1)?;
                 let mut patterns = Patterns::new(a, 0, None, Flavour::Re2)?;
                 list_rows(a, n, ty, |row, out| {
-                    split_at_matches(&patterns.at(row, "")?.0, texts.at(row), |part| out.push(part));
+                    split_at_matches(&patterns.at(row, "")?.0, texts.at(row), |part| out.push(part))?;
                     Ok(true)
                 })
             })],
@@ -199,7 +201,7 @@ fn all_groups(_: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Re
             let before = groups.len();
             if is_valid(&nulls, row) {
                 let (regex, _) = patterns.at(row, "")?;
-                for found in regex.captures_iter(texts.at(row)) {
+                for found in regex.linear()?.captures_iter(texts.at(row)) {
                     found
                         .iter()
                         .skip(1)
@@ -221,7 +223,7 @@ fn replace(args: &[Datum], rows: usize, ty: &Type, nth: usize) -> Result<Datum> 
     let mut patterns = Patterns::new(args, 1, None, Flavour::Re2)?;
     text_rows(args, rows, ty, |row, out| {
         let (regex, _) = patterns.at(row, "")?;
-        replace_matches(out, &regex, texts.at(row), replacements.at(row), Flavour::Re2, 0, nth);
+        replace_matches(out, &regex, texts.at(row), replacements.at(row), Flavour::Re2, 0, nth)?;
         Ok(true)
     })
 }

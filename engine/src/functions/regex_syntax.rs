@@ -2,8 +2,8 @@
 //!
 //! [`compile`] walks an advanced regular expression once and writes the same pattern for `regex`: character classes in Unicode, `\m \M \y`
 //! as word boundaries, bounds checked, embedded options read. Matching is then linear in the text. What such a matcher cannot do
-//! (back-references, lookahead and lookbehind) is refused with a clear error. One difference stays: among alternatives that match at the
-//! same place the first one wins, not the longest; whether there is a match is the same.
+//! (back-references, lookahead and lookbehind) is left to `fancy-regex`, whose spelling is the same. One difference stays: among alternatives
+//! that match at the same place the first one wins, not the longest; whether there is a match is the same.
 //!
 //! [`similar_pattern`] turns SIMILAR TO's patterns into these.
 
@@ -11,8 +11,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use regex::{Regex, RegexBuilder};
+use regex::RegexBuilder;
 
+use super::regex_engine::Expression;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Whose regular expressions they are.
@@ -81,11 +82,11 @@ impl Options {
 type CacheKey = (String, Options, Flavour);
 
 thread_local! {
-    static CACHE: RefCell<HashMap<CacheKey, Rc<Regex>>> = RefCell::new(HashMap::new());
+    static CACHE: RefCell<HashMap<CacheKey, Rc<Expression>>> = RefCell::new(HashMap::new());
 }
 
 /// The compiled form of a pattern; the last few are kept.
-pub(crate) fn compile(pattern: &str, options: Options, flavour: Flavour) -> Result<Rc<Regex>> {
+pub(crate) fn compile(pattern: &str, options: Options, flavour: Flavour) -> Result<Rc<Expression>> {
     const KEPT_MAX: usize = 64;
     let key = (pattern.to_string(), Options { global: false, ..options }, flavour);
     if let Some(regex) = CACHE.with_borrow(|cache| cache.get(&key).cloned()) {
@@ -93,10 +94,15 @@ pub(crate) fn compile(pattern: &str, options: Options, flavour: Flavour) -> Resu
     }
     let regex = Rc::new(match flavour {
         Flavour::Postgres => Translator::new(pattern, options).compile()?,
-        Flavour::Re2 => RegexBuilder::new(pattern).dot_matches_new_line(true).build().map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => invalid("regular expression is too complex"),
-            error => invalid(error.to_string().lines().last().unwrap_or_default()),
-        })?,
+        Flavour::Re2 => RegexBuilder::new(pattern)
+            .dot_matches_new_line(true)
+            .case_insensitive(options.ignore_case)
+            .build()
+            .map(Expression::Linear)
+            .map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => invalid("regular expression is too complex"),
+                error => invalid(error.to_string().lines().last().unwrap_or_default()),
+            })?,
     });
     CACHE.with_borrow_mut(|cache| {
         if cache.len() >= KEPT_MAX {
@@ -118,7 +124,12 @@ struct Translator<'a> {
     /// Whether a quantifier may follow: there is something to repeat.
     operand: bool,
     groups: usize,
-    depth: usize,
+    /// The groups that are open: the number of one that captures, and whether it is one that looks around.
+    open: Vec<(Option<usize>, bool)>,
+    /// The numbers of the groups that are closed.
+    closed: Vec<usize>,
+    /// Whether the pattern looks around or back.
+    backtracks: bool,
 }
 
 impl<'a> Translator<'a> {
@@ -134,23 +145,34 @@ impl<'a> Translator<'a> {
             out: String::new(),
             operand: false,
             groups: 0,
-            depth: 0,
+            open: Vec::new(),
+            closed: Vec::new(),
+            backtracks: false,
         }
     }
 
-    fn compile(mut self) -> Result<Regex> {
+    fn compile(mut self) -> Result<Expression> {
         self.embedded_options()?;
         if self.options.literal {
             self.out = regex::escape(&self.chars.by_ref().collect::<String>());
         } else {
             self.expression()?;
         }
+        if self.backtracks {
+            let built = fancy_regex::RegexBuilder::new(&self.out)
+                .case_insensitive(self.options.ignore_case)
+                .dot_matches_new_line(!self.options.newline_stops)
+                .multi_line(self.options.lines)
+                .build();
+            let built = built.map_err(|error| invalid(error.to_string().lines().last().unwrap_or_default()))?;
+            return Ok(Expression::Backtracking(Box::new(built)));
+        }
         let built = RegexBuilder::new(&self.out)
             .case_insensitive(self.options.ignore_case)
             .dot_matches_new_line(!self.options.newline_stops)
             .multi_line(self.options.lines)
             .build();
-        built.map_err(|error| match error {
+        built.map(Expression::Linear).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => invalid("regular expression is too complex"),
             error => invalid(error.to_string().lines().last().unwrap_or_default()),
         })
@@ -180,9 +202,10 @@ impl<'a> Translator<'a> {
                 '[' => self.bracket()?,
                 '(' => self.open_group()?,
                 ')' => {
-                    self.depth = self.depth.checked_sub(1).ok_or_else(|| invalid("parentheses () not balanced"))?;
+                    let (group, around) = self.open.pop().ok_or_else(|| invalid("parentheses () not balanced"))?;
+                    self.closed.extend(group);
                     self.out.push(')');
-                    self.operand = true;
+                    self.operand = !around;
                 }
                 '|' => {
                     self.out.push('|');
@@ -210,7 +233,7 @@ impl<'a> Translator<'a> {
                 c => self.literal(c),
             }
         }
-        if self.depth > 0 {
+        if !self.open.is_empty() {
             return Err(invalid("parentheses () not balanced"));
         }
         Ok(())
@@ -222,9 +245,16 @@ impl<'a> Translator<'a> {
     }
 
     fn open_group(&mut self) -> Result<()> {
+        let (mut group, mut around) = (None, false);
         if self.chars.peek() != Some(&'?') {
-            self.out.push('(');
-            self.groups += 1;
+            // Within what looks around nothing is captured.
+            if self.looks_around() {
+                self.out.push_str("(?:");
+            } else {
+                self.out.push('(');
+                self.groups += 1;
+                group = Some(self.groups);
+            }
         } else {
             self.chars.next();
             match self.chars.next() {
@@ -233,14 +263,50 @@ impl<'a> Translator<'a> {
                     while self.chars.next().is_some_and(|c| c != ')') {}
                     return Ok(());
                 }
-                Some('=' | '!') => return Err(unsupported("lookahead")),
-                Some('<') if matches!(self.chars.peek(), Some('=' | '!')) => return Err(unsupported("lookbehind")),
+                Some(sign @ ('=' | '!')) => {
+                    self.out.extend(['(', '?', sign]);
+                    around = true;
+                }
+                Some('<') if matches!(self.chars.peek(), Some('=' | '!')) => {
+                    self.out.push_str("(?<");
+                    self.out.extend(self.chars.next());
+                    around = true;
+                }
                 _ => return Err(invalid("quantifier operand invalid")),
             }
         }
-        self.depth += 1;
+        self.backtracks |= around;
+        self.open.push((group, around));
         self.operand = false;
         Ok(())
+    }
+
+    /// Whether this is within a group that looks around.
+    fn looks_around(&self) -> bool {
+        self.open.iter().any(|(_, around)| *around)
+    }
+
+    /// `\1` and the like; whether it is one. A number of several digits that is no group's is a character's.
+    fn back_reference(&mut self, digit: u32) -> Result<bool> {
+        let (mut number, mut ahead, mut digits) = (digit as usize, self.chars.clone(), 1);
+        while let Some(next) = ahead.peek().and_then(|c| c.to_digit(10)) {
+            number = number.saturating_mul(10).saturating_add(next as usize);
+            digits += 1;
+            ahead.next();
+        }
+        let known = self.closed.contains(&number) && !self.looks_around();
+        if !known && digits > 1 {
+            return Ok(false);
+        }
+        if !known {
+            return Err(invalid("invalid backreference number"));
+        }
+        self.chars = ahead;
+        // In a group of its own, so that a digit after it is none of its.
+        self.out.push_str(&format!("(?:\\{number})"));
+        self.backtracks = true;
+        self.operand = true;
+        Ok(true)
     }
 
     /// After a quantifier: `?` makes it non-greedy, and no other may follow.
@@ -309,9 +375,9 @@ impl<'a> Translator<'a> {
             return Ok(());
         }
         if let Some(digit) = c.to_digit(10).filter(|&digit| digit > 0)
-            && digit as usize <= self.groups
+            && self.back_reference(digit)?
         {
-            return Err(invalid("back-references are not supported"));
+            return Ok(());
         }
         let literal = self.escaped_char(c)?.ok_or_else(bad)?;
         self.literal(literal);
@@ -453,11 +519,6 @@ impl<'a> Translator<'a> {
             _ => Ok(Some(c)),
         }
     }
-}
-
-fn unsupported(what: &str) -> Error {
-    invalid(&format!("{what} is not supported"))
-        .with_hint("Weir's regular expressions take time linear in the text, which rules out lookaround.")
 }
 
 fn shorthand(c: char) -> Option<&'static str> {

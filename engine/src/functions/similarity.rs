@@ -115,7 +115,7 @@ fn contains_any_case(haystack: &str, needle: &str) -> Result<bool> {
 }
 
 fn is_match(haystack: &str, pattern: &str) -> Result<bool> {
-    Ok(compile(pattern, Options::default(), Flavour::Re2)?.is_match(haystack))
+    compile(pattern, Options::default(), Flavour::Re2)?.is_match(haystack)
 }
 
 fn searches() -> Vec<ScalarFunction> {

@@ -59,9 +59,9 @@ fn matches(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
         let regex = compile(pattern, options, Flavour::Postgres)?;
         for_each_match(&regex, value, 0, |found| {
             match found.len() {
-                1 => lists.values().append_value(found.get_match().as_str()),
+                1 => lists.values().append_value(found.whole().as_str()),
                 _ => {
-                    for group in found.iter().skip(1) {
+                    for group in found.groups() {
                         lists.values().append_option(group.map(|group| group.as_str()));
                     }
                 }
@@ -69,7 +69,7 @@ fn matches(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
             lists.append(true);
             rows += 1;
             options.global
-        });
+        })?;
     }
     let lists: ArrayRef = Arc::new(lists.finish());
     ready(call.columns, vec![lists], rows)
@@ -83,7 +83,7 @@ fn split(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
             return Err(invalid_parameter("regexp_split_to_table() does not support the \"global\" option"));
         }
         let regex = compile(pattern, options, Flavour::Postgres)?;
-        split_at_matches(&regex, value, |part| parts.push(part));
+        split_at_matches(&regex, value, |part| parts.push(part))?;
     }
     let rows = parts.len();
     ready(call.columns, vec![Arc::new(StringViewArray::from_iter_values(parts))], rows)
