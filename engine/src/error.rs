@@ -7,6 +7,27 @@ use weir_sql::ErrorKind as SqlErrorKind;
 /// A result whose error is [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What a JSON path found amiss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonPath {
+    /// An argument of `.datetime()` (22031).
+    Datetime,
+    /// A subscript (22033).
+    Subscript,
+    /// No number (22036).
+    NonNumeric,
+    /// No single item (22038).
+    NotSingle,
+    /// No array (22039).
+    NoArray,
+    /// No such member (2203A).
+    NoMember,
+    /// No number to sign (2203B).
+    NoNumber,
+    /// No object (2203C).
+    NoObject,
+}
+
 /// What kind of error it is. The server maps each to one SQLSTATE; nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -40,6 +61,8 @@ pub enum ErrorKind {
     InvalidArgumentForPower,
     /// ln of zero or a negative number (2201E).
     InvalidArgumentForLogarithm,
+    /// What a JSON path finds in the data is not as it has it (22031 to 2203C).
+    JsonPath(JsonPath),
     /// Bounds or a count that width_bucket does not take (2201G).
     InvalidArgumentForWidthBucket,
     /// A negative offset of a frame (22013).

@@ -53,7 +53,7 @@ mod string_search;
 pub(crate) mod subquery;
 pub mod system;
 mod table;
-mod template;
+pub(crate) mod template;
 mod text_list;
 mod unicode;
 mod url;

@@ -1,6 +1,7 @@
 //! Errors as a Postgres client sees them, and the one table from our kinds of error to SQLSTATE.
 
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
+use weir_engine::error::JsonPath;
 use weir_engine::{Error, ErrorKind, Notice};
 use weir_sql::ErrorKind as Sql;
 
@@ -184,6 +185,16 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::InvalidArgumentForPower => "2201F",
         ErrorKind::InvalidArgumentForLogarithm => "2201E",
         ErrorKind::InvalidArgumentForWidthBucket => "2201G",
+        ErrorKind::JsonPath(what) => match what {
+            JsonPath::Datetime => "22031",
+            JsonPath::Subscript => "22033",
+            JsonPath::NonNumeric => "22036",
+            JsonPath::NotSingle => "22038",
+            JsonPath::NoArray => "22039",
+            JsonPath::NoMember => "2203A",
+            JsonPath::NoNumber => "2203B",
+            JsonPath::NoObject => "2203C",
+        },
         ErrorKind::InvalidFrameOffset => "22013",
         ErrorKind::InvalidNtile => "22014",
         ErrorKind::InvalidNthValue => "22016",

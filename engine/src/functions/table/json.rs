@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::context::{TableCall, TableFunction, TableOverload, TableRows};
 use crate::functions::declare::{BOOL, JSON_TEXT, JSONB, TEXT};
 use crate::functions::json::path::query;
+use crate::kernels::json::path::Zone;
 use crate::kernels::json::{Elements, Fields, Kind, as_text, kind, string};
 
 use super::ready;
@@ -31,21 +32,32 @@ pub(super) fn functions() -> Vec<TableFunction> {
     };
     let pair = |value: Type| Type::Record(vec![("key".into(), Type::Text), ("value".into(), value)]);
     let (json, jsonb) = (JSON_TEXT, JSONB);
-    let path_query = TableFunction {
-        names: &["jsonb_path_query"],
+    let path_query = |names, doc, example, open| TableFunction {
+        names,
         family: "json",
-        doc: "All that a SQL/JSON path finds in a value. A third argument has the path's variables; a fourth, if true, keeps errors silent.",
-        example: ("jsonb_path_query('{\"a\": [1, 2, 3]}', '$.a[*] ? (@ > 1)')", "2, 3"),
+        doc,
+        example,
         overloads: vec![TableOverload {
             params: vec![JSONB, TEXT, JSONB, BOOL],
             optional: 2,
             variadic: false,
             returns: Returns::Exact(Type::Jsonb),
-            open: path_query,
+            open,
         }],
     };
     vec![
-        path_query,
+        path_query(
+            &["jsonb_path_query"],
+            "All that a SQL/JSON path finds in a value. A third argument has the path's variables; a fourth, if true, keeps errors silent.",
+            ("jsonb_path_query('{\"a\": [1, 2, 3]}', '$.a[*] ? (@ > 1)')", "2, 3"),
+            |call| found(call, None),
+        ),
+        path_query(
+            &["jsonb_path_query_tz"],
+            "As jsonb_path_query, where what has no time zone is in the session's.",
+            ("", ""),
+            |call| found(call, Some(Zone { zone: &call.context.functions.time_zone, now: call.context.functions.now })),
+        ),
         one(
             &["json_array_elements"],
             "The elements of a json array.",
@@ -101,12 +113,12 @@ pub(super) fn functions() -> Vec<TableFunction> {
     ]
 }
 
-fn path_query(call: &TableCall<'_>) -> Result<Box<dyn TableRows>> {
+fn found(call: &TableCall<'_>, zone: Option<Zone<'_>>) -> Result<Box<dyn TableRows>> {
     let text = |at: usize| call.args.get(at).and_then(|arg| arg.as_str());
     let silent = call.args.get(3).is_some_and(|arg| !arg.is_null() && arg.array.as_boolean().value(0));
     let no_null = call.args.iter().all(|arg| !arg.is_null());
     let found = match (text(0), text(1)) {
-        (Some(target), Some(path)) if no_null => query(target, path, text(2).unwrap_or("{}"), silent)?,
+        (Some(target), Some(path)) if no_null => query(target, path, text(2).unwrap_or("{}"), silent, zone)?,
         _ => Vec::new(),
     };
     let rows = found.len();

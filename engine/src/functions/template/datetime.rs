@@ -3,6 +3,8 @@
 //! The patterns, their upper-case, capitalised and lower-case forms, the modifiers (FM, TM before a pattern, TH and SP after it) and the
 //! order of the rules are those of PostgreSQL's formatting.c.
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// What a pattern stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
@@ -210,6 +212,22 @@ pub(super) fn is_space(c: char) -> bool {
 
 /// Cuts a template into nodes.
 pub(super) fn parse(template: &str) -> Vec<Node> {
+    cut(template, |_| Ok::<(), std::convert::Infallible>(())).unwrap_or_else(|never| match never {})
+}
+
+/// As [`parse`], where characters outside of quotes must be among the SQL standard's separators.
+pub(super) fn parse_standard(template: &str) -> Result<Vec<Node>> {
+    cut(template, |c| match "-./,':; ".contains(c) {
+        true => Ok(()),
+        false => {
+            let message = format!("invalid datetime format separator: \"{c}\"");
+            Err(Error::new(ErrorKind::InvalidDatetime, message))
+        }
+    })
+}
+
+/// `separator` is asked about each character that is neither quoted nor a pattern's.
+fn cut<E>(template: &str, separator: impl Fn(char) -> std::result::Result<(), E>) -> std::result::Result<Vec<Node>, E> {
     let mut nodes = Vec::new();
     let mut rest = template;
     while !rest.is_empty() {
@@ -248,6 +266,7 @@ pub(super) fn parse(template: &str) -> Vec<Node> {
                 }
             }
             Some(c) => {
+                separator(c)?;
                 // Outside of quotes a backslash matters only before a quote.
                 let c = if c == '\\' && chars.as_str().starts_with('"') { chars.next().unwrap_or(c) } else { c };
                 nodes.push(match c {
@@ -259,7 +278,20 @@ pub(super) fn parse(template: &str) -> Vec<Node> {
         }
         rest = chars.as_str();
     }
-    nodes
+    Ok(nodes)
+}
+
+impl Field {
+    /// Whether it is of a time of day.
+    pub(super) fn is_timed(self) -> bool {
+        use Field::{AmPm, Fraction, Hour12, Hour24, Microsecond, Millisecond, Minute, Second, SecondOfDay};
+        matches!(self, AmPm | Hour24 | Hour12 | Minute | Second | SecondOfDay | Millisecond | Microsecond | Fraction(_))
+    }
+
+    /// Whether it is of a zone.
+    pub(super) fn is_zoned(self) -> bool {
+        matches!(self, Field::Offset | Field::ZoneHour | Field::ZoneMinute | Field::ZoneName)
+    }
 }
 
 /// Full names of months.

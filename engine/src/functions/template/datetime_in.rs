@@ -64,8 +64,12 @@ fn set(field: &mut i64, value: i64, pattern: Pattern) -> Result<()> {
 
 /// Reads a text by a template.
 pub(super) fn parse(template: &[Node], text: &str) -> Result<Parsed> {
-    let found = Reader { text, at: 0, exact: false, skipped: 0 }.read(template)?;
-    found.finish(text)
+    Reader { text, at: 0, exact: false, standard: false, skipped: 0 }.read(template)?.finish(text)
+}
+
+/// As [`parse`], with the SQL standard's rules: each separator is the template's, and nothing is left over on either side.
+pub(super) fn parse_standard(template: &[Node], text: &str) -> Result<Parsed> {
+    Reader { text, at: 0, exact: true, standard: true, skipped: 0 }.read(template)?.finish(text)
 }
 
 struct Reader<'a> {
@@ -73,6 +77,8 @@ struct Reader<'a> {
     at: usize,
     /// FX was seen.
     exact: bool,
+    /// The SQL standard's rules.
+    standard: bool,
     /// How many characters of white space were passed over beyond what the template has.
     skipped: i32,
 }
@@ -101,7 +107,10 @@ impl<'a> Reader<'a> {
         let mut found = Found::default();
         for (i, node) in template.iter().enumerate() {
             if self.at == self.text.len() {
-                break;
+                match self.standard {
+                    true => return Err(wrong("input string is too short for datetime format".into())),
+                    false => break,
+                }
             }
             let field = matches!(node, Node::Field { .. });
             let is_exact = matches!(node, Node::Field { pattern, .. } if pattern.field == Field::Exact);
@@ -109,6 +118,13 @@ impl<'a> Reader<'a> {
                 self.skip_spaces();
             }
             match *node {
+                Node::Space(c) | Node::Separator(c) | Node::Text(c) if self.standard => {
+                    if self.peek() != Some(c) {
+                        let what = if matches!(node, Node::Text(_)) { "character" } else { "separator" };
+                        return Err(wrong(format!("unmatched format {what} \"{c}\"")));
+                    }
+                    self.skip_char();
+                }
                 Node::Space(_) | Node::Separator(_) if self.exact => self.skip_char(),
                 Node::Space(_) | Node::Separator(_) => {
                     self.skipped -= 1;
@@ -128,6 +144,10 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
+        }
+        if self.standard && !self.rest().chars().all(is_space) {
+            let message = "trailing characters remain in input string after datetime format";
+            return Err(wrong(message.into()));
         }
         Ok(found)
     }

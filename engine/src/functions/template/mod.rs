@@ -165,6 +165,40 @@ fn number_text(
     })
 }
 
+/// What a text is by a template under the SQL standard's rules.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// Since 1970, if it is dated.
+    pub(crate) days: i64,
+    /// Microseconds of the day.
+    pub(crate) time: i64,
+    /// Seconds east of UTC, if the text says it.
+    pub(crate) offset: Option<i64>,
+    /// Whether the template has a field of a date, of a time of day, of a zone.
+    pub(crate) dated: bool,
+    pub(crate) timed: bool,
+    pub(crate) zoned: bool,
+}
+
+/// Reads a text by a template as the SQL standard has it, for JSON paths.
+pub(crate) fn read_standard(template: &str, text: &str) -> Result<Moment> {
+    let nodes = datetime::parse_standard(template)?;
+    let datetime_in::Parsed { days, time, offset } = datetime_in::parse_standard(&nodes, text)?;
+    let (mut dated, mut timed, mut zoned) = (false, false, false);
+    for node in &nodes {
+        if let datetime::Node::Field { pattern, .. } = node {
+            let field = pattern.field;
+            timed |= field.is_timed();
+            zoned |= field.is_zoned();
+            dated |= !(field.is_timed() || field.is_zoned() || field == datetime::Field::Exact);
+        }
+    }
+    if dated && !(MIN_DAY..END_DATE).contains(&days) {
+        return Err(Error::new(ErrorKind::DatetimeOutOfRange, format!("date out of range: \"{text}\"")));
+    }
+    Ok(Moment { days, time, offset, dated, timed, zoned })
+}
+
 fn to_date(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
     let texts = text(args, 0)?;
     let mut templates = Templates::new(args, |text| Ok(datetime::parse(text)))?;

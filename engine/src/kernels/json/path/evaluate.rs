@@ -1,12 +1,16 @@
 //! What a path finds in a value. The rules, and the words of errors, are PostgreSQL's (`jsonpath_exec.c`).
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::cmp::Ordering;
+use std::ops::Deref;
 
 use serde_json::{Map, Value};
 
+use super::layout::offset_of;
+use super::moment::{Moment, Zone};
 use super::{Comparison, Method, Node, Path, Step};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, JsonPath};
 use crate::kernels::numeric::Numeric;
 
 /// Why a path failed.
@@ -25,10 +29,50 @@ impl From<Error> for Failure {
 }
 
 type Result<T> = std::result::Result<T, Failure>;
-type Items<'v> = Vec<Cow<'v, Value>>;
+type Items<'v> = Vec<Item<'v>>;
 
-fn data<T>(message: impl Into<String>) -> Result<T> {
-    Err(Failure::Data(Error::new(ErrorKind::InvalidParameter, message)))
+/// One of what a path finds.
+#[derive(Debug, Clone)]
+struct Item<'v> {
+    /// As it is shown.
+    value: Cow<'v, Value>,
+    /// What it is if `.datetime()` made it; it is no text then.
+    moment: Option<Moment>,
+    /// Which of the objects that `.keyvalue()` made it is; 0 for none.
+    made: u64,
+}
+
+impl Deref for Item<'_> {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl<'v> From<Cow<'v, Value>> for Item<'v> {
+    fn from(value: Cow<'v, Value>) -> Item<'v> {
+        Item { value, moment: None, made: 0 }
+    }
+}
+
+fn borrowed(value: &Value) -> Item<'_> {
+    Cow::Borrowed(value).into()
+}
+
+fn owned<'v>(value: Value) -> Item<'v> {
+    Cow::<Value>::Owned(value).into()
+}
+
+impl Item<'_> {
+    /// Its text, if it is one.
+    fn as_text(&self) -> Option<&str> {
+        self.value.as_str().filter(|_| self.moment.is_none())
+    }
+}
+
+fn data<T>(kind: JsonPath, message: impl Into<String>) -> Result<T> {
+    Err(Failure::Data(Error::new(ErrorKind::JsonPath(kind), message)))
 }
 
 /// One value and the variables, for one path.
@@ -39,42 +83,48 @@ pub(crate) struct Evaluation<'v> {
     /// An object.
     vars: &'v Value,
     strict: bool,
+    /// For the functions that compare what has a zone with what has none.
+    zone: Option<Zone<'v>>,
+    /// How many objects `.keyvalue()` has made, the root and the variables among them.
+    made: &'v Cell<u64>,
 }
 
 /// What `@` and `last` are.
 #[derive(Clone, Copy)]
-struct Place<'i> {
-    current: &'i Value,
+struct Place<'p, 'i> {
+    current: &'p Item<'i>,
     last: Option<usize>,
 }
 
 impl<'v> Evaluation<'v> {
     /// All items that the path gives.
-    pub(crate) fn of(path: &Path, root: &'v Value, vars: &'v Value) -> Result<Vec<Value>> {
-        let evaluation = Evaluation { root, vars, strict: path.strict };
+    pub(crate) fn of(path: &Path, root: &Value, vars: &Value, zone: Option<Zone<'_>>) -> Result<Vec<Value>> {
+        let made = Cell::new(2);
+        let evaluation = Evaluation { root, vars, strict: path.strict, zone, made: &made };
         if !vars.is_object() {
             return Err(Failure::Call(
                 Error::new(ErrorKind::InvalidParameter, "\"vars\" argument is not an object")
                     .with_detail("Jsonpath parameters should be encoded as key-value pairs of \"vars\" object."),
             ));
         }
-        let place = Place { current: root, last: None };
+        let whole = borrowed(root);
+        let place = Place { current: &whole, last: None };
         if path.root.is_condition() {
             return Ok(vec![evaluation.truth(&path.root, place)?.map_or(Value::Null, Value::Bool)]);
         }
-        Ok(evaluation.items(&path.root, place)?.into_iter().map(Cow::into_owned).collect())
+        Ok(evaluation.items(&path.root, place)?.into_iter().map(|item| item.value.into_owned()).collect())
     }
 
-    fn items<'i>(&self, node: &'i Node, place: Place<'i>) -> Result<Items<'i>>
+    fn items<'i>(&self, node: &'i Node, place: Place<'_, 'i>) -> Result<Items<'i>>
     where
         'v: 'i,
     {
         Ok(match node {
-            Node::Root => vec![Cow::Borrowed(self.root)],
-            Node::Current => vec![Cow::Borrowed(place.current)],
-            Node::Literal(value) => vec![Cow::Borrowed(value)],
+            Node::Root => vec![borrowed(self.root)],
+            Node::Current => vec![place.current.clone()],
+            Node::Literal(value) => vec![borrowed(value)],
             Node::Variable(name) => match self.vars.get(name) {
-                Some(value) => vec![Cow::Borrowed(value)],
+                Some(value) => vec![borrowed(value)],
                 None => {
                     let message = format!("could not find jsonpath variable \"{name}\"");
                     let kind = ErrorKind::Sql(weir_sql::ErrorKind::UndefinedObject);
@@ -82,8 +132,8 @@ impl<'v> Evaluation<'v> {
                 }
             },
             Node::Last => match place.last {
-                Some(last) => vec![Cow::Owned(Value::from(last))],
-                None => return data("evaluating jsonpath LAST outside of array subscript"),
+                Some(last) => vec![owned(Value::from(last))],
+                None => return Err(Failure::Call(Error::internal("a jsonpath has LAST outside of a subscript"))),
             },
             Node::Step(base, step) => {
                 let items = self.items(base, place)?;
@@ -99,9 +149,10 @@ impl<'v> Evaluation<'v> {
                 let mut found = Vec::new();
                 for item in self.unwrapped(operand, place)? {
                     let Some(number) = number(&item)? else {
-                        return data(format!("operand of unary jsonpath operator {sign} is not a numeric value"));
+                        let message = format!("operand of unary jsonpath operator {sign} is not a numeric value");
+                        return data(JsonPath::NoNumber, message);
                     };
-                    found.push(Cow::Owned(if *sign == '-' { value_of(&number.neg())? } else { item.into_owned() }));
+                    found.push(if *sign == '-' { owned(value_of(&number.neg())?) } else { item });
                 }
                 found
             }
@@ -109,7 +160,11 @@ impl<'v> Evaluation<'v> {
                 let side = |node, name| -> Result<Numeric> {
                     match self.unwrapped(node, place)?.as_slice() {
                         [one] if let Some(number) = number(one)? => Ok(number),
-                        _ => data(format!("{name} operand of jsonpath operator {sign} is not a single numeric value")),
+                        _ => {
+                            let message =
+                                format!("{name} operand of jsonpath operator {sign} is not a single numeric value");
+                            data(JsonPath::NotSingle, message)
+                        }
                     }
                 };
                 let (left, right) = (side(left, "left")?, side(right, "right")?);
@@ -120,14 +175,14 @@ impl<'v> Evaluation<'v> {
                     '/' => left.div(&right)?,
                     _ => left.rem(&right)?,
                 };
-                vec![Cow::Owned(value_of(&result)?)]
+                vec![owned(value_of(&result)?)]
             }
-            condition => vec![Cow::Owned(self.truth(condition, place)?.map_or(Value::Null, Value::Bool))],
+            condition => vec![owned(self.truth(condition, place)?.map_or(Value::Null, Value::Bool))],
         })
     }
 
     /// The items, in lax mode with the elements of arrays in their place.
-    fn unwrapped<'i>(&self, node: &'i Node, place: Place<'i>) -> Result<Items<'i>>
+    fn unwrapped<'i>(&self, node: &'i Node, place: Place<'_, 'i>) -> Result<Items<'i>>
     where
         'v: 'i,
     {
@@ -142,9 +197,9 @@ impl<'v> Evaluation<'v> {
     fn step<'i>(
         &self,
         step: &'i Step,
-        item: Cow<'i, Value>,
+        item: Item<'i>,
         strict: bool,
-        place: Place<'i>,
+        place: Place<'_, 'i>,
         found: &mut Items<'i>,
     ) -> Result<()>
     where
@@ -152,7 +207,7 @@ impl<'v> Evaluation<'v> {
     {
         // In lax mode these apply to the elements of an array, though not to arrays among those.
         let unwraps = match step {
-            Step::Member(_) | Step::AnyMember | Step::Filter(_) => true,
+            Step::Member(_) | Step::AnyMember | Step::Filter(_) | Step::Datetime(_) => true,
             Step::Method(method) => !matches!(method, Method::Type | Method::Size),
             _ => false,
         };
@@ -168,9 +223,9 @@ impl<'v> Evaluation<'v> {
     fn apply<'i>(
         &self,
         step: &'i Step,
-        item: Cow<'i, Value>,
+        item: Item<'i>,
         strict: bool,
-        place: Place<'i>,
+        place: Place<'_, 'i>,
         found: &mut Items<'i>,
     ) -> Result<()>
     where
@@ -179,8 +234,12 @@ impl<'v> Evaluation<'v> {
         match step {
             Step::Member(name) => match (item.is_object(), part(item, |value| value.get(name))) {
                 (true, Some(value)) => found.push(value),
-                (true, None) if strict => return data(format!("JSON object does not contain key \"{name}\"")),
-                (false, _) if strict => return data("jsonpath member accessor can only be applied to an object"),
+                (true, None) if strict => {
+                    return data(JsonPath::NoMember, format!("JSON object does not contain key \"{name}\""));
+                }
+                (false, _) if strict => {
+                    return data(JsonPath::NoMember, "jsonpath member accessor can only be applied to an object");
+                }
                 _ => {}
             },
             Step::AnyMember => match item.as_object().map(Map::len) {
@@ -188,13 +247,20 @@ impl<'v> Evaluation<'v> {
                     let value = |at| part(item.clone(), |value| value.as_object()?.values().nth(at));
                     found.extend((0..count).filter_map(value));
                 }
-                None if strict => return data("jsonpath wildcard member accessor can only be applied to an object"),
+                None if strict => {
+                    return data(
+                        JsonPath::NoObject,
+                        "jsonpath wildcard member accessor can only be applied to an object",
+                    );
+                }
                 None => {}
             },
             Step::Descendants(from, to) => descend(item, 0, *from, *to, found),
             Step::AnyElement => match item.is_array() {
                 true => found.extend(elements_or_self(item)),
-                false if strict => return data("jsonpath wildcard array accessor can only be applied to an array"),
+                false if strict => {
+                    return data(JsonPath::NoArray, "jsonpath wildcard array accessor can only be applied to an array");
+                }
                 false => found.push(item),
             },
             Step::Elements(subscripts) => self.elements(subscripts, item, strict, place, found)?,
@@ -204,7 +270,16 @@ impl<'v> Evaluation<'v> {
                     found.push(item);
                 }
             }
-            Step::Method(method) => found.extend(method_of(*method, item, strict)?),
+            Step::Method(Method::KeyValue) => found.extend(self.key_value(item)?),
+            Step::Method(method) => found.push(method_of(*method, item, strict)?),
+            Step::Datetime(template) => {
+                let Some(text) = item.as_text() else {
+                    let message = "jsonpath item method .datetime() can only be applied to a string";
+                    return data(JsonPath::Datetime, message);
+                };
+                let moment = Moment::parse(text, template.as_deref())?;
+                found.push(Item { moment: Some(moment), ..owned(Value::String(moment.text())) });
+            }
         }
         Ok(())
     }
@@ -212,9 +287,9 @@ impl<'v> Evaluation<'v> {
     fn elements<'i>(
         &self,
         subscripts: &'i [(Node, Option<Node>)],
-        item: Cow<'i, Value>,
+        item: Item<'i>,
         strict: bool,
-        place: Place<'i>,
+        place: Place<'_, 'i>,
         found: &mut Items<'i>,
     ) -> Result<()>
     where
@@ -222,7 +297,9 @@ impl<'v> Evaluation<'v> {
     {
         let size = match item.as_array() {
             Some(array) => array.len() as i64,
-            None if strict => return data("jsonpath array accessor can only be applied to an array"),
+            None if strict => {
+                return data(JsonPath::NoArray, "jsonpath array accessor can only be applied to an array");
+            }
             None => 1,
         };
         for (from, to) in subscripts {
@@ -237,11 +314,11 @@ impl<'v> Evaluation<'v> {
                     _ => None,
                 };
                 let Some(number) = number else {
-                    return data("jsonpath array subscript is not a single numeric value");
+                    return data(JsonPath::Subscript, "jsonpath array subscript is not a single numeric value");
                 };
                 match number.trunc(0).to_i64() {
                     Some(index) if i32::try_from(index).is_ok() => Ok(index),
-                    _ => data("jsonpath array subscript is out of integer range"),
+                    _ => data(JsonPath::Subscript, "jsonpath array subscript is out of integer range"),
                 }
             };
             let from = index(from)?;
@@ -250,7 +327,7 @@ impl<'v> Evaluation<'v> {
                 None => from,
             };
             if strict && (from < 0 || from > to || to >= size) {
-                return data("jsonpath array subscript is out of bounds");
+                return data(JsonPath::Subscript, "jsonpath array subscript is out of bounds");
             }
             for at in from.max(0)..=to.min(size - 1) {
                 match item.is_array() {
@@ -263,8 +340,8 @@ impl<'v> Evaluation<'v> {
     }
 
     /// What a condition says; `None` for unknown.
-    fn truth(&self, node: &Node, place: Place<'_>) -> Result<Option<bool>> {
-        let pairs = |left: &Node, right: Option<&Node>, test: &dyn Fn(&Value, &Value) -> Option<bool>| {
+    fn truth(&self, node: &Node, place: Place<'_, '_>) -> Result<Option<bool>> {
+        let pairs = |left, right, test: &dyn Fn(&Item<'_>, &Item<'_>) -> Result<Option<bool>>| {
             self.any_pair(left, right, place, test)
         };
         match node {
@@ -287,11 +364,13 @@ impl<'v> Evaluation<'v> {
             Node::Not(inner) => Ok(self.truth(inner, place)?.map(|holds| !holds)),
             Node::IsUnknown(inner) => Ok(Some(self.truth(inner, place)?.is_none())),
             Node::Exists(inner) => Ok(known(self.items(inner, place))?.map(|items| !items.is_empty())),
-            Node::Compare(how, left, right) => pairs(left, Some(right), &|a, b| compare(*how, a, b)),
+            Node::Compare(how, left, right) => pairs(left, Some(right), &|a, b| self.compare(*how, a, b)),
             Node::StartsWith(left, right) => {
-                pairs(left, Some(right), &|a, b| Some(a.as_str()?.starts_with(b.as_str()?)))
+                pairs(left, Some(right), &|a, b| Ok(a.as_text().zip(b.as_text()).map(|(a, b)| a.starts_with(b))))
             }
-            Node::LikeRegex(left, regex) => pairs(left, None, &|a, _| Some(regex.is_match(a.as_str()?))),
+            Node::LikeRegex(left, regex) => pairs(left, None, &|a, _| {
+                a.as_text().map(|text| regex.is_match(text)).transpose().map_err(Failure::Call)
+            }),
             _ => Err(Failure::Call(Error::internal("this part of a jsonpath is no condition"))),
         }
     }
@@ -301,19 +380,19 @@ impl<'v> Evaluation<'v> {
         &self,
         left: &Node,
         right: Option<&Node>,
-        place: Place<'_>,
-        test: &dyn Fn(&Value, &Value) -> Option<bool>,
+        place: Place<'_, '_>,
+        test: &dyn Fn(&Item<'_>, &Item<'_>) -> Result<Option<bool>>,
     ) -> Result<Option<bool>> {
         let Some(lefts) = known(self.unwrapped(left, place))? else { return Ok(None) };
         let rights = match right {
             Some(right) => known(self.unwrapped(right, place))?,
-            None => Some(vec![Cow::Owned(Value::Null)]),
+            None => Some(vec![owned(Value::Null)]),
         };
         let Some(rights) = rights else { return Ok(None) };
         let (mut holds, mut unknown) = (false, false);
         for left in &lefts {
             for right in &rights {
-                match test(left, right) {
+                match test(left, right)? {
                     None if self.strict => return Ok(None),
                     None => unknown = true,
                     Some(true) if !self.strict => return Ok(Some(true)),
@@ -322,6 +401,36 @@ impl<'v> Evaluation<'v> {
             }
         }
         Ok(if holds { Some(true) } else { (!unknown).then_some(false) })
+    }
+
+    /// What a comparison says; `None` where the two cannot be compared.
+    fn compare(&self, how: Comparison, a: &Item<'_>, b: &Item<'_>) -> Result<Option<bool>> {
+        let order = match (a.moment, b.moment) {
+            (Some(a), Some(b)) => a.compare(&b, self.zone).map_err(Failure::Call)?,
+            (None, None) => return Ok(compare(how, a, b)),
+            _ if a.is_null() || b.is_null() => return Ok(Some(how == Comparison::NotEqual)),
+            _ => None,
+        };
+        Ok(order.map(|order| says(how, order)))
+    }
+
+    /// The members of an object, with a number that no other object of the value has.
+    fn key_value<'i>(&self, item: Item<'i>) -> Result<Items<'i>> {
+        let Some(map) = item.as_object() else {
+            return data(JsonPath::NoObject, "jsonpath item method .keyvalue() can only be applied to an object");
+        };
+        /// As far apart as no two objects of one value are.
+        const APART: u64 = 10_000_000_000;
+        let id = offset_of(self.root, &item).unwrap_or(0) + item.made * APART;
+        let pair = |(key, value): (&String, &Value)| {
+            let fields = [("id", Value::from(id)), ("key", Value::from(key.as_str())), ("value", value.clone())];
+            let made = self.made.replace(self.made.get() + 1);
+            Item {
+                made,
+                ..owned(Value::Object(fields.into_iter().map(|(name, value)| (name.into(), value)).collect()))
+            }
+        };
+        Ok(map.iter().map(pair).collect())
     }
 }
 
@@ -342,23 +451,23 @@ fn has_descendants(node: &Node) -> bool {
 }
 
 /// A part of an item, borrowed where the item is.
-fn part<'i>(item: Cow<'i, Value>, find: impl Fn(&Value) -> Option<&Value>) -> Option<Cow<'i, Value>> {
-    match item {
-        Cow::Borrowed(value) => find(value).map(Cow::Borrowed),
-        Cow::Owned(value) => find(&value).cloned().map(Cow::Owned),
+fn part<'i>(item: Item<'i>, find: impl Fn(&Value) -> Option<&Value>) -> Option<Item<'i>> {
+    match item.value {
+        Cow::Borrowed(value) => find(value).map(borrowed),
+        Cow::Owned(value) => find(&value).cloned().map(owned),
     }
 }
 
-fn elements_or_self(item: Cow<'_, Value>) -> Items<'_> {
-    match item {
-        Cow::Borrowed(Value::Array(elements)) => elements.iter().map(Cow::Borrowed).collect(),
-        Cow::Owned(Value::Array(elements)) => elements.into_iter().map(Cow::Owned).collect(),
-        other => vec![other],
+fn elements_or_self(item: Item<'_>) -> Items<'_> {
+    match item.value {
+        Cow::Borrowed(Value::Array(elements)) => elements.iter().map(borrowed).collect(),
+        Cow::Owned(Value::Array(elements)) => elements.into_iter().map(owned).collect(),
+        value => vec![Item { value, ..item }],
     }
 }
 
 /// Adds an item's descendants of these levels, parents first. Level 0 is the item; `from` = `to` = the last level means leaves alone.
-fn descend<'i>(item: Cow<'i, Value>, level: u32, from: u32, to: u32, found: &mut Items<'i>) {
+fn descend<'i>(item: Item<'i>, level: u32, from: u32, to: u32, found: &mut Items<'i>) {
     let is_leaf = !(item.is_array() || item.is_object());
     if level >= from || (from == u32::MAX && to == u32::MAX && is_leaf) {
         found.push(item.clone());
@@ -366,10 +475,10 @@ fn descend<'i>(item: Cow<'i, Value>, level: u32, from: u32, to: u32, found: &mut
     if level >= to || is_leaf {
         return;
     }
-    let children: Items<'i> = match item {
-        Cow::Borrowed(Value::Object(map)) => map.values().map(Cow::Borrowed).collect(),
-        Cow::Owned(Value::Object(map)) => map.into_iter().map(|(_, value)| Cow::Owned(value)).collect(),
-        array => elements_or_self(array),
+    let children: Items<'i> = match item.value {
+        Cow::Borrowed(Value::Object(map)) => map.values().map(borrowed).collect(),
+        Cow::Owned(Value::Object(map)) => map.into_iter().map(|(_, value)| owned(value)).collect(),
+        value => elements_or_self(value.into()),
     };
     children.into_iter().for_each(|child| descend(child, level + 1, from, to, found));
 }
@@ -387,10 +496,13 @@ fn value_of(number: &Numeric) -> Result<Value> {
     serde_json::from_slice(&text).map_err(|error| Failure::Call(Error::internal(error.to_string())))
 }
 
-fn method_of(method: Method, item: Cow<'_, Value>, strict: bool) -> Result<Items<'_>> {
-    let only = |what: &str| data(format!("jsonpath item method .{}() can only be applied to {what}", method.name()));
+fn method_of<'i>(method: Method, item: Item<'i>, strict: bool) -> Result<Item<'i>> {
+    let only = |kind: JsonPath, what: &str| {
+        data(kind, format!("jsonpath item method .{}() can only be applied to {what}", method.name()))
+    };
     let value = match method {
         Method::Type => Value::from(match &*item {
+            _ if let Some(moment) = item.moment => moment.type_name(),
             Value::Null => "null",
             Value::Bool(_) => "boolean",
             Value::Number(_) => "number",
@@ -400,11 +512,11 @@ fn method_of(method: Method, item: Cow<'_, Value>, strict: bool) -> Result<Items
         }),
         Method::Size => match item.as_array() {
             Some(array) => Value::from(array.len()),
-            None if strict => return only("an array"),
+            None if strict => return only(JsonPath::NoArray, "an array"),
             None => Value::from(1),
         },
         Method::Abs | Method::Floor | Method::Ceiling => {
-            let Some(number) = number(&item)? else { return only("a numeric value") };
+            let Some(number) = number(&item)? else { return only(JsonPath::NonNumeric, "a numeric value") };
             value_of(&match method {
                 Method::Abs => number.abs(),
                 Method::Floor => number.floor(),
@@ -414,27 +526,20 @@ fn method_of(method: Method, item: Cow<'_, Value>, strict: bool) -> Result<Items
         Method::Double => {
             let text = match &*item {
                 Value::Number(number) => number.to_string(),
-                Value::String(text) => text.trim().to_string(),
-                _ => return only("a string or numeric value"),
+                Value::String(text) if item.moment.is_none() => text.trim().to_string(),
+                _ => return only(JsonPath::NonNumeric, "a string or numeric value"),
             };
             match text.parse::<f64>().ok().filter(|value| value.is_finite()) {
                 Some(value) => value_of(&Numeric::from_f64(value))?,
                 None => {
                     let message = "string argument of jsonpath item method .double() is not a valid representation of a double precision number";
-                    return data(message);
+                    return data(JsonPath::NonNumeric, message);
                 }
             }
         }
-        Method::KeyValue => {
-            let Some(map) = item.as_object() else { return only("an object") };
-            let pair = |(key, value): (&String, &Value)| {
-                let fields = [("id", Value::from(0)), ("key", Value::from(key.as_str())), ("value", value.clone())];
-                Cow::Owned(Value::Object(fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect()))
-            };
-            return Ok(map.iter().map(pair).collect());
-        }
+        Method::KeyValue => return Err(Failure::Call(Error::internal("keyvalue() gives several items"))),
     };
-    Ok(vec![Cow::Owned(value)])
+    Ok(owned(value))
 }
 
 /// What a comparison says; `None` where the two cannot be compared.
@@ -447,12 +552,16 @@ fn compare(how: Comparison, a: &Value, b: &Value) -> Option<bool> {
         (Value::Number(_), Value::Number(_)) => number(a).ok()??.cmp(&number(b).ok()??),
         _ => return None,
     };
-    Some(match how {
+    Some(says(how, order))
+}
+
+fn says(how: Comparison, order: Ordering) -> bool {
+    match how {
         Comparison::Equal => order.is_eq(),
         Comparison::NotEqual => order.is_ne(),
         Comparison::Less => order.is_lt(),
         Comparison::LessOrEqual => order.is_le(),
         Comparison::Greater => order.is_gt(),
         Comparison::GreaterOrEqual => order.is_ge(),
-    })
+    }
 }

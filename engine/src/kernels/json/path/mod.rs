@@ -1,16 +1,22 @@
 //! SQL/JSON paths as PostgreSQL has them: [`parse`] reads one, [`evaluate`] finds what it says in a value.
 //!
 //! A path is a chain of accessors from `$`, `@` or a variable, in which filters, arithmetic and conditions nest. It is `lax` unless it says
-//! `strict`: then arrays are unwrapped and wrapped as accessors need them, and what is not there is no error. There is no
-//! `datetime()`.
+//! `strict`: then arrays are unwrapped and wrapped as accessors need them, and what is not there is no error. Patterns of
+//! `like_regex` are Postgres's.
 
 mod evaluate;
+mod layout;
+mod moment;
 mod parse;
 
-use regex::Regex;
+use std::rc::Rc;
+
 use serde_json::Value;
 
 pub(crate) use evaluate::{Evaluation, Failure};
+pub(crate) use moment::Zone;
+
+use crate::functions::regex_engine::Expression;
 
 /// A path.
 #[derive(Debug, Clone)]
@@ -44,7 +50,7 @@ enum Node {
     IsUnknown(Box<Node>),
     Exists(Box<Node>),
     StartsWith(Box<Node>, Box<Node>),
-    LikeRegex(Box<Node>, Regex),
+    LikeRegex(Box<Node>, Rc<Expression>),
 }
 
 /// An accessor.
@@ -64,6 +70,8 @@ enum Step {
     Filter(Box<Node>),
     /// `.name()`
     Method(Method),
+    /// `.datetime()`, with a template or without.
+    Datetime(Option<String>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,10 +1,13 @@
 //! The text of a path to its tree: recursive descent, one function for each level of precedence.
 
-use regex::RegexBuilder;
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use super::{Comparison, Method, Node, Path, Step};
 use crate::error::{Error, ErrorKind, Result};
+use crate::functions::regex_engine::Expression;
+use crate::functions::regex_syntax::{Flavour, Options, compile};
 
 /// How deep parentheses may nest.
 const DEPTH_MAX: usize = 100;
@@ -12,7 +15,7 @@ const DEPTH_MAX: usize = 100;
 impl Path {
     /// The path that a text says.
     pub(crate) fn parse(text: &str) -> Result<Path> {
-        let mut parser = Parser { text, at: 0, depth: 0 };
+        let mut parser = Parser { text, at: 0, depth: 0, subscripts: 0 };
         let strict = parser.word("strict");
         if !strict {
             parser.word("lax");
@@ -29,6 +32,8 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    /// How many subscripts this is within.
+    subscripts: usize,
 }
 
 /// Characters that end a name.
@@ -243,6 +248,11 @@ impl<'a> Parser<'a> {
                 self.expect(")")?;
                 Ok(Step::Method(method))
             }
+            None if name == "datetime" && self.sign("(") => {
+                let template = if self.peek() == Some('"') { Some(self.string()?) } else { None };
+                self.expect(")")?;
+                Ok(Step::Datetime(template))
+            }
             None if self.peek() == Some('(') => {
                 let message = format!("jsonpath item method .{name}() is not supported");
                 Err(Error::new(ErrorKind::Sql(weir_sql::ErrorKind::Unsupported), message))
@@ -264,6 +274,7 @@ impl<'a> Parser<'a> {
             return Ok(Step::AnyElement);
         }
         let mut subscripts = Vec::new();
+        self.subscripts += 1;
         loop {
             let from = self.nested(Parser::sum)?;
             let to = if self.word("to") { Some(self.nested(Parser::sum)?) } else { None };
@@ -273,6 +284,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.expect("]")?;
+        self.subscripts -= 1;
         Ok(Step::Elements(subscripts))
     }
 
@@ -304,7 +316,13 @@ impl<'a> Parser<'a> {
                 self.expect(")")?;
                 Ok(Node::Exists(Box::new(inner)))
             }
-            _ if self.word("last") => Ok(Node::Last),
+            _ if self.word("last") => match self.subscripts {
+                0 => {
+                    let message = "LAST is allowed only in array subscripts";
+                    Err(Error::new(ErrorKind::Sql(weir_sql::ErrorKind::Syntax), message))
+                }
+                _ => Ok(Node::Last),
+            },
             _ if self.word("true") => Ok(Node::Literal(Value::Bool(true))),
             _ if self.word("false") => Ok(Node::Literal(Value::Bool(false))),
             _ if self.word("null") => Ok(Node::Literal(Value::Null)),
@@ -365,16 +383,17 @@ fn condition(node: Node, parser: &mut Parser<'_>) -> Result<Node> {
     if node.is_condition() { Ok(node) } else { Err(parser.wrong()) }
 }
 
-fn regex(pattern: &str, flags: &str) -> Result<regex::Regex> {
-    let mut quoted = false;
-    let (mut ignore_case, mut dot_all, mut lines, mut spaced) = (false, false, false, false);
+/// XQuery's flags, of a pattern that is Postgres's.
+fn regex(pattern: &str, flags: &str) -> Result<Rc<Expression>> {
+    let mut options = Options { newline_stops: true, ..Options::default() };
+    let mut spaced = false;
     for flag in flags.chars() {
         match flag {
-            'i' => ignore_case = true,
-            's' => dot_all = true,
-            'm' => lines = true,
+            'i' => options.ignore_case = true,
+            's' => options.newline_stops = false,
+            'm' => options.lines = true,
             'x' => spaced = true,
-            'q' => quoted = true,
+            'q' => options.literal = true,
             other => {
                 let message = "invalid input syntax for type jsonpath";
                 let detail = format!("Unrecognized flag character \"{other}\" in LIKE_REGEX predicate.");
@@ -382,10 +401,9 @@ fn regex(pattern: &str, flags: &str) -> Result<regex::Regex> {
             }
         }
     }
-    let pattern = if quoted { regex::escape(pattern) } else { pattern.to_string() };
-    let mut builder = RegexBuilder::new(&pattern);
-    builder.case_insensitive(ignore_case).dot_matches_new_line(dot_all).multi_line(lines).ignore_whitespace(spaced);
-    builder.build().map_err(|error| {
-        Error::new(ErrorKind::InvalidRegularExpression, "invalid regular expression").with_detail(error.to_string())
-    })
+    if spaced && !options.literal {
+        let message = "XQuery \"x\" flag (expanded regular expressions) is not implemented";
+        return Err(Error::new(ErrorKind::Sql(weir_sql::ErrorKind::Unsupported), message));
+    }
+    compile(pattern, options, Flavour::Postgres)
 }
