@@ -245,14 +245,19 @@ pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) -> bool {
     true
 }
 
-fn push_upper_hex(out: &mut String, bytes: &[u8]) -> bool {
+pub(crate) fn push_upper_hex(out: &mut String, bytes: &[u8]) -> bool {
     push_hex(out, bytes);
     out.make_ascii_uppercase();
     true
 }
 
+pub(crate) fn push_bits(out: &mut String, bytes: &[u8]) -> bool {
+    bytes.iter().for_each(|byte| drop(write(out, format_args!("{byte:08b}"))));
+    true
+}
+
 /// A function of one text that gives the bytes which it stands for, as text: they must be UTF-8.
-fn decode_text(
+pub(crate) fn decode_text(
     args: &[Datum],
     rows: usize,
     ty: &Type,

@@ -16,7 +16,7 @@ use super::{Context, Datum, ScalarFunction, Types};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A text longer than this is refused (Postgres's limit of an allocation).
-const TEXT_BYTES_MAX: usize = 1 << 30;
+pub(crate) const TEXT_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) fn functions() -> Vec<ScalarFunction> {
     vec![
@@ -257,7 +257,7 @@ pub(crate) fn map_text(args: &[Datum], rows: usize, ty: &Type, body: fn(&str, &m
 }
 
 /// The error for a result over Postgres's limit.
-fn too_long() -> Error {
+pub(crate) fn too_long() -> Error {
     Error::new(ErrorKind::ProgramLimit, "requested length too large")
 }
 

@@ -126,7 +126,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         )
         .stable(),
         function(
-            &["pg_size_pretty", "formatReadableSize"],
+            &["pg_size_pretty"],
             SYSTEM,
             "A number of bytes for people.",
             ("pg_size_pretty(123456789)", "118 MB"),

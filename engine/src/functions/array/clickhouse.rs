@@ -287,7 +287,7 @@ fn measuring() -> Vec<ScalarFunction> {
 }
 
 /// The elements of an argument's arrays as bytes that compare as they do, NULLs last.
-fn keys_of(args: &[Datum], types: &Types<'_>, index: usize) -> Result<Rows> {
+pub(super) fn keys_of(args: &[Datum], types: &Types<'_>, index: usize) -> Result<Rows> {
     let element = element_of(&types.args[index])?;
     let lists = column::<ListArray>(args, index)?;
     let options = SortOptions { descending: false, nulls_first: false };
@@ -296,7 +296,7 @@ fn keys_of(args: &[Datum], types: &Types<'_>, index: usize) -> Result<Rows> {
 }
 
 /// The keys are the first argument, a lambda's values where there are more.
-fn sort(args: &[Datum], rows: usize, types: &Types<'_>, descending: bool) -> Result<Datum> {
+pub(super) fn sort(args: &[Datum], rows: usize, types: &Types<'_>, descending: bool) -> Result<Datum> {
     let (by, keys) = (column::<ListArray>(args, 0)?, keys_of(args, types, 0)?);
     let lists = column::<ListArray>(args, usize::from(args.len() > 1))?;
     let mut order = Vec::new();

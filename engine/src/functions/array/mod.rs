@@ -1,6 +1,6 @@
 //! Functions of arrays: [`postgres`] and [`compare`] have Postgres's, [`clickhouse`], [`numbers`] and [`sets`] ClickHouse's, [`text`] those between
 //! arrays and text, [`lambda`] those that apply a lambda to each element, [`reduce`] the one
-//! that applies an aggregate, [`vectors`] norms and distances.
+//! that applies an aggregate, [`vectors`] norms and distances, [`places`] shifts and places by value.
 //!
 //! Arrays have one dimension and count from 1. A kernel that makes arrays says, row by row, which elements of its sources they hold
 //! ([`Assembly`]); the elements are then copied in one step, whatever their type.
@@ -9,6 +9,7 @@ mod clickhouse;
 mod compare;
 mod lambda;
 mod numbers;
+mod places;
 mod postgres;
 mod reduce;
 mod sets;
@@ -38,6 +39,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(numbers::functions());
     all.extend(lambda::functions());
     all.extend(sets::functions());
+    all.extend(places::functions());
     all.extend(reduce::functions());
     all.extend(vectors::functions());
     all.extend(zip::functions());
@@ -178,6 +180,14 @@ fn matches(args: &[Datum], needle: usize, rows: usize, types: &Types<'_>) -> Res
 fn range_of(lists: &ListArray, row: usize) -> Range<usize> {
     let offsets = lists.value_offsets();
     offsets[row] as usize..offsets[row + 1] as usize
+}
+
+/// An error unless a row's arrays are of one length.
+fn lists_equal_length(lists: &[Column<'_, ListArray>], row: usize) -> Result<()> {
+    match lists.windows(2).all(|pair| pair[0].range(row).len() == pair[1].range(row).len()) {
+        true => Ok(()),
+        false => Err(super::rows::invalid_parameter("the arrays must have equal lengths")),
+    }
 }
 
 /// The number of elements in a row.

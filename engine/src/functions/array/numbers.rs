@@ -87,10 +87,22 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
             "The sums of the elements up to each.",
             ("arrayCumSum(ARRAY[1, 2, 3])", "{1,3,6}"),
             vec![
-                of(Type::Int8, list(Type::Int8), |_, a, n, ty| whole(a, n, ty, true)),
-                of(Type::Float8, list(Type::Float8), |_, a, n, ty| fractional(a, n, ty, true)),
-                over(Type::Int8, |_, a, n, ty| whole(a, n, ty, true)),
-                over(Type::Float8, |_, a, n, ty| fractional(a, n, ty, true)),
+                of(Type::Int8, list(Type::Int8), |_, a, n, ty| whole(a, n, ty, Running::Sums)),
+                of(Type::Float8, list(Type::Float8), |_, a, n, ty| fractional(a, n, ty, Running::Sums)),
+                over(Type::Int8, |_, a, n, ty| whole(a, n, ty, Running::Sums)),
+                over(Type::Float8, |_, a, n, ty| fractional(a, n, ty, Running::Sums)),
+            ],
+        ),
+        function(
+            &["arrayCumSumNonNegative"],
+            ARRAY,
+            "The sums of the elements up to each, where one that is below 0 is 0.",
+            ("arrayCumSumNonNegative(ARRAY[1, -3, 2])", "{1,0,2}"),
+            vec![
+                of(Type::Int8, list(Type::Int8), |_, a, n, ty| whole(a, n, ty, Running::NonNegative)),
+                of(Type::Float8, list(Type::Float8), |_, a, n, ty| fractional(a, n, ty, Running::NonNegative)),
+                over(Type::Int8, |_, a, n, ty| whole(a, n, ty, Running::NonNegative)),
+                over(Type::Float8, |_, a, n, ty| fractional(a, n, ty, Running::NonNegative)),
             ],
         ),
         function(
@@ -99,10 +111,10 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
             "The difference of each element to the one before; 0 for the first.",
             ("arrayDifference(ARRAY[1, 3, 6])", "{0,2,3}"),
             vec![
-                of(Type::Int8, list(Type::Int8), |_, a, n, ty| whole(a, n, ty, false)),
-                of(Type::Float8, list(Type::Float8), |_, a, n, ty| fractional(a, n, ty, false)),
-                over(Type::Int8, |_, a, n, ty| whole(a, n, ty, false)),
-                over(Type::Float8, |_, a, n, ty| fractional(a, n, ty, false)),
+                of(Type::Int8, list(Type::Int8), |_, a, n, ty| whole(a, n, ty, Running::Differences)),
+                of(Type::Float8, list(Type::Float8), |_, a, n, ty| fractional(a, n, ty, Running::Differences)),
+                over(Type::Int8, |_, a, n, ty| whole(a, n, ty, Running::Differences)),
+                over(Type::Float8, |_, a, n, ty| fractional(a, n, ty, Running::Differences)),
             ],
         ),
     ]
@@ -188,30 +200,38 @@ fn extreme(args: &[Datum], rows: usize, types: &Types<'_>, better: Ordering) -> 
     })
 }
 
+/// What is told of each element and those before it.
+#[derive(Clone, Copy, PartialEq)]
+enum Running {
+    Sums,
+    /// Sums that begin at 0 again where they would be below.
+    NonNegative,
+    Differences,
+}
+
 /// Running sums, or differences to the one before, of bigints; NULL elements count as 0.
-fn whole(args: &[Datum], rows: usize, types: &Types<'_>, sums: bool) -> Result<Datum> {
+fn whole(args: &[Datum], rows: usize, types: &Types<'_>, running: Running) -> Result<Datum> {
     let lists = column::<ListArray>(args, 0)?;
     let values = lists.values().as_primitive::<Int64Type>();
     super::clickhouse::numbers(args, rows, types, |row, out| {
         let mut before = None;
         for i in lists.range(row) {
             let value = if values.is_valid(i) { values.value(i) } else { 0 };
-            let next = match (sums, before) {
-                (true, None) => Some(value),
-                (false, None) => Some(0),
-                (true, Some(before)) => value.checked_add(before),
-                (false, Some(before)) => value.checked_sub(before),
+            let next = match running {
+                Running::Differences => value.checked_sub(before.unwrap_or(value)),
+                _ => value.checked_add(before.unwrap_or(0)),
             };
             let next = next.ok_or_else(out_of_range)?;
+            let next = if running == Running::NonNegative { next.max(0) } else { next };
             out.push(next);
-            before = Some(if sums { next } else { value });
+            before = Some(if running == Running::Differences { value } else { next });
         }
         Ok(())
     })
 }
 
 /// As [`whole`], of doubles.
-fn fractional(args: &[Datum], rows: usize, types: &Types<'_>, sums: bool) -> Result<Datum> {
+fn fractional(args: &[Datum], rows: usize, types: &Types<'_>, running: Running) -> Result<Datum> {
     let lists = column::<ListArray>(args, 0)?;
     let values = lists.values().as_primitive::<Float64Type>();
     batch(args, rows, types, |rows| {
@@ -222,12 +242,13 @@ fn fractional(args: &[Datum], rows: usize, types: &Types<'_>, sums: bool) -> Res
             let mut before = None;
             for i in if is_valid(&nulls, row) { lists.range(row) } else { 0..0 } {
                 let value = if values.is_valid(i) { values.value(i) } else { 0.0 };
-                let next = match (sums, before) {
-                    (true, before) => value + before.unwrap_or(0.0),
-                    (false, before) => value - before.unwrap_or(value),
+                let next = match running {
+                    Running::Differences => value - before.unwrap_or(value),
+                    _ => value + before.unwrap_or(0.0),
                 };
+                let next = if running == Running::NonNegative && next < 0.0 { 0.0 } else { next };
                 out.push(next);
-                before = Some(if sums { next } else { value });
+                before = Some(if running == Running::Differences { value } else { next });
             }
             lengths.push(out.len() - start);
         }

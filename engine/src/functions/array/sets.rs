@@ -108,7 +108,7 @@ pub(super) fn functions() -> Vec<ScalarFunction> {
 }
 
 /// The elements of all arguments' arrays as bytes that are equal where they are, one argument's after the other's; and where each argument's begin.
-fn keys(args: &[Datum], types: &Types<'_>) -> Result<(arrow::row::Rows, Vec<usize>)> {
+pub(super) fn keys(args: &[Datum], types: &Types<'_>) -> Result<(arrow::row::Rows, Vec<usize>)> {
     let element = element_of(&types.args[0])?;
     let mut starts = Vec::with_capacity(args.len());
     let mut values: Vec<ArrayRef> = Vec::with_capacity(args.len());
