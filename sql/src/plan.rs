@@ -3,6 +3,7 @@
 //! Invariants: every [`Expr`] has its final type and all implicit casts are written out; `Column(i)` is the i-th column of the
 //! operator's input (of left then right for a join; of the table itself in [`Scan::filters`]); names occur only for output and EXPLAIN.
 
+mod combinator;
 mod fill;
 mod window;
 
@@ -13,6 +14,7 @@ use crate::collation::{self, Collating};
 use crate::types::Type;
 use crate::value::Value;
 
+pub use combinator::{Combinator, Spread};
 pub use fill::{FillRange, Gap};
 pub use window::{Exclude, Frame, FrameBound, FrameOffset, FrameUnits, WindowCall};
 
@@ -376,17 +378,6 @@ pub struct AggregateCall {
     pub combinator: Option<Combinator>,
     /// Type of the result.
     pub ty: Type,
-}
-
-/// ClickHouse's combinators of partial states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Combinator {
-    /// -State: rows in, a state out.
-    State,
-    /// -Merge: states in, their result out.
-    Merge,
-    /// -MergeState: states in, one state out.
-    MergeState,
 }
 
 /// A typed expression.

@@ -1,10 +1,12 @@
-//! deltaSum: how much a counter that restarts at times has risen.
+//! deltaSum and deltaSumTimestamp: how much a counter that restarts at times has risen.
 //!
-//! It depends on the order of rows, so that its state is that of [`super::collect`]; what is here sees rows in order.
+//! The first depends on the order of rows, so that its state is that of [`super::collect`]; what is here sees rows in order. State of the second:
+//! the lists of values and of times.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, UInt32Array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{Float64Type, Int64Type};
 use weir_sql::Type;
@@ -13,34 +15,77 @@ use weir_sql::catalog::{Param, Returns};
 use super::states::{Collected, by_group, lists, out_of_range, rows_that_count};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Order, function};
 use crate::error::Result;
+use crate::exec::keys;
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
     let of = |ty: Type| {
         let state = |args: &[Type], _: &Type| vec![Type::Array(Box::new(args[0].clone()))];
         let params = vec![Param::Exact(ty.clone())];
         AggregateOverload::new(params, Returns::Exact(ty), state, |call| {
-            Ok(Box::new(Delta { ty: call.args[0].clone(), rows: Collected::default() }))
+            Ok(Box::new(Delta { ty: call.args[0].clone(), times: None, rows: Collected::default() }))
         })
         .order(Order::Rows)
     };
-    vec![function(
-        &["deltaSum"],
-        "The sum of what each value is greater than the one before; where it is less, nothing is added.",
-        ("deltaSum(x)", "2"),
-        vec![of(Type::Int8), of(Type::Float8)],
-    )]
+    vec![
+        function(
+            &["deltaSum"],
+            "The sum of what each value is greater than the one before; where it is less, nothing is added.",
+            ("deltaSum(x)", "2"),
+            vec![of(Type::Int8), of(Type::Float8)],
+        ),
+        function(
+            &["deltaSumTimestamp"],
+            "As deltaSum, of values in the order of their times: deltaSumTimestamp(value, time).",
+            ("deltaSumTimestamp(x, x)", "2"),
+            [Type::Int8, Type::Float8]
+                .into_iter()
+                .flat_map(|ty| [Param::AnyTimestamp, Param::AnyNumber].map(|time| timed(ty.clone(), time)))
+                .collect(),
+        ),
+    ]
+}
+
+/// Values and times, of which the rows are sorted at the end.
+fn timed(ty: Type, time: Param) -> AggregateOverload {
+    let state = |args: &[Type], _: &Type| args.iter().map(|ty| Type::Array(Box::new(ty.clone()))).collect();
+    AggregateOverload::new(vec![Param::Exact(ty.clone()), time], Returns::Exact(ty), state, |call| {
+        let times = Some(call.args[1].clone());
+        Ok(Box::new(Delta { ty: call.args[0].clone(), times, rows: Collected::default() }))
+    })
 }
 
 struct Delta {
     ty: Type,
+    /// The type of the times that say which value comes after which; without them it is as the rows come.
+    times: Option<Type>,
     rows: Collected,
 }
 
 impl Delta {
-    fn take(&mut self, n_groups: usize) -> Result<(ArrayRef, Vec<usize>)> {
-        let (columns, groups) = self.rows.take(&[self.ty.to_arrow()])?;
-        let (order, lengths) = by_group(&groups, n_groups);
-        Ok((take(&columns[0], &order, None)?, lengths))
+    fn types(&self) -> Vec<Type> {
+        std::iter::once(&self.ty).chain(&self.times).cloned().collect()
+    }
+
+    /// The values of all groups, and times if there are any, group by group, and how many each has.
+    fn take(&mut self, n_groups: usize) -> Result<(Vec<ArrayRef>, Vec<usize>)> {
+        let types: Vec<_> = self.types().iter().map(Type::to_arrow).collect();
+        let (columns, groups) = self.rows.take(&types)?;
+        let (mut order, lengths) = by_group(&groups, n_groups);
+        if self.times.is_some() {
+            // By time, and values of one time by value, so that the order of rows makes no difference.
+            let types: Vec<Type> = self.types().into_iter().rev().collect();
+            let sorted = [columns[1].clone(), columns[0].clone()];
+            let sorted = keys::normalize_all(&types, &sorted)?;
+            let rows = keys::row_converter(&types, &[Default::default(); 2])?.convert_columns(&sorted)?;
+            let mut places = order.values().to_vec();
+            places.sort_unstable_by(|&a, &b| {
+                let (a, b) = (a as usize, b as usize);
+                groups[a].cmp(&groups[b]).then_with(|| rows.row(a).cmp(&rows.row(b)))
+            });
+            order = UInt32Array::from(places);
+        }
+        let columns = columns.iter().map(|column| take(column, &order, None));
+        Ok((columns.collect::<std::result::Result<_, _>>()?, lengths))
     }
 }
 
@@ -64,7 +109,10 @@ fn rises<N: Copy + PartialOrd + Default>(
 
 impl Accumulator for Delta {
     fn update(&mut self, args: &[ArrayRef], groups: &[u32], _: usize, filter: Option<&BooleanArray>) -> Result<()> {
-        self.rows.add(&args[..1], groups, rows_that_count(args[0].logical_nulls().as_ref(), filter))
+        let args = &args[..1 + usize::from(self.times.is_some())];
+        let nulls =
+            args.iter().fold(None, |nulls, arg| NullBuffer::union(nulls.as_ref(), arg.logical_nulls().as_ref()));
+        self.rows.add(args, groups, rows_that_count(nulls.as_ref(), filter))
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[u32], _: usize) -> Result<()> {
@@ -72,12 +120,14 @@ impl Accumulator for Delta {
     }
 
     fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
-        let (values, lengths) = self.take(n_groups)?;
-        Ok(vec![lists(self.ty.element_field(), values, &lengths, false)?])
+        let types = self.types();
+        let (columns, lengths) = self.take(n_groups)?;
+        types.iter().zip(columns).map(|(ty, column)| lists(ty.element_field(), column, &lengths, false)).collect()
     }
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
-        let (values, lengths) = self.take(n_groups)?;
+        let (columns, lengths) = self.take(n_groups)?;
+        let values = &columns[0];
         Ok(match self.ty {
             Type::Float8 => {
                 let values = values.as_primitive::<Float64Type>().values();

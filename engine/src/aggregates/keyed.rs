@@ -60,7 +60,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
             })],
         ),
         function(
-            &["sumMap"],
+            &["sumMap", "sumMappedArrays", "sumMapWithOverflow"],
             "For each key of arrays of keys, the sum of the values at its places in arrays of values: a record of the keys and the sums.",
             ("sumMap(ARRAY[1, x], ARRAY[10, x])", "(\"{1,2,3}\",\"{41,2,3}\")"),
             map(
@@ -70,7 +70,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
             ),
         ),
         function(
-            &["minMap"],
+            &["minMap", "minMappedArrays"],
             "For each key of arrays of keys, the least of the values at its places in arrays of values: a record of the keys and the values.",
             ("minMap(ARRAY[1], ARRAY[x])", "({1},{1})"),
             map(
@@ -80,13 +80,43 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
             ),
         ),
         function(
-            &["maxMap"],
+            &["maxMap", "maxMappedArrays"],
             "For each key of arrays of keys, the greatest of the values at its places in arrays of values: a record of the keys and the values.",
             ("maxMap(ARRAY[1], ARRAY[x])", "({1},{3})"),
             map(
                 |args, _| state_types(&element(&args[0]), "max", &[element(&args[1])]),
                 |call| create(call, How::Map, "max"),
                 Returns::Computed(|args| map_type(args, "max")),
+            ),
+        ),
+        function(
+            &["avgMap"],
+            "For each key of maps, the mean of its values.",
+            ("avgMap(map('a', x))", "{\"a\": 1.5000000000000000}"),
+            map(
+                |args, _| state_types(&element(&args[0]), "avg", &[element(&args[1])]),
+                |call| create(call, How::Map, "avg"),
+                Returns::Computed(|args| map_type(args, "avg")),
+            ),
+        ),
+        function(
+            &["countMap"],
+            "For each key of maps, how many values it has.",
+            ("countMap(map('a', x))", "{\"a\": 4}"),
+            map(
+                |args, _| state_types(&element(&args[0]), "count", &[element(&args[1])]),
+                |call| create(call, How::Map, "count"),
+                Returns::Computed(|args| map_type(args, "count")),
+            ),
+        ),
+        function(
+            &["uniqMap"],
+            "For each key of maps, how many different values it has.",
+            ("uniqMap(map('a', x % 2))", "{\"a\": 2}"),
+            map(
+                |args, _| state_types(&element(&args[0]), "uniqExact", &[element(&args[1])]),
+                |call| create(call, How::Map, "uniqExact"),
+                Returns::Computed(|args| map_type(args, "uniqExact")),
             ),
         ),
     ]
@@ -100,7 +130,7 @@ fn element(ty: &Type) -> Type {
 }
 
 /// The aggregate of an entry's rows: its code, and the type of its result.
-fn inner(name: &str, args: &[Type]) -> Option<(&'static AggregateOverload, Type)> {
+pub(super) fn inner(name: &str, args: &[Type]) -> Option<(&'static AggregateOverload, Type)> {
     let state = StateType { function: name.to_string(), params: Vec::new(), args: args.to_vec() };
     let (signature, casts, returns) = weir_sql::bind::state_overload(registry(), &state)?;
     match registry().implementation(signature.id) {
@@ -141,9 +171,9 @@ fn create(call: &Call<'_>, how: How, name: &str) -> Result<Box<dyn Accumulator>>
         return Err(Error::new(ErrorKind::Sql(weir_sql::ErrorKind::DatatypeMismatch), message));
     }
     let key = if of_arrays { element(&call.args[0]) } else { call.args[0].clone() };
-    let args: Vec<Type> = match (how, name) {
-        (How::Map, _) => vec![element(&call.args[1])],
-        (_, "count") => Vec::new(),
+    let args: Vec<Type> = match how {
+        How::Map => vec![element(&call.args[1])],
+        How::Entropy => Vec::new(),
         _ => call.args[1..].to_vec(),
     };
     let Some((overload, returns)) = inner(name, &args) else {

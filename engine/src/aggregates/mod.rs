@@ -10,9 +10,11 @@
 
 mod any;
 mod arrays;
+mod association;
 mod bitmap;
 mod bits;
 mod collect;
+mod composite;
 mod count;
 mod ddsketch;
 mod delta;
@@ -29,14 +31,18 @@ mod packed;
 mod pick;
 mod quantile;
 mod rank_corr;
+mod samples;
+mod series;
 mod shape;
 mod sketches;
 mod space_saving;
+mod spread;
 mod states;
 mod sum;
 mod text;
 mod theta;
 mod top;
+mod whole;
 
 pub(crate) use bitmap::{read as read_bitmap, words as bitmap_words, write as write_bitmap};
 pub(crate) use packed::{StateOf, pack, unpack};
@@ -45,6 +51,7 @@ pub(crate) use theta::Sketch as ThetaSketch;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use weir_sql::catalog::{Param, Returns};
+use weir_sql::plan::Spread;
 use weir_sql::{Type, Value};
 
 pub use self::distinct_words::Parts;
@@ -219,14 +226,57 @@ impl AggregateOverload {
         order_by: &[(Type, arrow::compute::SortOptions)],
     ) -> Result<Box<dyn Accumulator>> {
         let inner = (self.create)(call)?;
+        self.behind(inner, call.args, distinct, order_by)
+    }
+
+    /// An accumulator behind what sorts its rows or lets equal ones through once, where that is asked for.
+    fn behind(
+        &self,
+        inner: Box<dyn Accumulator>,
+        args: &[Type],
+        distinct: bool,
+        order_by: &[(Type, arrow::compute::SortOptions)],
+    ) -> Result<Box<dyn Accumulator>> {
         if self.collects(distinct, !order_by.is_empty()) {
             let extra = self.order == Order::Position;
-            return Ok(Box::new(collect::Ordered::new(call.args, order_by, distinct, extra, inner)));
+            return Ok(Box::new(collect::Ordered::new(args, order_by, distinct, extra, inner)));
         }
         if distinct && !self.idempotent {
-            return distinct::before(call.args, inner);
+            return distinct::before(args, inner);
         }
         Ok(inner)
+    }
+
+    /// The accumulator of a call that is spread over elements or ranges: what is sorted and made distinct are the rows of the query.
+    pub(crate) fn spread(
+        &self,
+        spread: Spread,
+        call: &Call<'_>,
+        distinct: bool,
+        order_by: &[(Type, arrow::compute::SortOptions)],
+    ) -> Result<Box<dyn Accumulator>> {
+        let (args, returns) = spread::inner(spread, call.args, call.returns)?;
+        let inner = (self.create)(&Call { args: &args, returns: &returns, ..*call })?;
+        let states = (self.state)(&args, &returns);
+        let position = self.order == Order::Position;
+        let spread = spread::Spreading::new(spread, call.args.len(), returns, states, position, inner);
+        self.behind(Box::new(spread), call.args, distinct, order_by)
+    }
+
+    /// Types of the partial state's columns of a call that is spread.
+    pub(crate) fn spread_types(
+        &self,
+        spread: Spread,
+        args: &[Type],
+        returns: &Type,
+        distinct: bool,
+        order_by: &[Type],
+    ) -> Vec<Type> {
+        let collects = self.collects(distinct, !order_by.is_empty()) || (distinct && !self.idempotent);
+        match spread::inner(spread, args, returns) {
+            Ok((inner, result)) if !collects => spread::states(spread, (self.state)(&inner, &result)),
+            _ => self.state_types(args, returns, distinct, order_by),
+        }
     }
 
     fn collects(&self, _distinct: bool, has_order: bool) -> bool {
@@ -270,9 +320,17 @@ fn function(
     AggregateFunction { names, family: "aggregate", doc, example, overloads }
 }
 
+impl AggregateFunction {
+    /// With one more overload.
+    fn with(mut self, overload: AggregateOverload) -> Self {
+        self.overloads.push(overload);
+        self
+    }
+}
+
 /// All aggregate functions, each followed by its -If form.
 pub fn functions() -> Vec<AggregateFunction> {
-    let families: [fn() -> Vec<AggregateFunction>; 21] = [
+    let families: [fn() -> Vec<AggregateFunction>; 25] = [
         count::functions,
         sum::functions,
         mean::functions,
@@ -294,6 +352,10 @@ pub fn functions() -> Vec<AggregateFunction> {
         theta::functions,
         bitmap::functions,
         rank_corr::functions,
+        association::functions,
+        composite::functions,
+        samples::functions,
+        series::functions,
     ];
     let mut all = Vec::new();
     for function in families.iter().flat_map(|family| family()) {

@@ -36,6 +36,8 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
         create(c, What::Between)
     })
     .ordered_set();
+    let of_moments =
+        AggregateOverload::new(vec![Param::AnyTimestamp], Returns::Argument(0), state, |c| create(c, What::Past));
     vec![
         function(
             &["percentile_cont"],
@@ -78,7 +80,8 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
             "The first of the sorted values past a fraction of them: always one of the values.",
             ("quantileExact(0.75)(x)", "3"),
             |c| create(c, What::Past),
-        ),
+        )
+        .with(of_moments),
         several(
             &["quantilesExact", "quantilesExactHigh", "quantilesTiming"],
             "The first of the sorted values past each of several fractions.",
@@ -312,6 +315,10 @@ impl Quantile {
                     let row = ((fraction * n as f64).ceil() as usize).max(1) - 1;
                     Some((start + row) as i64)
                 });
+                take(values, &places.collect::<Int64Array>(), None)?
+            }
+            What::Past => {
+                let places = groups().map(|(start, n)| Some((start + place(fraction?, n, self.what)?.0) as i64));
                 take(values, &places.collect::<Int64Array>(), None)?
             }
             _ => {

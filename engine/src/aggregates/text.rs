@@ -31,6 +31,15 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
             joined,
         ),
         function(
+            &["groupConcat"],
+            "The values that are not NULL as text, one after the other; with a text between them, and no more than so many: groupConcat(', ', 10)(x).",
+            ("groupConcat('-', 2)(x)", "1-2"),
+            vec![
+                AggregateOverload::new(vec![Param::Any], Returns::Exact(Type::Text), state, group_concat)
+                    .order(Order::Rows),
+            ],
+        ),
+        function(
             &["json_agg"],
             "The values, NULLs too, as a JSON array.",
             ("json_agg(x)", "[1, 2, 3, null]"),
@@ -119,6 +128,68 @@ impl Accumulator for Join {
 
     fn memory(&self) -> usize {
         self.bytes + self.texts.capacity() * 24
+    }
+}
+
+/// groupConcat is string_agg of so many values as text.
+fn group_concat(call: &Call<'_>) -> Result<Box<dyn Accumulator>> {
+    let separator = call.params.first().and_then(|param| param.as_str()).unwrap_or_default().to_string();
+    let most = match call.params.get(1) {
+        None => usize::MAX,
+        Some(most) => super::moments::float_of(most).filter(|most| *most >= 1.0).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidParameter, format!("a number of values is 1 or more, not {most}"))
+        })? as usize,
+    };
+    let inner = Join { binary: false, texts: Vec::new(), bytes: 0 };
+    let (ty, context) = (call.args[0].clone(), call.context.clone());
+    Ok(Box::new(GroupConcat { ty, context, separator, most, counts: Vec::new(), inner }))
+}
+
+struct GroupConcat {
+    ty: Type,
+    context: Context,
+    separator: String,
+    most: usize,
+    /// How many values each group has.
+    counts: Vec<usize>,
+    inner: Join,
+}
+
+impl Accumulator for GroupConcat {
+    fn update(
+        &mut self,
+        args: &[ArrayRef],
+        groups: &[u32],
+        n_groups: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        self.counts.resize(n_groups.max(self.counts.len()), 0);
+        let texts = cast_array(&self.context, &args[0], &self.ty, &Type::Text, true)?;
+        let mut within = vec![false; groups.len()];
+        each_row(groups, texts.logical_nulls().as_ref(), filter, |row, group| {
+            within[row] = self.counts[group] < self.most;
+            self.counts[group] += 1;
+        });
+        let separators: ArrayRef = Arc::new(StringViewArray::from_iter_values(groups.iter().map(|_| &self.separator)));
+        self.inner.update(&[texts, separators], groups, n_groups, Some(&BooleanArray::from(within)))
+    }
+
+    fn merge(&mut self, states: &[ArrayRef], groups: &[u32], n_groups: usize) -> Result<()> {
+        let (values, owners) = flatten(states, groups)?;
+        self.update(&values, &owners, n_groups, None)
+    }
+
+    fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
+        self.inner.state(n_groups)
+    }
+
+    fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
+        self.counts.clear();
+        self.inner.finish(n_groups)
+    }
+
+    fn memory(&self) -> usize {
+        self.inner.memory() + self.counts.capacity() * 8
     }
 }
 

@@ -165,11 +165,17 @@ impl Binder<'_> {
         if let Some(signature) = combined.signatures.first() {
             args = self.aggregate_in_order(self.functions.aggregate(signature.id).0, args)?;
         }
-        if combined.combinator.is_some() && (distinct || !keys.is_empty()) {
+        let mut combinator = combined.combinator;
+        if let Some(Combinator::Spread(spread)) = combinator {
+            combinator = Some(Combinator::Spread(self.ranges(spread, &mut params)?));
+        }
+        let of_states = !matches!(combinator, None | Some(Combinator::Spread(_)));
+        if of_states && (distinct || !keys.is_empty()) {
             let message = format!("DISTINCT and ORDER BY in {} are not supported", name.shown);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let resolved = match (combined.combinator, args.as_slice()) {
+        let resolved = match (combinator, args.as_slice()) {
+            (Some(Combinator::Spread(spread)), _) => self.spread(spread, combined.signatures, args)?,
             (Some(Combinator::Merge | Combinator::MergeState), [arg]) => match self.merged(combined.signatures, arg) {
                 Some((state, signature, ty)) => {
                     let own = params_of(&state)?;
@@ -229,7 +235,7 @@ impl Binder<'_> {
             distinct,
             filter,
             order_by: keys,
-            combinator: combined.combinator,
+            combinator,
             ty: resolved.ty,
         })
     }

@@ -1,16 +1,17 @@
-//! ClickHouse's -State, -Merge, -MergeState and -SimpleState: aggregates that give their partial state, or that take states for rows; -OrNull,
-//! -OrDefault and -Distinct.
+//! ClickHouse's -State, -Merge, -MergeState and -SimpleState: aggregates that give their partial state, or that take states for rows; -ForEach,
+//! -Array and -Resample, which spread one over elements or ranges; -OrNull, -OrDefault and -Distinct.
 //!
 //! They are suffixes of any aggregate's name, so that no list of functions has them. The type of a state says all that is needed to go on with it.
 
 use sqlparser::ast;
 
 use super::Binder;
+use super::CoercionContext;
 use super::call::CallName;
-use super::resolve::overload_of;
+use super::resolve::{Resolved, overload_of};
 use crate::catalog::{FunctionKind, Functions, Signature};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Combinator, Expr, ExprKind};
+use crate::plan::{Combinator, Expr, ExprKind, Spread};
 use crate::types::{StateType, Type};
 use crate::value::Value;
 
@@ -27,11 +28,14 @@ pub(super) struct Combined<'a> {
 impl<'a> Binder<'a> {
     /// An aggregate's name with a combinator; `None` if this is none.
     pub(super) fn combined(&self, name: &CallName) -> Option<Combined<'a>> {
-        const SUFFIXES: [(&str, Option<Combinator>); 4] = [
+        const SUFFIXES: [(&str, Option<Combinator>); 7] = [
             ("mergestate", Some(Combinator::MergeState)),
             ("simplestate", None),
             ("state", Some(Combinator::State)),
             ("merge", Some(Combinator::Merge)),
+            ("foreach", Some(Combinator::Spread(Spread::ForEach))),
+            ("array", Some(Combinator::Spread(Spread::Array))),
+            ("resample", Some(Combinator::Spread(Spread::Resample { start: 0, end: 0, step: 1 }))),
         ];
         let name = name.exact.to_ascii_lowercase();
         let (stem, condition) = name.strip_suffix("if").map_or((name.as_str(), false), |stem| (stem, true));
@@ -63,6 +67,61 @@ impl<'a> Binder<'a> {
             list.duplicate_treatment = Some(ast::DuplicateTreatment::Distinct);
         }
         Some((call, suffix == "ordefault"))
+    }
+
+    /// -Resample with the ranges that the last three parameters say, which are taken away.
+    pub(super) fn ranges(&self, spread: Spread, params: &mut Vec<Value>) -> Result<Spread> {
+        let Spread::Resample { .. } = spread else { return Ok(spread) };
+        let wrong = |what: &str| Error::new(ErrorKind::InvalidParameter, what);
+        let last = params.len().checked_sub(3).ok_or_else(|| wrong("-Resample takes a start, an end and a step"))?;
+        let whole = |value: &Value| value.to_string().parse::<i64>();
+        let numbers: Vec<i64> = params
+            .drain(last..)
+            .map(|value| whole(&value).map_err(|_| wrong("start, end and step of -Resample are whole numbers")))
+            .collect::<Result<_>>()?;
+        match numbers.as_slice() {
+            [start, end, step] if *step > 0 => Ok(Spread::Resample { start: *start, end: *end, step: *step }),
+            _ => Err(wrong("the step of -Resample must be above 0")),
+        }
+    }
+
+    /// The overload of a call that is spread over elements or ranges. `None` if none fits.
+    pub(super) fn spread(
+        &mut self,
+        spread: Spread,
+        signatures: &[Signature],
+        mut args: Vec<Expr>,
+    ) -> Result<Option<Resolved>> {
+        let key = match spread {
+            Spread::Resample { .. } => args.pop(),
+            Spread::ForEach | Spread::Array => None,
+        };
+        let of_arrays = !matches!(spread, Spread::Resample { .. });
+        let mut types = Vec::with_capacity(args.len());
+        for arg in &args {
+            match &arg.ty {
+                Type::Array(element) if of_arrays => types.push((**element).clone()),
+                ty if !of_arrays => types.push(ty.clone()),
+                _ => return Ok(None),
+            }
+        }
+        if of_arrays && args.is_empty() {
+            return Ok(None);
+        }
+        let Some((signature, types, ty)) = overload_of(signatures, &types) else { return Ok(None) };
+        let list = |ty: Type| Type::Array(Box::new(ty));
+        let mut adapted = Vec::with_capacity(args.len() + 1);
+        for (arg, ty) in args.into_iter().zip(types) {
+            let ty = if of_arrays { list(ty) } else { ty };
+            adapted.push(self.coerce(arg, &ty, CoercionContext::Implicit)?);
+        }
+        match (key, of_arrays) {
+            (Some(key), _) => adapted.push(self.coerce(key, &Type::Int8, CoercionContext::Assignment)?),
+            (None, true) => {}
+            (None, false) => return Ok(None),
+        }
+        let ty = if spread == Spread::Array { ty } else { list(ty) };
+        Ok(Some(Resolved { signature, args: adapted, ty }))
     }
 
     /// The value, or its type's default in place of NULL.

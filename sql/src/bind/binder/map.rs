@@ -67,7 +67,10 @@ impl Binder<'_> {
                 _ => None,
             })
             .collect();
-        if matches!((name.folded.as_str(), args.as_slice()), ("arrayjoin" | "summap" | "minmap" | "maxmap", [_])) {
+        if matches!(
+            (name.folded.as_str(), args.as_slice()),
+            ("arrayjoin" | "summap" | "minmap" | "maxmap" | "avgmap" | "countmap" | "uniqmap", [_])
+        ) {
             return self.bind_map_rows(function, name, args[0]);
         }
         let (true, [lambda, map]) = (MAP_LAMBDAS.contains(&name.folded.as_str()), args.as_slice()) else {

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, UInt
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::UInt64Type;
 use parking_lot::Mutex;
-use weir_sql::plan::{AggregateCall, Combinator, Expr};
+use weir_sql::plan::{AggregateCall, Combinator, Expr, Spread};
 use weir_sql::{Type, Value};
 
 use crate::aggregates::{self, Accumulator, AggregateOverload, StateOf};
@@ -49,6 +49,8 @@ pub(crate) struct Call {
     descending: bool,
     /// With a combinator: what states it takes or gives, and their type.
     combined: Option<(Combinator, StateOf, Type)>,
+    /// Whether it is spread over elements or ranges.
+    spread: Option<Spread>,
 }
 
 impl Call {
@@ -74,15 +76,20 @@ impl Call {
             }
         }
         let combined = match call.combinator {
-            None => None,
+            None | Some(Combinator::Spread(_)) => None,
             Some(combinator) => {
                 let ty = if combinator == Combinator::State { &call.ty } else { &types[0] };
                 let Type::State(state) = ty else { return Err(Error::internal(format!("{ty} is no state"))) };
                 Some((combinator, StateOf::new(state)?, ty.clone()))
             }
         };
+        let spread = match call.combinator {
+            Some(Combinator::Spread(spread)) => Some(spread),
+            _ => None,
+        };
         Ok(Call {
             combined,
+            spread,
             overload,
             inputs: args,
             filters,
@@ -126,7 +133,10 @@ impl Call {
             descending: self.descending,
             context,
         };
-        self.overload.accumulator(&call, self.distinct, &self.order_by)
+        match self.spread {
+            Some(spread) => self.overload.spread(spread, &call, self.distinct, &self.order_by),
+            None => self.overload.accumulator(&call, self.distinct, &self.order_by),
+        }
     }
 
     fn state_types(&self) -> Vec<Type> {
@@ -134,7 +144,10 @@ impl Call {
             return of.combined_types(*combinator, ty);
         }
         let order_by: Vec<Type> = self.order_by.iter().map(|(ty, _)| ty.clone()).collect();
-        self.overload.state_types(&self.args, &self.returns, self.distinct, &order_by)
+        match self.spread {
+            Some(spread) => self.overload.spread_types(spread, &self.args, &self.returns, self.distinct, &order_by),
+            None => self.overload.state_types(&self.args, &self.returns, self.distinct, &order_by),
+        }
     }
 }
 
