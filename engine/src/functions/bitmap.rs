@@ -87,7 +87,75 @@ fn sets() -> Vec<ScalarFunction> {
             (over_both!("bitmapToArray(bitmapAndnot(a, b))"), "{1}"),
             |ctx, a, n, ty| combined(ctx, a, n, ty, |a, b| a - b),
         ),
+        of_numbers(
+            &["bitmapSubsetInRange"],
+            "The integers of a set from one on and below another.",
+            ("bitmapToArray(bitmapSubsetInRange(bitmapBuild(ARRAY[0, 1, 30, 100]), 1, 50))", "{1,30}"),
+            |ctx, a, n, ty| {
+                taken(ctx, a, n, ty, |set, from, to| {
+                    set.iter()
+                        .skip_while(|integer| *integer < from)
+                        .take_while(|integer| *integer < to as u64)
+                        .collect()
+                })
+            },
+        ),
+        of_numbers(
+            &["bitmapSubsetLimit"],
+            "So many integers of a set from one on.",
+            ("bitmapToArray(bitmapSubsetLimit(bitmapBuild(ARRAY[0, 1, 30, 100]), 1, 2))", "{1,30}"),
+            |ctx, a, n, ty| {
+                taken(ctx, a, n, ty, |set, from, count| {
+                    set.iter().skip_while(|integer| *integer < from).take(count).collect()
+                })
+            },
+        ),
+        of_numbers(
+            &["subBitmap"],
+            "So many integers of a set after so many.",
+            ("bitmapToArray(subBitmap(bitmapBuild(ARRAY[0, 1, 30, 100]), 1, 2))", "{1,30}"),
+            |ctx, a, n, ty| {
+                taken(ctx, a, n, ty, |set, before, count| {
+                    set.iter().skip(usize::try_from(before).unwrap_or(usize::MAX)).take(count).collect()
+                })
+            },
+        ),
     ]
+}
+
+/// A function of a set and two integers that gives a set.
+fn of_numbers(
+    names: &'static [&'static str],
+    doc: &'static str,
+    example: (&'static str, &'static str),
+    kernel: Kernel,
+) -> ScalarFunction {
+    let overload = Overload::new(vec![Param::AnyState, INT8, INT8], Returns::Argument(0), kernel);
+    function(names, FAMILY, doc, example, vec![overload])
+}
+
+/// What of each set a function of it and two integers takes.
+fn taken(
+    context: &Context,
+    args: &[Datum],
+    rows: usize,
+    types: &Types<'_>,
+    of: fn(&Set, u64, usize) -> Set,
+) -> Result<Datum> {
+    let (first, second) = (primitive::<Int64Type>(args, 1)?, primitive::<Int64Type>(args, 2)?);
+    batch(args, rows, types, |rows| {
+        let (sets, nulls) = (read(context, args, rows, types, 0)?, super::rows::nulls_of(args, rows));
+        let made = sets.iter().take(rows).enumerate().map(|(row, set)| match super::rows::is_valid(&nulls, row) {
+            true => {
+                let [first, second] = [first.at(row), second.at(row)];
+                let negative = || invalid_parameter("the numbers of a subset must not be negative");
+                let first = u64::try_from(first).map_err(|_| negative())?;
+                write_bitmap(&of(set, first, usize::try_from(second).map_err(|_| negative())?))
+            }
+            false => write_bitmap(&Set::new()),
+        });
+        states(made, nulls.clone())
+    })
 }
 
 fn questions() -> Vec<ScalarFunction> {

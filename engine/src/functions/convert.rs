@@ -42,7 +42,7 @@ macro_rules! names {
 }
 
 pub(crate) fn functions() -> Vec<ScalarFunction> {
-    let types: [(Names, Type); 13] = [
+    let types: [(Names, Type); 14] = [
         names!(Type::Int2, "toInt8", "toInt16"),
         names!(Type::Int4, "toInt32"),
         names!(Type::Int8, "toInt64"),
@@ -50,6 +50,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         names!(Type::UInt16, "toUInt16"),
         names!(Type::UInt32, "toUInt32"),
         names!(Type::UInt64, "toUInt64"),
+        names!(Type::Numeric(None), "toInt128", "toInt256", "toUInt128", "toUInt256"),
         names!(Type::Float4, "toFloat32"),
         names!(Type::Float8, "toFloat64"),
         names!(Type::Bool, "toBool"),
@@ -209,20 +210,22 @@ fn or_zero_kernel(context: &Context, args: &[Datum], _: usize, types: &Types<'_>
 fn or_default_kernel(context: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Result<Datum> {
     batch(args, rows, types, |rows| {
         let value = converted(context, &args[0], &types.args[0], types.result, true)?.into_array(rows)?;
-        let default = args[1].clone().into_array(rows)?;
+        let default = cast(context, &args[1], &types.args[1], types.result, true, false)?.into_array(rows)?;
         Ok(zip(&is_null(&value)?, &default, &value)?)
     })
 }
 
 /// `lenient`: what cannot be converted is NULL.
 fn converted(context: &Context, datum: &Datum, from: &Type, to: &Type, lenient: bool) -> Result<Datum> {
-    let number = to.is_integer() || matches!(to, Type::Float4 | Type::Float8);
+    // Of these names, those for numerics are of whole numbers.
+    let whole = to.is_integer() || matches!(to, Type::Numeric(None));
+    let number = whole || matches!(to, Type::Float4 | Type::Float8);
     let (array, from): (ArrayRef, Type) = match from {
-        Type::Float4 | Type::Float8 if to.is_integer() => {
+        Type::Float4 | Type::Float8 if whole => {
             let values = Float64Array::new(floats(datum.array()).into(), datum.array().logical_nulls());
             (Arc::new(values.unary::<_, Float64Type>(f64::trunc)), Type::Float8)
         }
-        Type::Numeric(_) if to.is_integer() => {
+        Type::Numeric(_) if whole => {
             let source = datum.array();
             let whole = |row: usize| (!source.is_null(row)).then(|| cut(numeric::value_at(source.as_ref(), row)));
             (Arc::new(numeric::from_values((0..source.len()).map(whole))), Type::Numeric(None))

@@ -347,6 +347,8 @@ fn starts() -> Vec<ScalarFunction> {
         };
     }
     start!(&["toStartOfSecond"], fixed(MICROS_PER_SECOND));
+    start!(&["toStartOfMillisecond"], fixed(1000));
+    start!(&["toStartOfMicrosecond", "toStartOfNanosecond"], fixed(1));
     start!(&["toStartOfMinute"], fixed(MINUTE));
     start!(&["toStartOfFiveMinutes", "toStartOfFiveMinute"], fixed(5 * MINUTE));
     start!(&["toStartOfTenMinutes"], fixed(10 * MINUTE));

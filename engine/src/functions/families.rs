@@ -37,6 +37,8 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::hash_murmur::functions,
         super::datetime_weeks::functions,
         super::datetime_names::functions,
+        super::datetime_parse::functions,
+        super::datetime_more::functions,
         super::convert::functions,
         super::digest::functions,
         super::ip::functions,

@@ -141,7 +141,7 @@ fn masks() -> Vec<ScalarFunction> {
             // Of a type with a sign, the highest bit is one.
             let signed = |value: i64| value << (64 - 8 * width) >> (64 - 8 * width);
             let swapped = if is_unsigned(&ty.args[0]) { swapped } else { swapped.unary::<_, Int64Type>(signed) };
-            Ok(unwide(swapped, ty.result)?)
+            unwide(swapped, ty.result)
         })?;
         Ok(swapped)
     };

@@ -281,7 +281,7 @@ fn to_base32(bytes: &[u8]) -> String {
 /// `None` if the text is no Base32; letters may be small.
 fn from_base32(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
-    if text.len() % 8 != 0 || text.len() - digits.len() > 6 || matches!(digits.len() % 8, 1 | 3 | 6) {
+    if !text.len().is_multiple_of(8) || text.len() - digits.len() > 6 || matches!(digits.len() % 8, 1 | 3 | 6) {
         return None;
     }
     let (mut bits, mut count, mut out) = (0_u32, 0, Vec::with_capacity(digits.len() * 5 / 8));

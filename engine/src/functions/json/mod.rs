@@ -1,5 +1,5 @@
 //! Functions of json and jsonb: [`access`] takes values out, [`build`] makes them, [`edit`] changes them, [`clickhouse`] has ClickHouse's
-//! names for taking values out of any JSON text and [`simple`] its quick ones, [`path`] evaluates SQL/JSON paths.
+//! names for taking values out of any JSON text, [`simple`] its quick ones and [`to_string`] its form of any value, [`path`] evaluates SQL/JSON paths.
 
 mod access;
 mod build;
@@ -7,6 +7,7 @@ mod clickhouse;
 mod edit;
 pub(crate) mod path;
 mod simple;
+mod to_string;
 pub(crate) mod values;
 
 pub(crate) use build::check_key;
@@ -21,5 +22,6 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
     all.extend(path::functions());
     all.extend(clickhouse::functions());
     all.extend(simple::functions());
+    all.extend(to_string::functions());
     all
 }
