@@ -80,17 +80,22 @@ impl Table {
     }
 }
 
+/// No more than 1; NaN, of a column of one class, stays what it is.
+fn capped(v: f64) -> f64 {
+    if v > 1.0 { 1.0 } else { v }
+}
+
 fn cramers_v(table: &Table) -> Option<f64> {
     let least = table.lefts.len().min(table.rights.len()) as f64;
     let v = (table.squares() / table.n / (least - 1.0)).sqrt();
-    Some(v.min(1.0))
+    Some(capped(v))
 }
 
 fn corrected(table: &Table) -> Option<f64> {
     let (rows, columns, n) = (table.lefts.len() as f64, table.rights.len() as f64, table.n);
     let part = (table.squares() / n - (rows - 1.0) * (columns - 1.0) / (n - 1.0)).max(0.0);
     let [rows, columns] = [rows, columns].map(|count| count - (count - 1.0).powi(2) / (n - 1.0));
-    Some((part / (rows.min(columns) - 1.0)).sqrt().min(1.0))
+    Some(capped((part / (rows.min(columns) - 1.0)).sqrt()))
 }
 
 fn uncertainty(table: &Table) -> Option<f64> {
@@ -100,7 +105,8 @@ fn uncertainty(table: &Table) -> Option<f64> {
     let entropy: f64 = lefts.iter().map(|part| part * part.ln()).sum();
     // Negative, as the entropy is here.
     let given: f64 = table.cells().iter().map(|(count, _, right)| count / n * (count / right).ln()).sum();
-    Some(if entropy == 0.0 { 0.0 } else { ((entropy - given) / entropy).clamp(0.0, 1.0) })
+    // Without the sign of a zero.
+    Some(if entropy == 0.0 { 0.0 } else { ((entropy - given) / entropy).clamp(0.0, 1.0).abs() })
 }
 
 struct Association {
