@@ -51,7 +51,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("covar_popIf", "covar_popIf(2 * x, x, x > 1)", "0.5"),
     ("covar_samp", "covar_samp(2 * x, x)", "2"),
     ("covar_sampIf", "covar_sampIf(2 * x, x, x > 1)", "1"),
-    ("cramersVBiasCorrectedIf", "cramersVBiasCorrectedIf(x % 2, x % 2, x > 1)", "1"),
+    ("cramersVBiasCorrectedIf", "cramersVBiasCorrectedIf(x % 2, x % 2, x > 0)", "1"),
     ("cramersVIf", "cramersVIf(x, x, x > 1)", "1"),
     ("current_database", "current_database() = current_catalog", "t"),
     ("current_date", "current_date = now()::date", "t"),
