@@ -9,11 +9,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, Int64Type};
+use arrow::row::Rows;
 use weir_sql::Type;
 
 use super::Accumulator;
 use super::states::{Collected, by_group, lists, rows_that_count};
 use crate::error::Result;
+use crate::exec::groups::GroupTable;
 use crate::exec::keys;
 
 /// Sorted rows before another aggregate.
@@ -25,6 +27,10 @@ pub(super) struct Ordered {
     position: bool,
     rows: Collected,
     inner: Box<dyn Accumulator>,
+    /// The arguments that were seen, where each counts once.
+    seen: Option<GroupTable>,
+    /// How many rows were handed over.
+    passed: i64,
 }
 
 impl Ordered {
@@ -35,7 +41,8 @@ impl Ordered {
         position: bool,
         inner: Box<dyn Accumulator>,
     ) -> Ordered {
-        Ordered { args: args.to_vec(), keys: keys.to_vec(), distinct, position, rows: Collected::default(), inner }
+        let rows = Collected::default();
+        Ordered { args: args.to_vec(), keys: keys.to_vec(), distinct, position, rows, inner, seen: None, passed: 0 }
     }
 
     /// Types of the collected columns.
@@ -48,6 +55,24 @@ impl Ordered {
         self.rows.take(&types)
     }
 
+    /// What the rows of a group are sorted by: keys, and position if that is wanted.
+    fn encode(&self, columns: &[ArrayRef], position: bool) -> Result<Rows> {
+        // DISTINCT without ORDER BY sorts by the arguments, as Postgres does.
+        let by_args = SortOptions { descending: false, nulls_first: false };
+        let (from, mut keys): (usize, Vec<(Type, SortOptions)>) = match (self.keys.is_empty(), self.distinct) {
+            (true, true) => (0, self.args.iter().map(|ty| (ty.clone(), by_args)).collect()),
+            _ => (self.args.len(), self.keys.clone()),
+        };
+        let mut sorted = columns[from..from + keys.len()].to_vec();
+        if position {
+            keys.push((Type::Int8, by_args));
+            sorted.extend(columns.last().cloned());
+        }
+        let (types, options): (Vec<Type>, Vec<SortOptions>) = keys.into_iter().unzip();
+        let sorted = keys::normalize_all(&types, &sorted)?;
+        Ok(keys::row_converter(&types, &options)?.convert_columns(&sorted)?)
+    }
+
     /// The order of rows by group, keys and position.
     fn order(&self, columns: &[ArrayRef], groups: &[u32]) -> Result<Vec<u32>> {
         let positions = columns[columns.len() - 1].as_primitive::<Int64Type>().values().clone();
@@ -56,15 +81,7 @@ impl Ordered {
             order.sort_unstable_by_key(|&row| (groups[row as usize], positions[row as usize]));
             return Ok(order);
         }
-        // DISTINCT without ORDER BY sorts by the arguments, as Postgres does.
-        let by_args = SortOptions { descending: false, nulls_first: false };
-        let (from, keys): (usize, Vec<(Type, SortOptions)>) = match self.keys.is_empty() {
-            true => (0, self.args.iter().map(|ty| (ty.clone(), by_args)).collect()),
-            false => (self.args.len(), self.keys.clone()),
-        };
-        let (types, options): (Vec<Type>, Vec<SortOptions>) = keys.into_iter().unzip();
-        let sorted = keys::normalize_all(&types, &columns[from..from + types.len()])?;
-        let rows = keys::row_converter(&types, &options)?.convert_columns(&sorted)?;
+        let rows = self.encode(columns, false)?;
         order.sort_unstable_by(|&a, &b| {
             let (a, b) = (a as usize, b as usize);
             groups[a]
@@ -75,18 +92,21 @@ impl Ordered {
         Ok(order)
     }
 
-    /// The rows of an order that are the first of their group and arguments.
-    fn distinct(&self, columns: &[ArrayRef], groups: &[u32], order: Vec<u32>) -> Result<Vec<u32>> {
+    /// The rows of an order that are the first of their group and arguments, also among those that were asked for before.
+    fn distinct(&mut self, columns: &[ArrayRef], groups: &[u32], order: Vec<u32>) -> Result<Vec<u32>> {
         let key: Vec<Type> = std::iter::once(Type::UInt32).chain(self.args.iter().cloned()).collect();
-        let mut table = crate::exec::groups::GroupTable::new(&key)?;
+        let table = match &mut self.seen {
+            Some(table) => table,
+            None => self.seen.insert(GroupTable::new(&key)?),
+        };
         let order = UInt32Array::from(order);
         let mut arrays: Vec<ArrayRef> = vec![take(&UInt32Array::from(groups.to_vec()), &order, None)?];
         for (ty, column) in self.args.iter().zip(columns) {
             arrays.push(keys::normalize(ty, &take(column, &order, None)?)?);
         }
         let mut ids = Vec::new();
+        let mut next = table.len() as u32;
         table.intern(&arrays, order.len(), &mut ids)?;
-        let mut next = 0;
         let mut first = Vec::new();
         for (&row, &id) in order.values().iter().zip(&ids) {
             if id == next {
@@ -125,9 +145,34 @@ impl Accumulator for Ordered {
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
         let (columns, groups) = self.take()?;
-        let mut order = self.order(&columns, &groups)?;
+        let order = self.order(&columns, &groups)?;
+        self.hand_over(&columns, &groups, order, n_groups)?;
+        (self.seen, self.passed) = (None, 0);
+        self.inner.finish(n_groups)
+    }
+
+    fn is_sorted(&self) -> bool {
+        true
+    }
+
+    fn sort_keys(&self, rows: &[ArrayRef]) -> Result<Rows> {
+        self.encode(rows, true)
+    }
+
+    fn in_order(&mut self, rows: &[ArrayRef], groups: &[u32], counts: &[usize]) -> Result<()> {
+        self.hand_over(rows, groups, (0..groups.len() as u32).collect(), counts.len())
+    }
+
+    fn memory(&self) -> usize {
+        self.rows.memory() + self.inner.memory() + self.seen.as_ref().map_or(0, GroupTable::memory)
+    }
+}
+
+impl Ordered {
+    /// Gives rows in order to the aggregate.
+    fn hand_over(&mut self, columns: &[ArrayRef], groups: &[u32], mut order: Vec<u32>, n_groups: usize) -> Result<()> {
         if self.distinct {
-            order = self.distinct(&columns, &groups, order)?;
+            order = self.distinct(columns, groups, order)?;
         }
         let sorted: Vec<u32> = order.iter().map(|&row| groups[row as usize]).collect();
         let order = UInt32Array::from(order);
@@ -136,13 +181,9 @@ impl Accumulator for Ordered {
             .map(|c| take(c, &order, None))
             .collect::<std::result::Result<Vec<_>, _>>()?;
         if self.position {
-            args.push(Arc::new(Int64Array::from_iter_values(0..order.len() as i64)));
+            args.push(Arc::new(Int64Array::from_iter_values(self.passed..self.passed + order.len() as i64)));
         }
-        self.inner.update(&args, &sorted, n_groups, None)?;
-        self.inner.finish(n_groups)
-    }
-
-    fn memory(&self) -> usize {
-        self.rows.memory() + self.inner.memory()
+        self.passed += order.len() as i64;
+        self.inner.update(&args, &sorted, n_groups, None)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
+use arrow::row::Rows;
 use weir_sql::Type;
 
 use super::Accumulator;
@@ -156,6 +157,22 @@ impl Accumulator for Distinct {
         let (columns, groups) = self.take()?;
         self.table = GroupTable::new(&key_types(&self.types))?;
         self.inner.update(&columns, &groups, n_groups, None)
+    }
+
+    fn is_sorted(&self) -> bool {
+        self.inner.is_sorted()
+    }
+
+    fn sort_keys(&self, rows: &[ArrayRef]) -> Result<Rows> {
+        self.inner.sort_keys(rows)
+    }
+
+    fn in_order(&mut self, rows: &[ArrayRef], groups: &[u32], counts: &[usize]) -> Result<()> {
+        self.inner.in_order(rows, groups, counts)
+    }
+
+    fn settled_rows(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
+        self.inner.state(n_groups)
     }
 
     fn memory(&self) -> usize {

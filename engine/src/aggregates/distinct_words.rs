@@ -10,6 +10,7 @@
 use arrow::array::{Array, ArrayRef, BooleanArray, new_empty_array, new_null_array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::DataType;
+use arrow::row::Rows;
 use weir_sql::Type;
 
 use super::Accumulator;
@@ -343,6 +344,22 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
             let (values, groups) = piece?;
             self.inner.update(&[values], &groups, n_groups, None)
         })
+    }
+
+    fn is_sorted(&self) -> bool {
+        self.inner.is_sorted()
+    }
+
+    fn sort_keys(&self, rows: &[ArrayRef]) -> Result<Rows> {
+        self.inner.sort_keys(rows)
+    }
+
+    fn in_order(&mut self, rows: &[ArrayRef], groups: &[u32], counts: &[usize]) -> Result<()> {
+        self.inner.in_order(rows, groups, counts)
+    }
+
+    fn settled_rows(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
+        self.inner.state(n_groups)
     }
 
     fn memory(&self) -> usize {

@@ -47,9 +47,11 @@ mod whole;
 pub(crate) use bitmap::{read as read_bitmap, words as bitmap_words, write as write_bitmap};
 pub(crate) use packed::{StateOf, pack, unpack};
 pub(crate) use sketches::Sketch;
+pub(crate) use states::flatten;
 pub(crate) use theta::Sketch as ThetaSketch;
 
 use arrow::array::{ArrayRef, BooleanArray};
+use arrow::row::Rows;
 use weir_sql::catalog::{Param, Returns};
 use weir_sql::plan::Spread;
 use weir_sql::{Type, Value};
@@ -120,6 +122,28 @@ pub trait Accumulator: Send {
     /// Counts the values of a part's sets and forgets them. Only `finish` and other parts may follow.
     fn settle(&mut self, _n_groups: usize) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether its states, or those of what its sets are counted by, are lists of rows that need not be held as a whole: sorted elsewhere by their
+    /// [keys](Accumulator::sort_keys), they are handed over [in order](Accumulator::in_order).
+    fn is_sorted(&self) -> bool {
+        false
+    }
+
+    /// By what the rows of its states are sorted.
+    fn sort_keys(&self, _rows: &[ArrayRef]) -> Result<Rows> {
+        Err(Error::internal("these states have no order"))
+    }
+
+    /// Takes more rows, sorted by group and key, in place of states. `counts` says how many there are of each group in all. Only `finish` and
+    /// further rows may follow.
+    fn in_order(&mut self, _rows: &[ArrayRef], _groups: &[u32], _counts: &[usize]) -> Result<()> {
+        Err(Error::internal("these states have no order"))
+    }
+
+    /// The states of what its settled sets are counted by, if these are to be sorted.
+    fn settled_rows(&mut self, _n_groups: usize) -> Result<Vec<ArrayRef>> {
+        Err(Error::internal("these states are no sets that are sorted"))
     }
 }
 

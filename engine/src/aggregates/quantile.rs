@@ -1,15 +1,16 @@
 //! Quantiles, the median and the mode: over all values, sorted at the end.
 //!
-//! State: the list of values that are not NULL.
+//! State: the list of values that are not NULL. Where these are sorted elsewhere and pass by in order, only those are kept that are asked for.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, IntervalMonthDayNanoArray, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, IntervalMonthDayNanoArray, UInt32Array, UInt64Array,
     new_empty_array,
 };
-use arrow::compute::{SortOptions, interleave, take};
+use arrow::compute::{SortOptions, concat, interleave, take};
 use arrow::datatypes::{Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
+use arrow::row::Rows;
 use weir_sql::catalog::{Param, Returns};
 use weir_sql::{Type, Value};
 
@@ -17,8 +18,9 @@ use super::moments::float_of;
 use super::states::{Collected, by_group, lists, rows_that_count};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, Create, function};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::batch::array_bytes;
 use crate::exec::keys;
-use crate::kernels::compare::compare_floats;
+use crate::kernels::compare::{compare_floats, compare_rows};
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
     let state = |args: &[Type], _: &Type| vec![Type::Array(Box::new(args[0].clone()))];
@@ -162,6 +164,7 @@ fn create(call: &Call<'_>, what: What) -> Result<Box<dyn Accumulator>> {
         ty: call.args[0].clone(),
         descending: call.descending,
         values: Collected::default(),
+        picked: None,
     }))
 }
 
@@ -180,6 +183,8 @@ struct Quantile {
     ty: Type,
     descending: bool,
     values: Collected,
+    /// What was kept of values in order.
+    picked: Option<Picked>,
 }
 
 impl Quantile {
@@ -209,25 +214,38 @@ impl Quantile {
         }
     }
 
-    /// Values sorted by group and value, and where each group's begin.
-    fn sorted(&mut self, n_groups: usize) -> Result<(ArrayRef, Vec<usize>)> {
+    /// What values are sorted by.
+    fn encode(&self, values: &ArrayRef) -> Result<Rows> {
+        let normal = keys::normalize(&self.ty, values)?;
+        let options = SortOptions { descending: self.descending, nulls_first: false };
+        Ok(keys::row_converter(std::slice::from_ref(&self.ty), &[options])?.convert_columns(&[normal])?)
+    }
+
+    /// Values sorted by group and value.
+    fn sorted(&mut self, n_groups: usize) -> Result<Sorted> {
         let (mut columns, groups) = self.values.take(&[self.ty.to_arrow()])?;
         let values = columns.remove(0);
-        let normal = keys::normalize(&self.ty, &values)?;
-        let options = SortOptions { descending: self.descending, nulls_first: false };
-        let converter = keys::row_converter(std::slice::from_ref(&self.ty), &[options])?;
-        let rows = converter.convert_columns(&[normal])?;
+        let rows = self.encode(&values)?;
         let mut order: Vec<u32> = (0..groups.len() as u32).collect();
         order.sort_unstable_by(|&a, &b| {
             let (a, b) = (a as usize, b as usize);
             groups[a].cmp(&groups[b]).then_with(|| rows.row(a).cmp(&rows.row(b)))
         });
-        let mut starts = vec![0; n_groups + 1];
-        groups.iter().for_each(|&g| starts[g as usize + 1] += 1);
-        for group in 0..n_groups {
-            starts[group + 1] += starts[group];
+        let mut counts = vec![0; n_groups];
+        groups.iter().for_each(|&g| counts[g as usize] += 1);
+        Ok(Sorted::new(take(&values, &UInt32Array::from(order), None)?, counts, None))
+    }
+
+    /// Which of a group's `n` sorted values a fraction falls on, or between which two, and how far between.
+    fn rows(&self, fraction: Option<f64>, n: usize) -> Option<(usize, usize, f64)> {
+        match self.what {
+            What::Between => between(fraction?, n),
+            What::At => {
+                let row = fraction.map(|fraction| ((fraction * n as f64).ceil() as usize).max(1) - 1);
+                row.filter(|_| n > 0).map(|row| (row, row, 0.0))
+            }
+            what => place(fraction?, n, what),
         }
-        Ok((take(&values, &UInt32Array::from(order), None)?, starts))
     }
 }
 
@@ -239,7 +257,7 @@ fn select(values: &mut [f64], fractions: &[Option<f64>], what: What, descending:
     };
     let at = |fraction: &Option<f64>| {
         let (low, high, part) = match what {
-            What::Between => between((*fraction)?, 0, values.len())?,
+            What::Between => between((*fraction)?, values.len())?,
             what => place((*fraction)?, values.len(), what)?,
         };
         let (_, value, above) = values.select_nth_unstable_by(low, compare);
@@ -273,16 +291,19 @@ impl Accumulator for Quantile {
     }
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
-        if self.ty == Type::Float8 && !matches!(self.what, What::At | What::Mode) {
-            return self.floats(n_groups);
-        }
-        let (values, starts) = self.sorted(n_groups)?;
+        let values = match self.picked.take() {
+            Some(picked) => picked.finish(&self.ty, n_groups)?,
+            None if self.ty == Type::Float8 && !matches!(self.what, What::At | What::Mode) => {
+                return self.floats(n_groups);
+            }
+            None => self.sorted(n_groups)?,
+        };
         if !self.several {
-            return self.at(self.fractions[0], &values, &starts);
+            return self.at(self.fractions[0], &values);
         }
-        let columns = self.fractions.iter().map(|fraction| self.at(*fraction, &values, &starts));
+        let columns = self.fractions.iter().map(|fraction| self.at(*fraction, &values));
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        let there = |group: usize| starts[group + 1] > starts[group];
+        let there = |group: usize| values.counts[group] > 0;
         let counts: Vec<usize> = (0..n_groups).map(|group| if there(group) { columns.len() } else { 0 }).collect();
         let places =
             (0..n_groups).filter(|group| there(*group)).flat_map(|group| (0..columns.len()).map(move |c| (c, group)));
@@ -296,51 +317,198 @@ impl Accumulator for Quantile {
     }
 
     fn memory(&self) -> usize {
-        self.values.memory()
+        self.values.memory() + self.picked.as_ref().map_or(0, Picked::memory)
+    }
+
+    fn is_sorted(&self) -> bool {
+        true
+    }
+
+    fn sort_keys(&self, rows: &[ArrayRef]) -> Result<Rows> {
+        self.encode(&rows[0])
+    }
+
+    fn in_order(&mut self, rows: &[ArrayRef], groups: &[u32], counts: &[usize]) -> Result<()> {
+        let values = &rows[0];
+        let mut picked = self.picked.take().unwrap_or_default();
+        picked.counts = counts.to_vec();
+        let mut at = 0;
+        for own in groups.chunk_by(|a, b| a == b) {
+            let (group, rows) = (own[0], at..at + own.len());
+            at = rows.end;
+            if picked.group != Some(group) {
+                picked.end_run();
+                (picked.group, picked.passed) = (Some(group), 0);
+                let n = counts[group as usize];
+                picked.wanted = match self.what {
+                    What::Mode => Vec::new(),
+                    _ => self.fractions.iter().filter_map(|f| self.rows(*f, n)).flat_map(|r| [r.0, r.1]).collect(),
+                };
+                picked.wanted.sort_unstable();
+                picked.wanted.dedup();
+            }
+            if self.what == What::Mode {
+                picked.count_runs(&self.ty, values, rows)?;
+                continue;
+            }
+            let first = picked.passed;
+            picked.passed += rows.len();
+            let until = picked.wanted.partition_point(|&nth| nth < picked.passed);
+            for nth in picked.wanted.drain(..until).collect::<Vec<_>>() {
+                picked.keep(group, nth, values.slice(rows.start + nth - first, 1))?;
+            }
+        }
+        self.picked = Some(picked);
+        Ok(())
+    }
+}
+
+/// Of values that pass by in order of group and value, those that are wanted.
+#[derive(Default)]
+struct Picked {
+    counts: Vec<usize>,
+    /// The group that passes, how many of its values did, and the numbers of those that are still wanted.
+    group: Option<u32>,
+    passed: usize,
+    wanted: Vec<usize>,
+    /// For the mode: the value that passes and how often it did, and the group's best so far.
+    run: Option<(ArrayRef, usize)>,
+    best: Option<(ArrayRef, usize)>,
+    values: Vec<ArrayRef>,
+    places: Vec<(u32, usize)>,
+}
+
+impl Picked {
+    fn keep(&mut self, group: u32, nth: usize, value: ArrayRef) -> Result<()> {
+        // A copy: what it is a slice of shall not be held.
+        self.values.push(take(&value, &UInt32Array::from(vec![0]), None)?);
+        self.places.push((group, nth));
+        Ok(())
+    }
+
+    /// Counts how often each value is there.
+    fn count_runs(&mut self, ty: &Type, values: &ArrayRef, rows: std::ops::Range<usize>) -> Result<()> {
+        for row in rows {
+            match &mut self.run {
+                Some((value, n)) if compare_rows(ty, value, 0, values, row).is_eq() => *n += 1,
+                _ => {
+                    self.best_of_run();
+                    self.run = Some((values.slice(row, 1), 1));
+                }
+            }
+        }
+        if let Some((value, _)) = &mut self.run {
+            *value = take(value, &UInt32Array::from(vec![0]), None)?;
+        }
+        Ok(())
+    }
+
+    fn best_of_run(&mut self) {
+        if let Some(run) = self.run.take()
+            && self.best.as_ref().is_none_or(|best| best.1 < run.1)
+        {
+            self.best = Some(run);
+        }
+    }
+
+    /// The group has ended.
+    fn end_run(&mut self) {
+        self.best_of_run();
+        if let (Some((value, _)), Some(group)) = (self.best.take(), self.group) {
+            self.values.push(value);
+            self.places.push((group, 0));
+        }
+    }
+
+    fn finish(mut self, ty: &Type, n_groups: usize) -> Result<Sorted> {
+        self.end_run();
+        self.counts.resize(n_groups, 0);
+        let none = new_empty_array(&ty.to_arrow());
+        let values = std::iter::once(&none).chain(&self.values).map(AsRef::as_ref).collect::<Vec<_>>();
+        Ok(Sorted::new(concat(&values)?, self.counts, Some(self.places)))
+    }
+
+    fn memory(&self) -> usize {
+        self.values.iter().map(array_bytes).sum::<usize>() + (self.counts.len() + 2 * self.places.len()) * 8
+    }
+}
+
+/// Values in order of group and value: all, or those that are asked for.
+struct Sorted {
+    values: ArrayRef,
+    /// How many each group has of all.
+    counts: Vec<usize>,
+    starts: Vec<usize>,
+    /// Which value of which group each one is, unless all are here.
+    places: Option<Vec<(u32, usize)>>,
+}
+
+impl Sorted {
+    fn new(values: ArrayRef, counts: Vec<usize>, places: Option<Vec<(u32, usize)>>) -> Sorted {
+        let mut end = 0;
+        let starts = counts.iter().map(|count| {
+            end += count;
+            end - count
+        });
+        Sorted { starts: starts.collect(), values, counts, places }
+    }
+
+    /// Where a group's value of this number is.
+    fn row(&self, group: usize, nth: usize) -> Result<usize> {
+        match &self.places {
+            None => Ok(self.starts[group] + nth),
+            Some(places) => places
+                .binary_search(&(group as u32, nth))
+                .map_err(|_| Error::internal("a value that is asked for was not kept")),
+        }
     }
 }
 
 impl Quantile {
     /// The value at a fraction of each group's sorted values.
-    fn at(&self, fraction: Option<f64>, values: &ArrayRef, starts: &[usize]) -> Result<ArrayRef> {
-        let groups = || starts.windows(2).map(|w| (w[0], w[1] - w[0]));
-        Ok(match self.what {
-            What::Mode => {
-                let places = groups().map(|(start, n)| most_frequent(&self.ty, values, start, n));
-                take(values, &places.collect::<Result<Int64Array>>()?, None)?
+    fn at(&self, fraction: Option<f64>, sorted: &Sorted) -> Result<ArrayRef> {
+        let values = &sorted.values;
+        let mut rows = Vec::with_capacity(sorted.counts.len());
+        for (group, &n) in sorted.counts.iter().enumerate() {
+            rows.push(match self.what {
+                What::Mode if n == 0 => None,
+                What::Mode if sorted.places.is_some() => Some((sorted.row(group, 0)?, 0, 0.0)),
+                What::Mode => Some((most_frequent(&self.ty, values, sorted.starts[group], n), 0, 0.0)),
+                _ => match self.rows(fraction, n) {
+                    Some((low, high, part)) => Some((sorted.row(group, low)?, sorted.row(group, high)?, part)),
+                    None => None,
+                },
+            });
+        }
+        Ok(match (self.what, &self.ty) {
+            (What::Mode | What::At, _) | (What::Past, Type::Date | Type::Timestamp | Type::Timestamptz) => {
+                let rows: UInt64Array = rows.iter().map(|row| row.map(|(low, _, _)| low as u64)).collect();
+                take(values, &rows, None)?
             }
-            What::At => {
-                let places = groups().map(|(start, n)| {
-                    let fraction = fraction.filter(|_| n > 0)?;
-                    let row = ((fraction * n as f64).ceil() as usize).max(1) - 1;
-                    Some((start + row) as i64)
-                });
-                take(values, &places.collect::<Int64Array>(), None)?
-            }
-            What::Past => {
-                let places = groups().map(|(start, n)| Some((start + place(fraction?, n, self.what)?.0) as i64));
-                take(values, &places.collect::<Int64Array>(), None)?
+            (_, Type::Float8) => {
+                let values = values.as_primitive::<Float64Type>();
+                let mixed = |(low, high, part): (usize, usize, f64)| mix(values.value(low), values.value(high), part);
+                Arc::new(rows.into_iter().map(|row| row.map(mixed)).collect::<Float64Array>())
             }
             _ => {
                 let values = values.as_primitive::<IntervalMonthDayNanoType>();
-                let result = groups().map(|(start, n)| {
-                    let (low, high, part) = between(fraction?, start, n)?;
-                    Some(interval_between(values.value(low), values.value(high), part))
-                });
-                Arc::new(result.collect::<IntervalMonthDayNanoArray>())
+                let mixed = |(low, high, part): (usize, usize, f64)| {
+                    interval_between(values.value(low), values.value(high), part)
+                };
+                Arc::new(rows.into_iter().map(|row| row.map(mixed)).collect::<IntervalMonthDayNanoArray>())
             }
         })
     }
 }
 
 /// The two rows between which a fraction of `n` sorted rows falls, and how far between.
-fn between(fraction: f64, start: usize, n: usize) -> Option<(usize, usize, f64)> {
+fn between(fraction: f64, n: usize) -> Option<(usize, usize, f64)> {
     if n == 0 {
         return None;
     }
     let at = fraction * (n - 1) as f64;
     let (low, high) = (at.floor() as usize, at.ceil() as usize);
-    Some((start + low, start + high, at - low as f64))
+    Some((low, high, at - low as f64))
 }
 
 /// As [`between`], by another rule.
@@ -377,14 +545,10 @@ fn interval_between(low: IntervalMonthDayNano, high: IntervalMonthDayNano, part:
 }
 
 /// Where the longest run of equal values among sorted ones begins.
-fn most_frequent(ty: &Type, values: &ArrayRef, start: usize, n: usize) -> Result<Option<i64>> {
-    if n == 0 {
-        return Ok(None);
-    }
+fn most_frequent(ty: &Type, values: &ArrayRef, start: usize, n: usize) -> usize {
     let (mut best, mut best_length, mut run) = (start, 0, start);
     for row in start..=start + n {
-        let ends = row == start + n
-            || crate::kernels::compare::compare_rows(ty, values, run, values, row) != std::cmp::Ordering::Equal;
+        let ends = row == start + n || compare_rows(ty, values, run, values, row).is_ne();
         if ends {
             if row - run > best_length {
                 (best, best_length) = (run, row - run);
@@ -392,5 +556,5 @@ fn most_frequent(ty: &Type, values: &ArrayRef, start: usize, n: usize) -> Result
             run = row;
         }
     }
-    Ok(Some(best as i64))
+    best
 }

@@ -136,7 +136,7 @@ impl Collected {
 }
 
 /// The values of lists, one list a group and column, and each value's group. All columns have lists of the same lengths.
-pub(super) fn flatten(lists: &[ArrayRef], groups: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
+pub(crate) fn flatten(lists: &[ArrayRef], groups: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
     let mut owners = Vec::new();
     let mut columns = Vec::with_capacity(lists.len());
     for (i, list) in lists.iter().enumerate() {

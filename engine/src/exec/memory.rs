@@ -161,6 +161,12 @@ impl Reservation {
         if bytes > self.bytes && bytes > self.memory.share(self.bytes) {
             return Ok(false);
         }
+        self.granted(bytes)
+    }
+
+    /// Asks to hold `bytes` in all from now on, up to the limit itself: for what is in memory already, but can still go to disk. In a query that
+    /// has no folder to write to, a refusal is an error.
+    pub(crate) fn granted(&mut self, bytes: usize) -> Result<bool> {
         match self.resize(bytes) {
             Err(_) if self.memory.limits.folder.is_some() => Ok(false),
             granted => granted.map(|()| true),

@@ -1,7 +1,7 @@
 //! Sorted runs on disk, and the merge that reads them as one.
 //!
 //! A run's batches carry their rows' keys as a last column of bytes; rows go out in the order of these bytes, which no two rows share. Runs of
-//! one set are merged by a heap of their heads, [`FAN_IN`] at once: more are first merged into longer ones.
+//! one set are merged by a heap of their heads, [`FAN_IN`] at once, or as many as memory has room for: more are first merged into longer ones.
 
 use std::sync::Arc;
 
@@ -85,8 +85,11 @@ pub(crate) fn number_keys<const N: usize>(keys: impl ExactSizeIterator<Item = [u
 
 /// The rows of all runs, in order.
 pub(crate) fn merge(context: &Arc<QueryContext>, file: Arc<SpillFile>, mut runs: Vec<Run>) -> Result<Arc<dyn Source>> {
-    while runs.len() > FAN_IN {
-        let rest = runs.split_off(FAN_IN);
+    // Each run that is merged is there with a batch.
+    let batch = runs.iter().flat_map(|run| &run.0).map(Extent::bytes).max().unwrap_or(0);
+    let fan_in = (context.memory.share(0) / batch.max(1)).clamp(2, FAN_IN);
+    while runs.len() > fan_in {
+        let rest = runs.split_off(fan_in);
         let mut merging = Merging::new(file.clone(), runs, context)?;
         let mut writer = RunWriter::new(&file);
         while let Some((batches, places)) = merging.next(context.batch_rows.max(1))? {

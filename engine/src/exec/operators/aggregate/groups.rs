@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use weir_sql::plan::{AggregateCall, Combinator, Expr, Spread};
 use weir_sql::{Type, Value};
 
+use super::sorting::Sorting;
 use crate::aggregates::{self, Accumulator, AggregateOverload, StateOf};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
@@ -17,7 +18,9 @@ use crate::exec::context::QueryContext;
 use crate::exec::expression::Expression;
 use crate::exec::groups::{GroupTable, hash_rows};
 use crate::exec::keys;
+use crate::exec::memory::Reservation;
 use crate::exec::pipeline::parallel;
+use crate::exec::spill::SpillFile;
 use crate::functions::{Context, Implementation, registry};
 
 /// Partitions of groups by hash: 64 take six bits of it.
@@ -203,7 +206,7 @@ impl PartialGroups {
         Ok(rows.into_iter().map(UInt32Array::from).collect())
     }
 
-    /// The groups with parts of their sets, and with their other states in the first.
+    /// The groups with parts of their sets.
     pub(super) fn divide(self, parts: usize, groups: &Groups) -> Result<Vec<PartialGroups>> {
         let mut divided: Vec<Vec<Vec<ArrayRef>>> = vec![Vec::new(); parts];
         for (states, accumulator) in self.states.into_iter().zip(&groups.accumulators) {
@@ -211,8 +214,7 @@ impl PartialGroups {
                 divided.iter_mut().zip(accumulator.divide(&states, parts)?).for_each(|(part, set)| part.push(set));
             } else {
                 let nothing = states.iter().map(|s| new_null_array(s.data_type(), s.len())).collect::<Vec<_>>();
-                divided[1..].iter_mut().for_each(|part| part.push(nothing.clone()));
-                divided[0].push(states);
+                divided.iter_mut().for_each(|part| part.push(nothing.clone()));
             }
         }
         let part = |states| PartialGroups { keys: self.keys.clone(), first: self.first.clone(), states };
@@ -375,6 +377,26 @@ impl Groups {
         self.merge_some(grouping, partial, |accumulator| accumulator.is_set())
     }
 
+    /// Adds the states that can only be merged as a whole.
+    pub(super) fn merge_whole(&mut self, grouping: &Grouping, partial: &PartialGroups) -> Result<()> {
+        self.merge_some(grouping, partial, |accumulator| !accumulator.is_set() && !accumulator.is_sorted())
+    }
+
+    /// Adds the rows of the last partial states that were merged to what is sorted, call by call.
+    pub(super) fn sort(
+        &self,
+        partial: &PartialGroups,
+        sortings: &mut [Sorting],
+        file: &SpillFile,
+        context: &QueryContext,
+    ) -> Result<()> {
+        let calls = self.accumulators.iter().zip(&partial.states).zip(sortings);
+        for ((accumulator, states), sorting) in calls.filter(|((a, _), _)| a.is_sorted() && !a.is_set()) {
+            sorting.add(accumulator.as_ref(), states, &self.scratch, file, context)?;
+        }
+        Ok(())
+    }
+
     fn merge_some(
         &mut self,
         grouping: &Grouping,
@@ -435,10 +457,49 @@ impl Groups {
         self.accumulators.iter().any(|accumulator| accumulator.is_set())
     }
 
-    /// Counts the values of a part's sets.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    /// Whether some of its states need not be held as a whole.
+    pub(super) fn divides(&self) -> bool {
+        self.accumulators.iter().any(|accumulator| accumulator.is_set() || accumulator.is_sorted())
+    }
+
+    /// Counts the values of a part's sets; those that are counted in order are added to what is sorted.
+    pub(super) fn settle(
+        &mut self,
+        sortings: &mut [Sorting],
+        file: &SpillFile,
+        context: &QueryContext,
+    ) -> Result<()> {
         let n_groups = self.table.len();
-        self.accumulators.iter_mut().try_for_each(|accumulator| accumulator.settle(n_groups))
+        let groups: Vec<u32> = (0..n_groups as u32).collect();
+        for (accumulator, sorting) in self.accumulators.iter_mut().zip(sortings).filter(|(a, _)| a.is_set()) {
+            accumulator.settle(n_groups)?;
+            if accumulator.is_sorted() {
+                let rows = accumulator.settled_rows(n_groups)?;
+                sorting.add(accumulator.as_ref(), &rows, &groups, file, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes what was sorted to the accumulators.
+    pub(super) fn pass(
+        &mut self,
+        sortings: Vec<Sorting>,
+        file: &Arc<SpillFile>,
+        held: &mut Reservation,
+        context: &Arc<QueryContext>,
+    ) -> Result<()> {
+        let n_groups = self.table.len();
+        for (accumulator, sorting) in self.accumulators.iter_mut().zip(sortings).filter(|(a, _)| a.is_sorted()) {
+            let others = held.bytes().saturating_sub(accumulator.memory());
+            sorting.pass(accumulator.as_mut(), n_groups, file, context, |bytes| held.resize(others + bytes))?;
+        }
+        Ok(())
+    }
+
+    /// Room for the rows of each call that are sorted.
+    pub(super) fn sortings(&self) -> Vec<Sorting> {
+        self.accumulators.iter().map(|_| Sorting::default()).collect()
     }
 
     /// Keys of all groups, as they are shown.

@@ -6,11 +6,12 @@
 //!
 //! A thread whose groups do not fit writes their partial states to disk, by hash into partitions, and begins anew; then each partition is
 //! merged by itself, split again if need be, and its results become a run in the order of first appearance. Without keys there is one
-//! group, which has to fit but for the sets of its DISTINCT arguments.
+//! group, which has to fit but for the sets of its DISTINCT arguments and the rows that its calls want in order.
 //!
 //! Where equal keys can look different (numerics of several scales, intervals), the group shows the one whose bytes are least.
 
 mod groups;
+mod sorting;
 mod spilled;
 
 use std::sync::Arc;
@@ -117,7 +118,7 @@ fn combine(
     };
     let mut locals = drain(context, input, start, |local, at, batch| {
         add(&mut local.groups, at, batch)?;
-        if grouping.is_one() && !local.groups.has_sets() {
+        if grouping.is_one() && !local.groups.divides() {
             return local.held.resize(local.groups.memory());
         }
         if !local.held.fits(local.groups.memory())? {
@@ -128,8 +129,17 @@ fn combine(
         Ok(())
     })?;
     metrics.memory.fetch_max(locals.iter().map(|local| local.held.peak()).sum(), Ordering::Relaxed);
-    if spilled.any() {
+    // What is merged is there twice for a while.
+    let bytes: usize = locals.iter().map(|local| local.groups.memory()).sum();
+    let fits = match locals.as_mut_slice() {
+        [first, _, ..] => first.held.granted(first.held.bytes() + bytes)?,
+        _ => true,
+    };
+    if spilled.any() || !fits {
         for mut local in locals {
+            if grouping.is_one() {
+                local.groups.ensure_one();
+            }
             local.groups.ensure_always(grouping)?;
             spilled.add(local.groups.states(grouping)?, 0, grouping, context)?;
         }
@@ -143,9 +153,10 @@ fn combine(
         return Err(Error::internal("a drain has a local state"));
     };
     // What the others hold is given back once it is merged.
-    let (others, _others_held): (Vec<Groups>, Vec<Reservation>) =
+    let (others, others_held): (Vec<Groups>, Vec<Reservation>) =
         locals.into_iter().map(|local| (local.groups, local.held)).unzip();
     all.unite(grouping, others, context)?;
+    drop(others_held);
     if grouping.is_one() {
         all.ensure_one();
     }

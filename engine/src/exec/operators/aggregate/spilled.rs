@@ -2,7 +2,8 @@
 //!
 //! States are written into partitions by the hash of their keys. At the end each partition is merged by itself, split again by other bits of
 //! the hash if it still does not fit, and its results become a run in the order in which the groups first appeared; the runs are merged.
-//! A group's own set of distinct values is taken apart likewise; its other states have to fit.
+//! A group's own set of distinct values is taken apart likewise, and rows that are wanted in order are sorted (`sorting`); its other states
+//! have to fit.
 
 use std::sync::Arc;
 
@@ -93,10 +94,10 @@ fn finish_partition(
     for (i, extent) in extents.iter().enumerate() {
         context.cancel.check()?;
         groups.merge(grouping, &PartialGroups::from_batch(file.read(extent)?, grouping)?)?;
-        if (level > LEVELS || groups.len() == 1) && groups.has_sets() {
+        if (level > LEVELS || groups.len() == 1) && groups.divides() {
             if !held.fits(groups.memory())? {
                 drop((groups, held));
-                runs.extend(finish_sets(file, extents, grouping, context)?);
+                runs.extend(finish_divided(file, extents, grouping, context)?);
                 return Ok(());
             }
         } else if level > LEVELS || groups.len() == 1 {
@@ -119,9 +120,9 @@ fn finish_partition(
     Ok(())
 }
 
-/// Merges the states of groups whose sets do not fit: these are taken apart by the hash of their values, and the parts counted one after
-/// the other.
-fn finish_sets(
+/// Merges the states of groups that do not fit as a whole: sets are taken apart by the hash of their values, and the parts counted one after
+/// the other; rows that are wanted in order are sorted.
+fn finish_divided(
     file: &Arc<SpillFile>,
     extents: &[Extent],
     grouping: &Grouping,
@@ -129,28 +130,35 @@ fn finish_sets(
 ) -> Result<Option<Run>> {
     let mut groups = Groups::new(grouping, &context.functions)?;
     let mut held = context.memory.reservation("Aggregate");
+    let mut sortings = groups.sortings();
     let bytes: usize = extents.iter().map(Extent::bytes).sum();
-    let count = (SET_FACTOR * bytes / context.memory.share(0).max(PART_LEAST)).clamp(2, PARTS_MAX);
+    let count = match groups.has_sets() {
+        true => (SET_FACTOR * bytes / context.memory.share(0).max(PART_LEAST)).clamp(2, PARTS_MAX),
+        false => 0,
+    };
     let mut parts = vec![Vec::new(); count];
     for extent in extents {
         context.cancel.check()?;
         let partial = PartialGroups::from_batch(file.read(extent)?, grouping)?;
-        for (part, extents) in partial.divide(count, &groups)?.into_iter().zip(&mut parts) {
-            extents.push(file.append(&part.into_batch())?);
+        groups.merge_whole(grouping, &partial)?;
+        held.resize(groups.memory())?;
+        groups.sort(&partial, &mut sortings, file, context)?;
+        if count > 0 {
+            for (part, extents) in partial.divide(count, &groups)?.into_iter().zip(&mut parts) {
+                extents.push(file.append(&part.into_batch())?);
+            }
         }
     }
-    for (nth, extents) in parts.iter().enumerate() {
+    for extents in &parts {
         for extent in extents {
             context.cancel.check()?;
-            let partial = PartialGroups::from_batch(file.read(extent)?, grouping)?;
-            match nth {
-                0 => groups.merge(grouping, &partial)?,
-                _ => groups.merge_sets(grouping, &partial)?,
-            }
+            groups.merge_sets(grouping, &PartialGroups::from_batch(file.read(extent)?, grouping)?)?;
             held.resize(groups.memory())?;
         }
-        groups.settle()?;
+        groups.settle(&mut sortings, file, context)?;
     }
+    held.resize(groups.memory())?;
+    groups.pass(sortings, file, &mut held, context)?;
     write(file, groups, grouping)
 }
 
