@@ -12,8 +12,8 @@ use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array, new_empty_ar
 use arrow::compute::{and, concat, take};
 use weir_sql::Type;
 
-use super::Before;
 use super::frame::{Frame, Frames, Layout};
+use super::{Before, Beyond};
 use crate::aggregates::Accumulator;
 use crate::error::Result;
 use crate::exec::batch::Batch;
@@ -39,30 +39,32 @@ pub(super) struct Framed {
 /// Frames that differ, as runs of the rows that count.
 struct Distinct {
     runs: Vec<[Range<usize>; 3]>,
+    /// Whether each goes on before the rows at hand, and after them.
+    beyond: Vec<(bool, bool)>,
     /// Which of them each row has.
     of: Vec<u32>,
 }
 
 impl Framed {
-    /// Its value in each row; `carried` is the state of what comes before them in their partition, and in all their frames.
+    /// Its value in each row.
     pub(super) fn over(
         &self,
         rows: &Batch,
         layout: &Layout,
         before: &Before,
-        carried: Option<&[ArrayRef]>,
+        beyond: &Beyond,
         held: &mut Reservation,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
         let (counted, args) = self.args(rows, before, context)?;
         let count = counted.as_ref().map_or(rows.rows, |counted| counted.len());
         let frames = self.frame.over(rows, layout, context)?;
-        let distinct = distinct(&frames, rows.rows, layout, counted.as_ref());
+        let distinct = distinct(&frames, rows.rows, layout, beyond, counted.as_ref());
         let total: usize = distinct.runs.iter().flatten().map(Range::len).sum();
         let results = if total <= DIRECT_LEAST.max(DIRECT_FACTOR * count) {
-            self.direct(&args, count, &distinct.runs, carried, held, context)?
+            self.direct(&args, count, &distinct, beyond, held, context)?
         } else {
-            self.by_tree(&args, count, &distinct.runs, carried, held, context)?
+            self.by_tree(&args, count, &distinct, beyond, held, context)?
         };
         Ok(take(&results, &UInt32Array::from(distinct.of), None)?)
     }
@@ -113,11 +115,12 @@ impl Framed {
         &self,
         args: &[ArrayRef],
         rows: usize,
-        frames: &[[Range<usize>; 3]],
-        carried: Option<&[ArrayRef]>,
+        distinct: &Distinct,
+        beyond: &Beyond,
         held: &mut Reservation,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
+        let frames = distinct.runs.as_slice();
         let (mut places, mut groups) = (Vec::new(), Vec::new());
         for (runs, group) in frames.iter().zip(0u32..) {
             for run in runs {
@@ -137,7 +140,7 @@ impl Framed {
             accumulator.update(&piece, &groups[start..end], frames.len(), None)?;
             held.resize(accumulator.memory())?;
         }
-        merge_into_all(accumulator.as_mut(), carried, frames.len())?;
+        merge_beyond(accumulator.as_mut(), beyond, &distinct.beyond)?;
         accumulator.finish(frames.len())
     }
 
@@ -146,8 +149,8 @@ impl Framed {
         &self,
         args: &[ArrayRef],
         rows: usize,
-        frames: &[[Range<usize>; 3]],
-        carried: Option<&[ArrayRef]>,
+        distinct: &Distinct,
+        beyond: &Beyond,
         held: &mut Reservation,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
@@ -167,7 +170,7 @@ impl Framed {
             held.resize(levels.iter().flatten().map(crate::exec::batch::array_bytes).sum())?;
         }
         let mut results = Vec::new();
-        for frames in frames.chunks(AT_ONCE) {
+        for (frames, sees) in distinct.runs.chunks(AT_ONCE).zip(distinct.beyond.chunks(AT_ONCE)) {
             context.cancel.check()?;
             let mut parts: Vec<(Vec<u32>, Vec<u32>)> = vec![Default::default(); levels.len()];
             for (runs, group) in frames.iter().zip(0u32..) {
@@ -182,7 +185,7 @@ impl Framed {
             for (level, (nodes, groups)) in levels.iter().zip(parts) {
                 accumulator.merge(&taken(level, nodes)?, &groups, frames.len())?;
             }
-            merge_into_all(accumulator.as_mut(), carried, frames.len())?;
+            merge_beyond(accumulator.as_mut(), beyond, sees)?;
             results.push(accumulator.finish(frames.len())?);
         }
         match results.as_slice() {
@@ -193,11 +196,15 @@ impl Framed {
     }
 }
 
-/// Adds the state of one group to all.
-fn merge_into_all(accumulator: &mut dyn Accumulator, state: Option<&[ArrayRef]>, n_groups: usize) -> Result<()> {
-    let Some(state) = state else { return Ok(()) };
-    let groups: Vec<u32> = (0..n_groups as u32).collect();
-    accumulator.merge(&taken(state, vec![0; n_groups])?, &groups, n_groups)
+/// Adds the states of what is beyond the rows at hand to the frames that see it.
+fn merge_beyond(accumulator: &mut dyn Accumulator, beyond: &Beyond, frames: &[(bool, bool)]) -> Result<()> {
+    type Sees = fn(&(bool, bool)) -> bool;
+    for (state, sees) in [(&beyond.before, (|sees| sees.0) as Sees), (&beyond.after, |sees| sees.1)] {
+        let Some(state) = state else { continue };
+        let groups: Vec<u32> = frames.iter().zip(0u32..).filter(|(frame, _)| sees(frame)).map(|(_, at)| at).collect();
+        accumulator.merge(&taken(state, vec![0; groups.len()])?, &groups, frames.len())?;
+    }
+    Ok(())
 }
 
 /// The nodes whose leaves are a run: level 0 has the leaves, and each level half as many nodes as the one below.
@@ -222,21 +229,23 @@ fn taken(columns: &[ArrayRef], rows: Vec<u32>) -> Result<Vec<ArrayRef>> {
 }
 
 /// The frames of all rows, over those of them that count.
-fn distinct(frames: &Frames, rows: usize, layout: &Layout, counted: Option<&UInt32Array>) -> Distinct {
+fn distinct(frames: &Frames, rows: usize, layout: &Layout, beyond: &Beyond, counted: Option<&UInt32Array>) -> Distinct {
     let before: Option<Vec<usize>> = counted.map(|counted| {
         let mut before = vec![0; rows + 1];
         counted.values().iter().for_each(|&row| before[row as usize + 1] = 1);
         (0..rows).for_each(|row| before[row + 1] += before[row]);
         before
     });
-    let mut distinct = Distinct { runs: Vec::new(), of: Vec::with_capacity(rows) };
+    let mut distinct = Distinct { runs: Vec::new(), beyond: Vec::new(), of: Vec::with_capacity(rows) };
     for row in 0..rows {
         let runs = frames.ranges(row, layout).map(|run| match &before {
             None => run,
             Some(before) => before[run.start]..before[run.end],
         });
-        if distinct.runs.last() != Some(&runs) {
+        let sees = beyond.seen_from(row, layout);
+        if distinct.runs.last() != Some(&runs) || distinct.beyond.last() != Some(&sees) {
             distinct.runs.push(runs);
+            distinct.beyond.push(sees);
         }
         distinct.of.push(distinct.runs.len() as u32 - 1);
     }

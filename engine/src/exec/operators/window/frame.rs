@@ -52,6 +52,17 @@ pub(super) struct Frame {
     descending: bool,
 }
 
+/// How far a frame goes to one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To a row that can be told from the rows up to it.
+    Near,
+    /// To the end of the row's peers.
+    Peers,
+    /// To the end of the partition.
+    Partition,
+}
+
 enum Bound {
     Unbounded,
     CurrentRow,
@@ -89,29 +100,20 @@ impl Frame {
         })
     }
 
-    /// Whether it begins with the partition.
-    pub(super) fn begins_with_partition(&self) -> bool {
-        matches!(self.start, Bound::Unbounded)
+    /// With what it begins and ends.
+    pub(super) fn reach(&self) -> (Reach, Reach) {
+        let reach = |bound: &Bound| match bound {
+            Bound::Unbounded => Reach::Partition,
+            Bound::CurrentRow if self.units != FrameUnits::Rows && !self.needs_peers() => Reach::Peers,
+            Bound::CurrentRow | Bound::Offset { .. } => Reach::Near,
+        };
+        (reach(&self.start), reach(&self.end))
     }
 
-    /// Whether it ends with the partition.
-    pub(super) fn ends_with_partition(&self) -> bool {
-        matches!(self.end, Bound::Unbounded)
-    }
-
-    /// Whether it ends with the row, or with its peers.
-    pub(super) fn ends_here(&self) -> bool {
-        matches!(self.end, Bound::CurrentRow)
-    }
-
-    /// Whether rows of it may be left out.
-    pub(super) fn excludes(&self) -> bool {
-        self.exclude != Exclude::NoOthers
-    }
-
-    /// Whether it depends on which rows are peers.
-    pub(super) fn looks_at_peers(&self) -> bool {
-        self.units != FrameUnits::Rows || matches!(self.exclude, Exclude::Group | Exclude::Ties)
+    /// Whether it cannot be told from some of a row's peers: they are left out of it, or groups of them are counted.
+    pub(super) fn needs_peers(&self) -> bool {
+        let offset = [&self.start, &self.end].into_iter().any(|bound| matches!(bound, Bound::Offset { .. }));
+        self.units != FrameUnits::Rows && offset || matches!(self.exclude, Exclude::Group | Exclude::Ties)
     }
 
     /// The frames of all rows.

@@ -77,13 +77,13 @@ impl Compiled {
         rows: &Batch,
         layout: &Layout,
         before: &Before,
-        carried: Option<&[ArrayRef]>,
+        beyond: &Beyond,
         held: &mut Reservation,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
         match self {
-            Compiled::Place(place) => place.over(rows, layout, before, carried, context),
-            Compiled::Aggregate(framed) => framed.over(rows, layout, before, carried, held, context),
+            Compiled::Place(place) => place.over(rows, layout, before, beyond, context),
+            Compiled::Aggregate(framed) => framed.over(rows, layout, before, beyond, held, context),
         }
     }
 
@@ -99,10 +99,34 @@ impl Compiled {
 #[derive(Debug, Default, Clone, Copy)]
 struct Before {
     rows: usize,
-    /// Groups of peers.
+    /// Groups of peers that have begun.
     groups: usize,
+    /// The row with which the last of them began, if the rows at hand go on with it.
+    group_start: Option<usize>,
     /// Rows of the whole partition, where that is known.
     total: Option<usize>,
+    /// The row before which the last group at hand ends, where that is known to be further on.
+    group_end: Option<usize>,
+}
+
+/// What frames see beyond the rows at hand: of an aggregate the state of those rows, of `first_value` and the like the values that matter.
+#[derive(Debug, Default)]
+struct Beyond {
+    before: Option<Vec<ArrayRef>>,
+    after: Option<Vec<ArrayRef>>,
+    /// Whether only the first group of peers sees what comes before, and only the last what comes after.
+    of_peers: (bool, bool),
+}
+
+impl Beyond {
+    /// Whether a row's frame goes on before the rows at hand, and after them.
+    fn seen_from(&self, row: usize, layout: &Layout) -> (bool, bool) {
+        let group = layout.group[row] as usize;
+        (
+            self.before.is_some() && (!self.of_peers.0 || group == 0),
+            self.after.is_some() && (!self.of_peers.1 || group + 1 == layout.peers.len()),
+        )
+    }
 }
 
 impl Window {
@@ -265,7 +289,9 @@ impl Source for Partitions {
             let _ = &held;
             let layout = Layout::new(&begins);
             let mut working = context.memory.reservation("WindowAgg");
-            let over = |call: &Compiled| call.over(&rows, &layout, &Before::default(), None, &mut working, &context);
+            let over = |call: &Compiled| {
+                call.over(&rows, &layout, &Before::default(), &Beyond::default(), &mut working, &context)
+            };
             let columns = calls.iter().map(over).collect::<Result<Vec<_>>>()?;
             rows.columns.extend(columns);
             for start in (0..rows.rows).step_by(size) {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, UInt32Array, new_null_array};
-use arrow::compute::{interleave, take};
+use arrow::compute::{concat, interleave, take};
 use arrow::datatypes::Int32Type;
 use weir_sql::Type;
 
-use super::Before;
 use super::frame::{Frame, Layout};
+use super::{Before, Beyond};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
@@ -25,44 +25,44 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Its value in each row. `carried` are the arguments in the first row of a partition that is not the first row at hand.
+    /// Its value in each row. Of `ntile` what is beyond are the arguments in the partition's first row, if that is not at hand.
     pub(super) fn over(
         &self,
         rows: &Batch,
         layout: &Layout,
         before: &Before,
-        carried: Option<&[ArrayRef]>,
+        beyond: &Beyond,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
         use WindowFunction as W;
-        let args = match carried {
-            Some(first) if self.function == W::FirstValue => {
-                return Ok(take(&first[0], &UInt32Array::from(vec![0; rows.rows]), None)?);
-            }
-            Some(first) => first.to_vec(),
-            None => arrays(&self.args, rows, context)?,
+        let args = match (self.function, &beyond.before) {
+            (W::Ntile, Some(first)) => first.clone(),
+            _ => arrays(&self.args, rows, context)?,
         };
         let mut numbers = Vec::with_capacity(rows.rows);
         let mut shares = Vec::new();
         match self.function {
             W::Ntile => return ntile(&args[0], layout, before),
             W::Lag | W::Lead => return self.beside(&args, layout),
-            W::FirstValue | W::LastValue | W::NthValue => return self.of_frame(&args, rows, layout, context),
+            W::FirstValue | W::LastValue | W::NthValue => return self.of_frame(&args, rows, layout, beyond, context),
             W::RowNumber | W::Rank | W::DenseRank | W::PercentRank | W::CumeDist => {}
         }
         for partition in &layout.partitions {
             let (first, total) = (partition.start, before.total.unwrap_or(partition.len()));
             let nth = |row: usize| before.rows + row - first;
+            let groups = before.groups as i64 - i64::from(before.group_start.is_some());
             for row in partition.clone() {
                 let peers = layout.peers(row);
+                let start = before.group_start.filter(|_| peers.start == first).unwrap_or_else(|| nth(peers.start));
                 match self.function {
-                    W::Rank => numbers.push(nth(peers.start) as i64 + 1),
-                    W::DenseRank => {
-                        numbers.push(before.groups as i64 + i64::from(layout.group[row] - layout.group[first]) + 1);
-                    }
+                    W::Rank => numbers.push(start as i64 + 1),
+                    W::DenseRank => numbers.push(groups + i64::from(layout.group[row] - layout.group[first]) + 1),
                     W::PercentRank if total == 1 => shares.push(0.0),
-                    W::PercentRank => shares.push(nth(peers.start) as f64 / (total - 1) as f64),
-                    W::CumeDist => shares.push(nth(peers.end) as f64 / total as f64),
+                    W::PercentRank => shares.push(start as f64 / (total - 1) as f64),
+                    W::CumeDist => {
+                        let end = before.group_end.filter(|_| peers.end == partition.end);
+                        shares.push(end.unwrap_or_else(|| nth(peers.end)) as f64 / total as f64);
+                    }
                     _ => numbers.push(nth(row) as i64 + 1),
                 }
             }
@@ -125,9 +125,13 @@ impl Place {
         args: &[ArrayRef],
         rows: &Batch,
         layout: &Layout,
+        beyond: &Beyond,
         context: &Arc<QueryContext>,
     ) -> Result<ArrayRef> {
         let values = &args[0];
+        let none_beyond = values.slice(0, 0);
+        let of = |beyond: &Option<Vec<ArrayRef>>| beyond.as_ref().map_or(&none_beyond, |values| &values[0]).clone();
+        let (earlier, later) = (of(&beyond.before), of(&beyond.after));
         let frames = self.frame.over(rows, layout, context)?;
         let counted = self.counted(values);
         let none = new_null_array(&self.ty.to_arrow(), 1);
@@ -152,22 +156,52 @@ impl Place {
                     counted.partition_point(|&at| at < range.start)..counted.partition_point(|&at| at < range.end)
                 }
             });
+            let sees = beyond.seen_from(row, layout);
+            let seen = [if sees.0 { earlier.len() } else { 0 }, if sees.1 { later.len() } else { 0 }];
+            // The frame as runs of places: of the values before, at hand and after.
+            let [first, second, third] = ranges;
+            let runs = [(2, 0..seen[0]), (0, first), (0, second), (0, third), (3, 0..seen[1])];
             let at = if self.function == WindowFunction::LastValue {
-                ranges.iter().rev().find(|range| !range.is_empty()).map(|range| range.end - 1)
+                runs.iter().rev().find(|(_, run)| !run.is_empty()).map(|(of, run)| (*of, run.end - 1))
             } else {
-                ranges.iter().find_map(|range| {
-                    let at = range.start + left;
-                    left = left.saturating_sub(range.len());
-                    (at < range.end).then_some(at)
+                runs.iter().find_map(|(of, run)| {
+                    let at = run.start + left;
+                    left = left.saturating_sub(run.len());
+                    (at < run.end).then_some((*of, at))
                 })
             };
             places.push(match (at, &counted) {
-                (Some(at), Some(counted)) => (0, counted[at]),
-                (Some(at), None) => (0, at),
+                (Some((0, at)), Some(counted)) => (0, counted[at]),
+                (Some(at), _) => at,
                 (None, _) => (1, 0),
             });
         }
-        Ok(interleave(&[values.as_ref(), none.as_ref()], &places)?)
+        Ok(interleave(&[values.as_ref(), none.as_ref(), earlier.as_ref(), later.as_ref()], &places)?)
+    }
+
+    /// How many values of the rows before or after others `first_value` and the like may ask for; `None` if that is not the same in all rows.
+    pub(super) fn depth(&self) -> Option<usize> {
+        let Some(nth) = self.args.get(1) else { return Some(1) };
+        let nth = nth.constant_value()?.array.as_primitive_opt::<Int32Type>()?;
+        Some(if nth.is_null(0) { 0 } else { usize::try_from(nth.value(0)).unwrap_or(0) })
+    }
+
+    /// The values that matter of some rows and of others before and after them, of which those are given that matter.
+    pub(super) fn joined(
+        &self,
+        before: Option<&ArrayRef>,
+        rows: &ArrayRef,
+        after: Option<&ArrayRef>,
+    ) -> Result<ArrayRef> {
+        let counted = match self.counted(rows) {
+            Some(counted) => take(rows, &UInt32Array::from_iter_values(counted.into_iter().map(|at| at as u32)), None)?,
+            None => rows.clone(),
+        };
+        let all: Vec<&dyn Array> = before.into_iter().chain([&counted]).chain(after).map(AsRef::as_ref).collect();
+        let all = concat(&all)?;
+        let few = all.len().min(self.depth().unwrap_or(1));
+        let from = if self.function == WindowFunction::LastValue { all.len() - few } else { 0 };
+        Ok(take(&all, &UInt32Array::from_iter_values((from..from + few).map(|at| at as u32)), None)?)
     }
 }
 
