@@ -12,7 +12,6 @@ use weir_storage::{Prune, Snapshot, TableId};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::batch::Batch;
 use crate::exec::memory::QueryMemory;
 use crate::exec::partial::ViewPlan;
 use crate::exec::spool::Spool;
@@ -66,7 +65,7 @@ pub trait Relations: Send + Sync {
 
     /// The rows of the round before, of the WITH RECURSIVE of this id that is running.
     #[doc(hidden)]
-    fn working(&self, _id: usize) -> Option<Arc<Vec<Batch>>> {
+    fn working(&self, _id: usize) -> Option<Arc<Spool>> {
         None
     }
 
@@ -124,7 +123,7 @@ impl Relations for Substituted {
         }
     }
 
-    fn working(&self, id: usize) -> Option<Arc<Vec<Batch>>> {
+    fn working(&self, id: usize) -> Option<Arc<Spool>> {
         self.others.as_ref().and_then(|others| others.working(id))
     }
 

@@ -15,7 +15,7 @@ mod expression;
 pub(crate) mod groups;
 pub(crate) mod keys;
 pub mod memory;
-mod operator;
+pub(crate) mod operator;
 pub(crate) mod operators;
 pub mod partial;
 mod partitions;
@@ -23,7 +23,7 @@ mod pipeline;
 mod runs;
 mod runtime_filter;
 pub(crate) mod spill;
-mod spool;
+pub(crate) mod spool;
 mod top_bound;
 
 #[cfg(test)]

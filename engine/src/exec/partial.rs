@@ -445,7 +445,7 @@ impl Relations for OverStates {
         if relation.oid == STATES { Ok(self.rows.clone()) } else { self.others.rows(relation) }
     }
 
-    fn working(&self, id: usize) -> Option<Arc<Vec<Batch>>> {
+    fn working(&self, id: usize) -> Option<Arc<Spool>> {
         self.others.working(id)
     }
 

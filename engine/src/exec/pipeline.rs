@@ -57,11 +57,6 @@ impl Batches {
     pub(crate) fn new(batches: Vec<Batch>) -> Batches {
         Batches { batches: Arc::new(batches), next: AtomicUsize::new(0) }
     }
-
-    /// A source of these, which others hold as well.
-    pub(crate) fn shared(batches: Arc<Vec<Batch>>) -> Batches {
-        Batches { batches, next: AtomicUsize::new(0) }
-    }
 }
 
 impl Source for Batches {

@@ -16,6 +16,36 @@ enum Kept {
     Disk(Extent),
 }
 
+/// Rows on their way into a [`Spool`].
+pub(crate) struct Filling {
+    context: Arc<QueryContext>,
+    kept: Vec<(u64, Kept)>,
+    file: SharedFile,
+    held: Reservation,
+}
+
+impl Filling {
+    /// Adds rows after those before.
+    pub(crate) fn push(&mut self, batch: Batch) -> Result<()> {
+        let kept = match self.held.fits(self.held.bytes() + batch.bytes())? {
+            true => Kept::Memory(batch),
+            false => Kept::Disk(self.file.get(&self.context)?.append(&batch)?),
+        };
+        self.kept.push((self.kept.len() as u64, kept));
+        Ok(())
+    }
+
+    /// The rows.
+    pub(crate) fn finish(self, metrics: &Metrics) -> Arc<Spool> {
+        let file = self.file.used();
+        if let Some(file) = &file {
+            file.note(metrics);
+        }
+        metrics.held(&self.held);
+        Arc::new(Spool { kept: self.kept, file, held: vec![self.held] })
+    }
+}
+
 /// Rows that are kept; each reader gets them all, in order.
 pub struct Spool {
     kept: Vec<(u64, Kept)>,
@@ -56,10 +86,25 @@ impl Spool {
         Ok(Arc::new(Spool { kept, file, held }))
     }
 
+    /// No rows yet, for one who adds them in order.
+    pub(crate) fn empty(context: &Arc<QueryContext>, owner: &'static str) -> Filling {
+        Filling {
+            context: context.clone(),
+            kept: Vec::new(),
+            file: SharedFile::default(),
+            held: context.memory.reservation(owner),
+        }
+    }
+
     /// The rows.
     pub(crate) fn read(self: &Arc<Self>) -> Arc<dyn Source> {
         let spool = self.clone();
         Arc::new(Numbered::new(self.kept.len(), move |i, emit| emit(spool.batch(i)?)))
+    }
+
+    /// Whether some of it is on disk.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.file.is_some()
     }
 
     /// How many rows each batch has.

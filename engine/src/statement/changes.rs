@@ -11,12 +11,14 @@ use weir_sql::statement::Statement;
 use super::{insert, modify, query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::Batch;
+use crate::exec::operator::Metrics;
+use crate::exec::spool::Spool;
 use crate::exec::{RelationRows, Relations};
 use crate::session::run::Running;
 use crate::session::{Outcome, Rows, Session};
 
 /// What the changes of a statement returned, by the number of the working table that they are.
-pub(crate) type Returned = HashMap<usize, Arc<Vec<Batch>>>;
+pub(crate) type Returned = HashMap<usize, Arc<Spool>>;
 
 /// Runs all of them.
 pub(super) fn run(
@@ -29,13 +31,13 @@ pub(super) fn run(
     refuse_twice(running, changes.iter().map(|(_, change)| change).chain([main]))?;
     let mut running = running.clone();
     for (id, change) in changes {
-        let mut batches = Vec::new();
+        let mut returned = Spool::empty(&session.query_context(&running), "RETURNING");
         if let Outcome::Rows(mut rows) = one(session, &running, change)? {
             while let Some(batch) = rows.next()? {
-                batches.push(Batch::from_record(&batch));
+                returned.push(Batch::from_record(&batch))?;
             }
         }
-        Arc::make_mut(&mut running.returned).insert(*id, Arc::new(batches));
+        Arc::make_mut(&mut running.returned).insert(*id, returned.finish(&Metrics::default()));
     }
     let Statement::Query(plan) = main else { return one(session, &running, main) };
     // All rows are there before the commit is: an error among them undoes the changes.
@@ -87,7 +89,7 @@ impl Relations for WithReturned {
         self.others.rows(relation)
     }
 
-    fn working(&self, id: usize) -> Option<Arc<Vec<Batch>>> {
+    fn working(&self, id: usize) -> Option<Arc<Spool>> {
         self.rows.get(&id).cloned().or_else(|| self.others.working(id))
     }
 }

@@ -8,6 +8,7 @@ use crate::exec::context::QueryContext;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::pipeline::{Batches, Reader, Source, Task};
+use crate::exec::spool::Spool;
 
 pub(crate) struct Limit {
     input: Node,
@@ -31,8 +32,7 @@ impl Operator for Limit {
     }
 
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
-        let mut held = context.memory.reservation("Limit");
-        let mut batches = Vec::new();
+        let mut rows = Spool::empty(context, "Limit");
         let mut left = self.limit.unwrap_or(usize::MAX);
         let mut skip = self.offset;
         if left > 0 {
@@ -45,15 +45,13 @@ impl Operator for Limit {
                 let batch = batch.slice(skip, (batch.rows - skip).min(left));
                 skip = 0;
                 left -= batch.rows;
-                held.grow(batch.bytes())?;
-                batches.push(batch);
+                rows.push(batch)?;
                 if left == 0 {
                     break;
                 }
             }
         }
-        metrics.held(&held);
-        Ok(Arc::new(Held::new(batches, vec![held])))
+        Ok(rows.finish(metrics).read())
     }
 }
 

@@ -16,6 +16,7 @@ mod prune;
 mod recursive;
 mod sample;
 mod scan;
+mod seen;
 mod set_operation;
 mod sort;
 mod table_function;

@@ -4,22 +4,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::UInt32Array;
 use parking_lot::Mutex;
-use weir_sql::Type;
 use weir_sql::catalog::Relation;
 use weir_sql::plan::Plan;
 
 use super::compile;
+use super::seen::Seen;
 use crate::error::{Error, Result};
-use crate::exec::batch::Batch;
 use crate::exec::context::{QueryContext, RelationRows, Relations};
-use crate::exec::groups::GroupTable;
-use crate::exec::keys;
-use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Batches, Source, Task, collect};
+use crate::exec::pipeline::{Source, Task};
 use crate::exec::spool::Spool;
+
+/// Whose memory it is.
+const OWNER: &str = "Recursive Union";
 
 pub(crate) struct Recursive {
     id: usize,
@@ -49,17 +47,11 @@ impl Operator for Recursive {
         vec![&self.base, &self.step]
     }
 
-    fn open(&self, context: &Arc<QueryContext>, _metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
-        let types = self.base.types();
-        let (batches, held) = collect(context, self.base.open(context)?, "Recursive Union")?;
-        let mut state = State {
-            seen: if self.all { None } else { Some(GroupTable::new(&types)?) },
-            types,
-            held,
-            round: Vec::new(),
-            next: 0,
-        };
-        state.begin(batches)?;
+    fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
+        let rows = Spool::fill(context, self.base.open(context)?.as_ref(), OWNER, metrics)?;
+        let mut seen = if self.all { None } else { Some(Seen::new(&self.base.types(), context)?) };
+        let round = fresh(&mut seen, rows, context)?;
+        let state = State { seen, round, next: 0 };
         Ok(Arc::new(Rounds {
             id: self.id,
             step: self.step.clone(),
@@ -70,38 +62,17 @@ impl Operator for Recursive {
 }
 
 struct State {
-    types: Vec<Type>,
     /// Rows that were put out, where duplicates are dropped.
-    seen: Option<GroupTable>,
-    round: Vec<Batch>,
+    seen: Option<Seen>,
+    round: Arc<Spool>,
     next: usize,
-    held: Reservation,
 }
 
-impl State {
-    /// Takes a round's rows, without those that are known.
-    fn begin(&mut self, batches: Vec<Batch>) -> Result<()> {
-        self.next = 0;
-        self.round = batches;
-        let Some(seen) = &mut self.seen else { return Ok(()) };
-        let mut groups = Vec::new();
-        let mut fresh = Vec::new();
-        for batch in self.round.drain(..) {
-            let mut next = seen.len() as u32;
-            seen.intern(&keys::normalize_all(&self.types, &batch.columns)?, batch.rows, &mut groups)?;
-            let mut rows = Vec::new();
-            for (row, &group) in groups.iter().enumerate() {
-                if group == next {
-                    next += 1;
-                    rows.push(row as u32);
-                }
-            }
-            if !rows.is_empty() {
-                fresh.push(batch.take(&UInt32Array::from(rows))?);
-            }
-        }
-        self.round = fresh;
-        self.held.resize(seen.memory() + self.round.iter().map(Batch::bytes).sum::<usize>())
+/// A round's rows, without those that are known.
+fn fresh(seen: &mut Option<Seen>, rows: Arc<Spool>, context: &Arc<QueryContext>) -> Result<Arc<Spool>> {
+    match seen {
+        Some(seen) => seen.fresh(&rows, context),
+        None => Ok(rows),
     }
 }
 
@@ -115,30 +86,32 @@ struct Rounds {
 impl Source for Rounds {
     fn claim(&self) -> Result<Option<Task>> {
         let mut state = self.state.lock();
-        if state.next == state.round.len() {
-            if state.round.is_empty() {
+        if state.next == state.round.sizes().len() {
+            if state.next == 0 {
                 return Ok(None);
             }
             self.context.cancel.check()?;
-            let tables = WorkingTables {
-                id: self.id,
-                rows: Arc::new(std::mem::take(&mut state.round)),
-                others: self.context.relations.clone(),
-            };
+            let rows =
+                std::mem::replace(&mut state.round, Spool::empty(&self.context, OWNER).finish(&Metrics::default()));
+            state.next = 0;
+            let tables = WorkingTables { id: self.id, rows, others: self.context.relations.clone() };
             let context = Arc::new(self.context.with_relations(Arc::new(tables)));
-            let (batches, _held) = collect(&context, self.step.open(&context)?, "Recursive Union")?;
-            state.begin(batches)?;
+            let rows = Spool::fill(&context, self.step.open(&context)?.as_ref(), OWNER, &Metrics::default())?;
+            state.round = fresh(&mut state.seen, rows, &context)?;
         }
-        let Some(batch) = state.round.get(state.next).cloned() else { return Ok(None) };
+        if state.next == state.round.sizes().len() {
+            return Ok(None);
+        }
+        let (round, i) = (state.round.clone(), state.next);
         state.next += 1;
-        Ok(Some(Box::new(move |emit| emit(batch))))
+        Ok(Some(Box::new(move |emit| emit(round.batch(i)?))))
     }
 }
 
 /// The relations around a recursion, and the rows of its last round.
 struct WorkingTables {
     id: usize,
-    rows: Arc<Vec<Batch>>,
+    rows: Arc<Spool>,
     others: Arc<dyn Relations>,
 }
 
@@ -147,7 +120,7 @@ impl Relations for WorkingTables {
         self.others.rows(relation)
     }
 
-    fn working(&self, id: usize) -> Option<Arc<Vec<Batch>>> {
+    fn working(&self, id: usize) -> Option<Arc<Spool>> {
         if id == self.id { Some(self.rows.clone()) } else { self.others.working(id) }
     }
 
@@ -179,6 +152,6 @@ impl Operator for WorkingTable {
     fn open(&self, context: &Arc<QueryContext>, _metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         let rows = context.relations.working(self.id);
         let rows = rows.ok_or_else(|| Error::internal("a working table outside of its recursion"))?;
-        Ok(Arc::new(Batches::shared(rows)))
+        Ok(rows.read())
     }
 }

@@ -106,7 +106,7 @@ impl Relations for Inside {
         self.outside.relations.rows(relation)
     }
 
-    fn working(&self, id: usize) -> Option<Arc<Vec<Batch>>> {
+    fn working(&self, id: usize) -> Option<Arc<Spool>> {
         self.outside.relations.working(id)
     }
 
