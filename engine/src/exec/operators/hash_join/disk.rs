@@ -18,12 +18,11 @@ use super::table::{Built, Matches, Shared};
 use crate::error::Result;
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
-use crate::exec::memory::Reservation;
 use crate::exec::operator::Metrics;
-use crate::exec::partitions::{PARTITIONS, Partitioned, partitions, split_positions};
+use crate::exec::partitions::{self, Gathered, PARTITIONS, Partitioned, next_part, partitions, split_positions};
 use crate::exec::pipeline::{Source, drain, parallel};
 use crate::exec::runs::{Run, RunWriter, merge, number_keys};
-use crate::exec::spill::{Extent, SharedFile, SpillFile};
+use crate::exec::spill::{Extent, SpillFile};
 
 /// About what a row takes in a table besides its own bytes.
 const TABLE_ROW: usize = 32;
@@ -40,13 +39,6 @@ pub(super) struct Disk {
     threads: Vec<Vec<Vec<Extent>>>,
 }
 
-/// What one thread gathers.
-struct Local {
-    batches: Vec<(u64, Batch)>,
-    held: Reservation,
-    disk: Option<Partitioned>,
-}
-
 /// Reads the built side.
 pub(super) fn gather(
     shared: &Shared,
@@ -54,42 +46,11 @@ pub(super) fn gather(
     context: &Arc<QueryContext>,
     metrics: &Metrics,
 ) -> Result<Side> {
-    let file = SharedFile::default();
     let partition = |rows: &Batch| Ok(partitions(shared.hashes(rows, true, context)?));
-    let to_disk = |local: &mut Local, file: &SpillFile| -> Result<()> {
-        let disk = local.disk.get_or_insert_with(|| Partitioned::new(PARTITIONS));
-        for (at, batch) in local.batches.drain(..) {
-            disk.push(at, batch, file, &partition)?;
-        }
-        local.held.resize(0)
+    let (batches, held) = match partitions::gather(input, "Hash", TABLE_ROW, context, &partition)? {
+        Gathered::Memory(batches, held) => (batches, held),
+        Gathered::Disk(file, threads) => return Ok(Side::Disk(Disk { file, threads })),
     };
-    let start = || Ok(Local { batches: Vec::new(), held: context.memory.reservation("Hash"), disk: None });
-    let mut locals = drain(context, input, start, |local, at, batch| {
-        let bytes = local.held.bytes() + batch.bytes() + batch.rows * TABLE_ROW;
-        local.batches.push((at, batch));
-        if local.disk.is_some() || !local.held.fits(bytes)? {
-            to_disk(local, &*file.get(context)?)?;
-        }
-        Ok(())
-    })?;
-    if let Some(file) = file.used() {
-        let mut threads = Vec::new();
-        for mut local in locals {
-            to_disk(&mut local, &file)?;
-            threads.extend(local.disk.map(|disk| disk.finish(&file, &partition)).transpose()?);
-        }
-        return Ok(Side::Disk(Disk { file, threads }));
-    }
-    let mut held = context.memory.reservation("Hash");
-    let mut batches = Vec::new();
-    for local in &mut locals {
-        batches.append(&mut local.batches);
-        let bytes = local.held.bytes();
-        local.held.resize(0)?;
-        held.grow(bytes)?;
-    }
-    batches.sort_unstable_by_key(|(at, _)| *at);
-    let batches: Vec<Batch> = batches.into_iter().map(|(_, batch)| batch).collect();
     let rows = Batch::concat(&batches, &shared.build_types)?;
     drop(batches);
     let built = shared.build(rows, Vec::new(), held, context)?;
@@ -106,7 +67,8 @@ impl Disk {
         context: &Arc<QueryContext>,
         metrics: &Metrics,
     ) -> Result<Arc<dyn Source>> {
-        let passes = self.passes(context);
+        let bytes_of = |extent: &Extent| extent.bytes() + extent.rows * TABLE_ROW;
+        let passes = partitions::passes(context, |nth| self.extents(nth..nth + 1).iter().map(bytes_of).sum());
         let mut pass_of = [0; PARTITIONS];
         for (pass, partitions) in passes.iter().enumerate() {
             pass_of[partitions.clone()].fill(pass);
@@ -135,30 +97,6 @@ impl Disk {
     fn extents(&self, partitions: Range<usize>) -> Vec<Extent> {
         self.threads.iter().flat_map(|lists| &lists[partitions.clone()]).flatten().copied().collect()
     }
-
-    /// Runs of partitions that fit together.
-    fn passes(&self, context: &QueryContext) -> Vec<Range<usize>> {
-        let room = context.memory.share(0);
-        let mut passes: Vec<Range<usize>> = Vec::new();
-        let mut bytes = 0;
-        for partition in 0..PARTITIONS {
-            let own: usize = self.extents(partition..partition + 1).iter().map(memory_of).sum();
-            match passes.last_mut().filter(|_| bytes + own <= room) {
-                Some(pass) => pass.end += 1,
-                None => {
-                    bytes = 0;
-                    passes.push(partition..partition + 1);
-                }
-            }
-            bytes += own;
-        }
-        passes
-    }
-}
-
-/// About what an extent's rows take in a table.
-fn memory_of(extent: &Extent) -> usize {
-    extent.bytes() + extent.rows * TABLE_ROW
 }
 
 /// One pass: the probing rows of each thread, and what is needed to join them.
@@ -199,26 +137,9 @@ impl Pass<'_> {
     /// The next of the built rows that fit, at least one batch.
     fn part(&self, rest: &mut &[Extent]) -> Result<Built> {
         let mut held = self.context.memory.reservation("Hash");
-        let mut batches = Vec::new();
-        while let Some((extent, others)) = rest.split_first() {
-            let bytes = held.bytes() + memory_of(extent);
-            if batches.is_empty() {
-                held.resize(bytes)?;
-            } else if !held.fits(bytes)? {
-                break;
-            }
-            batches.push(self.file.read(extent)?);
-            *rest = others;
-        }
-        if batches.is_empty() {
-            return self.shared.build(Batch::empty(&self.shared.build_types), Vec::new(), held, self.context);
-        }
-        let (rows, positions) = split_positions(Batch::concat(&batches, &[])?)?;
-        drop(batches);
-        let mut order: Vec<u32> = (0..rows.rows as u32).collect();
-        order.sort_unstable_by_key(|&row| positions[row as usize]);
-        let positions = order.iter().map(|&row| positions[row as usize]).collect();
-        self.shared.build(rows.take(&UInt32Array::from(order))?, positions, held, self.context)
+        let part = next_part(rest, self.file, TABLE_ROW, &mut held)?;
+        let (rows, positions) = part.unwrap_or_else(|| (Batch::empty(&self.shared.build_types), Vec::new()));
+        self.shared.build(rows, positions, held, self.context)
     }
 
     /// Joins one thread's rows with a part of the built ones.

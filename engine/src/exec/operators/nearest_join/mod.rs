@@ -4,7 +4,10 @@
 //! key. The left side streams past: a lookup finds the group, a binary search the row. Of rows equal in all keys the last of the right's
 //! order is met looking back, the first looking ahead. NULL meets nothing. Without an inequality it is the group's first row.
 //! Where more is asked of a pair, each left row goes on to the next of its group until one passes, all rows of a batch in step.
-//! A right or full join notes which right rows were met and puts out the others at the end.
+//! A right or full join notes which right rows were met and puts out the others at the end. A right side that does not fit is joined on disk
+//! (`disk`), with the same rows in the same order.
+
+mod disk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,12 +23,16 @@ use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::expression::{Expression, arrays};
-use crate::exec::groups::{ABSENT, GroupTable};
+use crate::exec::groups::{ABSENT, GroupTable, hash_rows};
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Chained, Emit, Mapped, Numbered, Source, collect, sort};
+use crate::exec::partitions::{Gathered, gather, partitions};
+use crate::exec::pipeline::{Chained, Emit, Mapped, Numbered, Source, sort};
 use crate::exec::spool::Spool;
+
+/// About what a row of the right side takes besides its own bytes.
+const BUILT_ROW: usize = 80;
 
 pub(crate) struct NearestJoin {
     left: Node,
@@ -43,6 +50,7 @@ struct Shared {
     order: Option<Order>,
     filter: Option<Expression>,
     left_types: Vec<Type>,
+    right_types: Vec<Type>,
 }
 
 /// The inequality.
@@ -65,6 +73,8 @@ impl Order {
 /// The right side.
 struct Built {
     rows: Batch,
+    /// Where its rows stand in the whole side; empty if they are all of it.
+    positions: Vec<u64>,
     table: GroupTable,
     /// Rows of group `g` are `members[starts[g]..starts[g + 1]]`, by the inequality's key.
     starts: Vec<u32>,
@@ -114,7 +124,16 @@ impl NearestJoin {
         let both: Vec<String> = left_names.iter().chain(&right_names).cloned().collect();
         conditions.extend(filter.map(|filter| explain::expression(filter, &both)));
         let filter = filter.map(|filter| Expression::new(filter, context)).transpose()?;
-        let shared = Shared { kind, left_keys, right_keys, types, order, filter, left_types: left.types() };
+        let shared = Shared {
+            kind,
+            left_keys,
+            right_keys,
+            types,
+            order,
+            filter,
+            left_types: left.types(),
+            right_types: right.types(),
+        };
         Ok(NearestJoin { left, right, shared: Arc::new(shared), text: conditions.join(" AND ") })
     }
 }
@@ -139,14 +158,23 @@ impl Shared {
         matches!(self.kind, JoinKind::Right | JoinKind::Full)
     }
 
-    fn build(&self, input: Arc<dyn Source>, types: &[Type], context: &Arc<QueryContext>) -> Result<Built> {
-        let (batches, mut held) = collect(context, input, "Nearest Join")?;
-        if batches.iter().map(|b| b.rows).sum::<usize>() >= u32::MAX as usize {
+    /// Hashes of the keys of rows of the right side, or of the left.
+    fn hashes(&self, rows: &Batch, of_right: bool, context: &Arc<QueryContext>) -> Result<Vec<u64>> {
+        let keys = if of_right { &self.right_keys } else { &self.left_keys };
+        hash_rows(&self.types, &keys::normalize_all(&self.types, &arrays(keys, rows, context)?)?, rows.rows)
+    }
+
+    fn build(
+        &self,
+        rows: Batch,
+        positions: Vec<u64>,
+        mut held: Reservation,
+        context: &Arc<QueryContext>,
+    ) -> Result<Built> {
+        if rows.rows >= u32::MAX as usize {
             return Err(Error::new(ErrorKind::OutOfMemory, "out of memory")
                 .with_detail("One side of a join has over 2^32 rows."));
         }
-        let rows = Batch::concat(&batches, types)?;
-        drop(batches);
         let mut table = GroupTable::new(&self.types)?;
         let mut groups = Vec::new();
         let columns = arrays(&self.right_keys, &rows, context)?;
@@ -160,7 +188,7 @@ impl Shared {
             }
             None => None,
         };
-        held.grow(table.memory() + rows.rows * 12 + order.as_ref().map_or(0, Rows::size))?;
+        held.resize(rows.bytes() + table.memory() + rows.rows * 12 + order.as_ref().map_or(0, Rows::size))?;
         let mut members: Vec<u32> = (0..rows.rows as u32).filter(|&row| groups[row as usize] != ABSENT).collect();
         sort(context, &mut members, |&a, &b| {
             let key = |row: u32| order.as_ref().map(|order| order.row(row as usize));
@@ -174,10 +202,11 @@ impl Shared {
         }
         let met = if self.keeps_right() { rows.rows } else { 0 };
         let met = (0..met).map(|_| AtomicBool::new(false)).collect();
-        Ok(Built { rows, table, starts, members, order, met, _held: held })
+        Ok(Built { rows, positions, table, starts, members, order, met, _held: held })
     }
 
-    fn probe(&self, built: &Built, batch: &Batch, context: &Arc<QueryContext>, emit: Emit<'_>) -> Result<()> {
+    /// Which row each left row meets.
+    fn meets(&self, built: &Built, batch: &Batch, context: &Arc<QueryContext>) -> Result<Vec<Option<u32>>> {
         context.cancel.check()?;
         let columns = arrays(&self.left_keys, batch, context)?;
         let mut groups = Vec::new();
@@ -202,9 +231,12 @@ impl Shared {
         if let Some(filter) = &self.filter {
             self.pass(filter, built, batch, &groups, &mut met, context)?;
         }
+        Ok(met.into_iter().map(|place| place.map(|place| built.members[place as usize])).collect())
+    }
+
+    fn probe(&self, built: &Built, batch: &Batch, context: &Arc<QueryContext>, emit: Emit<'_>) -> Result<()> {
         let (mut left, mut right) = (Vec::with_capacity(batch.rows), Vec::with_capacity(batch.rows));
-        for (row, place) in met.into_iter().enumerate() {
-            let member = place.map(|place| built.members[place as usize]);
+        for (row, member) in self.meets(built, batch, context)?.into_iter().enumerate() {
             if let Some(member) = member.filter(|_| self.keeps_right()) {
                 built.met[member as usize].store(true, Ordering::Relaxed);
             }
@@ -302,7 +334,18 @@ impl Operator for NearestJoin {
         shared.left_keys.iter().chain(&shared.right_keys).for_each(|key| key.prepare(context));
         shared.filter.iter().for_each(|filter| filter.prepare(context));
         shared.order.iter().flat_map(|order| [&order.left, &order.right]).for_each(|key| key.prepare(context));
-        let built = shared.build(self.right.open(context)?, &self.right.types(), context)?;
+        let by_key = |rows: &Batch| Ok(partitions(shared.hashes(rows, true, context)?));
+        let right = self.right.open(context)?;
+        let (batches, held) = match gather(right.as_ref(), "Nearest Join", BUILT_ROW, context, &by_key)? {
+            Gathered::Memory(batches, held) => (batches, held),
+            Gathered::Disk(file, threads) => {
+                let left = self.left.open(context)?;
+                return disk::join(&shared, disk::Right { file, threads }, left.as_ref(), context, metrics);
+            }
+        };
+        let rows = Batch::concat(&batches, &self.right.types())?;
+        drop(batches);
+        let built = shared.build(rows, Vec::new(), held, context)?;
         metrics.held(&built._held);
         let (input, own) = (self.left.open(context)?, context.clone());
         let built = Arc::new(built);
