@@ -13,6 +13,7 @@ mod evaluate;
 mod lambda;
 mod lazy;
 mod set;
+mod stored_set;
 mod subquery;
 
 use std::sync::Arc;

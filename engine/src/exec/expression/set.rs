@@ -61,6 +61,17 @@ impl ValueSet {
         Ok(ValueSet { ty: ty.clone(), values, has_null: column.null_count() > 0 })
     }
 
+    /// Bytes it takes.
+    pub(crate) fn memory(&self) -> usize {
+        const ROOM: usize = 8;
+        match &self.values {
+            Values::Few(few) => few.len() * 8,
+            Values::Words(set) => set.capacity() * (8 + 1),
+            Values::Texts(set) => set.capacity() * (16 + 1) + set.iter().map(|text| text.len() + ROOM).sum::<usize>(),
+            Values::Rows(_, set) => set.capacity() * (16 + 1) + set.iter().map(|row| row.len() + ROOM).sum::<usize>(),
+        }
+    }
+
     /// Whether there is nothing in it, not even NULL.
     pub(crate) fn is_empty(&self) -> bool {
         let none = match &self.values {

@@ -2,7 +2,7 @@
 //!
 //! A subquery without outer columns runs once, when its operator opens. One with outer columns runs once for each distinct tuple of
 //! them that its rows bring: the tuple's values are put into the plan in place of the outer columns. Results of tuples are kept until
-//! there are too many.
+//! there are too many. Rows that do not fit are read from disk.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -17,17 +17,25 @@ use weir_sql::plan::{Expr, ExprKind, Plan, SubqueryKind};
 use weir_sql::{Type, Value, walk};
 
 use super::evaluate::{Compare, quantify};
+use super::stored_set::{self, StoredSet};
 use super::{Expression, ValueSet};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
+use crate::exec::memory::Reservation;
+use crate::exec::operator::Metrics;
 use crate::exec::operators;
 use crate::exec::pipeline::Reader;
+use crate::exec::spool::Spool;
 use crate::functions::subquery::several_rows;
 use crate::functions::{Datum, Implementation, Kernel, registry};
 
 /// Results of so many outer tuples are kept.
 const KEPT: usize = 10_000;
+/// Whose memory it is.
+const OWNER: &str = "Subquery";
+/// About what a value takes in a set besides its own bytes.
+const SET_ROW: usize = 48;
 
 /// A compiled subquery.
 pub(super) struct Subquery {
@@ -59,8 +67,23 @@ struct Comparison {
 enum Answer {
     /// One row: the value.
     One(ArrayRef),
-    /// All rows of all columns, and their set where a hash lookup answers.
-    Rows(Batch, Option<ValueSet>),
+    /// All rows of all columns.
+    Rows(Arc<Spool>),
+    /// Their set, where a look-up answers.
+    Set { set: ValueSet, _held: Reservation },
+    /// One that does not fit in memory.
+    Stored(StoredSet),
+}
+
+impl Answer {
+    /// Whether it may be kept beside many others.
+    fn is_small(&self) -> bool {
+        match self {
+            Answer::One(_) | Answer::Set { .. } => true,
+            Answer::Rows(rows) => !rows.is_on_disk(),
+            Answer::Stored(_) => false,
+        }
+    }
 }
 
 impl Subquery {
@@ -194,7 +217,7 @@ impl Subquery {
         put_outer(&mut plan, &|column| self.outer.binary_search(&column).ok().map(|i| values[i].clone()));
         let answer = Arc::new(self.run(&plan, context)?);
         let mut kept = self.kept.lock();
-        if kept.len() < KEPT {
+        if kept.len() < KEPT && answer.is_small() {
             kept.insert(key.into(), answer.clone());
         }
         Ok(answer)
@@ -202,10 +225,24 @@ impl Subquery {
 
     fn run(&self, plan: &Plan, context: &Arc<QueryContext>) -> Result<Answer> {
         let mut reader = Reader::new(context, operators::compile(plan, context)?.open(context)?);
+        if let Kind::Any(list) | Kind::All(list) = &self.kind {
+            return match list.as_slice() {
+                [one] if matches!(self.kind, Kind::Any(_)) && is_equality(one) => self.set(reader, context),
+                _ => {
+                    let mut rows = Spool::empty(context, OWNER);
+                    while let Some(batch) = reader.next()? {
+                        rows.push(batch)?;
+                    }
+                    Ok(Answer::Rows(rows.finish(&Metrics::default())))
+                }
+            };
+        }
+        let mut held = context.memory.reservation(OWNER);
         let mut batches = Vec::new();
         let mut rows = 0;
         while let Some(batch) = reader.next()? {
             rows += batch.rows;
+            held.grow(batch.bytes())?;
             batches.push(batch);
             match self.kind {
                 Kind::Exists => break,
@@ -228,13 +265,36 @@ impl Subquery {
                 let list = ListArray::try_new(element.element_field(), offsets, all.columns[0].clone(), None)?;
                 Answer::One(Arc::new(list))
             }
-            Kind::Any(list) | Kind::All(list) => {
-                let all = Batch::concat(&batches, &self.types)?;
-                let hashed = matches!(&self.kind, Kind::Any(_)) && list.len() == 1 && is_equality(&list[0]);
-                let set = hashed.then(|| ValueSet::of_column(&self.types[0], &all.columns[0])).transpose()?;
-                Answer::Rows(all, set)
-            }
+            Kind::Any(_) | Kind::All(_) => return Err(Error::internal("ANY and ALL are over rows")),
         })
+    }
+
+    /// The set of all values, in memory if it fits.
+    fn set(&self, mut reader: Reader, context: &Arc<QueryContext>) -> Result<Answer> {
+        let ty = &self.types[0];
+        let mut held = context.memory.reservation(OWNER);
+        let mut batches = Vec::new();
+        let mut stored = None;
+        while let Some(batch) = reader.next()? {
+            // The values, and then the set of them.
+            let bytes = held.bytes() + 2 * batch.bytes() + batch.rows * SET_ROW;
+            batches.push(batch);
+            if stored.is_some() || !held.fits(bytes)? {
+                let filling = match &mut stored {
+                    Some(filling) => filling,
+                    None => stored.insert(stored_set::Filling::new(ty, context)?),
+                };
+                batches.drain(..).try_for_each(|batch| filling.push(&batch.columns[0]))?;
+                held.resize(0)?;
+            }
+        }
+        if let Some(stored) = stored {
+            return Ok(Answer::Stored(stored.finish(context)?));
+        }
+        let set = ValueSet::of_column(ty, &Batch::concat(&batches, &self.types)?.columns[0])?;
+        drop(batches);
+        held.resize(set.memory())?;
+        Ok(Answer::Set { set, _held: held })
     }
 
     fn answer_rows(
@@ -251,17 +311,21 @@ impl Subquery {
         };
         match answer {
             Answer::One(_) => Err(Error::internal("ANY and ALL are over rows")),
-            Answer::Rows(_, Some(set)) => Ok(Arc::new(set.contains(&left[0])?)),
-            Answer::Rows(right, None) => {
+            Answer::Set { set, .. } => Ok(Arc::new(set.contains(&left[0])?)),
+            Answer::Stored(set) => Ok(Arc::new(set.contains(&left[0])?)),
+            Answer::Rows(right) => {
                 let mut result: Vec<Option<bool>> = vec![Some(all); rows];
-                for i in 0..right.rows {
-                    if i % 64 == 0 {
-                        context.cancel.check()?;
-                    }
-                    let outcome = compare_rows(list, left, right, i, rows, context)?;
-                    for (row, so_far) in result.iter_mut().enumerate() {
-                        let next = outcome.is_valid(row).then(|| outcome.value(row));
-                        *so_far = quantify([*so_far, next].into_iter(), all);
+                for nth in 0..right.sizes().len() {
+                    let right = right.batch(nth)?;
+                    for i in 0..right.rows {
+                        if i % 64 == 0 {
+                            context.cancel.check()?;
+                        }
+                        let outcome = compare_rows(list, left, &right, i, rows, context)?;
+                        for (row, so_far) in result.iter_mut().enumerate() {
+                            let next = outcome.is_valid(row).then(|| outcome.value(row));
+                            *so_far = quantify([*so_far, next].into_iter(), all);
+                        }
                     }
                 }
                 Ok(Arc::new(BooleanArray::from(result)))
