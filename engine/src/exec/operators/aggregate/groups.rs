@@ -463,12 +463,7 @@ impl Groups {
     }
 
     /// Counts the values of a part's sets; those that are counted in order are added to what is sorted.
-    pub(super) fn settle(
-        &mut self,
-        sortings: &mut [Sorting],
-        file: &SpillFile,
-        context: &QueryContext,
-    ) -> Result<()> {
+    pub(super) fn settle(&mut self, sortings: &mut [Sorting], file: &SpillFile, context: &QueryContext) -> Result<()> {
         let n_groups = self.table.len();
         let groups: Vec<u32> = (0..n_groups as u32).collect();
         for (accumulator, sorting) in self.accumulators.iter_mut().zip(sortings).filter(|(a, _)| a.is_set()) {

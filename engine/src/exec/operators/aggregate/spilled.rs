@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::groups::{Grouping, Groups, PARTITIONS, PartialGroups};
 use crate::error::Result;
+use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::operator::Metrics;
 use crate::exec::pipeline::{Source, parallel};
@@ -37,6 +38,10 @@ const SET_FACTOR: usize = 16;
 /// Sets are not taken into smaller parts than this, nor into more.
 const PART_LEAST: usize = 1 << 20;
 const PARTS_MAX: usize = 4096;
+/// About what an extent takes besides its values.
+const EXTENT_BYTES: usize = 1 << 10;
+/// Extents are read together up to this many bytes.
+const TOGETHER_BYTES: usize = 128 << 10;
 
 impl Spilled {
     /// Whether there is anything.
@@ -91,9 +96,9 @@ fn finish_partition(
 ) -> Result<()> {
     let mut groups = Groups::new(grouping, &context.functions)?;
     let mut held = context.memory.reservation("Aggregate");
-    for (i, extent) in extents.iter().enumerate() {
-        context.cancel.check()?;
-        groups.merge(grouping, &PartialGroups::from_batch(file.read(extent)?, grouping)?)?;
+    let mut rest = extents;
+    while let Some(partial) = next(&mut rest, file, grouping, context)? {
+        groups.merge(grouping, &partial)?;
         if (level > LEVELS || groups.len() == 1) && groups.divides() {
             if !held.fits(groups.memory())? {
                 drop((groups, held));
@@ -106,9 +111,8 @@ fn finish_partition(
             let smaller = Spilled { file: SharedFile::of(file), ..Spilled::default() };
             smaller.add(groups.states(grouping)?, level, grouping, context)?;
             held.resize(0)?;
-            for extent in &extents[i + 1..] {
-                context.cancel.check()?;
-                smaller.add(PartialGroups::from_batch(file.read(extent)?, grouping)?, level, grouping, context)?;
+            while let Some(partial) = next(&mut rest, file, grouping, context)? {
+                smaller.add(partial, level, grouping, context)?;
             }
             for extents in smaller.partitions.into_inner() {
                 finish_partition(file, &extents, level + 1, grouping, context, runs)?;
@@ -131,15 +135,14 @@ fn finish_divided(
     let mut groups = Groups::new(grouping, &context.functions)?;
     let mut held = context.memory.reservation("Aggregate");
     let mut sortings = groups.sortings();
-    let bytes: usize = extents.iter().map(Extent::bytes).sum();
+    let bytes: usize = extents.iter().map(|extent| extent.bytes().saturating_sub(EXTENT_BYTES)).sum();
     let count = match groups.has_sets() {
         true => (SET_FACTOR * bytes / context.memory.share(0).max(PART_LEAST)).clamp(2, PARTS_MAX),
         false => 0,
     };
     let mut parts = vec![Vec::new(); count];
-    for extent in extents {
-        context.cancel.check()?;
-        let partial = PartialGroups::from_batch(file.read(extent)?, grouping)?;
+    let mut rest = extents;
+    while let Some(partial) = next(&mut rest, file, grouping, context)? {
         groups.merge_whole(grouping, &partial)?;
         held.resize(groups.memory())?;
         groups.sort(&partial, &mut sortings, file, context)?;
@@ -150,9 +153,9 @@ fn finish_divided(
         }
     }
     for extents in &parts {
-        for extent in extents {
-            context.cancel.check()?;
-            groups.merge_sets(grouping, &PartialGroups::from_batch(file.read(extent)?, grouping)?)?;
+        let mut rest = extents.as_slice();
+        while let Some(partial) = next(&mut rest, file, grouping, context)? {
+            groups.merge_sets(grouping, &partial)?;
             held.resize(groups.memory())?;
         }
         groups.settle(&mut sortings, file, context)?;
@@ -160,6 +163,29 @@ fn finish_divided(
     held.resize(groups.memory())?;
     groups.pass(sortings, file, &mut held, context)?;
     write(file, groups, grouping)
+}
+
+/// The next of some states: of one extent, or of several small ones together.
+fn next(
+    rest: &mut &[Extent],
+    file: &SpillFile,
+    grouping: &Grouping,
+    context: &QueryContext,
+) -> Result<Option<PartialGroups>> {
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    while let Some((extent, others)) = rest.split_first() {
+        bytes += extent.bytes();
+        if !batches.is_empty() && bytes > TOGETHER_BYTES {
+            break;
+        }
+        context.cancel.check()?;
+        batches.push(file.read(extent)?);
+        *rest = others;
+    }
+    if batches.is_empty() {
+        return Ok(None);
+    }
+    PartialGroups::from_batch(Batch::concat(&batches, &[])?, grouping).map(Some)
 }
 
 /// The results of groups as a run, in the order in which they first appeared.
