@@ -27,8 +27,10 @@ pub(super) struct Ordered {
     position: bool,
     rows: Collected,
     inner: Box<dyn Accumulator>,
-    /// The arguments that were seen, where each counts once.
+    /// The arguments that were seen, where each counts once, and the key of the last of them. Equal arguments have equal keys: of rows in
+    /// order only those with the last key are remembered.
     seen: Option<GroupTable>,
+    last: Vec<u8>,
     /// How many rows were handed over.
     passed: i64,
 }
@@ -42,7 +44,17 @@ impl Ordered {
         inner: Box<dyn Accumulator>,
     ) -> Ordered {
         let rows = Collected::default();
-        Ordered { args: args.to_vec(), keys: keys.to_vec(), distinct, position, rows, inner, seen: None, passed: 0 }
+        Ordered {
+            args: args.to_vec(),
+            keys: keys.to_vec(),
+            distinct,
+            position,
+            rows,
+            inner,
+            seen: None,
+            last: Vec::new(),
+            passed: 0,
+        }
     }
 
     /// Types of the collected columns.
@@ -160,7 +172,23 @@ impl Accumulator for Ordered {
     }
 
     fn in_order(&mut self, rows: &[ArrayRef], groups: &[u32], counts: &[usize]) -> Result<()> {
-        self.hand_over(rows, groups, (0..groups.len() as u32).collect(), counts.len())
+        let all = 0..groups.len() as u32;
+        if !self.distinct || groups.is_empty() {
+            return self.hand_over(rows, groups, all.collect(), counts.len());
+        }
+        let keys = self.encode(rows, false)?;
+        let key = |row: usize| [&groups[row].to_be_bytes()[..], keys.row(row).as_ref()].concat();
+        let last = key(groups.len() - 1);
+        let from = (0..groups.len()).rev().find(|&row| key(row) != last).map_or(0, |row| row as u32 + 1);
+        if self.last != key(0) {
+            self.seen = None;
+        }
+        self.hand_over(rows, groups, (0..from).collect(), counts.len())?;
+        if from > 0 {
+            self.seen = None;
+        }
+        self.last = last;
+        self.hand_over(rows, groups, (from..all.end).collect(), counts.len())
     }
 
     fn memory(&self) -> usize {
