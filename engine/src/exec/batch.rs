@@ -113,6 +113,10 @@ pub(crate) fn array_bytes(array: &ArrayRef) -> usize {
     match array.data_type() {
         DataType::Utf8View => views::<arrow::datatypes::StringViewType>(array),
         DataType::BinaryView => views::<arrow::datatypes::BinaryViewType>(array),
+        DataType::Binary => {
+            let offsets = array.as_binary::<i32>().value_offsets();
+            4 * array.len() + (offsets[array.len()] - offsets[0]) as usize
+        }
         DataType::List(_) => {
             let list = array.as_list::<i32>();
             let offsets = list.value_offsets();
