@@ -119,6 +119,20 @@ fn what_does_not_fit_goes_to_disk_and_gives_the_same_rows() {
         "SELECT id, string_agg(third, ',') OVER (ORDER BY id) FROM numbers WHERE id < 120",
         "SELECT id, sum(id) OVER (ORDER BY id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING), nth_value(id, 3) OVER (ORDER BY id) FROM numbers",
         "SELECT id, rank() OVER (PARTITION BY id < 400 ORDER BY third), sum(n) OVER (PARTITION BY id < 400 ORDER BY third) FROM numbers",
+        "SELECT id, sum(id) OVER w, last_value(id) OVER w, dense_rank() OVER w, cume_dist() OVER w FROM numbers WINDOW w AS (ORDER BY n % 3)",
+        "SELECT id, sum(id) OVER (ORDER BY n % 3 RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING), string_agg(third, '') FILTER (WHERE id % 50 = 0) OVER (ORDER BY n % 3 DESC) FROM numbers",
+        "SELECT id, count(*) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 200 PRECEDING), max(id) OVER (ORDER BY id ROWS BETWEEN 70 FOLLOWING AND UNBOUNDED FOLLOWING) FROM numbers",
+        "SELECT id, first_value(third) IGNORE NULLS OVER (w ROWS BETWEEN 2 FOLLOWING AND UNBOUNDED FOLLOWING), nth_value(id, 4) OVER w, last_value(third) IGNORE NULLS OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) FROM numbers WINDOW w AS (ORDER BY id)",
+        "SELECT id, sum(id) OVER (ORDER BY n / 4 RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE GROUP), sum(n) OVER (ORDER BY n GROUPS BETWEEN CURRENT ROW AND 1 FOLLOWING EXCLUDE TIES) FROM numbers",
+        "SELECT median(f), mode() WITHIN GROUP (ORDER BY n), quantiles(0.1, 0.7)(f), quantileExactLow(0.5)(f), percentile_disc(0.3) WITHIN GROUP (ORDER BY third DESC) FROM numbers",
+        "SELECT n, median(DISTINCT f), string_agg(third, ',' ORDER BY third, id), array_agg(DISTINCT third), percentile_cont(ARRAY[0.1, 0.9]) WITHIN GROUP (ORDER BY f DESC) FILTER (WHERE id % 2 = 0) FROM numbers GROUP BY n",
+        "SELECT id, n IN (SELECT id + 3 FROM numbers), third = ANY (SELECT third FROM numbers WHERE id % 9 > 0), f > ALL (SELECT f / 2 FROM numbers WHERE id < 9) FROM numbers",
+        "WITH RECURSIVE r (a, b) AS (SELECT id, third FROM numbers UNION SELECT a % 50, b || 'x' FROM r WHERE length(b) < 7) SELECT * FROM r",
+        "WITH RECURSIVE r (a) AS (SELECT id FROM numbers UNION ALL SELECT a + 1 FROM r WHERE a % 10 <> 0) SELECT * FROM r OFFSET 5",
+        "SELECT a.id, b.id FROM numbers a ASOF JOIN numbers b ON a.n = b.n AND a.id > b.id",
+        "SELECT a.id, b.id FROM numbers a ASOF LEFT JOIN numbers b ON a.third = b.third AND a.f < b.f",
+        "SELECT a.id, b.id FROM numbers a ASOF FULL JOIN numbers b ON a.id = b.n AND a.id <= b.id",
+        "SELECT a.id, b.id FROM numbers a ANY LEFT JOIN numbers b ON a.id = b.n",
     ] {
         let expected = world.rows_in(sql, &world.context(1, 8192)).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         for (threads, batch_rows, operator) in [(3, 100, 0), (2, 50, 8 << 10)] {
@@ -147,6 +161,56 @@ fn one_group_may_have_more_distinct_values_than_fit() {
 }
 
 #[test]
+fn one_group_may_have_more_rows_to_put_in_order_than_fit() {
+    let world = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = "SELECT percentile_cont(0.3) WITHIN GROUP (ORDER BY v / 3.0), mode() WITHIN GROUP (ORDER BY v % 40000), count(*),
+            percentile_disc(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY v::text), length(string_agg('x', '' ORDER BY v DESC)),
+            median(DISTINCT v / 7) FILTER (WHERE v % 2 = 0)
+        FROM (SELECT (a.id * 1000 + b.id * 7) AS v FROM numbers a JOIN numbers b ON b.id < 100) v";
+    let whole = world.context(2, 8192);
+    let expected = world.rows_in(sql, &whole).expect("all memory is enough");
+    for threads in [1, 2] {
+        let limits = Limits { query: 4 << 20, operator: usize::MAX, folder: Some(folder.path().to_path_buf()) };
+        let memory = QueryMemory::new(&Broker::new(usize::MAX), limits);
+        let rows = world.rows_in(sql, &world.context_of(threads, 1000, memory.clone())).expect("4 MiB are enough");
+        assert_eq!(rows, expected);
+        assert!(memory.peak() < whole.memory.peak() / 2, "{} of {} bytes", memory.peak(), whole.memory.peak());
+    }
+}
+
+#[test]
+fn other_operators_may_keep_more_than_fits() {
+    let world = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows = "(SELECT a.id * 100 + b.id AS id, a.n + b.n * 8 AS n, a.third || repeat('room', 40) AS third
+        FROM numbers a JOIN numbers b ON b.id < 20)";
+    for sql in [
+        format!("SELECT count(*), max(third), sum(id) FROM (SELECT * FROM {rows} r LIMIT 19000 OFFSET 9) x"),
+        format!(
+            "SELECT count(*), sum(id) FROM {rows} r WHERE third || id NOT IN (SELECT third || id * 2 FROM {rows} s) OR id = 7"
+        ),
+        format!(
+            "SELECT count(*), sum(s.n), max(s.third) FROM {rows} r ASOF JOIN {rows} s ON r.n = s.n AND r.id > s.id"
+        ),
+        format!(
+            "SELECT count(*), sum(s.n), max(s.third) FROM {rows} r ASOF LEFT JOIN {rows} s ON r.third = s.third AND r.id > s.id"
+        ),
+        format!(
+            "WITH RECURSIVE t AS (SELECT * FROM {rows} r UNION SELECT id - 30000, n, third FROM t WHERE id > 30000) SELECT count(*), sum(n), max(third) FROM t"
+        ),
+    ] {
+        let whole = world.context(2, 8192);
+        let expected = world.rows_in(&sql, &whole).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let limits = Limits { query: 2 << 20, operator: usize::MAX, folder: Some(folder.path().to_path_buf()) };
+        let memory = QueryMemory::new(&Broker::new(usize::MAX), limits);
+        let context = world.context_of(2, 300, memory);
+        assert_eq!(world.rows_in(&sql, &context).unwrap_or_else(|e| panic!("{sql}: {e:?}")), expected, "{sql}");
+        assert!(whole.memory.peak() > 2 << 20, "{sql}: {} bytes are no test", whole.memory.peak());
+    }
+}
+
+#[test]
 fn one_partition_may_have_more_rows_than_fit() {
     let world = numbers();
     let folder = tempfile::tempdir().expect("a folder");
@@ -156,6 +220,10 @@ fn one_partition_may_have_more_rows_than_fit() {
         "lag(id, 5) OVER w",
         "ntile(10) OVER w",
         "avg(id) OVER (w ROWS BETWEEN 9 PRECEDING AND CURRENT ROW)",
+        "sum(id) OVER (w ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)",
+        "last_value(id) OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)",
+        "sum(id) OVER (ORDER BY id / 60000)",
+        "rank() OVER (ORDER BY id / 60000)",
         "count(third) OVER ()",
     ];
     for window in windows {
