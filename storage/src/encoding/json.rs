@@ -6,7 +6,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, Int64Array};
 use arrow::buffer::Buffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Int64Type};
 use hashbrown::HashMap;
 
 use super::integers::{self, Shape};
@@ -153,25 +153,7 @@ fn string_end(value: &[u8], mut at: usize) -> usize {
 /// The integer that is written in exactly these bytes.
 fn integer(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    let mut written = Vec::with_capacity(20);
-    put_integer(number, &mut written);
-    (written == text).then_some(number)
-}
-
-fn put_integer(number: i64, out: &mut Vec<u8>) {
-    if number < 0 {
-        out.push(b'-');
-    }
-    let (mut digits, mut at, mut left) = ([0; 20], 20, number.unsigned_abs());
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+    (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
 }
 
 /// Reads the body, all rows or the selected ones: their bytes, and where each ends.
@@ -217,21 +199,53 @@ pub(super) fn decode(rows: usize, body: &Buffer, selection: Option<&[u32]>, leve
     fill(&shapes, &holes, &order, raw as usize)
 }
 
+/// A piece of a shape: bytes as they are, and the hole after them.
+struct Piece<'a> {
+    literal: &'a [u8],
+    hole: Filling<'a>,
+}
+
+/// What a hole has, by the shape's rows.
+enum Filling<'a> {
+    /// The shape ends.
+    Nothing,
+    Integers(&'a [i64]),
+    Bytes(&'a BinaryViewArray),
+}
+
+/// A shape taken to pieces.
+fn pieces<'a>(shape: &'a [u8], holes: &'a [ArrayRef]) -> Vec<Piece<'a>> {
+    let mut holes = holes.iter();
+    let mut rest = shape;
+    let mut pieces = Vec::new();
+    while let Some(at) = rest.iter().position(|&byte| byte <= BYTES) {
+        let hole = match (rest[at], holes.next()) {
+            (INTEGER, Some(column)) => Filling::Integers(column.as_primitive::<Int64Type>().values()),
+            (_, Some(column)) => Filling::Bytes(column.as_binary_view()),
+            (_, None) => Filling::Nothing,
+        };
+        pieces.push(Piece { literal: &rest[..at], hole });
+        rest = &rest[at + 1..];
+    }
+    pieces.push(Piece { literal: rest, hole: Filling::Nothing });
+    pieces
+}
+
 /// The documents of these shapes, in order.
 fn fill(shapes: &[&[u8]], holes: &[Vec<ArrayRef>], order: &[usize], raw: usize) -> Decoded<(Vec<u8>, Vec<u32>)> {
+    let shapes: Vec<Vec<Piece<'_>>> = shapes.iter().zip(holes).map(|(shape, holes)| pieces(shape, holes)).collect();
     let (mut out, mut ends) = (Vec::new(), Vec::with_capacity(order.len()));
     let mut next = vec![0; shapes.len()];
-    for &number in order {
-        let row = next[number];
-        next[number] += 1;
-        let mut columns = holes[number].iter();
-        for &byte in shapes[number] {
-            match (byte, if byte <= BYTES { columns.next() } else { None }) {
-                (INTEGER, Some(column)) => {
-                    put_integer(column.as_primitive::<arrow::datatypes::Int64Type>().value(row), &mut out);
-                }
-                (BYTES, Some(column)) => out.extend_from_slice(column.as_binary_view().value(row)),
-                (byte, _) => out.push(byte),
+    let mut number = itoa::Buffer::new();
+    for &shape in order {
+        let row = next[shape];
+        next[shape] += 1;
+        for Piece { literal, hole } in &shapes[shape] {
+            out.extend_from_slice(literal);
+            match hole {
+                Filling::Nothing => {}
+                Filling::Integers(values) => out.extend_from_slice(number.format(values[row]).as_bytes()),
+                Filling::Bytes(values) => out.extend_from_slice(values.value(row)),
             }
         }
         if out.len() > raw {
