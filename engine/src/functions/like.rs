@@ -7,16 +7,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray};
+use arrow::array::BooleanArray;
 use arrow::buffer::BooleanBuffer;
 use memchr::memmem::{self, Finder};
 use weir_sql::Type;
 
 use super::declare::{PATTERN, TEXT, function, strict};
 use super::rows::{batch, is_valid, nulls_of, text, text_rows};
-use super::string::lower;
+use super::string::{Texts, lower};
 use super::{Context, Datum, ScalarFunction, Types};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::views::ViewMemo;
 
 pub(crate) fn functions() -> Vec<ScalarFunction> {
     let like = |names, doc, example, kernel: super::Kernel| {
@@ -63,8 +64,8 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
 enum Segment {
     /// Only literal characters.
     Literal(Box<Finder<'static>>),
-    /// Characters, `None` for `_`.
-    Wild(Vec<Option<char>>),
+    /// Characters, `None` for `_`; and the same as bytes, if all are ASCII.
+    Wild(Vec<Option<char>>, Option<Vec<Option<u8>>>),
 }
 
 /// A compiled LIKE pattern.
@@ -123,7 +124,14 @@ impl Segment {
     fn new(chars: &[Option<char>]) -> Segment {
         match chars.iter().copied().collect::<Option<String>>() {
             Some(literal) => Segment::Literal(Box::new(Finder::new(literal.as_bytes()).into_owned())),
-            None => Segment::Wild(chars.to_vec()),
+            None => {
+                let byte = |wanted: &Option<char>| match wanted {
+                    Some(c) if c.is_ascii() => Some(Some(*c as u8)),
+                    Some(_) => None,
+                    None => Some(None),
+                };
+                Segment::Wild(chars.to_vec(), chars.iter().map(byte).collect())
+            }
         }
     }
 
@@ -135,7 +143,15 @@ impl Segment {
     fn prefix(&self, text: &str) -> Option<usize> {
         match self {
             Segment::Literal(finder) => text.as_bytes().starts_with(finder.needle()).then(|| finder.needle().len()),
-            Segment::Wild(chars) => {
+            Segment::Wild(chars, bytes) => {
+                // As long as all is ASCII, bytes are characters.
+                if let Some(bytes) = bytes
+                    && let Some(start) = text.as_bytes().get(..bytes.len())
+                    && start.is_ascii()
+                {
+                    let same = |(wanted, byte): (&Option<u8>, &u8)| wanted.is_none_or(|wanted| wanted == *byte);
+                    return bytes.iter().zip(start).all(same).then_some(bytes.len());
+                }
                 let mut rest = text.chars();
                 for wanted in chars {
                     let c = rest.next()?;
@@ -151,7 +167,7 @@ impl Segment {
     fn is_suffix(&self, text: &str) -> bool {
         match self {
             Segment::Literal(finder) => text.as_bytes().ends_with(finder.needle()),
-            Segment::Wild(chars) => {
+            Segment::Wild(chars, _) => {
                 let mut rest = text.chars();
                 chars.iter().rev().all(|wanted| match (rest.next_back(), wanted) {
                     (Some(c), Some(wanted)) => c == *wanted,
@@ -166,7 +182,7 @@ impl Segment {
     fn find(&self, text: &str) -> Option<(usize, usize)> {
         match self {
             Segment::Literal(finder) => finder.find(text.as_bytes()).map(|at| (at, at + finder.needle().len())),
-            Segment::Wild(_) => {
+            Segment::Wild(..) => {
                 text.char_indices().find_map(|(at, _)| self.prefix(&text[at..]).map(|length| (at, at + length)))
             }
         }
@@ -252,24 +268,31 @@ fn like_rows(args: &[Datum], rows: usize, ty: &Type, fold_case: bool, negated: b
 }
 
 /// The commonest case, a column and one pattern, with the shape of the pattern chosen outside the loop.
-fn constant_like(texts: &super::string::Texts, rows: usize, pattern: &LikePattern, negated: bool) -> BooleanBuffer {
+fn constant_like(texts: &Texts, rows: usize, pattern: &LikePattern, negated: bool) -> BooleanBuffer {
     use Segment::Literal;
-    let each = |test: &dyn Fn(&[u8]) -> bool| {
-        BooleanBuffer::collect_bool(rows, |row| test(texts.value(row).as_bytes()) != negated)
-    };
-    debug_assert!(texts.len() >= rows);
     match pattern.segments.as_slice() {
-        [Literal(exact)] => each(&|text| text == exact.needle()),
-        [Literal(first), Literal(last)] if last.needle().is_empty() => each(&|text| text.starts_with(first.needle())),
-        [Literal(first), Literal(last)] if first.needle().is_empty() => each(&|text| text.ends_with(last.needle())),
+        [Literal(exact)] => each_text(texts, rows, negated, |text| text.as_bytes() == exact.needle()),
+        [Literal(first), Literal(last)] if last.needle().is_empty() => {
+            each_text(texts, rows, negated, |text| text.as_bytes().starts_with(first.needle()))
+        }
+        [Literal(first), Literal(last)] if first.needle().is_empty() => {
+            each_text(texts, rows, negated, |text| text.as_bytes().ends_with(last.needle()))
+        }
         [Literal(first), Literal(middle), Literal(last)]
             if first.needle().is_empty() && last.needle().is_empty() && !middle.needle().is_empty() =>
         {
             let finder: &memmem::Finder<'_> = middle;
-            BooleanBuffer::collect_bool(rows, |row| finder.find(texts.value(row).as_bytes()).is_some() != negated)
+            each_text(texts, rows, negated, |text| finder.find(text.as_bytes()).is_some())
         }
-        _ => BooleanBuffer::collect_bool(rows, |row| pattern.matches(texts.value(row)) != negated),
+        _ => each_text(texts, rows, negated, |text| pattern.matches(text)),
     }
+}
+
+/// Whether each text passes (or not) a test that is of the text alone.
+pub(super) fn each_text(texts: &Texts, rows: usize, negated: bool, test: impl Fn(&str) -> bool) -> BooleanBuffer {
+    let views = texts.views();
+    let mut memo = ViewMemo::new();
+    BooleanBuffer::collect_bool(rows, |row| memo.get(views[row], || test(texts.value(row))) != negated)
 }
 
 fn like_escape(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {

@@ -335,7 +335,11 @@ fn to_text(context: &Context, array: &ArrayRef, from: &Type, to: &Type, explicit
                 }
                 bytes.clear();
                 encoder.write(row, &mut bytes);
-                out.append_value(String::from_utf8_lossy(&bytes));
+                // Checking is quicker than replacing, of which there is no need.
+                match std::str::from_utf8(&bytes) {
+                    Ok(text) => out.append_value(text),
+                    Err(_) => out.append_value(String::from_utf8_lossy(&bytes)),
+                }
             }
             Arc::new(out.finish())
         }

@@ -8,3 +8,4 @@ pub(crate) mod json;
 pub(crate) mod json_order;
 pub(crate) mod murmur;
 pub mod numeric;
+pub(crate) mod views;

@@ -5,6 +5,7 @@ use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 
 use super::{ABSENT, RUN, fold_hash, hash_bytes};
 use crate::exec::keys::Word;
+use crate::kernels::views::ViewMemo;
 
 /// Texts: views into chunks of the table's own bytes.
 #[derive(Default)]
@@ -106,7 +107,7 @@ impl TextTable {
     fn intern_rows(&mut self, texts: &StringViewArray, groups: &mut [u32], null_too: bool) {
         let views = texts.views();
         let nulls = texts.nulls().filter(|n| n.null_count() > 0);
-        let mut last: Option<(u128, u32)> = None;
+        let mut memo = ViewMemo::new();
         for row in 0..texts.len() {
             if row % RUN == 0 {
                 self.reserve(RUN + 1);
@@ -118,26 +119,27 @@ impl TextTable {
                 continue;
             }
             let view = views[row];
-            // Equal views are equal texts; sorted data comes in runs.
-            if let Some((seen, group)) = last
-                && seen == view
-            {
-                groups[row] = group;
-                continue;
-            }
-            let bytes = if view as u32 > 12 { texts.value(row).as_bytes() } else { &[] };
-            let hash = view_hash(view, || hash_bytes(bytes));
-            let (at, mut group) = self.find(hash, view, bytes);
-            if group == ABSENT {
-                group = self.views.len() as u32;
-                self.slots[at] = (hash, group);
-                let own = self.store(view, bytes);
-                self.views.push(own);
-                self.hashes.push(hash);
-            }
-            groups[row] = group;
-            last = Some((view, group));
+            // Equal views are equal texts.
+            groups[row] = memo.get(view, || {
+                let bytes = if view as u32 > 12 { texts.value(row).as_bytes() } else { &[] };
+                self.group(view, bytes)
+            });
         }
+    }
+
+    /// The group of a text. There must be room for it.
+    fn group(&mut self, view: u128, bytes: &[u8]) -> u32 {
+        let hash = view_hash(view, || hash_bytes(bytes));
+        let (at, group) = self.find(hash, view, bytes);
+        if group != ABSENT {
+            return group;
+        }
+        let group = self.views.len() as u32;
+        self.slots[at] = (hash, group);
+        let own = self.store(view, bytes);
+        self.views.push(own);
+        self.hashes.push(hash);
+        group
     }
 
     /// The group of NULL.
@@ -151,14 +153,17 @@ impl TextTable {
 
     pub(super) fn lookup_valid(&self, texts: &StringViewArray, groups: &mut [u32]) {
         let views = texts.views();
+        let mut memo = ViewMemo::new();
         for row in 0..texts.len() {
             if self.slots.is_empty() || texts.is_null(row) {
                 groups[row] = ABSENT;
                 continue;
             }
             let view = views[row];
-            let bytes = if view as u32 > 12 { texts.value(row).as_bytes() } else { &[] };
-            groups[row] = self.find(view_hash(view, || hash_bytes(bytes)), view, bytes).1;
+            groups[row] = memo.get(view, || {
+                let bytes = if view as u32 > 12 { texts.value(row).as_bytes() } else { &[] };
+                self.find(view_hash(view, || hash_bytes(bytes)), view, bytes).1
+            });
         }
     }
 
