@@ -51,15 +51,70 @@ impl Layout {
     }
 }
 
+/// What a slot holds of a word: all of it beside the group's number, or of a long one some bits of its hash, so that a table of many groups
+/// is small.
+trait Slot<W>: Copy {
+    const EMPTY: Self;
+    fn new(word: W, hash: u64, group: u32) -> Self;
+    fn group(self) -> u32;
+    fn is(self, word: W, hash: u64, words: &[W]) -> bool;
+}
+
+impl Slot<u64> for (u64, u32) {
+    const EMPTY: (u64, u32) = (0, ABSENT);
+    #[inline]
+    fn new(word: u64, _: u64, group: u32) -> (u64, u32) {
+        (word, group)
+    }
+    #[inline]
+    fn group(self) -> u32 {
+        self.1
+    }
+    #[inline]
+    fn is(self, word: u64, _: u64, _: &[u64]) -> bool {
+        self.1 != ABSENT && self.0 == word
+    }
+}
+
+impl Slot<u128> for (u32, u32) {
+    const EMPTY: (u32, u32) = (0, ABSENT);
+    #[inline]
+    fn new(_: u128, hash: u64, group: u32) -> (u32, u32) {
+        ((hash >> 32) as u32, group)
+    }
+    #[inline]
+    fn group(self) -> u32 {
+        self.1
+    }
+    #[inline]
+    fn is(self, word: u128, hash: u64, words: &[u128]) -> bool {
+        self.1 != ABSENT && self.0 == (hash >> 32) as u32 && words[self.1 as usize] == word
+    }
+}
+
+/// A word that a table may be over.
+#[allow(private_interfaces, private_bounds)]
+pub(super) trait Keyed: Word {
+    type Slot: Slot<Self>;
+}
+
+impl Keyed for u64 {
+    type Slot = (u64, u32);
+}
+
+impl Keyed for u128 {
+    type Slot = (u32, u32);
+}
+
 /// A table over words.
-struct WordTable<W> {
-    slots: Vec<(W, u32)>,
+struct WordTable<W: Keyed> {
+    slots: Vec<W::Slot>,
     words: Vec<W>,
     /// The group of NULL, where that is apart: its word stands for nothing and is not in the slots.
     null_group: Option<u32>,
 }
 
-impl<W: Word> WordTable<W> {
+impl<W: Keyed> WordTable<W> {
     fn new() -> WordTable<W> {
         WordTable { slots: Vec::new(), words: Vec::new(), null_group: None }
     }
@@ -75,16 +130,17 @@ impl<W: Word> WordTable<W> {
         }
         let size = need.next_power_of_two().max(64);
         let mask = size - 1;
-        let mut slots = vec![(W::default(), ABSENT); size];
+        let mut slots = vec![W::Slot::EMPTY; size];
         for (group, &word) in self.words.iter().enumerate() {
             if self.null_group == Some(group as u32) {
                 continue;
             }
-            let mut at = word.hash() as usize & mask;
-            while slots[at].1 != ABSENT {
+            let hash = word.hash();
+            let mut at = hash as usize & mask;
+            while slots[at].group() != ABSENT {
                 at = (at + 1) & mask;
             }
-            slots[at] = (word, group as u32);
+            slots[at] = W::Slot::new(word, hash, group as u32);
         }
         self.slots = slots;
     }
@@ -94,12 +150,12 @@ impl<W: Word> WordTable<W> {
         if self.slots.is_empty() {
             return ABSENT;
         }
-        let mask = self.slots.len() - 1;
-        let mut at = word.hash() as usize & mask;
+        let (mask, hash) = (self.slots.len() - 1, word.hash());
+        let mut at = hash as usize & mask;
         loop {
-            let (there, group) = self.slots[at];
-            if group == ABSENT || there == word {
-                return group;
+            let slot = self.slots[at];
+            if slot.group() == ABSENT || slot.is(word, hash, &self.words) {
+                return slot.group();
             }
             at = (at + 1) & mask;
         }
@@ -108,18 +164,18 @@ impl<W: Word> WordTable<W> {
     /// There must be room: see [`WordTable::reserve`].
     #[inline]
     fn insert(&mut self, word: W) -> u32 {
-        let mask = self.slots.len() - 1;
-        let mut at = word.hash() as usize & mask;
+        let (mask, hash) = (self.slots.len() - 1, word.hash());
+        let mut at = hash as usize & mask;
         loop {
-            let (there, group) = self.slots[at];
-            if group == ABSENT {
+            let slot = self.slots[at];
+            if slot.group() == ABSENT {
                 let new = self.words.len() as u32;
-                self.slots[at] = (word, new);
+                self.slots[at] = W::Slot::new(word, hash, new);
                 self.words.push(word);
                 return new;
             }
-            if there == word {
-                return group;
+            if slot.is(word, hash, &self.words) {
+                return slot.group();
             }
             at = (at + 1) & mask;
         }
@@ -130,12 +186,16 @@ impl<W: Word> WordTable<W> {
         let mask = self.slots.len() - 1;
         for (words, groups) in words.chunks(AHEAD).zip(groups.chunks_mut(AHEAD)) {
             // All first slots are read before any is decided upon, so that their misses of the cache overlap.
-            let mut first = [(W::default(), ABSENT); AHEAD];
-            for (slot, word) in first.iter_mut().zip(words) {
-                *slot = self.slots[word.hash() as usize & mask];
+            let mut first = [ABSENT; AHEAD];
+            for (found, &word) in first.iter_mut().zip(words) {
+                let hash = word.hash();
+                let slot = self.slots[hash as usize & mask];
+                if slot.is(word, hash, &self.words) {
+                    *found = slot.group();
+                }
             }
-            for ((&word, group), (there, found)) in words.iter().zip(groups).zip(first) {
-                *group = if found != ABSENT && there == word { found } else { self.insert(word) };
+            for ((&word, group), found) in words.iter().zip(groups).zip(first) {
+                *group = if found != ABSENT { found } else { self.insert(word) };
             }
         }
     }
@@ -149,18 +209,18 @@ impl<W: Word> WordTable<W> {
     }
 
     fn memory(&self) -> usize {
-        self.slots.capacity() * size_of::<(W, u32)>() + self.words.capacity() * size_of::<W>()
+        self.slots.capacity() * size_of::<W::Slot>() + self.words.capacity() * size_of::<W>()
     }
 }
 
-pub(super) struct Packed<W> {
+pub(super) struct Packed<W: Keyed> {
     layout: Layout,
     table: WordTable<W>,
     texts: Vec<Option<TextTable>>,
     scratch: Vec<W>,
 }
 
-impl<W: Word> Packed<W> {
+impl<W: Keyed> Packed<W> {
     pub(super) fn new(layout: Layout) -> Packed<W> {
         let texts = layout.columns.iter().map(|c| c.text.then(TextTable::default)).collect();
         Packed { layout, table: WordTable::new(), texts, scratch: Vec::new() }
@@ -267,8 +327,9 @@ impl<W: Word> Packed<W> {
 
 /// Adds interned texts' numbers to words; NULLs add nothing.
 fn add_groups<W: Word>(column: &ArrayRef, shift: u32, groups: &[u32], words: &mut [W]) {
+    let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
     for (row, (word, &group)) in words.iter_mut().zip(groups).enumerate() {
-        if column.is_valid(row) {
+        if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
             *word = word.with(W::of_u64(u64::from(group)).up(shift));
         }
     }
