@@ -51,6 +51,33 @@ fn many_groups_are_merged_by_partition() {
 }
 
 #[test]
+fn rows_that_hardly_meet_are_grouped_by_partition_alone() {
+    let ids = 0..280_000_i64;
+    let key = |i: i64| (i % 200_000 != 7).then_some(i % 200_000);
+    let texts: StringViewArray = ids.clone().map(|i| Some(format!("the key {}", i % 200_000 / 2))).collect();
+    let world = World::default().table(
+        "sparse",
+        vec![
+            ("id", Type::Int8, Arc::new(Int64Array::from_iter_values(ids.clone())) as ArrayRef),
+            ("key", Type::Int8, Arc::new(ids.map(key).collect::<Int64Array>())),
+            ("text", Type::Text, Arc::new(texts)),
+        ],
+    );
+    let broker = Broker::new(1 << 30);
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = Limits { query: 12 << 20, operator: usize::MAX, folder: Some(folder.path().to_path_buf()) };
+    let little = QueryMemory::new(&broker, limits);
+    for context in [world.context(1, 8192), world.context(3, 8192), world.context_of(2, 8192, little)] {
+        let sql = "SELECT key, text, count(*), min(id), max(id), avg(id) FROM sparse GROUP BY key, text";
+        let rows = world.rows_in(sql, &context).expect("it runs");
+        assert_eq!(rows.len(), 200_000);
+        assert_eq!(rows[0], "0|the key 0|2|0|200000|100000.000000000000");
+        assert_eq!(rows[7], "|the key 3|2|7|200007|100007.000000000000");
+        assert_eq!(rows[150_001], "150001|the key 75000|1|150001|150001|150001.000000000000");
+    }
+}
+
+#[test]
 fn sums_and_means_have_postgres_s_types() {
     let world = numbers();
     assert_eq!(

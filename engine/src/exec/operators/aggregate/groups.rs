@@ -1,30 +1,27 @@
 //! Groups and their accumulators: [`Grouping`] is GROUP BY compiled, [`Groups`] the keys and states of one thread, partition or query,
-//! [`PartialGroups`] their states as columns.
+//! [`PartialGroups`](super::PartialGroups) their states as columns.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, UInt32Array, UInt64Array, new_null_array};
+use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, UInt32Array, new_null_array};
 use arrow::compute::{SortOptions, take};
-use arrow::datatypes::UInt64Type;
 use parking_lot::Mutex;
 use weir_sql::plan::{AggregateCall, Combinator, Expr, Spread};
 use weir_sql::{Type, Value};
 
+use super::PartialGroups;
 use super::sorting::Sorting;
 use crate::aggregates::{self, Accumulator, AggregateOverload, StateOf};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::expression::Expression;
-use crate::exec::groups::{GroupTable, hash_rows};
+use crate::exec::groups::GroupTable;
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
 use crate::exec::pipeline::parallel;
 use crate::exec::spill::SpillFile;
 use crate::functions::{Context, Implementation, registry};
-
-/// Partitions of groups by hash: 64 take six bits of it.
-pub(super) const PARTITIONS: usize = 64;
 
 /// Keys and aggregate calls, compiled.
 pub(crate) struct Grouping {
@@ -32,7 +29,7 @@ pub(crate) struct Grouping {
     pub(crate) key_types: Vec<Type>,
     /// Keys of which equal values can look different.
     variants: Vec<usize>,
-    calls: Vec<Call>,
+    pub(super) calls: Vec<Call>,
     positions: bool,
     /// See [`weir_sql::plan::Plan::Aggregate`].
     always: Vec<i32>,
@@ -142,7 +139,7 @@ impl Call {
         }
     }
 
-    fn state_types(&self) -> Vec<Type> {
+    pub(super) fn state_types(&self) -> Vec<Type> {
         if let Some((combinator, of, ty)) = &self.combined {
             return of.combined_types(*combinator, ty);
         }
@@ -181,74 +178,15 @@ impl Grouping {
         self.calls.iter().for_each(|call| call.prepare(context));
     }
 
+    /// Whether the state of each row by itself is a few words.
+    pub(super) fn has_small_states(&self) -> bool {
+        let is_small = |ty: &Type| ty.to_arrow().primitive_width().is_some();
+        self.calls.iter().flat_map(Call::state_types).all(|ty| is_small(&ty))
+    }
+
     /// Types of each call's partial state.
     pub(crate) fn state_types(&self) -> Vec<Vec<Type>> {
         self.calls.iter().map(Call::state_types).collect()
-    }
-}
-
-/// Partial states of groups, as columns.
-pub(crate) struct PartialGroups {
-    pub(crate) keys: Vec<ArrayRef>,
-    pub(crate) first: Vec<u64>,
-    pub(crate) states: Vec<Vec<ArrayRef>>,
-}
-
-impl PartialGroups {
-    /// The rows of each partition, by bits of the hash of their keys: other bits at every level.
-    pub(super) fn partitions(&self, level: usize, grouping: &Grouping) -> Result<Vec<UInt32Array>> {
-        let normal = keys::normalize_all(&grouping.key_types, &self.keys)?;
-        let hashes = hash_rows(&grouping.key_types, &normal, self.first.len())?;
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); PARTITIONS];
-        for (row, hash) in hashes.iter().enumerate() {
-            rows[(hash >> (32 + 6 * level)) as usize % PARTITIONS].push(row as u32);
-        }
-        Ok(rows.into_iter().map(UInt32Array::from).collect())
-    }
-
-    /// The groups with parts of their sets.
-    pub(super) fn divide(self, parts: usize, groups: &Groups) -> Result<Vec<PartialGroups>> {
-        let mut divided: Vec<Vec<Vec<ArrayRef>>> = vec![Vec::new(); parts];
-        for (states, accumulator) in self.states.into_iter().zip(&groups.accumulators) {
-            if accumulator.is_set() {
-                divided.iter_mut().zip(accumulator.divide(&states, parts)?).for_each(|(part, set)| part.push(set));
-            } else {
-                let nothing = states.iter().map(|s| new_null_array(s.data_type(), s.len())).collect::<Vec<_>>();
-                divided.iter_mut().for_each(|part| part.push(nothing.clone()));
-            }
-        }
-        let part = |states| PartialGroups { keys: self.keys.clone(), first: self.first.clone(), states };
-        Ok(divided.into_iter().map(part).collect())
-    }
-
-    /// All columns, side by side.
-    pub(super) fn into_batch(self) -> Batch {
-        let rows = self.first.len();
-        let mut columns = self.keys;
-        columns.push(Arc::new(UInt64Array::from(self.first)));
-        columns.extend(self.states.into_iter().flatten());
-        Batch::new(columns, rows)
-    }
-
-    /// The inverse of [`PartialGroups::into_batch`].
-    pub(super) fn from_batch(batch: Batch, grouping: &Grouping) -> Result<PartialGroups> {
-        let mut columns = batch.columns.into_iter();
-        let keys = columns.by_ref().take(grouping.key_types.len()).collect();
-        let Some(first) = columns.next() else { return Err(Error::internal("states on disk lack their positions")) };
-        let first = first.as_primitive::<UInt64Type>().values().to_vec();
-        let states = grouping.calls.iter().map(|c| columns.by_ref().take(c.state_types().len()).collect()).collect();
-        Ok(PartialGroups { keys, first, states })
-    }
-
-    pub(super) fn take(&self, rows: &UInt32Array) -> Result<PartialGroups> {
-        let all = |columns: &[ArrayRef]| {
-            columns.iter().map(|c| take(c, rows, None)).collect::<std::result::Result<Vec<_>, _>>()
-        };
-        Ok(PartialGroups {
-            keys: all(&self.keys)?,
-            first: rows.values().iter().map(|&row| self.first[row as usize]).collect(),
-            states: self.states.iter().map(|s| all(s)).collect::<std::result::Result<_, _>>()?,
-        })
     }
 }
 
@@ -257,7 +195,7 @@ pub(crate) struct Groups {
     pub(crate) table: GroupTable,
     /// Where each group first appeared.
     first: Vec<u64>,
-    accumulators: Vec<Box<dyn Accumulator>>,
+    pub(super) accumulators: Vec<Box<dyn Accumulator>>,
     /// For each key with variants, the value that is shown.
     shown: Vec<Box<dyn Accumulator>>,
     scratch: Vec<u32>,
@@ -331,6 +269,33 @@ impl Groups {
         let keys = crate::exec::expression::arrays(&grouping.keys, batch, context)?;
         self.intern(grouping, &keys, batch.rows, |row| at + row as u64)?;
         let n_groups = self.table.len();
+        self.accumulate(grouping, at, batch, n_groups, context)
+    }
+
+    /// The same rows, each a group by itself.
+    pub(crate) fn apart(
+        grouping: &Grouping,
+        at: u64,
+        batch: &Batch,
+        context: &Arc<QueryContext>,
+    ) -> Result<PartialGroups> {
+        let keys = crate::exec::expression::arrays(&grouping.keys, batch, context)?;
+        let mut groups = Groups::new(grouping, &context.functions)?;
+        groups.scratch = (0..batch.rows as u32).collect();
+        groups.accumulate(grouping, at, batch, batch.rows, context)?;
+        let states = groups.accumulators.iter_mut().map(|a| a.state(batch.rows)).collect::<Result<_>>()?;
+        Ok(PartialGroups { keys, first: (at..at + batch.rows as u64).collect(), states })
+    }
+
+    /// Adds rows to the accumulators of their groups, which are known.
+    fn accumulate(
+        &mut self,
+        grouping: &Grouping,
+        at: u64,
+        batch: &Batch,
+        n_groups: usize,
+        context: &Arc<QueryContext>,
+    ) -> Result<()> {
         let positions: Option<ArrayRef> = grouping.positions.then(|| {
             let at = at as i64;
             Arc::new(Int64Array::from_iter_values(at..at + batch.rows as i64)) as ArrayRef

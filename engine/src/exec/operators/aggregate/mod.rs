@@ -1,8 +1,9 @@
 //! GROUP BY: a group table and accumulators a thread, then one merge.
 //!
 //! Every thread has a [`Groups`] of its own. At the end these are merged: few groups into one table; many by hash, each thread's groups split
-//! into partitions that are then merged side by side. Results come in the order in which the groups first appeared in the input, whatever
-//! threads did.
+//! into partitions that are then merged side by side. A thread that finds that hardly any rows meet in its groups gives up on them: each row is a
+//! group by itself then, and what meets does so in the partitions, whose tables are small. Results come in the order in which the groups
+//! first appeared in the input, whatever threads did.
 //!
 //! A thread whose groups do not fit writes their partial states to disk, by hash into partitions, and begins anew; then each partition is
 //! merged by itself, split again if need be, and its results become a run in the order of first appearance. Without keys there is one
@@ -11,6 +12,7 @@
 //! Where equal keys can look different (numerics of several scales, intervals), the group shows the one whose bytes are least.
 
 mod groups;
+mod partial;
 mod sorting;
 mod spilled;
 
@@ -20,8 +22,9 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use weir_sql::plan::{AggregateCall, Expr};
 
-use self::groups::PARTITIONS;
-pub(crate) use self::groups::{Call, Grouping, Groups, PartialGroups};
+pub(crate) use self::groups::{Call, Grouping, Groups};
+use self::partial::PARTITIONS;
+pub(crate) use self::partial::PartialGroups;
 use self::spilled::Spilled;
 use super::limit::Held;
 use crate::error::{Error, Result};
@@ -35,6 +38,10 @@ use crate::exec::runs::gather;
 
 /// Up to this many groups of all threads are merged by one thread.
 const MERGED_ALONE: usize = 1 << 14;
+/// With this many groups it is looked whether rows meet in them.
+const LOOKED_AT: usize = 1 << 16;
+/// And where fewer than so many of ten rows found a group that was there, they do not.
+const MEETING: usize = 3;
 
 pub(crate) struct Aggregate {
     input: Node,
@@ -83,7 +90,8 @@ pub(crate) fn aggregate(
     context: &Arc<QueryContext>,
     metrics: &Arc<Metrics>,
 ) -> Result<Arc<dyn Source>> {
-    combine(grouping, input, context, metrics, |groups, at, batch| groups.update(grouping, at, &batch, context))
+    let apart = |at, batch: Batch| Groups::apart(grouping, at, &batch, context);
+    combine(grouping, input, context, metrics, apart, |groups, at, batch| groups.update(grouping, at, &batch, context))
 }
 
 /// Merges the partial states of a source's rows; `split` says which columns are what.
@@ -94,46 +102,102 @@ pub(crate) fn merge_states(
     metrics: &Arc<Metrics>,
     split: impl Fn(u64, Batch) -> PartialGroups + Sync,
 ) -> Result<Arc<dyn Source>> {
-    combine(grouping, input, context, metrics, |groups, at, batch| groups.merge(grouping, &split(at, batch)))
+    let apart = |at, batch| Ok(split(at, batch));
+    combine(grouping, input, context, metrics, apart, |groups, at, batch| groups.merge(grouping, &split(at, batch)))
 }
 
 /// What one thread has grouped.
 struct Local {
     groups: Groups,
     held: Reservation,
+    /// How many rows it had.
+    rows: usize,
+    /// Whether it gave up.
+    apart: bool,
+    /// Groups that it gave up, by partition.
+    parts: Vec<Vec<PartialGroups>>,
+    /// Their bytes.
+    bytes: usize,
 }
 
-/// Adds all rows of a source to groups, thread by thread, and merges these.
+impl Local {
+    fn memory(&self) -> usize {
+        self.groups.memory() + self.bytes
+    }
+
+    /// Whether rows hardly meet.
+    fn is_in_vain(&self) -> bool {
+        let groups = self.groups.len();
+        !self.apart && groups >= LOOKED_AT && (self.rows - groups.min(self.rows)) * 10 < self.rows * MEETING
+    }
+
+    /// Writes all groups to disk, and begins anew.
+    fn spill(&mut self, spilled: &Spilled, grouping: &Grouping, context: &Arc<QueryContext>) -> Result<()> {
+        let groups = std::mem::replace(&mut self.groups, Groups::new(grouping, &context.functions)?);
+        spilled.add(groups.states(grouping)?, 0, grouping, context)?;
+        for (partition, pieces) in std::mem::take(&mut self.parts).into_iter().enumerate() {
+            if !pieces.is_empty() {
+                spilled.add_to(partition, PartialGroups::concat(&pieces)?, context)?;
+            }
+        }
+        (self.bytes, self.rows) = (0, 0);
+        self.held.resize(0)
+    }
+
+    /// Puts groups into the partitions.
+    fn divide(&mut self, partial: PartialGroups, grouping: &Grouping) -> Result<()> {
+        let partial = partial.compacted();
+        self.bytes += partial.bytes();
+        self.parts.resize_with(PARTITIONS, Vec::new);
+        for (part, partial) in self.parts.iter_mut().zip(partial.by_partition(0, grouping)?) {
+            part.extend((partial.len() > 0).then_some(partial));
+        }
+        Ok(())
+    }
+}
+
+/// Adds all rows of a source to groups, thread by thread, and merges these; `apart` makes a group of each row.
 fn combine(
     grouping: &Arc<Grouping>,
     input: &dyn Source,
     context: &Arc<QueryContext>,
     metrics: &Arc<Metrics>,
+    apart: impl Fn(u64, Batch) -> Result<PartialGroups> + Sync,
     add: impl Fn(&mut Groups, u64, Batch) -> Result<()> + Sync,
 ) -> Result<Arc<dyn Source>> {
     let spilled = Spilled::default();
     let start = || {
         let groups = Groups::new(grouping, &context.functions)?;
-        Ok(Local { groups, held: context.memory.reservation("Aggregate") })
+        let held = context.memory.reservation("Aggregate");
+        Ok(Local { groups, held, rows: 0, apart: false, parts: Vec::new(), bytes: 0 })
     };
+    let may_give_up = !grouping.is_one() && grouping.has_small_states();
     let mut locals = drain(context, input, start, |local, at, batch| {
-        add(&mut local.groups, at, batch)?;
+        local.rows += batch.rows;
+        match local.apart {
+            true => local.divide(apart(at, batch)?, grouping)?,
+            false => add(&mut local.groups, at, batch)?,
+        }
         if grouping.is_one() && !local.groups.divides() {
             return local.held.resize(local.groups.memory());
         }
-        if !local.held.fits(local.groups.memory())? {
+        if may_give_up && local.is_in_vain() {
             let groups = std::mem::replace(&mut local.groups, Groups::new(grouping, &context.functions)?);
-            spilled.add(groups.states(grouping)?, 0, grouping, context)?;
-            local.held.resize(0)?;
+            local.divide(groups.states(grouping)?, grouping)?;
+            local.apart = true;
+        }
+        if !local.held.fits(local.memory())? {
+            local.spill(&spilled, grouping, context)?;
         }
         Ok(())
     })?;
     metrics.memory.fetch_max(locals.iter().map(|local| local.held.peak()).sum(), Ordering::Relaxed);
-    // What is merged is there twice for a while.
-    let bytes: usize = locals.iter().map(|local| local.groups.memory()).sum();
-    let fits = match locals.as_mut_slice() {
-        [first, _, ..] => first.held.granted(first.held.bytes() + bytes)?,
-        _ => true,
+    // What is merged is there twice for a while; what was given up for groups is as well, and takes more room in tables.
+    let bytes: usize = locals.iter().map(|local| local.groups.memory() + 2 * local.bytes).sum();
+    let is_merged = locals.len() > 1 || locals.iter().any(|local| local.apart);
+    let fits = match locals.first_mut().filter(|_| is_merged) {
+        Some(first) => first.held.granted(first.held.bytes() + bytes)?,
+        None => true,
     };
     if spilled.any() || !fits {
         for mut local in locals {
@@ -141,15 +205,18 @@ fn combine(
                 local.groups.ensure_one();
             }
             local.groups.ensure_always(grouping)?;
-            spilled.add(local.groups.states(grouping)?, 0, grouping, context)?;
+            local.spill(&spilled, grouping, context)?;
         }
         return spilled.finish(grouping, context, metrics);
     }
     let total: usize = locals.iter().map(|local| local.groups.len()).sum();
-    if locals.len() > 1 && total > MERGED_ALONE {
-        return partitioned(grouping, locals.into_iter().map(|local| local.groups).collect(), context);
+    if locals.iter().any(|local| local.apart) || locals.len() > 1 && total > MERGED_ALONE {
+        if let Some(first) = locals.first_mut() {
+            first.held.resize(first.memory())?;
+        }
+        return partitioned(grouping, locals, context);
     }
-    let Some(Local { groups: mut all, mut held }) = locals.pop() else {
+    let Some(Local { groups: mut all, mut held, .. }) = locals.pop() else {
         return Err(Error::internal("a drain has a local state"));
     };
     // What the others hold is given back once it is merged.
@@ -167,26 +234,37 @@ fn combine(
 }
 
 /// Merges groups by hash, side by side.
-fn partitioned(grouping: &Arc<Grouping>, locals: Vec<Groups>, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
+fn partitioned(grouping: &Arc<Grouping>, locals: Vec<Local>, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
     let locals = Mutex::new(locals.into_iter().map(Some).collect::<Vec<_>>());
     let count = locals.lock().len();
-    let states = parallel(context, count, |i| {
-        let local = locals.lock()[i].take();
-        let Some(local) = local else { return Err(Error::internal("a local state is merged once")) };
-        let partial = local.states(grouping)?;
-        let rows = partial.partitions(0, grouping)?;
-        Ok((partial, rows))
+    let divided = parallel(context, count, |i| {
+        let Some(mut local) = locals.lock()[i].take() else {
+            return Err(Error::internal("a local state is merged once"));
+        };
+        let groups = std::mem::replace(&mut local.groups, Groups::new(grouping, &context.functions)?);
+        local.divide(groups.states(grouping)?, grouping)?;
+        Ok((local.parts, local.held))
     })?;
+    let (parts, locals_held): (Vec<Vec<Vec<PartialGroups>>>, Vec<Reservation>) = divided.into_iter().unzip();
+    let mut pieces: Vec<Vec<PartialGroups>> = (0..PARTITIONS).map(|_| Vec::new()).collect();
+    for parts in parts {
+        pieces.iter_mut().zip(parts).for_each(|(all, own)| all.extend(own));
+    }
+    let pieces: Vec<Mutex<Vec<PartialGroups>>> = pieces.into_iter().map(Mutex::new).collect();
     let merged = parallel(context, PARTITIONS, |partition| {
         let mut groups = Groups::new(grouping, &context.functions)?;
         let mut held = context.memory.reservation("Aggregate");
-        for (partial, rows) in &states {
-            context.cancel.check()?;
-            groups.merge(grouping, &partial.take(&rows[partition])?)?;
+        let pieces = std::mem::take(&mut *pieces[partition].lock());
+        context.cancel.check()?;
+        if !pieces.is_empty() {
+            let all = PartialGroups::concat(&pieces)?;
+            drop(pieces);
+            groups.merge(grouping, &all)?;
             held.resize(groups.memory())?;
         }
         Ok((groups.finish(grouping)?, held))
     })?;
+    drop(locals_held);
     let (finished, held): (Vec<_>, Vec<_>) = merged.into_iter().unzip();
     let (batches, first) = finished.into_iter().unzip();
     in_order(batches, first, held, context)

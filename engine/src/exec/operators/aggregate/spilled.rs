@@ -10,7 +10,8 @@ use std::sync::Arc;
 use arrow::array::UInt32Array;
 use parking_lot::Mutex;
 
-use super::groups::{Grouping, Groups, PARTITIONS, PartialGroups};
+use super::groups::{Grouping, Groups};
+use super::partial::{PARTITIONS, PartialGroups};
 use crate::error::Result;
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
@@ -57,12 +58,18 @@ impl Spilled {
         grouping: &Grouping,
         context: &QueryContext,
     ) -> Result<()> {
-        let file = self.file.get(context)?;
-        for (partition, rows) in partial.partitions(level, grouping)?.iter().enumerate().filter(|(_, r)| !r.is_empty())
-        {
-            let extent = file.append(&partial.take(rows)?.into_batch())?;
-            self.partitions.lock()[partition].push(extent);
+        for (partition, partial) in partial.by_partition(level, grouping)?.into_iter().enumerate() {
+            if partial.len() > 0 {
+                self.add_to(partition, partial, context)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Writes states of one partition.
+    pub(super) fn add_to(&self, partition: usize, partial: PartialGroups, context: &QueryContext) -> Result<()> {
+        let extent = self.file.get(context)?.append(&partial.into_batch())?;
+        self.partitions.lock()[partition].push(extent);
         Ok(())
     }
 
