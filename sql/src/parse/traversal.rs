@@ -99,32 +99,80 @@ pub(super) fn rewrite(text: &str, tokens: &mut Vec<TokenWithSpan>, bytes: &mut V
     }
 }
 
-/// The last token of the clauses that begin at a place; `None` if none do.
+/// The last token of the clauses that begin at a place; `None` if none do: SEARCH and CYCLE may be names.
 fn end_of(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
-    let solid = |at: &usize| !matches!(tokens[*at].token, Token::Whitespace(_));
-    // The name after the first of these words outside of parentheses.
-    let name_after = |from: usize, word: &str| {
+    let mut words = Words { tokens, next: at, last: at };
+    if words.word("SEARCH") {
+        let how = words.word("DEPTH") || words.word("BREADTH");
+        if !(how && words.word("FIRST") && words.word("BY") && words.names() && words.word("SET") && words.name()) {
+            return None;
+        }
+        let end = words.last;
+        return Some(words.cycle().unwrap_or(end));
+    }
+    words.cycle()
+}
+
+/// Looks along tokens, past white space.
+struct Words<'a> {
+    tokens: &'a [TokenWithSpan],
+    next: usize,
+    /// The token that was taken last.
+    last: usize,
+}
+
+impl Words<'_> {
+    /// Takes the next token if it passes a test.
+    fn takes(&mut self, test: impl Fn(&Token) -> bool) -> bool {
+        let solid = |at: &usize| !matches!(self.tokens[*at].token, Token::Whitespace(_));
+        let found = (self.next..self.tokens.len()).find(solid).filter(|&at| test(&self.tokens[at].token));
+        if let Some(at) = found {
+            (self.last, self.next) = (at, at + 1);
+        }
+        found.is_some()
+    }
+
+    fn word(&mut self, word: &str) -> bool {
+        self.takes(|token| is_word(token, word))
+    }
+
+    fn name(&mut self) -> bool {
+        self.takes(|token| matches!(token, Token::Word(_)))
+    }
+
+    fn names(&mut self) -> bool {
+        let mut named = self.name();
+        while named && self.takes(|token| *token == Token::Comma) {
+            named = self.name();
+        }
+        named
+    }
+
+    /// Takes all up to a word outside of parentheses, and that.
+    fn past(&mut self, word: &str) -> bool {
         let mut depth = 0_usize;
-        for at in from..tokens.len() {
-            match &tokens[at].token {
+        while !(depth == 0 && self.word(word)) {
+            let mut open = true;
+            let taken = self.takes(|_| true);
+            match self.tokens[self.last].token {
                 Token::LParen => depth += 1,
-                Token::RParen => depth = depth.checked_sub(1)?,
-                token if depth == 0 && is_word(token, word) => return (at + 1..tokens.len()).find(solid),
+                Token::RParen => open = depth > 0,
                 _ => {}
             }
+            if !taken || !open {
+                return false;
+            }
+            if self.tokens[self.last].token == Token::RParen {
+                depth -= 1;
+            }
         }
-        None
-    };
-    if is_word(&tokens[at].token, "CYCLE") {
-        return name_after(at, "USING");
+        true
     }
-    let how = (at + 1..tokens.len()).find(solid)?;
-    if !is_word(&tokens[how].token, "DEPTH") && !is_word(&tokens[how].token, "BREADTH") {
-        return None;
-    }
-    let end = name_after(at, "SET")?;
-    match (end + 1..tokens.len()).find(solid).filter(|&next| is_word(&tokens[next].token, "CYCLE")) {
-        Some(cycle) => name_after(cycle, "USING"),
-        None => Some(end),
+
+    /// The last token of a CYCLE that is next.
+    fn cycle(&mut self) -> Option<usize> {
+        let begins = self.word("CYCLE") && self.names() && self.word("SET") && self.name();
+        let values = begins && (!self.word("TO") || self.past("DEFAULT"));
+        (values && self.past("USING") && self.name()).then_some(self.last)
     }
 }

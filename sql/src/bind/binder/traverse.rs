@@ -13,8 +13,9 @@ use crate::parse::names::{fold, quoted};
 use crate::parse::traversal::Traversal;
 use crate::plan::OutputColumn;
 
-/// A column that is added: its name, its first value, and the next, over `s`, the step's row with the columns of the row before.
+/// A column that is added: what it is, its name, its first value, and the next, over `s`, the step's row with the columns of the row before.
 struct Added {
+    what: &'static str,
     name: String,
     first: String,
     next: String,
@@ -75,7 +76,7 @@ impl Binder<'_> {
                     (format!("ARRAY[{row}]"), format!("{before} || {row}"))
                 }
             };
-            added.push(Added { name: sequence, first, next });
+            added.push(Added { what: "search sequence", name: sequence, first, next });
         }
         if let Some(cycle) = &traversal.cycle {
             let (mark, path) = (fold(&cycle.mark), fold(&cycle.path));
@@ -89,22 +90,17 @@ impl Binder<'_> {
             // The mark's type is that of both values.
             let first = format!("CASE WHEN false THEN {yes} ELSE {no} END");
             condition = Some(format!("{}.{} <> {yes}", quoted(&alias), quoted(&mark)));
-            added.push(Added { name: mark, first, next });
-            added.push(Added { name: path, first: format!("ARRAY[{row}]"), next: format!("{before} || {row}") });
+            added.push(Added { what: "cycle mark", name: mark, first, next });
+            let (first, next) = (format!("ARRAY[{row}]"), format!("{before} || {row}"));
+            added.push(Added { what: "cycle path", name: path, first, next });
         }
         let mut names: Vec<Ident> = columns.iter().map(|column| Ident::with_quote('"', &column.name)).collect();
-        for (index, column) in added.iter().enumerate() {
-            let taken = |name: &str| columns.iter().any(|known| known.name == name);
-            if taken(&column.name) {
-                let what = match (&traversal.search, index, column.next.starts_with("CASE")) {
-                    (Some(_), 0, _) => "search sequence",
-                    (_, _, true) => "cycle mark",
-                    _ => "cycle path",
-                };
-                let message = format!("{what} column name \"{}\" already used in WITH query column list", column.name);
+        for Added { what, name, .. } in &added {
+            if names.iter().any(|known| known.value == *name) {
+                let message = format!("{what} column name \"{name}\" already used in WITH query column list");
                 return Err(at(Error::new(ErrorKind::Syntax, message), &cte.alias.name));
             }
-            names.push(Ident::with_quote('"', &column.name));
+            names.push(Ident::with_quote('"', name));
         }
         let first: Vec<&str> = added.iter().map(|column| column.first.as_str()).collect();
         let base = wrapped(base.clone(), &names[..columns.len()], columns, &first)?;
