@@ -33,11 +33,14 @@ impl Binder<'_> {
         columns: &[OutputColumn],
     ) -> Result<(SetExpr, SetExpr, Vec<ast::TableAliasColumnDef>)> {
         let name = fold(&cte.alias.name);
-        let (SetExpr::Select(_), SetExpr::Select(own)) = (base, step) else {
-            let side = if matches!(base, SetExpr::Select(_)) { "right" } else { "left" };
+        let side = |side: &str| {
             let message = format!("with a SEARCH or CYCLE clause, the {side} side of the UNION must be a SELECT");
-            return Err(Error::new(ErrorKind::Unsupported, message));
+            Error::new(ErrorKind::Unsupported, message)
         };
+        if matches!(base, SetExpr::SetOperation { .. }) {
+            return Err(side("left"));
+        }
+        let SetExpr::Select(own) = step else { return Err(side("right")) };
         let Some(alias) = own.from.iter().find_map(|from| working_name(from, &name)) else {
             let message = format!(
                 "with a SEARCH or CYCLE clause, the recursive reference to WITH query \"{name}\" must be at the top level of its right-hand SELECT"
