@@ -192,12 +192,14 @@ fn combine(
         Ok(())
     })?;
     metrics.memory.fetch_max(locals.iter().map(|local| local.held.peak()).sum(), Ordering::Relaxed);
-    // What is merged is there twice for a while; what was given up for groups is as well, and takes more room in tables.
-    let bytes: usize = locals.iter().map(|local| local.groups.memory() + 2 * local.bytes).sum();
-    let is_merged = locals.len() > 1 || locals.iter().any(|local| local.apart);
-    let fits = match locals.first_mut().filter(|_| is_merged) {
-        Some(first) => first.held.granted(first.held.bytes() + bytes)?,
-        None => true,
+    let total: usize = locals.iter().map(|local| local.groups.len()).sum();
+    let by_partition = locals.iter().any(|local| local.apart) || locals.len() > 1 && total > MERGED_ALONE;
+    // What is merged is there twice for a while, and half as much again where it becomes many tables.
+    let bytes: usize = locals.iter().map(Local::memory).sum();
+    let fits = match locals.as_mut_slice() {
+        [first, ..] if by_partition => first.held.granted(first.held.bytes() + 2 * bytes)?,
+        [first, _, ..] => first.held.granted(first.held.bytes() + bytes)?,
+        _ => true,
     };
     if spilled.any() || !fits {
         for mut local in locals {
@@ -209,11 +211,7 @@ fn combine(
         }
         return spilled.finish(grouping, context, metrics);
     }
-    let total: usize = locals.iter().map(|local| local.groups.len()).sum();
-    if locals.iter().any(|local| local.apart) || locals.len() > 1 && total > MERGED_ALONE {
-        if let Some(first) = locals.first_mut() {
-            first.held.resize(first.memory())?;
-        }
+    if by_partition {
         return partitioned(grouping, locals, context);
     }
     let Some(Local { groups: mut all, mut held, .. }) = locals.pop() else {
@@ -245,27 +243,30 @@ fn partitioned(grouping: &Arc<Grouping>, locals: Vec<Local>, context: &Arc<Query
         local.divide(groups.states(grouping)?, grouping)?;
         Ok((local.parts, local.held))
     })?;
-    let (parts, locals_held): (Vec<Vec<Vec<PartialGroups>>>, Vec<Reservation>) = divided.into_iter().unzip();
+    let (parts, mut held): (Vec<Vec<Vec<PartialGroups>>>, Vec<Reservation>) = divided.into_iter().unzip();
     let mut pieces: Vec<Vec<PartialGroups>> = (0..PARTITIONS).map(|_| Vec::new()).collect();
     for parts in parts {
         pieces.iter_mut().zip(parts).for_each(|(all, own)| all.extend(own));
     }
     let pieces: Vec<Mutex<Vec<PartialGroups>>> = pieces.into_iter().map(Mutex::new).collect();
+    // All of it within what was granted for it before.
     let merged = parallel(context, PARTITIONS, |partition| {
         let mut groups = Groups::new(grouping, &context.functions)?;
-        let mut held = context.memory.reservation("Aggregate");
         let pieces = std::mem::take(&mut *pieces[partition].lock());
         context.cancel.check()?;
         if !pieces.is_empty() {
             let all = PartialGroups::concat(&pieces)?;
             drop(pieces);
             groups.merge(grouping, &all)?;
-            held.resize(groups.memory())?;
         }
-        Ok((groups.finish(grouping)?, held))
+        let bytes = groups.memory();
+        Ok((groups.finish(grouping)?, bytes))
     })?;
-    drop(locals_held);
-    let (finished, held): (Vec<_>, Vec<_>) = merged.into_iter().unzip();
+    let (finished, bytes): (Vec<_>, Vec<usize>) = merged.into_iter().unzip();
+    held.truncate(1);
+    if let Some(held) = held.first_mut() {
+        held.resize(bytes.into_iter().sum())?;
+    }
     let (batches, first) = finished.into_iter().unzip();
     in_order(batches, first, held, context)
 }
