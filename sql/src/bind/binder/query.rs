@@ -379,15 +379,11 @@ impl Binder<'_> {
 
     /// LIMIT, OFFSET and FETCH: bigints over no columns but those of queries around this one.
     fn bind_bounds(&mut self, query: &ast::Query) -> Result<Bounds> {
+        let (mut limit, mut offset) = limit_and_offset(query);
         let (mut ties, mut by) = (false, Vec::new());
-        let (mut limit, mut offset) = match &query.limit_clause {
-            None => (None, None),
-            Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
-                by.clone_from(limit_by);
-                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
-            }
-            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
-        };
+        if let Some(LimitClause::LimitOffset { limit_by, .. }) = &query.limit_clause {
+            by.clone_from(limit_by);
+        }
         let one;
         if let Some(fetch) = &query.fetch {
             if fetch.percent {
@@ -409,13 +405,7 @@ impl Binder<'_> {
         if error.kind != ErrorKind::UndefinedColumn && error.kind != ErrorKind::UndefinedTable {
             return error;
         }
-        let (limit, offset) = match &query.limit_clause {
-            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
-                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
-            }
-            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
-            None => (None, None),
-        };
+        let (limit, offset) = limit_and_offset(query);
         let Ok(item) = self.bind_from(&select.from) else { return error };
         self.frames.push(Frame::query(item.scope, Clause::Limit));
         let read = [(limit, "LIMIT"), (offset, "OFFSET")].into_iter().find_map(|(expr, word)| {
@@ -445,6 +435,17 @@ impl Binder<'_> {
                 locate(Error::new(ErrorKind::DatatypeMismatch, message), expr)
             }
         })
+    }
+}
+
+/// LIMIT and OFFSET as they are written.
+fn limit_and_offset(query: &ast::Query) -> (Option<&ast::Expr>, Option<&ast::Expr>) {
+    match &query.limit_clause {
+        None => (None, None),
+        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+            (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+        }
+        Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
     }
 }
 
