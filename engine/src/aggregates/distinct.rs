@@ -16,7 +16,7 @@ use super::Accumulator;
 use super::distinct_words::{self, DistinctWords};
 use super::states::{Collected, by_group, flatten, lists, rows_that_count};
 use crate::error::Result;
-use crate::exec::groups::{GroupTable, hash_rows};
+use crate::exec::groups::{GroupTable, hash_keys};
 use crate::exec::keys;
 
 /// Distinct arguments before another aggregate.
@@ -82,7 +82,7 @@ impl Distinct {
 pub(super) fn divide(types: &[Type], states: &[ArrayRef], parts: usize) -> Result<Vec<Vec<ArrayRef>>> {
     let n_groups = states[0].len();
     let (values, owners) = flatten(states, &(0..n_groups as u32).collect::<Vec<_>>())?;
-    let hashes = hash_rows(types, &keys::normalize_all(types, &values)?, owners.len())?;
+    let hashes = hash_keys(types, &values, owners.len())?;
     let mut rows = vec![Vec::new(); parts];
     for (row, hash) in hashes.iter().enumerate() {
         rows[((hash >> 32) as usize * parts) >> 32].push(row as u32);

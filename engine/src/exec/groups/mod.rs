@@ -145,6 +145,11 @@ fn fold_hash(hash: u64) -> u32 {
     (hash >> 32) as u32 ^ hash as u32
 }
 
+/// [`hash_rows`] of keys as they come.
+pub(crate) fn hash_keys(types: &[Type], columns: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
+    hash_rows(types, &keys::normalize_all(types, columns)?, rows)
+}
+
 /// A hash of each row's (normalised) key, the same for equal keys whatever table they come from.
 pub(crate) fn hash_rows(types: &[Type], columns: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
     let mut hashes = vec![0_u64; rows];

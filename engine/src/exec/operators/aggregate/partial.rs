@@ -9,8 +9,7 @@ use arrow::datatypes::UInt64Type;
 use super::groups::{Grouping, Groups};
 use crate::error::{Error, Result};
 use crate::exec::batch::{Batch, array_bytes};
-use crate::exec::groups::hash_rows;
-use crate::exec::keys;
+use crate::exec::groups::hash_keys;
 
 /// Partitions of groups by hash: 64 take six bits of it.
 pub(super) const PARTITIONS: usize = 64;
@@ -46,8 +45,7 @@ impl PartialGroups {
 
     /// The groups of each partition, by bits of the hash of their keys: other bits at every level.
     pub(super) fn by_partition(&self, level: usize, grouping: &Grouping) -> Result<Vec<PartialGroups>> {
-        let normal = keys::normalize_all(&grouping.key_types, &self.keys)?;
-        let hashes = hash_rows(&grouping.key_types, &normal, self.len())?;
+        let hashes = hash_keys(&grouping.key_types, &self.keys, self.len())?;
         let partition = |hash: &u64| (hash >> (32 + 6 * level)) as usize % PARTITIONS;
         let mut ends = [0; PARTITIONS];
         hashes.iter().for_each(|hash| ends[partition(hash)] += 1);

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::expression::{Expression, arrays};
-use crate::exec::groups::{ABSENT, GroupTable, hash_rows};
+use crate::exec::groups::{ABSENT, GroupTable, hash_keys};
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
 use crate::exec::runtime_filter::{KEYS_MAX, RuntimeFilter, Slot};
@@ -109,8 +109,7 @@ impl Shared {
     /// Hashes of the rows' keys, the same on both sides.
     pub(super) fn hashes(&self, rows: &Batch, of_built: bool, context: &Arc<QueryContext>) -> Result<Vec<u64>> {
         let keys = if of_built { &self.build_keys } else { &self.probe_keys };
-        let normal = keys::normalize_all(&self.types, &arrays(keys, rows, context)?)?;
-        hash_rows(&self.types, &normal, rows.rows)
+        hash_keys(&self.types, &arrays(keys, rows, context)?, rows.rows)
     }
 
     /// Rows of the built side beside NULLs.

@@ -23,7 +23,7 @@ use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::expression::{Expression, arrays};
-use crate::exec::groups::{ABSENT, GroupTable, hash_rows};
+use crate::exec::groups::{ABSENT, GroupTable, hash_keys};
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
@@ -161,7 +161,7 @@ impl Shared {
     /// Hashes of the keys of rows of the right side, or of the left.
     fn hashes(&self, rows: &Batch, of_right: bool, context: &Arc<QueryContext>) -> Result<Vec<u64>> {
         let keys = if of_right { &self.right_keys } else { &self.left_keys };
-        hash_rows(&self.types, &keys::normalize_all(&self.types, &arrays(keys, rows, context)?)?, rows.rows)
+        hash_keys(&self.types, &arrays(keys, rows, context)?, rows.rows)
     }
 
     fn build(
