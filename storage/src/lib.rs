@@ -66,7 +66,7 @@ pub use codec::{Codec, Compression, Transform};
 pub use def::{
     Change, Collapse, Commit, Committed, Durability, PartId, Pressure, Retain, StoreOptions, TableDef, TableId, TtlDef,
 };
-pub use encoding::Encoding;
+pub use encoding::{Coded, Encoding};
 pub use error::{Error, Result};
 pub use image::{Image, Restoring, RestoringPart};
 pub use index::{FilterSize, IndexDef, IndexKey, IndexKind, IndexSource, IndexTest, IndexValues, Piece};

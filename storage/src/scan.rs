@@ -10,15 +10,19 @@ use std::cell::LazyCell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use memchr::memmem::Finder;
 
 use crate::closed_up::closed_up;
 use crate::def::{PartId, TableDef};
+use crate::encoding::Coded;
 use crate::error::{Error, Result};
 use crate::head::Runs;
 use crate::index;
 use crate::marks::Marks;
+use crate::part::Part;
 use crate::prune::{Condition, prune};
 use crate::rows::{living, place};
 use crate::shown::Shown;
@@ -226,13 +230,7 @@ impl Scan {
         let schema = project(&self.def.schema, columns)?;
         let rows = selection.map_or(self.rows(i), <[u32]>::len);
         let (dead, all) = self.dead(i)?;
-        let living = LazyCell::new(|| {
-            let living = living(&dead, all);
-            match selection {
-                Some(selection) => selection.iter().map(|&row| living[row as usize]).collect(),
-                None => living,
-            }
-        });
+        let living = LazyCell::new(|| chosen(&dead, all, selection));
         let chosen = || if dead.is_empty() { selection } else { Some(living.as_slice()) };
         // Values of a fixed width are decoded together, dead ones too, when those are few.
         let close_up = selection.is_none() && !dead.is_empty() && dead.len() < all / 2;
@@ -249,6 +247,54 @@ impl Scan {
         };
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|error| Error::invalid(error.to_string()))
+    }
+
+    /// Reads a column of granule `i` as codes, all rows or the selected ones; `None` where it is not kept in codes.
+    pub fn codes(&self, i: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<Coded>> {
+        self.encoded(i, selection, |part, granule, selection| part.codes(granule, column, selection))
+    }
+
+    /// Reads a text column of granule `i` whose values are JSON, all rows or the selected ones, with only those fields of the objects that have
+    /// these names: `{"a": 1, "b": 2}` is `{"a": 1}`, or `{}`. `None` where that is not known of the values, or they are not kept so.
+    pub fn fields(
+        &self,
+        i: usize,
+        column: usize,
+        selection: Option<&[u32]>,
+        names: &[String],
+    ) -> Result<Option<ArrayRef>> {
+        self.encoded(i, selection, |part, granule, selection| part.fields(granule, column, selection, names))
+    }
+
+    /// Which rows of granule `i` have a text in a text column; NULL has none. `None` where that is best found value by value, as where rows
+    /// are deleted.
+    pub fn containing(&self, i: usize, column: usize, needle: &str) -> Result<Option<BooleanBuffer>> {
+        if self.has_deleted(i) {
+            return Ok(None);
+        }
+        self.encoded(i, None, |part, granule, _| part.containing(granule, column, &Finder::new(needle)))
+    }
+
+    /// What a part knows of the living rows of granule `i`, all or the selected ones; nothing of the head.
+    fn encoded<T>(
+        &self,
+        i: usize,
+        selection: Option<&[u32]>,
+        read: impl FnOnce(&Part, usize, Option<&[u32]>) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let Granule::Part { part, granule, .. } = self.granules[i] else { return Ok(None) };
+        let (dead, all) = self.dead(i)?;
+        let living = (!dead.is_empty()).then(|| chosen(&dead, all, selection));
+        read(&self.parts[part as usize], granule as usize, living.as_deref().or(selection))
+    }
+}
+
+/// The living rows, all or the selected ones of them, as numbers among all rows.
+fn chosen(dead: &[u32], all: usize, selection: Option<&[u32]>) -> Vec<u32> {
+    let living = living(dead, all);
+    match selection {
+        Some(selection) => selection.iter().map(|&row| living[row as usize]).collect(),
+        None => living,
     }
 }
 

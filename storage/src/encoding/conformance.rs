@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
-    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringViewArray,
-    StructArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
-    make_array,
+    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray,
+    Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray,
+    StringViewArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt8Array, UInt16Array,
+    UInt32Array, UInt64Array, make_array,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
+use memchr::memmem::Finder;
 use proptest::prelude::*;
 
-use super::{Effort, Encoder, Encoding, decode};
+use super::{Effort, Encoder, Encoding, decode, decode_codes, decode_containing, decode_fields};
 use crate::codec::{Codec, Compression, Transform};
 
 /// Numbers with a shape that some encoding likes.
@@ -96,6 +97,12 @@ fn arrays(values: &[i128], nulls: Option<NullBuffer>) -> Vec<ArrayRef> {
     });
     let points: ArrayRef = Arc::new(StringViewArray::from_iter(masked(&points.collect::<Vec<_>>())));
     let documents: ArrayRef = Arc::new(StringViewArray::from_iter(masked(&documents)));
+    let objects = values.iter().map(|&v| match v.rem_euclid(5) {
+        0 => format!("{{\"s\": \"\\\"x\\\": {v}\", \"o\": {{\"x\": [{v}]}}, \"x\":{} }}", v.rem_euclid(1000)),
+        1 => " { } ".to_string(),
+        _ => format!("{{\"x\": {}.5, \"ö\": \"goes on\", \"s\": null}}", v.rem_euclid(1000)),
+    });
+    let objects: ArrayRef = Arc::new(StringViewArray::from_iter(masked(&objects.collect::<Vec<_>>())));
     let fixed: Vec<u8> = values.iter().flat_map(|v| v.to_be_bytes()).collect();
     let three: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()[..3].to_vec()).collect();
     let lengths = values.iter().map(|v| v.rem_euclid(4) as usize);
@@ -161,6 +168,7 @@ fn arrays(values: &[i128], nulls: Option<NullBuffer>) -> Vec<ArrayRef> {
         hex,
         documents,
         points,
+        objects,
         bytes,
         Arc::new(FixedSizeBinaryArray::new(16, fixed.into(), nulls.clone())),
         Arc::new(FixedSizeBinaryArray::new(3, three.into(), nulls.clone())),
@@ -185,6 +193,49 @@ fn assert_same(read: &ArrayRef, written: &ArrayRef, what: &str) {
     assert_eq!(&bits(read), &bits(written), "{what}");
 }
 
+/// Texts that some of the values have in them: inside, at their ends, next to a hole of a document, across one.
+const NEEDLES: [&str; 6] = ["ö", "whose number is 4", "\": ", "x", "goes on", "open"];
+
+/// What is read of a chunk without reading its values: none of it may panic.
+fn read_otherwise(
+    ty: &DataType,
+    rows: usize,
+    chunk: &Buffer,
+    dictionary: Option<&ArrayRef>,
+    selection: Option<&[u32]>,
+) {
+    let _ = decode_codes(ty, rows, chunk, dictionary, selection);
+    let _ = decode_fields(ty, rows, chunk, selection, &["x".to_string(), "s".to_string()]);
+    let _ = decode_containing(ty, rows, chunk, &Finder::new("ö"));
+}
+
+/// The same says what the values say.
+fn check_otherwise(array: &ArrayRef, chunk: &Buffer, dictionary: Option<&ArrayRef>, what: &str) {
+    let (ty, rows) = (array.data_type(), array.len());
+    if let Some(coded) = decode_codes(ty, rows, chunk, dictionary, None).unwrap() {
+        let codes = UInt32Array::new(coded.codes, coded.nulls);
+        assert_same(&take(&coded.entries, &codes, None).unwrap(), array, what);
+    }
+    let Some(texts) = array.as_any().downcast_ref::<StringViewArray>() else { return };
+    for needle in NEEDLES {
+        if let Some(found) = decode_containing(ty, rows, chunk, &Finder::new(needle)).unwrap() {
+            let expected: Vec<bool> = texts.iter().map(|text| text.is_some_and(|text| text.contains(needle))).collect();
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{needle:?} in {what}");
+        }
+    }
+    let names = ["x".to_string(), "s".to_string()];
+    if let Some(read) = decode_fields(ty, rows, chunk, None, &names).unwrap() {
+        for (read, text) in read.as_string_view().iter().zip(texts) {
+            let object = |text: Option<&str>| match serde_json::from_str(text?).ok()? {
+                serde_json::Value::Object(fields) => Some(names.clone().map(|name| fields.get(&name).cloned())),
+                _ => None,
+            };
+            assert_eq!(object(read), object(text), "{what}");
+            assert!(read == text || object(text).is_some(), "{what}");
+        }
+    }
+}
+
 fn check(array: &ArrayRef, effort: Effort, what: &str) -> Encoding {
     check_encoder(array, Encoder::with_dictionary(effort), what)
 }
@@ -201,6 +252,7 @@ fn check_encoder(array: &ArrayRef, mut encoder: Encoder, what: &str) -> Encoding
         decode(array.data_type(), array.len(), &chunk, dictionary.as_ref(), selection).unwrap()
     };
     assert_same(&read(None), array, what);
+    check_otherwise(array, &chunk, dictionary.as_ref(), what);
     let selections: [Vec<u32>; 4] = [
         vec![],
         (0..array.len() as u32).collect(),
@@ -283,6 +335,46 @@ fn chunks_have_their_own_dictionary_when_the_part_has_none() {
 }
 
 #[test]
+fn fields_of_documents_are_read_alone() {
+    let rows = 3000;
+    let of = |document: &dyn Fn(usize) -> String| -> ArrayRef {
+        Arc::new(StringViewArray::from_iter((0..rows).map(|i| (i % 7 > 0).then(|| document(i)))))
+    };
+    let fields = |array: &ArrayRef, selection: Option<&[u32]>| {
+        let mut chunk = Vec::new();
+        assert_eq!(Encoder::new(Effort::Fast).encode(array, &mut chunk).unwrap(), Encoding::Json);
+        decode_fields(array.data_type(), rows, &chunk.into(), selection, &["n".into(), "t".into()]).unwrap()
+    };
+    // What makes documents worth cutting.
+    let more = |i: usize| {
+        let random = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let field = |at: u32| format!("\"field {at}\": {}", (random >> (7 * at)) % 128);
+        (0..8).map(field).collect::<Vec<_>>().join(", ")
+    };
+    let sound = of(&|i| match i % 3 {
+        0 => format!(" {{{}, \"n\": {i}, \"m\": {{\"n\": [{i}]}}, \"t\": \"\\\"{i}\"}}", more(i)),
+        1 => format!("{{ \"m\" :\"{i}\",{}, \"n\": {i}.25 }}", more(i)),
+        _ => format!("[{{{}}}]", more(i)),
+    });
+    let expected = of(&|i| match i % 3 {
+        0 => format!("{{\"n\": {i},\"t\": \"\\\"{i}\"}}"),
+        1 => format!("{{\"n\": {i}.25 }}"),
+        _ => format!("[{{{}}}]", more(i)),
+    });
+    assert_same(&fields(&sound, None).unwrap(), &expected, "all rows");
+    let some = [2, 3, 8, 2999];
+    let expected = take(&expected, &UInt32Array::from(some.to_vec()), None).unwrap();
+    assert_same(&fields(&sound, Some(&some)).unwrap(), &expected, "some rows");
+    // One that a reader may refuse, and all are read whole.
+    for odd in ["\\u0000", "\\x", "\t"] {
+        let unsound = of(&|i| format!("{{{}, \"t\": \"{}\"}}", more(i), if i == 2000 { odd } else { "sound" }));
+        assert!(fields(&unsound, None).is_none(), "{odd}");
+    }
+    let unsound = of(&|i| format!("{{{}, \"t\": {}}}", more(i), if i == 2000 { "1e999999" } else { "17.5" }));
+    assert!(fields(&unsound, None).is_none());
+}
+
+#[test]
 fn damaged_chunks_are_errors_or_other_values_but_never_panics() {
     for (_, values) in shapes(70) {
         for array in arrays(&values, nulls(70, 1)) {
@@ -292,8 +384,9 @@ fn damaged_chunks_are_errors_or_other_values_but_never_panics() {
                 encoder.encode(&array, &mut chunk).unwrap();
                 let dictionary = encoder.dictionary(array.data_type()).unwrap();
                 let read = |bytes: &[u8]| {
-                    let read = decode(array.data_type(), 70, &Buffer::from(bytes.to_vec()), dictionary.as_ref(), None);
-                    if let Ok(read) = read {
+                    let bytes = Buffer::from(bytes.to_vec());
+                    read_otherwise(array.data_type(), 70, &bytes, dictionary.as_ref(), None);
+                    if let Ok(read) = decode(array.data_type(), 70, &bytes, dictionary.as_ref(), None) {
                         read.to_data().validate_full().unwrap();
                     }
                 };
@@ -328,6 +421,7 @@ fn damaged_large_chunks_are_errors_or_other_values_but_never_panics() {
                     bytes[at] = value;
                     for selection in [None, Some(&[3, 77, 599][..])] {
                         let bytes = Buffer::from(bytes.clone());
+                        read_otherwise(array.data_type(), 600, &bytes, dictionary.as_ref(), selection);
                         if let Ok(read) = decode(array.data_type(), 600, &bytes, dictionary.as_ref(), selection) {
                             read.to_data().validate_full().unwrap();
                         }
@@ -363,7 +457,9 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), rows in 0usize..100) {
         for array in arrays(&[1], None) {
-            let _ = decode(array.data_type(), rows, &Buffer::from(bytes.clone()), None, None);
+            let bytes = Buffer::from(bytes.clone());
+            let _ = decode(array.data_type(), rows, &bytes, None, None);
+            read_otherwise(array.data_type(), rows, &bytes, None, None);
         }
     }
 }

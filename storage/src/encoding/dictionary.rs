@@ -153,15 +153,14 @@ impl Dictionary {
     }
 }
 
-/// Reads the body of a chunk that has its own dictionary.
-pub(super) fn decode(
+/// Reads the body of a chunk that has its own dictionary: its entries, and the codes.
+pub(super) fn read(
     ty: &DataType,
     rows: usize,
     body: &Buffer,
     selection: Option<&[u32]>,
-    nulls: Option<NullBuffer>,
     level: u8,
-) -> Decoded<ArrayRef> {
+) -> Decoded<(ArrayRef, ScalarBuffer<u32>)> {
     let mut reader = Reader::new(body);
     let entries = reader.varint()?;
     if entries > rows as u64 {
@@ -169,11 +168,11 @@ pub(super) fn decode(
     }
     let dictionary = decode_at(ty, entries as usize, &nested(&mut reader, body)?, None, None, level + 1)?;
     let codes = decode_u32(&nested(&mut reader, body)?, rows, selection, level + 1)?;
-    lookup(&dictionary, &codes, nulls)
+    Ok((dictionary, codes))
 }
 
-/// The values that codes stand for: for text, views onto the dictionary's own buffers.
-pub(super) fn lookup(dictionary: &ArrayRef, codes: &[u32], nulls: Option<NullBuffer>) -> Decoded<ArrayRef> {
+/// Fails unless every code stands for a value.
+pub(super) fn check(dictionary: &ArrayRef, codes: &[u32]) -> Decoded<()> {
     if let Some(&code) = codes.iter().max()
         && code as usize >= dictionary.len()
     {
@@ -182,6 +181,12 @@ pub(super) fn lookup(dictionary: &ArrayRef, codes: &[u32], nulls: Option<NullBuf
     if dictionary.null_count() > 0 {
         return damaged("a NULL in a dictionary");
     }
+    Ok(())
+}
+
+/// The values that codes stand for: for text, views onto the dictionary's own buffers.
+pub(super) fn lookup(dictionary: &ArrayRef, codes: &[u32], nulls: Option<NullBuffer>) -> Decoded<ArrayRef> {
+    check(dictionary, codes)?;
     fn views<T: ByteViewType>(from: &GenericByteViewArray<T>, codes: &[u32], nulls: Option<NullBuffer>) -> ArrayRef {
         let entries = from.views();
         let views: ScalarBuffer<u128> = codes.iter().map(|&code| entries[code as usize]).collect::<Vec<_>>().into();

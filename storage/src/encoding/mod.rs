@@ -31,8 +31,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, BooleanArray, make_array, new_null_array};
-use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
+use memchr::memmem::Finder;
 
 use crate::bytes::{Reader, Write};
 use crate::codec::Codec;
@@ -377,15 +378,116 @@ pub(crate) fn decode(
     decode_at(ty, rows, chunk, dictionary, selection, 0)
 }
 
-/// The same of a chunk that is within `level` others.
-fn decode_at(
+/// A chunk whose values are codes into a dictionary.
+#[derive(Debug, Clone)]
+pub struct Coded {
+    /// The distinct values, none of them NULL. Of a dictionary that serves a whole part it is the same array for each of its chunks.
+    pub entries: ArrayRef,
+    /// Whether the dictionary serves the whole part.
+    pub is_shared: bool,
+    /// Which of the entries each row has; of no meaning where a row is NULL.
+    pub codes: ScalarBuffer<u32>,
+    /// Which rows are NULL.
+    pub nulls: Option<NullBuffer>,
+}
+
+/// The codes of a chunk, if it is one of codes; see [`decode`].
+pub(crate) fn decode_codes(
     ty: &DataType,
     rows: usize,
     chunk: &Buffer,
     dictionary: Option<&ArrayRef>,
     selection: Option<&[u32]>,
-    level: u8,
-) -> Decoded<ArrayRef> {
+) -> Decoded<Option<Coded>> {
+    const KINDS: [Encoding; 3] = [Encoding::Dictionary, Encoding::PartDictionary, Encoding::Constant];
+    if !chunk.first().is_some_and(|&code| KINDS.iter().any(|&kind| kind as u8 == code)) {
+        return Ok(None);
+    }
+    let Opened { encoding, nulls: Nulls::Some(nulls), body } = open(rows, chunk, selection, 0)? else {
+        return Ok(None);
+    };
+    let (entries, codes) = match (encoding, dictionary) {
+        (Encoding::PartDictionary, Some(dictionary)) => (dictionary.clone(), decode_u32(&body, rows, selection, 1)?),
+        (Encoding::PartDictionary, None) => return damaged(NO_DICTIONARY),
+        (Encoding::Dictionary, _) => dictionary::read(ty, rows, &body, selection, 0)?,
+        _ => {
+            let value = decode_opened(ty, 1, Opened { encoding, nulls: Nulls::Some(None), body }, None, None, 0)?;
+            (value, vec![0; selection.map_or(rows, <[u32]>::len)].into())
+        }
+    };
+    dictionary::check(&entries, &codes)?;
+    Ok(Some(Coded { entries, is_shared: encoding == Encoding::PartDictionary, codes, nulls }))
+}
+
+/// The documents of a chunk with only the fields of these names, if it is one of which those can be read; see [`decode`].
+pub(crate) fn decode_fields(
+    ty: &DataType,
+    rows: usize,
+    chunk: &Buffer,
+    selection: Option<&[u32]>,
+    names: &[String],
+) -> Decoded<Option<ArrayRef>> {
+    if *ty != DataType::Utf8View || chunk.first() != Some(&(Encoding::Json as u8)) {
+        return Ok(None);
+    }
+    let Opened { nulls: Nulls::Some(nulls), body, .. } = open(rows, chunk, selection, 0)? else { return Ok(None) };
+    text::decode_fields(rows, &body, selection, nulls, names)
+}
+
+/// Which values of a text chunk have a text in them, none of them NULL; `None` where that is best found value by value.
+pub(crate) fn decode_containing(
+    ty: &DataType,
+    rows: usize,
+    chunk: &Buffer,
+    needle: &Finder<'_>,
+) -> Decoded<Option<BooleanBuffer>> {
+    if *ty != DataType::Utf8View {
+        return Ok(None);
+    }
+    let Opened { encoding, nulls: Nulls::Some(nulls), body } = open(rows, chunk, None, 0)? else {
+        return Ok(Some(BooleanBuffer::new_unset(rows)));
+    };
+    let found = text::containing(encoding, rows, &body, needle, 0)?;
+    Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
+}
+
+/// The same of the bytes of a nested chunk without NULLs, however they are kept.
+fn nested_containing(rows: usize, chunk: &Buffer, needle: &Finder<'_>, level: u8) -> Decoded<BooleanBuffer> {
+    let ty = DataType::BinaryView;
+    let Opened { encoding, nulls: Nulls::Some(None), body } = open(rows, chunk, None, level)? else {
+        return damaged("a NULL in a document");
+    };
+    if let Some(found) = text::containing(encoding, rows, &body, needle, level)? {
+        return Ok(found);
+    }
+    let has = |value: &[u8]| needle.find(value).is_some();
+    if encoding == Encoding::Dictionary {
+        let (entries, codes) = dictionary::read(&ty, rows, &body, None, level)?;
+        dictionary::check(&entries, &codes)?;
+        let found: Vec<bool> = entries.as_binary_view().iter().map(|value| value.is_some_and(has)).collect();
+        return Ok(BooleanBuffer::collect_bool(rows, |row| found[codes[row] as usize]));
+    }
+    let values = decode_opened(&ty, rows, Opened { encoding, nulls: Nulls::Some(None), body }, None, None, level)?;
+    let values = values.as_binary_view();
+    Ok(BooleanBuffer::collect_bool(rows, |row| has(values.value(row))))
+}
+
+const NO_DICTIONARY: &str = "the part has no dictionary for the column";
+
+/// A chunk taken apart.
+struct Opened {
+    encoding: Encoding,
+    nulls: Nulls,
+    body: Buffer,
+}
+
+/// Which of the wanted rows of a chunk are NULL.
+enum Nulls {
+    All,
+    Some(Option<NullBuffer>),
+}
+
+fn open(rows: usize, chunk: &Buffer, selection: Option<&[u32]>, level: u8) -> Decoded<Opened> {
     if rows as u64 > ROWS_MAX || level > LEVELS_MAX {
         return damaged(format!("a chunk of {rows} rows, within {level} others"));
     }
@@ -395,17 +497,42 @@ fn decode_at(
     let mut reader = Reader::new(chunk);
     let encoding = Encoding::from_code(reader.u8()?)?;
     let flags = reader.u8()?;
-    let selected = selection.map_or(rows, <[u32]>::len);
     let nulls = match flags & 3 {
         0 => None,
         NULLS_SOME => {
             let bits = decode_at(&DataType::Boolean, rows, &nested(&mut reader, chunk)?, None, selection, level + 1)?;
             Some(NullBuffer::new(bits.as_boolean().values().clone())).filter(|nulls| nulls.null_count() > 0)
         }
-        NULLS_ALL => return Ok(new_null_array(ty, selected)),
+        NULLS_ALL => return Ok(Opened { encoding, nulls: Nulls::All, body: Buffer::default() }),
         other => return damaged(format!("NULLs of kind {other}")),
     };
     let body = compress::decompress(chunk.slice(reader.position()), flags >> 2)?;
+    Ok(Opened { encoding, nulls: Nulls::Some(nulls), body })
+}
+
+/// The same of a chunk that is within `level` others.
+fn decode_at(
+    ty: &DataType,
+    rows: usize,
+    chunk: &Buffer,
+    dictionary: Option<&ArrayRef>,
+    selection: Option<&[u32]>,
+    level: u8,
+) -> Decoded<ArrayRef> {
+    decode_opened(ty, rows, open(rows, chunk, selection, level)?, dictionary, selection, level)
+}
+
+fn decode_opened(
+    ty: &DataType,
+    rows: usize,
+    chunk: Opened,
+    dictionary: Option<&ArrayRef>,
+    selection: Option<&[u32]>,
+    level: u8,
+) -> Decoded<ArrayRef> {
+    let selected = selection.map_or(rows, <[u32]>::len);
+    let Opened { encoding, nulls, body } = chunk;
+    let Nulls::Some(nulls) = nulls else { return Ok(new_null_array(ty, selected)) };
     let physical = Physical::of(ty)?;
     match (encoding, physical) {
         (_, Physical::Bool) => {
@@ -415,10 +542,13 @@ fn decode_at(
         (Encoding::Struct, Physical::Struct) => nested::decode_struct(ty, rows, body, selection, nulls, level),
         (_, Physical::List | Physical::Struct) => damaged(format!("a {encoding} of {ty}")),
         (Encoding::PartDictionary, _) => {
-            let Some(dictionary) = dictionary else { return damaged("the part has no dictionary for the column") };
+            let Some(dictionary) = dictionary else { return damaged(NO_DICTIONARY) };
             dictionary::lookup(dictionary, &decode_u32(&body, rows, selection, level + 1)?, nulls)
         }
-        (Encoding::Dictionary, _) => dictionary::decode(ty, rows, &body, selection, nulls, level),
+        (Encoding::Dictionary, _) => {
+            let (entries, codes) = dictionary::read(ty, rows, &body, selection, level)?;
+            dictionary::lookup(&entries, &codes, nulls)
+        }
         (Encoding::RunLength, _) => runs::decode(ty, rows, &body, selection, nulls, level),
         (_, Physical::Text | Physical::Bytes) => {
             text::decode(encoding, physical == Physical::Text, rows, body, selection, nulls, level)

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryViewArray, GenericByteViewArray, ListArray, StringViewArray, StructArray, make_view,
+    Array, ArrayRef, BinaryViewArray, BooleanBufferBuilder, GenericByteViewArray, ListArray, StringViewArray,
+    StructArray, make_view,
 };
-use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{BinaryViewType, ByteViewType, StringViewType};
+use memchr::memmem::Finder;
 
 use super::dictionary::Dictionary;
 use super::fixed::sample_distinct;
@@ -191,14 +193,7 @@ pub(super) fn decode(
             (vec![make_view(&body, 0, 0); selection.map_or(rows, <[u32]>::len)], body)
         }
         Encoding::Plain => {
-            let mut reader = Reader::new(&body);
-            let lengths = nested_u32(&mut reader, &body, rows, level)?;
-            let bytes = body.slice(reader.position());
-            let total: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
-            if total > bytes.len() as u64 || total > i32::MAX as u64 {
-                return damaged(format!("lengths of {total} over {} bytes", bytes.len()));
-            }
-            let bytes = bytes.slice_with_length(0, total as usize);
+            let (lengths, bytes) = read_plain(rows, &body, level)?;
             let whole = check_text(text, &bytes)?;
             let mut starts = Vec::with_capacity(rows);
             let mut at = 0;
@@ -219,35 +214,104 @@ pub(super) fn decode(
             };
             (views, bytes)
         }
-        Encoding::Fsst | Encoding::Json => {
-            let (bytes, ends) = match encoding {
-                Encoding::Fsst => fsst::decode(rows, &body, selection, level)?,
-                _ => json::decode(rows, &body, selection, level)?,
-            };
-            let whole = check_text(text, &bytes)?;
-            let mut views = Vec::with_capacity(ends.len());
-            let mut from = 0;
-            for end in ends {
-                if whole.is_some_and(|whole| !whole.is_char_boundary(from as usize)) {
-                    return damaged(format!("a value begins inside a character, at byte {from}"));
-                }
-                views.push(make_view(&bytes[from as usize..end as usize], 0, from));
-                from = end;
-            }
-            (views, bytes.into())
-        }
+        Encoding::Fsst => return ended(fsst::decode(rows, &body, selection, level)?, text, nulls),
+        Encoding::Json => return ended(json::decode(rows, &body, selection, level)?, text, nulls),
         other => return damaged(format!("text encoded as {other}")),
     };
+    Ok(array(views, bytes, text, nulls))
+}
+
+/// Reads the body of a plain chunk: the lengths of the values, and their bytes.
+fn read_plain(rows: usize, body: &Buffer, level: u8) -> Decoded<(ScalarBuffer<u32>, Buffer)> {
+    let mut reader = Reader::new(body);
+    let lengths = nested_u32(&mut reader, body, rows, level)?;
+    let bytes = body.slice(reader.position());
+    let total: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
+    if total > bytes.len() as u64 || total > i32::MAX as u64 {
+        return damaged(format!("lengths of {total} over {} bytes", bytes.len()));
+    }
+    Ok((lengths, bytes.slice_with_length(0, total as usize)))
+}
+
+/// Which values have a text in them, found in the bytes of all of them at once; `None` for an encoding of which that is not known.
+pub(super) fn containing(
+    encoding: Encoding,
+    rows: usize,
+    body: &Buffer,
+    needle: &Finder<'_>,
+    level: u8,
+) -> Decoded<Option<BooleanBuffer>> {
+    Ok(match encoding {
+        Encoding::Plain => {
+            let (lengths, bytes) = read_plain(rows, body, level)?;
+            let mut end = 0;
+            let ends: Vec<u32> = lengths.iter().map(|length| (end += length, end).1).collect();
+            Some(find_all(&bytes, &ends, needle))
+        }
+        Encoding::Fsst => {
+            let (bytes, ends) = fsst::decode(rows, body, None, level)?;
+            Some(find_all(&bytes, &ends, needle))
+        }
+        Encoding::Json => json::containing(rows, body, needle, level)?,
+        _ => None,
+    })
+}
+
+/// Which of the values that end at `ends` have `needle` in them. A place that reaches over an end counts for none.
+fn find_all(bytes: &[u8], ends: &[u32], needle: &Finder<'_>) -> BooleanBuffer {
+    let mut found = BooleanBufferBuilder::new(ends.len());
+    found.append_n(ends.len(), false);
+    let (mut from, mut row) = (0, 0);
+    while let Some(at) = needle.find(&bytes[from..]).map(|at| from + at) {
+        row += ends[row..].partition_point(|&end| end as usize <= at);
+        let Some(&end) = ends.get(row) else { break };
+        from = at + 1;
+        if at + needle.needle().len() <= end as usize {
+            found.set_bit(row, true);
+            from = end as usize;
+        }
+    }
+    found.finish()
+}
+
+/// The values of documents with only some of their fields, where that can be read; see [`json::fields`].
+pub(super) fn decode_fields(
+    rows: usize,
+    body: &Buffer,
+    selection: Option<&[u32]>,
+    nulls: Option<NullBuffer>,
+    names: &[String],
+) -> Decoded<Option<ArrayRef>> {
+    json::fields(rows, body, selection, names, 0)?.map(|values| ended(values, true, nulls)).transpose()
+}
+
+/// Values by their bytes, and where each ends.
+fn ended((bytes, ends): (Vec<u8>, Vec<u32>), text: bool, nulls: Option<NullBuffer>) -> Decoded<ArrayRef> {
+    let whole = check_text(text, &bytes)?;
+    let mut views = Vec::with_capacity(ends.len());
+    let mut from = 0;
+    for end in ends {
+        if whole.is_some_and(|whole| !whole.is_char_boundary(from as usize)) {
+            return damaged(format!("a value begins inside a character, at byte {from}"));
+        }
+        views.push(make_view(&bytes[from as usize..end as usize], 0, from));
+        from = end;
+    }
+    Ok(array(views, bytes.into(), text, nulls))
+}
+
+/// Of views that were made from ranges of `bytes`; those of text begin and end at its characters' boundaries.
+fn array(views: Vec<u128>, bytes: Buffer, text: bool, nulls: Option<NullBuffer>) -> ArrayRef {
     let buffers: Arc<[Buffer]> = Arc::from([bytes]);
     let views = ScalarBuffer::from(views);
     // SAFETY: every view was made from a range of buffer 0, and text was checked to be UTF-8, as a whole and to begin at character
     // boundaries value by value.
-    Ok(unsafe {
+    unsafe {
         match text {
             true => Arc::new(GenericByteViewArray::<StringViewType>::new_unchecked(views, buffers, nulls)),
             false => Arc::new(GenericByteViewArray::<BinaryViewType>::new_unchecked(views, buffers, nulls)),
         }
-    })
+    }
 }
 
 fn check_text(text: bool, bytes: &[u8]) -> Decoded<Option<&str>> {

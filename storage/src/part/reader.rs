@@ -8,15 +8,17 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef};
-use arrow::buffer::Buffer;
+use arrow::buffer::{BooleanBuffer, Buffer};
+use arrow::datatypes::DataType;
+use memchr::memmem::Finder;
 
 use super::Part;
 use super::format::{ColumnIndex, Footer, HEADER, PartIndex, Section, TAIL, nested_array};
 use super::hashes::Directory;
 use crate::bytes::Reader;
 use crate::checksum;
-use crate::encoding::{self, Encoding};
-use crate::error::{Error, Result};
+use crate::encoding::{self, Coded, Encoding};
+use crate::error::{Decoded, Error, Result};
 use crate::index::Segment;
 
 /// What a part keeps once it has been opened.
@@ -204,6 +206,46 @@ impl Part {
 
     /// Reads one column of the file, of a granule, all rows or the selected ones.
     pub(super) fn file_read(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<ArrayRef> {
+        self.file_decode(granule, column, selection, encoding::decode)
+    }
+
+    /// The same as codes, if it is kept so.
+    pub(super) fn file_codes(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<Coded>> {
+        self.file_decode(granule, column, selection, encoding::decode_codes)
+    }
+
+    /// The same of documents with only the fields of these names, if they can be read alone.
+    pub(super) fn file_fields(
+        &self,
+        granule: usize,
+        column: usize,
+        selection: Option<&[u32]>,
+        names: &[String],
+    ) -> Result<Option<ArrayRef>> {
+        self.file_decode(granule, column, selection, |ty, rows, chunk, _, selection| {
+            encoding::decode_fields(ty, rows, chunk, selection, names)
+        })
+    }
+
+    /// Which values of a text column have a text in them, where that is found without looking at them one by one.
+    pub(super) fn file_containing(
+        &self,
+        granule: usize,
+        column: usize,
+        needle: &Finder<'_>,
+    ) -> Result<Option<BooleanBuffer>> {
+        self.file_decode(granule, column, None, |ty, rows, chunk, _, _| {
+            encoding::decode_containing(ty, rows, chunk, needle)
+        })
+    }
+
+    fn file_decode<T>(
+        &self,
+        granule: usize,
+        column: usize,
+        selection: Option<&[u32]>,
+        decode: impl FnOnce(&DataType, usize, &Buffer, Option<&ArrayRef>, Option<&[u32]>) -> Decoded<T>,
+    ) -> Result<T> {
         let open = self.open()?;
         let chunk = self.chunk(granule, column)?;
         let ty = open.footer.schema.field(column).data_type();
@@ -214,8 +256,7 @@ impl Part {
             true => self.file_dictionary(column)?,
             false => None,
         };
-        encoding::decode(ty, rows, &chunk, dictionary, selection)
-            .map_err(|damage| damage.at(self.path(), index.offsets[granule]))
+        decode(ty, rows, &chunk, dictionary, selection).map_err(|damage| damage.at(self.path(), index.offsets[granule]))
     }
 
     /// How a column of the file is kept.

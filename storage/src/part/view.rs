@@ -13,14 +13,16 @@
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Field};
+use memchr::memmem::Finder;
 
 use super::format::ColumnIndex;
 use super::reader::get_or_try;
 use super::{ColumnInfo, Part};
 use crate::def::TableDef;
-use crate::encoding::Encoding;
+use crate::encoding::{Coded, Encoding};
 use crate::error::{Error, Result};
 use crate::key::{extremes, is_comparable};
 
@@ -228,6 +230,41 @@ impl Part {
             }
             (Source::Kept(at) | Source::Widened(at), _) => self.file_read(granule, at, selection),
             (Source::Missing, None) => Err(Error::invalid(format!("part {} has no column {column}", self.id()))),
+        }
+    }
+
+    /// Reads the codes of one column of a granule, if it is kept in codes as it is seen.
+    pub(crate) fn codes(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<Coded>> {
+        match self.source(column)? {
+            (Source::Kept(at), _) => self.file_codes(granule, at, selection),
+            (Source::Widened(_) | Source::Missing, _) => Ok(None),
+        }
+    }
+
+    /// Reads the documents of one column of a granule with only the fields of these names, if they are kept so that those can be read alone.
+    pub(crate) fn fields(
+        &self,
+        granule: usize,
+        column: usize,
+        selection: Option<&[u32]>,
+        names: &[String],
+    ) -> Result<Option<ArrayRef>> {
+        match self.source(column)? {
+            (Source::Kept(at), _) => self.file_fields(granule, at, selection, names),
+            (Source::Widened(_) | Source::Missing, _) => Ok(None),
+        }
+    }
+
+    /// Which values of one text column of a granule have a text in them, where that is found without looking at them one by one.
+    pub(crate) fn containing(
+        &self,
+        granule: usize,
+        column: usize,
+        needle: &Finder<'_>,
+    ) -> Result<Option<BooleanBuffer>> {
+        match self.source(column)? {
+            (Source::Kept(at), _) => self.file_containing(granule, at, needle),
+            (Source::Widened(_) | Source::Missing, _) => Ok(None),
         }
     }
 
