@@ -123,8 +123,13 @@ fn is_plain(plan: &Plan) -> bool {
     }
 }
 
-/// Whether an expression has a value for every row: columns and constants, and comparisons of these.
-fn cannot_fail(expr: &Expr) -> bool {
+/// Whether a cast writes values of one part as text, which every one has.
+fn is_written(from: &Type, to: &Type) -> bool {
+    matches!(to, Type::Text) && !matches!(from, Type::Array(_) | Type::Record(_) | Type::Map(_))
+}
+
+/// Whether an expression has a value for every row: columns and constants, comparisons of these, and their texts.
+pub(crate) fn cannot_fail(expr: &Expr) -> bool {
     !walk::any(expr, &mut |node, _| match &node.kind {
         ExprKind::Column(_)
         | ExprKind::Literal(_)
@@ -133,7 +138,7 @@ fn cannot_fail(expr: &Expr) -> bool {
         | ExprKind::Not(_)
         | ExprKind::IsNull(_)
         | ExprKind::InList { .. } => false,
-        ExprKind::Cast { expr: inner, .. } => !same_order(&inner.ty, &node.ty),
+        ExprKind::Cast { expr: inner, .. } => !same_order(&inner.ty, &node.ty) && !is_written(&inner.ty, &node.ty),
         ExprKind::Call { name, .. } => !matches!(name.as_str(), "=" | "<>" | "<" | "<=" | ">" | ">=" | "~~" | "!~~"),
         _ => true,
     })

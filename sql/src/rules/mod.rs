@@ -136,6 +136,6 @@ fn nothing() -> Plan {
 }
 
 /// Whether there is a query inside an expression.
-fn has_subquery(expr: &Expr) -> bool {
+pub fn has_subquery(expr: &Expr) -> bool {
     walk::any(expr, &mut |node, _| matches!(node.kind, ExprKind::Subquery(_)))
 }

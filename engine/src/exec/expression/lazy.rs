@@ -58,8 +58,8 @@ pub(super) fn or(parts: &[Expression], batch: &Batch, context: &Arc<QueryContext
 }
 
 /// The rows for which all predicates are true; `None` for all rows.
-pub(super) fn select_all(
-    predicates: &[Expression],
+pub(super) fn select_all<'a>(
+    predicates: impl IntoIterator<Item = &'a Expression>,
     batch: &Batch,
     context: &Arc<QueryContext>,
 ) -> Result<Option<BooleanArray>> {
@@ -95,8 +95,8 @@ impl Connective {
 }
 
 /// Parts joined by AND or OR, left to right; `None` if there are none.
-fn connect(
-    parts: &[Expression],
+fn connect<'a>(
+    parts: impl IntoIterator<Item = &'a Expression>,
     connective: Connective,
     batch: &Batch,
     context: &Arc<QueryContext>,

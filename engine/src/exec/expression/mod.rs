@@ -185,8 +185,8 @@ pub(crate) fn arrays(exprs: &[Expression], batch: &Batch, context: &Arc<QueryCon
 }
 
 /// The conjuncts' rows, each evaluated only for what the ones before left.
-pub(crate) fn select_all(
-    predicates: &[Expression],
+pub(crate) fn select_all<'a>(
+    predicates: impl IntoIterator<Item = &'a Expression>,
     batch: &Batch,
     context: &Arc<QueryContext>,
 ) -> Result<Option<BooleanArray>> {

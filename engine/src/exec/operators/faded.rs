@@ -27,6 +27,10 @@ impl Faded {
         self.columns.iter().for_each(|(_, shown)| shown.prepare(context));
     }
 
+    pub(super) fn is_faded(&self, column: usize) -> bool {
+        self.columns.iter().any(|(faded, _)| *faded == column)
+    }
+
     /// What `read` gives of these columns, as it is shown.
     pub(super) fn read(
         &self,

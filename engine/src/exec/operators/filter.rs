@@ -42,7 +42,7 @@ impl Operator for Filter {
         self.predicates.iter().for_each(|p| p.prepare(context));
         let input = self.input.open(context)?;
         let (predicates, context) = (self.predicates.clone(), context.clone());
-        Ok(Arc::new(Mapped::new(input, move |batch, emit| match select_all(&predicates, &batch, &context)? {
+        Ok(Arc::new(Mapped::new(input, move |batch, emit| match select_all(predicates.iter(), &batch, &context)? {
             None => emit(batch),
             Some(keep) => {
                 let batch = batch.filter(&keep)?;

@@ -45,7 +45,7 @@ pub(super) fn open(
             }
             Ok(arrays)
         };
-        reader.granule(places.len(), &[], read, &context, emit)
+        reader.granule(places.len(), &[], &read, &context, emit)
     }))))
 }
 

@@ -1,8 +1,11 @@
 //! One file an operator; [`compile`] makes the tree of a plan.
 
 mod aggregate;
+mod coded;
+mod contained;
 mod distinct;
 mod faded;
+mod fields;
 mod fill;
 mod filter;
 mod hash_join;
@@ -36,7 +39,9 @@ use crate::exec::context::QueryContext;
 use crate::exec::expression::constant_of;
 use crate::exec::operator::Node;
 use crate::exec::runtime_filter::{self, Wanted};
-use crate::exec::top_bound::TopBound;
+use crate::exec::top_bound::{self, TopBound};
+
+use fields::Fields;
 
 pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
 pub(crate) use filter::Filter;
@@ -63,13 +68,18 @@ pub(crate) fn compile(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> 
 
 /// Compiles a plan whose rows may be tried with filters, where that is of use.
 fn compile_for(plan: &Plan, wanted: &[Wanted], context: &Arc<QueryContext>) -> Result<Node> {
+    compile_read(plan, wanted, Fields::new(), context)
+}
+
+/// The same of a plan of some of whose columns only fields are read.
+fn compile_read(plan: &Plan, wanted: &[Wanted], fields: Fields, context: &Arc<QueryContext>) -> Result<Node> {
     let depth = DEPTH.get();
     if depth > DEPTH_MAX {
         return Err(Error::new(ErrorKind::OutOfMemory, "stack depth limit exceeded")
             .with_hint("The query is nested too deeply."));
     }
     DEPTH.set(depth + 1);
-    let node = compile_one(plan, wanted, context);
+    let node = compile_one(plan, wanted, fields, context);
     DEPTH.set(depth);
     let node = node?;
     let queries = if context.statistics.is_some() { queries(plan, context)? } else { Vec::new() };
@@ -88,13 +98,13 @@ fn estimated(plan: &Plan, context: &QueryContext) -> Option<f64> {
     context.statistics.as_ref().map(|statistics| weir_sql::rules::estimated_rows(plan, &**statistics))
 }
 
-fn compile_one(plan: &Plan, wanted: &[Wanted], context: &Arc<QueryContext>) -> Result<Node> {
+fn compile_one(plan: &Plan, wanted: &[Wanted], fields: Fields, context: &Arc<QueryContext>) -> Result<Node> {
     let columns = plan.columns();
     let (mut below, right_below) = runtime_filter::down(plan, wanted);
-    let input = |plan: &Plan| compile_for(plan, &below, context);
+    let input = |from: &Plan| compile_read(from, &below, fields::read_by(plan, context), context);
     let right_input = |plan: &Plan| compile_for(plan, &right_below, context);
     Ok(match plan {
-        Plan::Scan(scan) => return scan::compile(scan, wanted, context),
+        Plan::Scan(scan) => return scan::compile(scan, wanted, fields, context),
         Plan::Values { rows, .. } => Node::new(values::Values::new(rows, columns, context)?, columns),
         Plan::TableFunction { function, name, args, named_args, ordinality, .. } => Node::new(
             table_function::TableFunction::new(*function, name, args, named_args, *ordinality, columns, context)?,
@@ -191,6 +201,17 @@ fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<Query
     if let (Some(top), Some(limit)) = (top, limit) {
         match plan {
             Plan::Sort { input, keys } => {
+                // What is computed of each row, and cannot fail, is computed of the best ones only.
+                if let Plan::Project { input: below, exprs, columns } = &**input
+                    && exprs.iter().all(top_bound::cannot_fail)
+                    && exprs.iter().any(|expr| !matches!(expr.kind, ExprKind::Column(_)))
+                {
+                    let mut keys = keys.clone();
+                    keys.iter_mut().for_each(|key| walk::substitute(&mut key.expr, exprs));
+                    let sorted = Plan::Sort { input: below.clone(), keys };
+                    let node = limited(&sorted, Some(limit), offset, context)?;
+                    return Ok(Node::new(project::Project::new(node, exprs, context)?, columns));
+                }
                 let bound = TopBound::new(keys);
                 let wanted: Vec<Wanted> = bound.iter().filter_map(|bound| bound.offer(keys, input)).collect();
                 let node = top_n::TopN::new(compile_for(input, &wanted, context)?, keys, top, bound, context)?;

@@ -7,13 +7,17 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, NullArray, RecordBatch, UInt32Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::take;
 use arrow::datatypes::Int64Type;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
-use weir_storage::{Condition, Snapshot, TableId};
+use weir_storage::{Coded, Condition, Snapshot, TableId};
 
+use super::coded::CodedFilter;
+use super::contained::Contained;
 use super::faded::Faded;
+use super::fields::{self, Fields};
 use super::{key_lookup, prune};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
@@ -25,8 +29,13 @@ use crate::exec::partial;
 use crate::exec::pipeline::{Emit, Numbered, Source};
 use crate::exec::runtime_filter::{Trial, Wanted};
 
-/// Compiles a scan.
-pub(crate) fn compile(scan: &plan::Scan, wanted: &[Wanted], context: &Arc<QueryContext>) -> Result<Node> {
+/// Compiles a scan. `fields`: which of its columns are read above by fields only.
+pub(super) fn compile(
+    scan: &plan::Scan,
+    wanted: &[Wanted],
+    fields: Fields,
+    context: &Arc<QueryContext>,
+) -> Result<Node> {
     let relation = &scan.relation;
     let rows = context.relations.rows(relation)?;
     let mut faded = Vec::new();
@@ -69,7 +78,8 @@ pub(crate) fn compile(scan: &plan::Scan, wanted: &[Wanted], context: &Arc<QueryC
         .filter(|wanted| types.get(wanted.column).is_some_and(|ty| wanted.fits(ty)))
         .filter(|wanted| !faded.iter().any(|(faded, _)| *faded == wanted.column))
         .collect();
-    let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?;
+    let fields = fields.into_iter().map(|(column, names)| (scan.projection[column], names)).collect();
+    let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?.with_fields(fields);
     let scan_node =
         Scan { name, rows: stored, conditions, indexes, reader: Arc::new(reader), text, wanted, columns: names, types };
     Ok(Node::new(scan_node, &scan.columns))
@@ -98,11 +108,13 @@ struct Scan {
 /// Filters and projects granules.
 pub(crate) struct Reader {
     filters: Vec<Expression>,
-    /// Columns that filters read, sorted.
-    filtered: Vec<usize>,
+    /// Of each filter, how it is asked of a dictionary, and what it requires of texts.
+    coded: Vec<Option<CodedFilter>>,
+    contained: Vec<Option<Contained>>,
     projection: Vec<usize>,
-    /// Columns that are put out but not filtered by, in the order of the projection, each once.
-    rest: Vec<usize>,
+    /// Columns of which filters want fields only, and those of which the projection does.
+    filtered_fields: Fields,
+    projected_fields: Fields,
     /// How many columns a row has; the column of this number is its place.
     width: usize,
     faded: Faded,
@@ -116,15 +128,29 @@ impl Reader {
         faded: &[(usize, Expr)],
         context: &Arc<QueryContext>,
     ) -> Result<Reader> {
-        let filters = Expression::list(filters, context)?;
-        let mut filtered: Vec<usize> = filters.iter().flat_map(|f| f.columns.iter().copied()).collect();
-        filtered.sort_unstable();
-        filtered.dedup();
-        let mut rest: Vec<usize> = projection.iter().copied().filter(|c| !filtered.contains(c)).collect();
-        rest.sort_unstable();
-        rest.dedup();
+        let is_plain = |column: usize| column < width && !faded.iter().any(|(faded, _)| *faded == column);
+        let compiled = Expression::list(filters, context)?;
+        let coded =
+            filters.iter().zip(&compiled).map(|(f, compiled)| CodedFilter::new(f, compiled, is_plain)).collect();
+        let contained = filters.iter().map(|filter| Contained::new(filter, is_plain)).collect();
+        let filtered_fields = fields::fields(filters, context);
         let faded = Faded::new(faded, width + 1, context)?;
-        Ok(Reader { filters, filtered, projection: projection.to_vec(), rest, width, faded })
+        let projection = projection.to_vec();
+        Ok(Reader {
+            filters: compiled,
+            coded,
+            contained,
+            projection,
+            filtered_fields,
+            projected_fields: Fields::new(),
+            width,
+            faded,
+        })
+    }
+
+    /// Where only these fields of what is put out are looked at.
+    fn with_fields(self, projected_fields: Fields) -> Reader {
+        Reader { projected_fields, ..self }
     }
 
     /// How many columns a row has; the column of this number is its place.
@@ -137,32 +163,53 @@ impl Reader {
         self.faded.prepare(context);
     }
 
-    /// One granule's rows. `read` gives columns, of all rows or of some.
+    /// One granule's rows.
     pub(crate) fn granule(
         &self,
         rows: usize,
         trials: &[Trial],
-        read: impl Fn(&[usize], Option<&[u32]>) -> Result<Vec<ArrayRef>>,
+        stored: &impl Columns,
         context: &Arc<QueryContext>,
         emit: Emit<'_>,
     ) -> Result<()> {
-        let read = |columns: &[usize], selection: Option<&[u32]>| {
-            self.faded.read(columns, |columns| read(columns, selection), context)
+        let none = Fields::new();
+        let read = |columns: &[usize], selection: &Option<UInt32Array>, fields: &Fields| {
+            let selection = selection.as_ref().map(|rows| &**rows.values());
+            self.read(stored, columns, selection, fields, context)
         };
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.width + 1];
+        // What passed so far; `None` is all.
         let mut selection: Option<UInt32Array> = None;
-        if !self.filters.is_empty() {
-            for (&column, array) in self.filtered.iter().zip(read(&self.filtered, None)?) {
+        let (passing, left) = self.by_encoding(stored, context)?;
+        if let Some(passing) = passing {
+            match passing.count_set_bits() {
+                0 => return Ok(()),
+                all if all == rows => {}
+                some if left.is_empty() && trials.is_empty() && self.projection.is_empty() => {
+                    return emit(Batch::new(Vec::new(), some));
+                }
+                _ => selection = Some(passing.set_indices_u32().collect::<Vec<_>>().into()),
+            }
+        }
+        if !left.is_empty() {
+            let mut filtered: Vec<usize> = left.iter().flat_map(|&f| self.filters[f].columns.iter().copied()).collect();
+            filtered.sort_unstable();
+            filtered.dedup();
+            for (&column, array) in filtered.iter().zip(read(&filtered, &selection, &self.filtered_fields)?) {
                 columns[column] = Some(array);
             }
+            let rows = selection.as_ref().map_or(rows, |rows| rows.len());
             let nothing: ArrayRef = Arc::new(NullArray::new(rows));
             let batch =
                 Batch::new(columns.iter().map(|c| c.clone().unwrap_or_else(|| nothing.clone())).collect(), rows);
-            let keep = select_all(&self.filters, &batch, context)?.filter(|keep| keep.true_count() < rows);
-            selection = keep.map(|keep| keep.values().set_indices_u32().collect::<Vec<_>>().into());
-            self.filtered.iter().filter(|c| !self.projection.contains(c)).for_each(|&c| columns[c] = None);
-            if let Some(selection) = &selection {
-                narrow(&mut columns, selection)?;
+            let filters = left.iter().map(|&filter| &self.filters[filter]);
+            let keep = select_all(filters, &batch, context)?.filter(|keep| keep.true_count() < rows);
+            let is_kept = |column| self.projection.contains(column) && !self.filtered_fields.contains_key(column);
+            filtered.iter().filter(|column| !is_kept(column)).for_each(|&column| columns[column] = None);
+            if let Some(keep) = keep {
+                let passing: UInt32Array = keep.values().set_indices_u32().collect::<Vec<_>>().into();
+                narrow(&mut columns, &passing)?;
+                selection = Some(passing_of(selection.as_ref(), passing)?);
             }
         }
         for trial in trials {
@@ -171,30 +218,156 @@ impl Reader {
             }
             let column = &mut columns[trial.column];
             if column.is_none() {
-                *column = read(&[trial.column], selection.as_ref().map(|s| &**s.values()))?.pop();
+                *column = read(&[trial.column], &selection, &none)?.pop();
             }
             let Some(passing) = column.as_ref().map(|keys| trial.passing(keys)).transpose()?.flatten() else {
                 continue;
             };
             narrow(&mut columns, &passing)?;
-            selection = Some(match &selection {
-                None => passing,
-                Some(before) => take(before, &passing, None)?.as_primitive().clone(),
-            });
+            selection = Some(passing_of(selection.as_ref(), passing)?);
         }
         let passed = selection.as_ref().map_or(rows, |rows| rows.len());
         if passed == 0 {
             return Ok(());
         }
-        let missing: Vec<usize> = self.rest.iter().copied().filter(|&c| columns[c].is_none()).collect();
+        let mut missing: Vec<usize> = self.projection.iter().copied().filter(|&c| columns[c].is_none()).collect();
+        missing.sort_unstable();
+        missing.dedup();
         if !missing.is_empty() {
-            for (&column, array) in missing.iter().zip(read(&missing, selection.as_ref().map(|s| &**s.values()))?) {
+            for (&column, array) in missing.iter().zip(read(&missing, &selection, &self.projected_fields)?) {
                 columns[column] = Some(array);
             }
         }
         let column = |&c: &usize| columns[c].clone().ok_or_else(|| Error::internal("a column was not read"));
         emit(Batch::new(self.projection.iter().map(column).collect::<Result<_>>()?, passed))
     }
+
+    /// Columns of all rows or of some, documents by their fields where that is wanted and can be.
+    fn read(
+        &self,
+        stored: &impl Columns,
+        columns: &[usize],
+        selection: Option<&[u32]>,
+        fields: &Fields,
+        context: &Arc<QueryContext>,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut alone = Vec::new();
+        for (&column, names) in fields {
+            if columns.contains(&column)
+                && !self.faded.is_faded(column)
+                && let Some(array) = stored.fields(column, selection, names)?
+            {
+                alone.push((column, array));
+            }
+        }
+        let is_alone = |column: usize| alone.iter().find(|(found, _)| *found == column);
+        let whole: Vec<usize> = columns.iter().copied().filter(|&column| is_alone(column).is_none()).collect();
+        let mut whole = match whole.is_empty() {
+            true => Vec::new(),
+            false => self.faded.read(&whole, |columns| stored.read(columns, selection), context)?,
+        }
+        .into_iter();
+        let one = |&column: &usize| is_alone(column).map(|(_, array)| array.clone()).or_else(|| whole.next());
+        columns.iter().map(one).collect::<Option<_>>().ok_or_else(|| Error::internal("a column was not read"))
+    }
+
+    /// The rows that filters leave which are asked of what is encoded, and the filters by number that have to be asked of these rows.
+    fn by_encoding(
+        &self,
+        stored: &impl Columns,
+        context: &Arc<QueryContext>,
+    ) -> Result<(Option<BooleanBuffer>, Vec<usize>)> {
+        let (mut passing, mut left): (Option<BooleanBuffer>, _) = (None, Vec::new());
+        for (number, filter) in self.filters.iter().enumerate() {
+            let (mut rows, mut is_answer) = (None, true);
+            if let Some(coded) = &self.coded[number] {
+                let codes = stored.codes(coded.column)?;
+                rows = codes.and_then(|codes| coded.rows(filter, &codes, self.width + 1, context));
+            }
+            if let (None, Some(contained)) = (&rows, &self.contained[number]) {
+                is_answer = contained.is_enough;
+                for text in &contained.texts {
+                    rows = rows.map_or_else(|| stored.containing(contained.column, text), |rows| Ok(Some(rows)))?;
+                }
+            }
+            if rows.is_none() || !is_answer {
+                left.push(number);
+            }
+            passing = match (passing, rows) {
+                (Some(passing), Some(rows)) => Some(&passing & &rows),
+                (passing, rows) => passing.or(rows),
+            };
+        }
+        Ok((passing, left))
+    }
+}
+
+/// What a reader reads.
+pub(crate) trait Columns {
+    /// Columns, of all rows or of some.
+    fn read(&self, columns: &[usize], selection: Option<&[u32]>) -> Result<Vec<ArrayRef>>;
+
+    /// A column of all rows in codes, if it is kept so.
+    fn codes(&self, _column: usize) -> Result<Option<Coded>> {
+        Ok(None)
+    }
+
+    /// Which of all rows have a text in a column, if that is known without looking at each.
+    fn containing(&self, _column: usize, _text: &str) -> Result<Option<BooleanBuffer>> {
+        Ok(None)
+    }
+
+    /// A column of documents, of all rows or of some, with only these fields, if they can be read alone.
+    fn fields(&self, _column: usize, _selection: Option<&[u32]>, _names: &[String]) -> Result<Option<ArrayRef>> {
+        Ok(None)
+    }
+}
+
+impl<F: Fn(&[usize], Option<&[u32]>) -> Result<Vec<ArrayRef>>> Columns for F {
+    fn read(&self, columns: &[usize], selection: Option<&[u32]>) -> Result<Vec<ArrayRef>> {
+        self(columns, selection)
+    }
+}
+
+/// A granule of a stored table.
+struct Granule<'a> {
+    scan: &'a weir_storage::Scan,
+    number: usize,
+    /// How many columns a row has; the column of this number is its place.
+    width: usize,
+}
+
+impl Columns for Granule<'_> {
+    fn read(&self, columns: &[usize], selection: Option<&[u32]>) -> Result<Vec<ArrayRef>> {
+        // A place is asked for in ascending order of columns, so last.
+        let stored = columns.strip_suffix(&[self.width]).unwrap_or(columns);
+        let mut arrays = self.scan.read(self.number, stored, selection)?.columns().to_vec();
+        if stored.len() < columns.len() {
+            let places = self.scan.places(self.number, selection)?;
+            arrays.push(Arc::new(places.unary::<_, Int64Type>(|place| place as i64)));
+        }
+        Ok(arrays)
+    }
+
+    fn codes(&self, column: usize) -> Result<Option<Coded>> {
+        Ok(self.scan.codes(self.number, column, None)?)
+    }
+
+    fn containing(&self, column: usize, text: &str) -> Result<Option<BooleanBuffer>> {
+        Ok(self.scan.containing(self.number, column, text)?)
+    }
+
+    fn fields(&self, column: usize, selection: Option<&[u32]>, names: &[String]) -> Result<Option<ArrayRef>> {
+        Ok(self.scan.fields(self.number, column, selection, names)?)
+    }
+}
+
+/// Those of the rows that were selected before which pass.
+fn passing_of(before: Option<&UInt32Array>, passing: UInt32Array) -> Result<UInt32Array> {
+    Ok(match before {
+        None => passing,
+        Some(before) => take(before, &passing, None)?.as_primitive().clone(),
+    })
 }
 
 /// The columns that were read, at some of their rows.
@@ -219,6 +392,9 @@ impl Operator for Scan {
             if !names.is_empty() {
                 description = description.with(what, names.join(", "));
             }
+        }
+        for (&column, names) in self.reader.filtered_fields.iter().chain(&self.reader.projected_fields) {
+            description = description.with("Fields", format!("{} ({})", self.columns[column], names.join(", ")));
         }
         if self.indexes.is_empty() { description } else { description.with("Indexes", self.indexes.clone()) }
     }
@@ -274,7 +450,7 @@ impl Operator for Scan {
                         };
                         columns.iter().map(column).collect()
                     };
-                    reader.granule(rows, &trials, read, &own, emit)
+                    reader.granule(rows, &trials, &read, &own, emit)
                 })))
             }
         }
@@ -294,17 +470,8 @@ pub(crate) fn stored(
         if trials.iter().any(|trial| trial.excludes(&scan, i)) {
             return Ok(());
         }
-        // A place is asked for in ascending order of columns, so last.
-        let read = |columns: &[usize], selection: Option<&[u32]>| {
-            let stored = columns.strip_suffix(&[reader.width]).unwrap_or(columns);
-            let mut arrays = scan.read(i, stored, selection)?.columns().to_vec();
-            if stored.len() < columns.len() {
-                let places = scan.places(i, selection)?;
-                arrays.push(Arc::new(places.unary::<_, Int64Type>(|place| place as i64)));
-            }
-            Ok(arrays)
-        };
-        reader.granule(scan.rows(i), &trials, read, &context, emit)
+        let granule = Granule { scan: &scan, number: i, width: reader.width };
+        reader.granule(scan.rows(i), &trials, &granule, &context, emit)
     }))
 }
 

@@ -20,6 +20,7 @@ use crate::exec::expression::constant;
 use crate::functions::registry;
 
 pub(crate) use index::{Indexed, indexed};
+pub(super) use pattern::pieces;
 
 /// What conditions are read with.
 pub(super) struct Scope<'a> {

@@ -4,7 +4,7 @@ use weir_storage::Piece;
 
 /// The runs of literal characters in a pattern; `None` when it is malformed. Whatever stands before or after one is not known, except at the
 /// pattern's own ends.
-pub(super) fn pieces(pattern: &str) -> Option<Vec<Piece>> {
+pub(in crate::exec::operators) fn pieces(pattern: &str) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut piece = Piece { text: String::new(), starts: true, ends: false };
     let mut chars = pattern.chars();

@@ -1,0 +1,114 @@
+//! Conditions on one column that is kept in codes: evaluated once for each value of the dictionary, and looked up for each row.
+//!
+//! What a condition says of a value may be an error, which counts only if a row that other conditions leave has that value: then nothing is
+//! known of the dictionary, and the rows are asked one by one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, NullArray, new_null_array};
+use arrow::buffer::BooleanBuffer;
+use weir_sql::plan::Expr;
+use weir_sql::rules::{has_subquery, is_volatile};
+use weir_storage::Coded;
+
+use super::super::batch::Batch;
+use super::super::context::QueryContext;
+use super::super::expression::Expression;
+use crate::error::Result;
+use crate::functions::registry;
+
+/// A condition that can be asked of a dictionary's values.
+pub(super) struct CodedFilter {
+    /// The only column that it reads.
+    pub(super) column: usize,
+    /// Of each dictionary that serves a part, by its address.
+    known: Mutex<HashMap<usize, Asked>>,
+}
+
+/// What is known of a dictionary.
+struct Asked {
+    /// Keeps the address from being another's.
+    _entries: ArrayRef,
+    /// How many rows wanted to know.
+    rows: usize,
+    verdicts: Option<Option<Arc<Verdicts>>>,
+}
+
+/// For which values a condition is true.
+struct Verdicts {
+    entries: Vec<bool>,
+    null: bool,
+}
+
+impl CodedFilter {
+    /// `None` for a condition that has to see the rows.
+    pub(super) fn new(filter: &Expr, compiled: &Expression, is_plain: impl Fn(usize) -> bool) -> Option<CodedFilter> {
+        let [column] = compiled.columns[..] else { return None };
+        let of_value = is_plain(column) && !is_volatile(filter, registry()) && !has_subquery(filter);
+        of_value.then(|| CodedFilter { column, known: Mutex::default() })
+    }
+
+    /// The rows for which the condition is true; `None` when it is not worth asking the dictionary, or its values have no answer.
+    pub(super) fn rows(
+        &self,
+        filter: &Expression,
+        coded: &Coded,
+        width: usize,
+        context: &Arc<QueryContext>,
+    ) -> Option<BooleanBuffer> {
+        let rows = coded.codes.len();
+        let verdicts = match coded.is_shared {
+            false if coded.entries.len() > rows / 2 => return None,
+            false => Arc::new(self.ask(filter, &coded.entries, width, context).ok()?),
+            true => self.shared(filter, coded, width, context)?,
+        };
+        let passes = match verdicts.entries.iter().filter(|&&passes| passes).count() {
+            0 => BooleanBuffer::new_unset(rows),
+            all if all == verdicts.entries.len() => BooleanBuffer::new_set(rows),
+            _ => BooleanBuffer::collect_bool(rows, |row| verdicts.entries[coded.codes[row] as usize]),
+        };
+        Some(match &coded.nulls {
+            None => passes,
+            Some(valid) if verdicts.null => &passes | &!valid.inner(),
+            Some(valid) => &passes & valid.inner(),
+        })
+    }
+
+    /// The verdicts on a part's dictionary, once at least as many rows as it has values wanted them.
+    fn shared(
+        &self,
+        filter: &Expression,
+        coded: &Coded,
+        width: usize,
+        context: &Arc<QueryContext>,
+    ) -> Option<Arc<Verdicts>> {
+        let address = Arc::as_ptr(&coded.entries).cast::<()>() as usize;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked =
+            known.entry(address).or_insert_with(|| Asked { _entries: coded.entries.clone(), rows: 0, verdicts: None });
+        asked.rows += coded.codes.len();
+        if asked.verdicts.is_none() && asked.rows >= coded.entries.len() {
+            asked.verdicts = Some(self.ask(filter, &coded.entries, width, context).ok().map(Arc::new));
+        }
+        asked.verdicts.clone().flatten()
+    }
+
+    fn ask(
+        &self,
+        filter: &Expression,
+        entries: &ArrayRef,
+        width: usize,
+        context: &Arc<QueryContext>,
+    ) -> Result<Verdicts> {
+        let of = |values: ArrayRef| {
+            let rows = values.len();
+            let nothing: ArrayRef = Arc::new(NullArray::new(rows));
+            let mut columns = vec![nothing; width];
+            columns[self.column] = values;
+            filter.selects(&Batch::new(columns, rows), context)
+        };
+        let null = of(new_null_array(entries.data_type(), 1))?.value(0);
+        Ok(Verdicts { entries: of(entries.clone())?.values().iter().collect(), null })
+    }
+}

@@ -1,0 +1,76 @@
+//! Texts that every row must have in it for which a condition is true: of LIKE and of regular expressions, their runs of literal characters.
+//!
+//! Storage finds those in many values at once, and in documents without putting them together ([`weir_storage::Scan::containing`]). For
+//! `LIKE '%text%'` that is the answer; otherwise only the rows that are left have to be looked at.
+
+use arrow::array::{Array, AsArray};
+use regex_syntax::hir::{Hir, HirKind};
+use weir_sql::plan::{Expr, ExprKind};
+use weir_sql::{Type, Value};
+
+use super::prune::pieces;
+use crate::functions::regex_engine::Expression;
+use crate::functions::regex_syntax::{Flavour, Options, compile};
+
+/// What a condition on a column requires.
+pub(super) struct Contained {
+    pub(super) column: usize,
+    /// The texts, the longest first.
+    pub(super) texts: Vec<String>,
+    /// Whether a row that has the first passes.
+    pub(super) is_enough: bool,
+}
+
+impl Contained {
+    pub(super) fn new(filter: &Expr, is_plain: impl Fn(usize) -> bool) -> Option<Contained> {
+        let ExprKind::Call { name, args, .. } = &filter.kind else { return None };
+        let [Expr { kind: ExprKind::Column(column), .. }, Expr { kind: ExprKind::Literal(pattern), .. }] = &args[..]
+        else {
+            return None;
+        };
+        if !is_plain(*column) || !matches!(args[0].ty, Type::Text | Type::Varchar(_)) {
+            return None;
+        }
+        let pattern = constant_text(pattern)?;
+        let (mut texts, is_enough) = match &**name {
+            "~~" => {
+                let pieces = pieces(pattern)?;
+                let is_whole = matches!(&pieces[..], [piece] if !piece.starts && !piece.ends) && !pattern.contains('_');
+                (pieces.into_iter().map(|piece| piece.text).collect(), is_whole)
+            }
+            "~" => (of_expression(pattern, Flavour::Postgres)?, false),
+            "match" => (of_expression(pattern, Flavour::Re2)?, false),
+            _ => return None,
+        };
+        texts.sort_by_key(|text: &String| std::cmp::Reverse(text.len()));
+        (!texts.is_empty()).then_some(Contained { column: *column, texts, is_enough })
+    }
+}
+
+fn constant_text(value: &Value) -> Option<&str> {
+    let texts = value.array.as_string_view_opt()?;
+    texts.is_valid(0).then(|| texts.value(0))
+}
+
+/// The literals that each match of a regular expression has. Options within it may say that case does not matter.
+fn of_expression(pattern: &str, flavour: Flavour) -> Option<Vec<String>> {
+    let has_options = flavour == Flavour::Postgres && (pattern.starts_with("(?") || pattern.starts_with("***"));
+    if has_options {
+        return None;
+    }
+    let compiled = compile(pattern, Options::default(), flavour).ok()?;
+    let Expression::Linear(compiled) = &*compiled else { return None };
+    let mut found = Vec::new();
+    literals(&regex_syntax::parse(compiled.as_str()).ok()?, &mut found);
+    Some(found)
+}
+
+fn literals(part: &Hir, found: &mut Vec<String>) {
+    match part.kind() {
+        HirKind::Literal(literal) => found.extend(std::str::from_utf8(&literal.0).ok().map(str::to_string)),
+        HirKind::Concat(parts) => parts.iter().for_each(|part| literals(part, found)),
+        HirKind::Capture(capture) => literals(&capture.sub, found),
+        HirKind::Repetition(repetition) if repetition.min > 0 => literals(&repetition.sub, found),
+        _ => {}
+    }
+}
