@@ -198,6 +198,19 @@ impl Scan {
         }
     }
 
+    /// Where granule `i` lies: its part, by its number in [`Scan::shown`], and its own number there; `None` when it is in the head.
+    pub fn place_in_part(&self, i: usize) -> Option<(usize, usize)> {
+        match &self.granules[i] {
+            Granule::Part { part, granule, .. } => Some((*part as usize, *granule as usize)),
+            Granule::Head { .. } => None,
+        }
+    }
+
+    /// The table's parts, pruned ones too.
+    pub fn shown(&self) -> &[Shown] {
+        &self.parts
+    }
+
     /// What is known of a column of granule `i`; `None` when nothing is, as in the head, or where rows are deleted.
     pub fn zone(&self, i: usize, column: usize) -> Option<Zone> {
         let Granule::Part { part, granule, .. } = self.granules[i] else { return None };
