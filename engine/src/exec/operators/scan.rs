@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, NullArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::Int64Type;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
 use weir_storage::{Condition, Snapshot, TableId};
 
 use super::faded::Faded;
+use super::granules::Granules;
 use super::{key_lookup, prune};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
@@ -70,8 +70,20 @@ pub(crate) fn compile(scan: &plan::Scan, wanted: &[Wanted], context: &Arc<QueryC
         .filter(|wanted| !faded.iter().any(|(faded, _)| *faded == wanted.column))
         .collect();
     let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?;
-    let scan_node =
-        Scan { name, rows: stored, conditions, indexes, reader: Arc::new(reader), text, wanted, columns: names, types };
+    // A place is no part of the row, and may be another's tomorrow.
+    let reads_place = filters.iter().flat_map(walk::columns_read).any(|column| column >= types.len());
+    let scan_node = Scan {
+        name,
+        rows: stored,
+        conditions,
+        indexes,
+        reader: Arc::new(reader),
+        filters: (faded.is_empty() && !reads_place).then(|| filters.into()),
+        text,
+        wanted,
+        columns: names,
+        types,
+    };
     Ok(Node::new(scan_node, &scan.columns))
 }
 
@@ -87,6 +99,8 @@ struct Scan {
     /// The skip indexes that are asked, for EXPLAIN.
     indexes: String,
     reader: Arc<Reader>,
+    /// Over the relation's columns; `None` where they are not all that is shown of the rows.
+    filters: Option<Arc<[Expr]>>,
     text: String,
     /// Filters that joins will have made when the scan opens, over the relation's columns.
     wanted: Vec<Wanted>,
@@ -248,7 +262,7 @@ impl Operator for Scan {
                         useful.push(trial);
                     }
                 }
-                Ok(stored(scan, reader, useful, own))
+                Ok(Arc::new(Granules::new(scan, reader, useful, own).with_filters(&self.filters)))
             }
             Rows::Batches(batches) => {
                 // Given batches may be of any size: morsels are slices of them.
@@ -279,33 +293,6 @@ impl Operator for Scan {
             }
         }
     }
-}
-
-/// A stored table's granules.
-pub(crate) fn stored(
-    scan: weir_storage::Scan,
-    reader: Arc<Reader>,
-    trials: Vec<Trial>,
-    context: Arc<QueryContext>,
-) -> Arc<dyn Source> {
-    let order = trials.iter().find_map(|trial| trial.order(&scan));
-    Arc::new(Numbered::new(scan.len(), move |nth, emit| {
-        let i = order.as_ref().map_or(nth, |order| order[nth]);
-        if trials.iter().any(|trial| trial.excludes(&scan, i)) {
-            return Ok(());
-        }
-        // A place is asked for in ascending order of columns, so last.
-        let read = |columns: &[usize], selection: Option<&[u32]>| {
-            let stored = columns.strip_suffix(&[reader.width]).unwrap_or(columns);
-            let mut arrays = scan.read(i, stored, selection)?.columns().to_vec();
-            if stored.len() < columns.len() {
-                let places = scan.places(i, selection)?;
-                arrays.push(Arc::new(places.unary::<_, Int64Type>(|place| place as i64)));
-            }
-            Ok(arrays)
-        };
-        reader.granule(scan.rows(i), &trials, read, &context, emit)
-    }))
 }
 
 /// What EXPLAIN ANALYZE says of pruning.
