@@ -1,5 +1,6 @@
 //! The granules of a stored table, as a source: one by one, or in blocks of which what is made of them may be remembered (`partial_cache`).
 
+use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::ArrayRef;
 use arrow::datatypes::Int64Type;
 use weir_sql::plan::Expr;
-use weir_storage::Shown;
+use weir_storage::{Run, Shown};
 
 use super::scan::Reader;
 use crate::error::Result;
 use crate::exec::context::QueryContext;
-use crate::exec::partial_cache::{Block, Proof, block_granules};
+use crate::exec::partial_cache::{BLOCK_ROWS_MIN, Block, Proof, Zones, block_granules};
 use crate::exec::pipeline::{Emit, Source, Task, Unit, Units};
 use crate::exec::runtime_filter::Trial;
 
@@ -100,35 +101,48 @@ impl Source for Granules {
         let mut of_part: Option<(usize, Bounds)> = None;
         let mut i = 0;
         while i < scan.len() {
-            let Some((part, granule)) = scan.place_in_part(i) else {
-                units.push(Unit { task: self.task(i..i + 1), block: None });
-                i += 1;
-                continue;
-            };
-            let shown = &scan.shown()[part];
-            let bounds = match &of_part {
-                Some((number, bounds)) if *number == part => bounds,
-                _ => &of_part.insert((part, Bounds::new(shown, &proofs, context)?)).1,
-            };
-            let number = granule / bounds.size;
-            let run = number * bounds.size..((number + 1) * bounds.size).min(bounds.granules);
-            let in_run = |&i: &usize| scan.place_in_part(i).is_some_and(|(of, at)| of == part && run.contains(&at));
-            let end = (i..scan.len()).take_while(in_run).count() + i;
-            let list = bounds.unproven(&run);
+            let rest = i..scan.len();
+            let (of, number, deleted, list, end): (Arc<dyn Any + Send + Sync>, _, _, _, _) =
+                match (scan.place_in_part(i), scan.run(i)) {
+                    (Some((part, granule)), _) => {
+                        let shown = &scan.shown()[part];
+                        let bounds = match &of_part {
+                            Some((number, bounds)) if *number == part => bounds,
+                            _ => &of_part.insert((part, Bounds::of_part(shown, &proofs, context)?)).1,
+                        };
+                        let (number, run) = bounds.block(granule);
+                        let is_in_run =
+                            |&i: &usize| scan.place_in_part(i).is_some_and(|(of, at)| of == part && run.contains(&at));
+                        let end = i + rest.take_while(is_in_run).count();
+                        (shown.part().clone(), number, shown.deleted_in(run.clone())?, bounds.unproven(&run), end)
+                    }
+                    (None, Some(run)) => {
+                        let bounds = Bounds::of_run(run, &proofs, context)?;
+                        let is_in_run = |&i: &usize| scan.run(i).is_some_and(|of| Arc::ptr_eq(of, run));
+                        let end = i + rest.take_while(is_in_run).count();
+                        (run.clone(), 0, scan.deleted_in_run(i), bounds.unproven(&(0..1)), end)
+                    }
+                    (None, None) => {
+                        units.push(Unit { task: self.task(i..i + 1), block: None });
+                        i += 1;
+                        continue;
+                    }
+                };
             let list = unproven.iter().position(|known| *known == list).unwrap_or_else(|| {
                 unproven.push(list);
                 unproven.len() - 1
             });
             let rows = (i..end).map(|i| scan.rows(i)).sum();
-            let block = Block { part: shown.part().clone(), number, deleted: shown.deleted_in(run)?, rows };
-            units.push(Unit { task: self.task(i..end), block: Some((block, list)) });
+            let block = Block { of, def: scan.def().clone(), number, deleted, rows };
+            let block = (rows >= BLOCK_ROWS_MIN).then_some((block, list));
+            units.push(Unit { task: self.task(i..end), block });
             i = end;
         }
         Ok(Some(Units { filters: filters.clone(), unproven, units }))
     }
 }
 
-/// What is known of a part's granules.
+/// What is known of granules of a part, or of a run of the head as one.
 struct Bounds {
     granules: usize,
     /// Granules of a block.
@@ -138,10 +152,30 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn new(part: &Shown, proofs: &[Proof], context: &Arc<QueryContext>) -> Result<Bounds> {
+    fn of_part(part: &Shown, proofs: &[Proof], context: &Arc<QueryContext>) -> Result<Bounds> {
         let granules = part.granule_count()?;
-        let proven = proofs.iter().map(|proof| proof.of(part, context)).collect::<Result<_>>()?;
-        Ok(Bounds { granules, size: block_granules(granules), proven })
+        Bounds::new(granules, block_granules(granules), &Zones::Part(part), proofs, context)
+    }
+
+    fn of_run(run: &Run, proofs: &[Proof], context: &Arc<QueryContext>) -> Result<Bounds> {
+        Bounds::new(1, 1, &Zones::Run(run), proofs, context)
+    }
+
+    fn new(
+        granules: usize,
+        size: usize,
+        zones: &Zones<'_>,
+        proofs: &[Proof],
+        context: &Arc<QueryContext>,
+    ) -> Result<Bounds> {
+        let proven = proofs.iter().map(|proof| proof.of(zones, context)).collect::<Result<_>>()?;
+        Ok(Bounds { granules, size, proven })
+    }
+
+    /// The block that a granule is in: its number and its granules.
+    fn block(&self, granule: usize) -> (usize, Range<usize>) {
+        let number = granule / self.size;
+        (number, number * self.size..((number + 1) * self.size).min(self.granules))
     }
 
     /// The filters that are not known to hold for all of a run. Granules that were pruned count: what is left out of a question must hold for

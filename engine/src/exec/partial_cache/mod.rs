@@ -4,7 +4,7 @@
 //! question stay the same. A part's granules are taken in [`Block`]s, whose bounds depend on the part alone; the states of a block are kept
 //! under the part, the block's number and the [`Shape`] of the question, and merged again when a query asks the same. A filter that holds
 //! for all rows of a block is not in its shape (`proof`), so that a window that slides with the clock meets what was kept for all blocks that lie
-//! within it.
+//! within it. Of the head, the runs that stay as they are until they are flushed are blocks too.
 //!
 //! Invariants: an answer is the same with and without the cache, since states are merged in the same way as those of threads, and nothing is
 //! found by a hash alone: shapes are compared in full, parts by identity (an entry holds a weak reference, so that the address is nobody
@@ -14,14 +14,15 @@
 mod proof;
 mod shape;
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use weir_storage::Part;
+use weir_storage::TableDef;
 
-pub(crate) use proof::Proof;
+pub(crate) use proof::{Proof, Zones};
 pub(crate) use shape::{Question, Shape};
 
 use crate::exec::operators::PartialGroups;
@@ -29,6 +30,8 @@ use crate::exec::operators::PartialGroups;
 /// A block has at most this many granules, and at least [`GRANULES_MIN`]: a sixteenth of its part between the two.
 const GRANULES_MAX: usize = 16;
 const GRANULES_MIN: usize = 4;
+/// Fewer rows are read as soon as found.
+pub(crate) const BLOCK_ROWS_MIN: usize = 128;
 /// An entry may take this share of all, and the blocks of one query together this one.
 const ENTRY_SHARE: usize = 64;
 const QUERY_SHARE: usize = 4;
@@ -40,9 +43,12 @@ pub(crate) fn block_granules(granules_of_part: usize) -> usize {
     (granules_of_part / 16).next_power_of_two().clamp(GRANULES_MIN, GRANULES_MAX)
 }
 
-/// A run of granules of one part, with those of its rows that are deleted.
+/// A run of granules of one part, or a full run of the head, with those of its rows that are deleted.
 pub(crate) struct Block {
-    pub(crate) part: Arc<Part>,
+    /// The part or the run, whose rows never change.
+    pub(crate) of: Arc<dyn Any + Send + Sync>,
+    /// The definition by which they are read.
+    pub(crate) def: Arc<TableDef>,
     /// Which of the part's.
     pub(crate) number: usize,
     /// Ascending, counted from the block's first row.
@@ -54,17 +60,25 @@ pub(crate) struct Block {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     shape: u64,
-    /// Its address, which the entry keeps from being another's.
-    part: usize,
+    /// The address of the part or run, which the entry keeps from being another's.
+    of: usize,
     block: usize,
 }
 
 struct Entry {
-    part: Weak<Part>,
+    of: Weak<dyn Any + Send + Sync>,
+    def: Weak<TableDef>,
     deleted: Vec<u32>,
     states: Arc<PartialGroups>,
     bytes: usize,
     used: u64,
+}
+
+impl Entry {
+    /// Whether the same rows of it are read, in the same way.
+    fn is_of(&self, block: &Block) -> bool {
+        std::ptr::eq(self.def.as_ptr(), Arc::as_ptr(&block.def)) && self.deleted == block.deleted
+    }
 }
 
 struct Known {
@@ -185,8 +199,7 @@ impl PartialCache {
         let found = blocks
             .map(|block| {
                 let (shape, block) = block?;
-                let entry =
-                    kept.entries.get_mut(&Key::new(shape, block)).filter(|entry| entry.deleted == block.deleted);
+                let entry = kept.entries.get_mut(&Key::new(shape, block)).filter(|entry| entry.is_of(block));
                 match entry {
                     None => misses += 1,
                     Some(entry) => {
@@ -212,7 +225,8 @@ impl PartialCache {
         let mut kept = self.kept.lock();
         kept.clock += 1;
         let entry = Entry {
-            part: Arc::downgrade(&block.part),
+            of: Arc::downgrade(&block.of),
+            def: Arc::downgrade(&block.def),
             deleted: block.deleted.clone(),
             states,
             bytes,
@@ -254,7 +268,7 @@ impl Kept {
     fn sweep(&mut self) {
         let bytes = &mut self.bytes;
         self.entries.retain(|_, entry| {
-            let lives = entry.part.strong_count() > 0;
+            let lives = entry.of.strong_count() > 0;
             if !lives {
                 *bytes -= entry.bytes;
             }
@@ -281,6 +295,6 @@ impl Kept {
 
 impl Key {
     fn new(shape: u64, block: &Block) -> Key {
-        Key { shape, part: Arc::as_ptr(&block.part) as usize, block: block.number }
+        Key { shape, of: Arc::as_ptr(&block.of).cast::<()>() as usize, block: block.number }
     }
 }

@@ -9,7 +9,7 @@ use arrow::array::ArrayRef;
 use weir_sql::catalog::Volatility;
 use weir_sql::plan::{Expr, ExprKind};
 use weir_sql::{Type, walk};
-use weir_storage::Shown;
+use weir_storage::{Run, Shown};
 
 use crate::error::Result;
 use crate::exec::batch::Batch;
@@ -64,38 +64,63 @@ impl Proof {
         }
     }
 
-    /// For each granule of a part, whether it is known.
-    pub(crate) fn of(&self, part: &Shown, context: &Arc<QueryContext>) -> Result<Vec<bool>> {
-        let granules = part.granule_count()?;
+    /// For each granule, whether it is known.
+    pub(crate) fn of(&self, granules: &Zones<'_>, context: &Arc<QueryContext>) -> Result<Vec<bool>> {
+        let rows = granules.rows()?;
         let each = |proofs: &[Proof], start: bool, join: fn(bool, bool) -> bool| {
-            proofs.iter().try_fold(vec![start; granules], |known, proof| {
-                Ok(known.into_iter().zip(proof.of(part, context)?).map(|(a, b)| join(a, b)).collect())
+            proofs.iter().try_fold(vec![start; rows.len()], |known, proof| {
+                Ok(known.into_iter().zip(proof.of(granules, context)?).map(|(a, b)| join(a, b)).collect())
             })
         };
+        let unknown = || Ok(vec![false; rows.len()]);
         match self {
-            Proof::None => Ok(vec![false; granules]),
+            Proof::None => unknown(),
             Proof::All(proofs) => each(proofs, true, |a, b| a && b),
             Proof::Any(proofs) => each(proofs, false, |a, b| a || b),
             Proof::Nulls { column, none } => {
-                let rows = part.granule_rows()?;
-                let nulls = part.nulls(*column)?;
-                Ok(nulls
-                    .iter()
-                    .zip(rows)
-                    .map(|(&nulls, &rows)| if *none { nulls == 0 } else { nulls == rows })
-                    .collect())
+                let known = |(nulls, &rows): (u32, &u32)| if *none { nulls == 0 } else { nulls == rows };
+                Ok(granules.nulls(*column)?.into_iter().zip(&rows).map(known).collect())
             }
             Proof::Holds { column, test } => {
-                let Some((least, greatest)) = part.bounds(*column)? else { return Ok(vec![false; granules]) };
-                let holds = |bounds: &ArrayRef| test.selects(&Batch::new(vec![bounds.clone()], granules), context);
+                let Some((least, greatest)) = granules.bounds(*column)? else { return unknown() };
+                let holds = |bounds: ArrayRef| test.selects(&Batch::new(vec![bounds], rows.len()), context);
                 // What cannot be evaluated is left to the rows.
-                let (Ok(least), Ok(greatest)) = (holds(least), holds(greatest)) else {
-                    return Ok(vec![false; granules]);
-                };
-                let known = |(at, &nulls): (usize, &u32)| nulls == 0 && least.value(at) && greatest.value(at);
-                Ok(part.nulls(*column)?.iter().enumerate().map(known).collect())
+                let (Ok(least), Ok(greatest)) = (holds(least), holds(greatest)) else { return unknown() };
+                let known = |(at, nulls): (usize, u32)| nulls == 0 && least.value(at) && greatest.value(at);
+                Ok(granules.nulls(*column)?.into_iter().enumerate().map(known).collect())
             }
         }
+    }
+}
+
+/// What is known of granules without reading them, deleted rows counted.
+pub(crate) enum Zones<'a> {
+    /// Of a part's.
+    Part(&'a Shown),
+    /// Of a run of the head, as if it were one.
+    Run(&'a Run),
+}
+
+impl Zones<'_> {
+    fn rows(&self) -> Result<Vec<u32>> {
+        Ok(match self {
+            Zones::Part(part) => part.granule_rows()?.to_vec(),
+            Zones::Run(run) => vec![run.rows() as u32],
+        })
+    }
+
+    fn nulls(&self, column: usize) -> Result<Vec<u32>> {
+        Ok(match self {
+            Zones::Part(part) => part.nulls(column)?.to_vec(),
+            Zones::Run(run) => vec![run.nulls(column) as u32],
+        })
+    }
+
+    fn bounds(&self, column: usize) -> Result<Option<(ArrayRef, ArrayRef)>> {
+        Ok(match self {
+            Zones::Part(part) => part.bounds(column)?.map(|(least, greatest)| (least.clone(), greatest.clone())),
+            Zones::Run(run) => run.bounds(column).cloned(),
+        })
     }
 }
 
