@@ -30,7 +30,7 @@ use crate::backup::Places;
 use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Broker, Limits, QueryMemory};
+use crate::exec::{Broker, Limits, PartialCache, QueryMemory};
 use crate::gate::Gates;
 use crate::index_values::IndexExpressions;
 use crate::ingest::RelationRows;
@@ -52,6 +52,8 @@ pub struct Options {
     pub query_memory_limit: usize,
     /// Bytes that one operator of a query may hold on one thread before it writes to disk.
     pub operator_memory_limit: usize,
+    /// Bytes that may be kept of what aggregations made of rows that do not change; `None` is a share of `memory_limit`, 0 keeps nothing.
+    pub partial_cache_size: Option<usize>,
     /// Rows of a batch inside a query.
     pub batch_rows: usize,
     /// Rows of a granule.
@@ -69,6 +71,7 @@ impl Default for Options {
             memory_limit: 4 << 30,
             query_memory_limit: 2 << 30,
             operator_memory_limit: usize::MAX,
+            partial_cache_size: None,
             batch_rows: 8192,
             granule_rows: 8192,
             bulk_bytes: 16 << 20,
@@ -104,6 +107,7 @@ struct Inner {
     catalog: RwLock<Option<Arc<CatalogState>>>,
     pool: Arc<rayon::ThreadPool>,
     broker: Arc<Broker>,
+    partial_cache: Option<Arc<PartialCache>>,
     temporary: PathBuf,
     options: Options,
     next_session: AtomicI32,
@@ -188,6 +192,9 @@ impl std::fmt::Debug for Database {
     }
 }
 
+/// Which share of its memory a database keeps partial states in, unless it is told.
+const CACHE_SHARE: usize = 32;
+
 /// The first oid of registered relations.
 const REGISTERED_OIDS: u32 = 15500;
 
@@ -218,11 +225,13 @@ impl Database {
             ..options.store.clone()
         };
         let store = Store::open(dir.as_ref(), store_options)?;
+        let cache_size = options.partial_cache_size.unwrap_or(options.memory_limit / CACHE_SHARE);
         let inner = Inner {
             store: Mutex::new(Some(store)),
             catalog: RwLock::new(None),
             pool,
             broker: Broker::new(options.memory_limit),
+            partial_cache: (cache_size > 0).then(|| Arc::new(PartialCache::new(cache_size))),
             temporary: dir.as_ref().join("tmp"),
             options,
             next_session: AtomicI32::new(1),
@@ -349,6 +358,11 @@ impl Database {
             folder: Some(self.inner.temporary.clone()),
         };
         QueryMemory::new(&self.inner.broker, limits)
+    }
+
+    /// What is remembered of rows that do not change; `None` if nothing is to be.
+    pub(crate) fn partial_cache(&self) -> Option<Arc<PartialCache>> {
+        self.inner.partial_cache.clone()
     }
 
     /// Where backups may be.

@@ -36,6 +36,7 @@ impl IndexExpressions {
             batch_rows,
             memory: QueryMemory::unlimited(),
             cancel: Cancel::default(),
+            cache: None,
             statistics: None,
         };
         IndexExpressions { context: Arc::new(context) }

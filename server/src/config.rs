@@ -30,6 +30,8 @@ pub struct Config {
     pub memory_limit: Option<Size>,
     /// What one query may use.
     pub query_memory_limit: Option<Size>,
+    /// What may be kept of what aggregations made of rows that do not change.
+    pub partial_cache_size: Option<Size>,
     /// Topic subscriptions.
     pub kafka: Vec<Kafka>,
 }
@@ -46,6 +48,7 @@ impl Default for Config {
             threads: None,
             memory_limit: None,
             query_memory_limit: None,
+            partial_cache_size: None,
             kafka: Vec::new(),
         }
     }

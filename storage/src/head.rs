@@ -12,13 +12,14 @@
 //! count, and a flush takes the oldest rows. Numbers are never used again while the store is open, so a row set that names rows that
 //! are gone can never hit others. Deleted rows are marked by number and stay in their runs until the flush.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, RecordBatch, StructArray};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::error::Result;
+use crate::key::extremes;
 use crate::map::Map;
 use crate::marks::Marks;
 use crate::unique::Entry;
@@ -28,17 +29,49 @@ const FAN_IN: usize = 8;
 /// Runs of this many rows are joined no further.
 const RUN_ROWS: usize = 8192;
 
-/// Some rows of one partition.
+/// Some rows of one partition. They never change; what changes is which runs there are.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub struct Run {
     pub(crate) batch: RecordBatch,
     /// What the rows took in the log: how much they count for the head's limits.
     pub(crate) bytes: usize,
     /// Its rows by the hash of their unique key; nothing when the table has none.
     pub(crate) keys: Vec<Entry>,
+    /// Of each column, once somebody asked.
+    bounds: Vec<OnceLock<Option<(ArrayRef, ArrayRef)>>>,
 }
 
 impl Run {
+    fn new(batch: RecordBatch, bytes: usize, keys: Vec<Entry>) -> Arc<Run> {
+        let bounds = batch.columns().iter().map(|_| OnceLock::new()).collect();
+        Arc::new(Run { batch, bytes, keys, bounds })
+    }
+
+    /// Whether it is joined with others no more: it stays what it is until it is flushed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.batch.num_rows() >= RUN_ROWS
+    }
+
+    /// How many rows it has, deleted ones counted.
+    pub fn rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// How many values of a column are NULL, those of deleted rows counted.
+    pub fn nulls(&self, column: usize) -> usize {
+        self.batch.column(column).logical_null_count()
+    }
+
+    /// The least and the greatest value of a column, one row each, those of deleted rows among them; `None` where they are not known.
+    pub fn bounds(&self, column: usize) -> Option<&(ArrayRef, ArrayRef)> {
+        let bounds = || {
+            let values = self.batch.column(column);
+            let (least, greatest) = extremes(values)?;
+            Some((values.slice(least, 1), values.slice(greatest, 1)))
+        };
+        self.bounds[column].get_or_init(bounds).as_ref()
+    }
+
     fn class(&self) -> u32 {
         self.batch.num_rows().max(1).ilog(FAN_IN)
     }
@@ -99,7 +132,7 @@ impl Head {
         self.rows += batch.num_rows();
         self.bytes += bytes;
         let open = Arc::make_mut(&mut runs.open);
-        open.push(Arc::new(Run { batch, bytes, keys }));
+        open.push(Run::new(batch, bytes, keys));
         join(open);
         self.partitions.insert(partition.into(), runs);
         at
@@ -174,9 +207,7 @@ impl Head {
     /// Changes every run's rows, whose number and order stay.
     pub(crate) fn convert(&mut self, change: impl Fn(&RecordBatch) -> Result<RecordBatch>) -> Result<()> {
         let convert = |runs: &[Arc<Run>]| -> Result<Arc<Vec<Arc<Run>>>> {
-            let one = |run: &Arc<Run>| {
-                Ok(Arc::new(Run { batch: change(&run.batch)?, bytes: run.bytes, keys: run.keys.clone() }))
-            };
+            let one = |run: &Arc<Run>| Ok(Run::new(change(&run.batch)?, run.bytes, run.keys.clone()));
             runs.iter().map(one).collect::<Result<_>>().map(Arc::new)
         };
         let mut partitions = Map::default();
@@ -226,7 +257,7 @@ fn join(runs: &mut Vec<Arc<Run>>) {
         let bytes = runs[from..].iter().map(|run| run.bytes).sum();
         let keys = join_keys(&runs[from..]);
         runs.truncate(from);
-        runs.push(Arc::new(Run { batch, bytes, keys }));
+        runs.push(Run::new(batch, bytes, keys));
     }
 }
 

@@ -68,6 +68,7 @@ pub use def::{
 };
 pub use encoding::{Coded, Encoding};
 pub use error::{Error, Result};
+pub use head::Run;
 pub use image::{Image, Restoring, RestoringPart};
 pub use index::{FilterSize, IndexDef, IndexKey, IndexKind, IndexSource, IndexTest, IndexValues, Piece};
 pub use io::{DiskIo, Io, IoFile, LockError};

@@ -1,7 +1,8 @@
 //! Scans: the granules of one table at one version, in part order and then the head.
 //!
 //! A granule is what a worker takes and reads by columns and, after a filter, by rows. The head has no granules of its own: its
-//! runs are grouped into batches of at most as many rows, joined when they are read.
+//! runs are grouped into batches of at most as many rows, joined when they are read. Runs that stay what they are until they are flushed are
+//! in no granule with others.
 //!
 //! Deleted rows are not there: rows are counted and selected among the living ones, and a granule without any is left out. A
 //! granule without deleted rows is read as if there were no such thing; of the others, min, max and NULL counts are not told.
@@ -19,7 +20,7 @@ use crate::closed_up::closed_up;
 use crate::def::{PartId, TableDef};
 use crate::encoding::Coded;
 use crate::error::{Error, Result};
-use crate::head::Runs;
+use crate::head::{Run, Runs};
 use crate::index;
 use crate::marks::Marks;
 use crate::part::Part;
@@ -44,8 +45,9 @@ pub struct Scan {
 enum Granule {
     /// A granule of a part, both by number, with so many living rows.
     Part { part: u32, granule: u32, rows: u32 },
-    /// Pieces of batches of one partition of the head, by number; the first of their rows by number, and how many live.
-    Head { partition: u32, from: u32, rows: u32, batches: Vec<RecordBatch> },
+    /// Pieces of batches of one partition of the head, by number; the first of their rows by number, and how many live. And the full run that
+    /// they are of, with its first row.
+    Head { partition: u32, from: u32, rows: u32, batches: Vec<RecordBatch>, run: Option<(Arc<Run>, u32)> },
 }
 
 /// What pruning did.
@@ -202,6 +204,35 @@ impl Scan {
         }
     }
 
+    /// Where granule `i` lies: its part, by its number in [`Scan::shown`], and its own number there; `None` when it is in the head.
+    pub fn place_in_part(&self, i: usize) -> Option<(usize, usize)> {
+        match &self.granules[i] {
+            Granule::Part { part, granule, .. } => Some((*part as usize, *granule as usize)),
+            Granule::Head { .. } => None,
+        }
+    }
+
+    /// The run of the head that granule `i` is in, if it stays as it is until it is flushed.
+    pub fn run(&self, i: usize) -> Option<&Arc<Run>> {
+        match &self.granules[i] {
+            Granule::Head { run: Some((run, _)), .. } => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Which rows of that run are deleted, ascending, counted from its first.
+    pub fn deleted_in_run(&self, i: usize) -> Vec<u32> {
+        let Granule::Head { partition, run: Some((run, from)), .. } = &self.granules[i] else { return Vec::new() };
+        let (first, deleted) = &self.head[*partition as usize];
+        let first = first + u64::from(*from);
+        deleted.offsets(first..first + run.rows() as u64)
+    }
+
+    /// The table's parts, pruned ones too.
+    pub fn shown(&self) -> &[Shown] {
+        &self.parts
+    }
+
     /// What is known of a column of granule `i`; `None` when nothing is, as in the head, or where rows are deleted.
     pub fn zone(&self, i: usize, column: usize) -> Option<Zone> {
         let Granule::Part { part, granule, .. } = self.granules[i] else { return None };
@@ -311,30 +342,37 @@ fn deleted_rows(shown: &Shown, granule: u32) -> Result<u32> {
 /// Groups the runs of a partition into granules.
 fn head_granules(runs: &Runs, partition: u32, granule_rows: usize, granules: &mut Vec<Granule>) {
     let (mut batches, mut rows, mut from) = (Vec::new(), 0, 0u32);
-    let mut push = |batches: Vec<RecordBatch>, count: usize| {
+    let mut push = |batches: Vec<RecordBatch>, count: usize, run: Option<(Arc<Run>, u32)>| {
         let first = runs.first + u64::from(from);
         let dead = runs.deleted.count(first..first + count as u64) as u32;
         let rows = count as u32 - dead;
         if rows > 0 {
-            granules.push(Granule::Head { partition, from, rows, batches });
+            granules.push(Granule::Head { partition, from, rows, batches, run });
         }
         from += count as u32;
     };
+    let mut at = 0;
     for run in runs.iter() {
+        if run.is_full() && rows > 0 {
+            push(std::mem::take(&mut batches), rows, None);
+            rows = 0;
+        }
+        let full = run.is_full().then(|| (run.clone(), at));
+        at += run.rows() as u32;
         let mut batch = run.batch.clone();
         while batch.num_rows() > 0 {
             let piece = batch.slice(0, batch.num_rows().min(granule_rows - rows));
             batch = batch.slice(piece.num_rows(), batch.num_rows() - piece.num_rows());
             rows += piece.num_rows();
             batches.push(piece);
-            if rows == granule_rows {
-                push(std::mem::take(&mut batches), rows);
+            if rows == granule_rows || full.is_some() {
+                push(std::mem::take(&mut batches), rows, full.clone());
                 rows = 0;
             }
         }
     }
     if rows > 0 {
-        push(batches, rows);
+        push(batches, rows, None);
     }
 }
 

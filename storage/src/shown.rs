@@ -1,8 +1,11 @@
 //! What a version shows of a part: all its rows but those that were deleted since it was written.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
+
+use crate::error::Result;
 use crate::marks::Marks;
 use crate::part::Part;
 
@@ -33,6 +36,31 @@ impl Shown {
     /// How many of its rows are deleted.
     pub fn deleted_rows(&self) -> u64 {
         self.deleted.len()
+    }
+
+    /// Which rows of a run of granules are deleted, ascending, counted from the run's first.
+    pub fn deleted_in(&self, granules: Range<usize>) -> Result<Vec<u32>> {
+        if self.deleted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let starts = self.starts()?;
+        Ok(self.deleted.offsets(starts[granules.start]..starts[granules.end]))
+    }
+
+    /// How many rows each granule has, deleted ones counted.
+    pub fn granule_rows(&self) -> Result<&[u32]> {
+        self.granules()
+    }
+
+    /// How many values of a column are NULL in each granule, those of deleted rows counted.
+    pub fn nulls(&self, column: usize) -> Result<&[u32]> {
+        Ok(&self.index(column)?.nulls)
+    }
+
+    /// The least and the greatest value of a column in each granule, those of deleted rows among them; NULL where they are not known. `None` for a
+    /// column without an order.
+    pub fn bounds(&self, column: usize) -> Result<Option<(&ArrayRef, &ArrayRef)>> {
+        Ok(self.index(column)?.zones.as_ref().map(|(min, max)| (min, max)))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::memory::QueryMemory;
 use crate::exec::partial::ViewPlan;
+use crate::exec::partial_cache::PartialCache;
 use crate::exec::spool::Spool;
 use crate::functions::Context;
 
@@ -34,6 +35,8 @@ pub struct QueryContext {
     pub memory: Arc<QueryMemory>,
     /// Whether it shall end.
     pub cancel: Cancel,
+    /// What is remembered of rows that do not change, if it may be asked.
+    pub cache: Option<Arc<PartialCache>>,
     /// What the optimiser knew, for EXPLAIN, which says how many rows it thought there would be.
     pub statistics: Option<Arc<dyn Statistics + Send + Sync>>,
 }
@@ -48,6 +51,14 @@ impl QueryContext {
     /// The same with other relations.
     pub fn with_relations(&self, relations: Arc<dyn Relations>) -> QueryContext {
         QueryContext { relations, ..self.clone() }
+    }
+
+    /// The same for a query that runs many times with other constants, which would only fill the cache.
+    pub(crate) fn without_cache(self: &Arc<Self>) -> Arc<QueryContext> {
+        match self.cache {
+            None => self.clone(),
+            Some(_) => Arc::new(QueryContext { cache: None, ..QueryContext::clone(self) }),
+        }
     }
 
     /// The value of a parameter.

@@ -18,6 +18,7 @@ pub mod memory;
 pub(crate) mod operator;
 pub(crate) mod operators;
 pub mod partial;
+pub(crate) mod partial_cache;
 mod partitions;
 mod pipeline;
 mod runs;
@@ -41,6 +42,7 @@ pub use context::{
 pub use explain::explain;
 pub use memory::{Broker, Limits, QueryMemory};
 pub use partial::ViewPlan;
+pub use partial_cache::{CacheStatus, PartialCache};
 
 use crate::error::Result;
 use operator::Node;

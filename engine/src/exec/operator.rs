@@ -12,7 +12,7 @@ use weir_sql::plan::OutputColumn;
 use crate::error::Result;
 use crate::exec::context::QueryContext;
 use crate::exec::memory::Reservation;
-use crate::exec::pipeline::{Source, Task};
+use crate::exec::pipeline::{Source, Task, Units};
 
 /// What EXPLAIN says of an operator.
 #[derive(Debug, Default, Clone)]
@@ -129,11 +129,10 @@ struct Counted {
     metrics: Arc<Metrics>,
 }
 
-impl Source for Counted {
-    fn claim(&self) -> Result<Option<Task>> {
-        let Some(task) = self.input.claim()? else { return Ok(None) };
+impl Counted {
+    fn counted(&self, task: Task) -> Task {
         let metrics = self.metrics.clone();
-        Ok(Some(Box::new(move |emit| {
+        Box::new(move |emit| {
             let mut rows = 0;
             let result = task(&mut |batch| {
                 if rows == 0 && metrics.first.load(Ordering::Relaxed) == 0 {
@@ -145,10 +144,20 @@ impl Source for Counted {
             metrics.rows.fetch_add(rows, Ordering::Relaxed);
             metrics.last.fetch_max(metrics.elapsed(), Ordering::Relaxed);
             result
-        })))
+        })
+    }
+}
+
+impl Source for Counted {
+    fn claim(&self) -> Result<Option<Task>> {
+        Ok(self.input.claim()?.map(|task| self.counted(task)))
     }
 
     fn morsels(&self) -> Option<usize> {
         self.input.morsels()
+    }
+
+    fn units(&self) -> Result<Option<Units>> {
+        Ok(self.input.units()?.map(|units| units.map(|task| self.counted(task))))
     }
 }

@@ -556,11 +556,9 @@ impl Operator for States {
         self.reader.prepare(context);
         let scan = self.snapshot.scan(self.table, &self.conditions)?;
         operators::note_pruning(&scan, metrics);
-        let source = operators::stored(scan, self.reader.clone(), Vec::new(), context.clone());
-        let Some(grouping) = &self.grouping else { return Ok(source) };
-        operators::merge_states(grouping, source.as_ref(), context, metrics, |at, batch| {
-            split(grouping, batch.columns, at)
-        })
+        let source = operators::Granules::new(scan, self.reader.clone(), Vec::new(), context.clone());
+        let Some(grouping) = &self.grouping else { return Ok(Arc::new(source)) };
+        operators::merge_states(grouping, &source, context, metrics, |at, batch| split(grouping, batch.columns, at))
     }
 
     fn estimate(&self) -> f64 {

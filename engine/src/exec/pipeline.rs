@@ -22,12 +22,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::{Condvar, Mutex};
+use weir_sql::plan::Expr;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::memory::Reservation;
+use crate::exec::partial_cache::Block;
 
 /// Takes the batches of a morsel; an error ends the morsel.
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(Batch) -> Result<()>;
@@ -43,6 +45,36 @@ pub(crate) trait Source: Send + Sync {
     /// How many morsels there are at the most, if that is known.
     fn morsels(&self) -> Option<usize> {
         None
+    }
+
+    /// All morsels at once, in order, of a source that knows which rows each is made of and that these do not change. Instead of
+    /// [`claim`](Source::claim).
+    fn units(&self) -> Result<Option<Units>> {
+        Ok(None)
+    }
+}
+
+/// The morsels of a scan, and what is above it made of them.
+pub(crate) struct Units {
+    /// What is asked of the relation's rows.
+    pub(crate) filters: Arc<[Expr]>,
+    /// Lists of those, by number: what units are not known to fulfil.
+    pub(crate) unproven: Vec<Vec<usize>>,
+    pub(crate) units: Vec<Unit>,
+}
+
+/// One of them.
+pub(crate) struct Unit {
+    pub(crate) task: Task,
+    /// The rows of a part that it is made of, and which list of filters they are not known to fulfil.
+    pub(crate) block: Option<(Block, usize)>,
+}
+
+impl Units {
+    /// The same with other tasks.
+    pub(crate) fn map(mut self, mut task: impl FnMut(Task) -> Task) -> Units {
+        self.units = self.units.into_iter().map(|unit| Unit { task: task(unit.task), ..unit }).collect();
+        self
     }
 }
 
@@ -120,6 +152,11 @@ where
     pub(crate) fn new(input: Arc<dyn Source>, map: F) -> Mapped<F> {
         Mapped { input, map: Arc::new(map) }
     }
+
+    fn mapped(&self, task: Task) -> Task {
+        let map = self.map.clone();
+        Box::new(move |emit| task(&mut |batch| map(batch, emit)))
+    }
 }
 
 impl<F> Source for Mapped<F>
@@ -128,12 +165,15 @@ where
 {
     fn claim(&self) -> Result<Option<Task>> {
         let Some(task) = self.input.claim()? else { return Ok(None) };
-        let map = self.map.clone();
-        Ok(Some(Box::new(move |emit| task(&mut |batch| map(batch, emit)))))
+        Ok(Some(self.mapped(task)))
     }
 
     fn morsels(&self) -> Option<usize> {
         self.input.morsels()
+    }
+
+    fn units(&self) -> Result<Option<Units>> {
+        Ok(self.input.units()?.map(|units| units.map(|task| self.mapped(task))))
     }
 }
 
@@ -196,6 +236,41 @@ where
     N: Fn() -> Result<L> + Sync,
     E: Fn(&mut L, u64, Batch) -> Result<()> + Sync,
 {
+    let claim = || source.claim();
+    share_out(context, source.morsels(), claim, new, |local, order, task| {
+        run_at(context, order, task, |at, batch| each(local, at, batch))
+    })
+}
+
+/// Runs a task that was claimed as this one of all. The first argument of `each` is the position of the batch's first row.
+pub(crate) fn run_at(
+    context: &QueryContext,
+    order: u64,
+    task: Task,
+    mut each: impl FnMut(u64, Batch) -> Result<()>,
+) -> Result<()> {
+    let mut at = order << 32;
+    task(&mut |batch| {
+        context.cancel.check()?;
+        let rows = batch.rows as u64;
+        each(at, batch)?;
+        at += rows;
+        Ok(())
+    })
+}
+
+/// Does work on all threads that is claimed piece by piece, `count` pieces at the most: each thread has a local state, made by `new`, and `each`
+/// does a piece, whose number among all is its second argument. Gives the local states, in no order.
+pub(crate) fn share_out<L, W>(
+    context: &QueryContext,
+    count: Option<usize>,
+    claim: impl Fn() -> Result<Option<W>> + Sync,
+    new: impl Fn() -> Result<L> + Sync,
+    each: impl Fn(&mut L, u64, W) -> Result<()> + Sync,
+) -> Result<Vec<L>>
+where
+    L: Send,
+{
     let claims = Mutex::new(0_u64);
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     let locals = Mutex::new(Vec::new());
@@ -205,20 +280,13 @@ where
             let mut local = new()?;
             while !stop.load(Ordering::Relaxed) {
                 context.cancel.check()?;
-                let (order, task) = {
+                let (order, piece) = {
                     let mut order = claims.lock();
-                    let Some(task) = source.claim()? else { break };
+                    let Some(piece) = claim()? else { break };
                     *order += 1;
-                    (*order - 1, task)
+                    (*order - 1, piece)
                 };
-                let mut at = order << 32;
-                task(&mut |batch| {
-                    context.cancel.check()?;
-                    let rows = batch.rows as u64;
-                    each(&mut local, at, batch)?;
-                    at += rows;
-                    Ok(())
-                })?;
+                each(&mut local, order, piece)?;
             }
             Ok(local)
         });
@@ -230,7 +298,7 @@ where
             }
         }
     };
-    let threads = context.pool.current_num_threads().min(source.morsels().unwrap_or(usize::MAX)).max(1);
+    let threads = context.pool.current_num_threads().min(count.unwrap_or(usize::MAX)).max(1);
     if threads == 1 || alone(context) {
         work();
     } else {

@@ -82,13 +82,7 @@ impl SpillFile {
 
     /// Writes a batch at the end.
     pub(crate) fn append(&self, batch: &Batch) -> Result<Extent> {
-        let columns: Vec<ArrayRef> = batch.columns.iter().map(compact).collect::<Result<_>>()?;
-        let fields: Vec<Field> = columns.iter().map(|c| Field::new("", c.data_type().clone(), true)).collect();
-        let schema = Arc::new(Schema::new(fields));
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.rows));
-        let mut writer = StreamWriter::try_new(Vec::with_capacity(batch.bytes() + 1024), &schema)?;
-        writer.write(&RecordBatch::try_new_with_options(schema, columns, &options)?)?;
-        let bytes = writer.into_inner()?;
+        let bytes = encode(batch)?;
         let offset = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.file.write_all_at(&bytes, offset).map_err(|e| failed("write", &e))?;
         Ok(Extent { offset, bytes: bytes.len(), rows: batch.rows })
@@ -98,10 +92,7 @@ impl SpillFile {
     pub(crate) fn read(&self, extent: &Extent) -> Result<Batch> {
         let mut bytes = vec![0; extent.bytes];
         self.file.read_exact_at(&mut bytes, extent.offset).map_err(|e| failed("read", &e))?;
-        match StreamReader::try_new(bytes.as_slice(), None)?.next() {
-            Some(batch) => Ok(Batch::from_record(&batch?)),
-            None => Err(Error::internal("a batch on disk is empty")),
-        }
+        decode(&bytes)
     }
 
     /// Says in EXPLAIN ANALYZE how much was written.
@@ -116,6 +107,25 @@ fn failed(what: &str, error: &io::Error) -> Error {
         _ => ErrorKind::Io,
     };
     Error::new(kind, format!("could not {what} temporary file: {error}"))
+}
+
+/// A batch as bytes.
+pub(crate) fn encode(batch: &Batch) -> Result<Vec<u8>> {
+    let columns: Vec<ArrayRef> = batch.columns.iter().map(compact).collect::<Result<_>>()?;
+    let fields: Vec<Field> = columns.iter().map(|c| Field::new("", c.data_type().clone(), true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.rows));
+    let mut writer = StreamWriter::try_new(Vec::with_capacity(batch.bytes() + 1024), &schema)?;
+    writer.write(&RecordBatch::try_new_with_options(schema, columns, &options)?)?;
+    Ok(writer.into_inner()?)
+}
+
+/// The batch that bytes stand for, in memory of its own.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Batch> {
+    match StreamReader::try_new(bytes, None)?.next() {
+        Some(batch) => Ok(Batch::from_record(&batch?)),
+        None => Err(Error::internal("a batch on disk is empty")),
+    }
 }
 
 /// The column without what its buffers hold besides its own rows: a view of text would take all its buffers along.

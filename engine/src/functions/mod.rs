@@ -70,6 +70,7 @@ pub mod window;
 use std::ops::Deref;
 use std::sync::Arc;
 
+pub(crate) use declare::{DATETIME, SYSTEM};
 pub use registry::{Implementation, Registry, registry};
 
 use arrow::array::{ArrayRef, UInt32Array};
@@ -133,6 +134,10 @@ pub struct Context {
 pub trait Settings: std::fmt::Debug + Send + Sync {
     /// The setting's value; `None` if there is no such setting.
     fn get(&self, name: &str) -> Option<String>;
+    /// Those that are not at their defaults, by name, as far as what functions give may depend on them.
+    fn changed(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
     /// Sets it, for `set_config`: the value as SHOW has it.
     fn set(&self, name: &str, _value: &str, _local: bool) -> Result<String> {
         Err(crate::error::Error::internal(format!("setting \"{name}\" cannot be set here")))

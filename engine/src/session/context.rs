@@ -181,6 +181,7 @@ impl Catalog for View {
             functions: Arc::new(functions),
             relations: Arc::new(SnapshotRelations::new(view, now)),
             parameters: Vec::new(),
+            cache: None,
             statistics: None,
             pool: self.database.pool().clone(),
             batch_rows: options.batch_rows,

@@ -319,6 +319,7 @@ impl Session {
             batch_rows: options.batch_rows,
             memory: self.database.query_memory(&self.settings),
             cancel: running.cancel.clone(),
+            cache: self.settings.is_on("weir.partial_cache").then(|| self.database.partial_cache()).flatten(),
             statistics: None,
         })
     }

@@ -5,7 +5,7 @@
 //! as SHOW does: `5s`, `4MB`, `on`. Names with a dot are anyone's. Kernels read and write through the same object (`current_setting`,
 //! `set_config`), hence the lock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
 use jiff::tz::TimeZone;
@@ -91,6 +91,19 @@ pub const REPORTED: [&str; 13] = [
     "session_authorization",
     "standard_conforming_strings",
     "TimeZone",
+];
+
+/// Settings on which no value depends that a function of columns gives.
+const WITHOUT_EFFECT: [&str; 9] = [
+    "application_name",
+    "client_encoding",
+    "client_min_messages",
+    "lock_timeout",
+    "session_authorization",
+    "statement_timeout",
+    "weir.partial_cache",
+    "weir.query_memory_limit",
+    "work_mem",
 ];
 
 /// The settings of one session.
@@ -286,6 +299,19 @@ impl SessionSettings {
 impl crate::functions::Settings for SessionSettings {
     fn get(&self, name: &str) -> Option<String> {
         SessionSettings::get(self, name)
+    }
+
+    fn changed(&self) -> Vec<(String, String)> {
+        let layers = self.layers.lock();
+        let names: BTreeSet<&String> =
+            [&layers.local, &layers.session, &layers.start].into_iter().flat_map(HashMap::keys).collect();
+        let of_answers = names.into_iter().filter(|name| !WITHOUT_EFFECT.contains(&name.as_str()));
+        let changed = of_answers.filter_map(|name| {
+            let value = layers.raw(name)?;
+            let is_default = definition(name).is_some_and(|definition| definition.default == value);
+            (!is_default).then(|| (name.clone(), value))
+        });
+        changed.collect()
     }
 
     fn set(&self, name: &str, value: &str, local: bool) -> Result<String> {

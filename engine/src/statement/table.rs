@@ -117,6 +117,7 @@ pub(crate) fn detached_context(database: &Database, cancel: &Cancel) -> QueryCon
         batch_rows: database.options().batch_rows,
         memory: QueryMemory::unlimited(),
         cancel: cancel.clone(),
+        cache: None,
         statistics: None,
     }
 }

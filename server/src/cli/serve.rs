@@ -48,6 +48,7 @@ pub(super) fn options(config: &Config) -> Options {
     if let Some(limit) = config.query_memory_limit {
         options.query_memory_limit = limit.0;
     }
+    options.partial_cache_size = config.partial_cache_size.map(|size| size.0);
     options
 }
 

@@ -124,6 +124,19 @@ const DECLARATIONS: &[Declaration] = &[
     ("columns", COLUMN_COLUMNS, columns),
     ("sources", &[("source", TEXT), ("partition", INT8), ("next_offset", INT8)], sources),
     ("indexes", super::indexes::COLUMNS, super::indexes::indexes),
+    (
+        "cache_status",
+        &[
+            ("entries", INT8),
+            ("bytes", INT8),
+            ("bytes_limit", INT8),
+            ("hits", INT8),
+            ("misses", INT8),
+            ("evictions", INT8),
+            ("rows_saved", INT8),
+        ],
+        cache_status,
+    ),
 ];
 
 const COLUMN_COLUMNS: &[(&str, Type)] = &[
@@ -304,6 +317,21 @@ fn queries(context: &SystemContext, rows: &mut Rows<'_>) {
             ("query", activity.query.into()),
         ]);
     }
+}
+
+/// What is remembered of aggregations; no row where nothing is to be.
+fn cache_status(context: &SystemContext, rows: &mut Rows<'_>) {
+    let Some(cache) = context.database.partial_cache() else { return };
+    let status = cache.status();
+    rows.push(&[
+        ("entries", status.entries.into()),
+        ("bytes", status.bytes.into()),
+        ("bytes_limit", status.limit.into()),
+        ("hits", status.hits.into()),
+        ("misses", status.misses.into()),
+        ("evictions", status.evictions.into()),
+        ("rows_saved", status.rows_saved.into()),
+    ]);
 }
 
 fn columns(context: &SystemContext, rows: &mut Rows<'_>) {

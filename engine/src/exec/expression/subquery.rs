@@ -215,7 +215,7 @@ impl Subquery {
         let values: Vec<ArrayRef> = keys.iter().map(|k| k.slice(row, 1)).collect();
         let mut plan = self.plan.clone();
         put_outer(&mut plan, &|column| self.outer.binary_search(&column).ok().map(|i| values[i].clone()));
-        let answer = Arc::new(self.run(&plan, context)?);
+        let answer = Arc::new(self.run(&plan, &context.without_cache())?);
         let mut kept = self.kept.lock();
         if kept.len() < KEPT && answer.is_small() {
             kept.insert(key.into(), answer.clone());

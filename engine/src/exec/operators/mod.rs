@@ -8,6 +8,7 @@ mod faded;
 mod fields;
 mod fill;
 mod filter;
+mod granules;
 mod hash_join;
 mod key_lookup;
 mod limit;
@@ -45,9 +46,10 @@ use fields::Fields;
 
 pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
 pub(crate) use filter::Filter;
+pub(crate) use granules::Granules;
 pub(crate) use project::Project;
 pub(crate) use prune::{conditions, ordered_bytes, same_order};
-pub(crate) use scan::{Reader, note_pruning, stored};
+pub(crate) use scan::{Reader, note_pruning};
 
 /// LIMITs up to this many rows over a sort keep only as many; larger ones sort all.
 const TOP_N_MAX: usize = 100_000;
@@ -140,7 +142,11 @@ fn compile_one(plan: &Plan, wanted: &[Wanted], fields: Fields, context: &Arc<Que
             Node::new(window::Window::new(input(from)?, partition_by, order_by, calls, context)?, columns)
         }
         Plan::Aggregate { input: from, keys, aggregates, always, .. } => {
-            Node::new(aggregate::Aggregate::new(input(from)?, keys, aggregates, always, context)?, columns)
+            let aggregate = aggregate::Aggregate::new(input(from)?, keys, aggregates, always, context)?;
+            Node::new(
+                if below.is_empty() { aggregate.remembering(from, keys, aggregates, context) } else { aggregate },
+                columns,
+            )
         }
         Plan::Sort { input: from, keys } => Node::new(sort::Sort::new(input(from)?, keys, context)?, columns),
         Plan::Sample { input: from, of, amount, offset, seed } => {

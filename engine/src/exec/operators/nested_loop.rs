@@ -208,6 +208,7 @@ impl Operator for Lateral {
 
 impl Shared {
     fn apply(&self, left: &Batch, context: &Arc<QueryContext>, emit: Emit<'_>) -> Result<()> {
+        let context = &context.without_cache();
         for row in 0..left.rows {
             context.cancel.check()?;
             let one = left.slice(row, 1);

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, NullArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::take;
-use arrow::datatypes::Int64Type;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
 use weir_storage::{Coded, Condition, Snapshot, TableId};
@@ -18,6 +17,7 @@ use super::coded::CodedFilter;
 use super::contained::Contained;
 use super::faded::Faded;
 use super::fields::{self, Fields};
+use super::granules::Granules;
 use super::{key_lookup, prune};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
@@ -80,8 +80,20 @@ pub(super) fn compile(
         .collect();
     let fields = fields.into_iter().map(|(column, names)| (scan.projection[column], names)).collect();
     let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?.with_fields(fields);
-    let scan_node =
-        Scan { name, rows: stored, conditions, indexes, reader: Arc::new(reader), text, wanted, columns: names, types };
+    // A place is no part of the row, and may be another's tomorrow.
+    let reads_place = filters.iter().flat_map(walk::columns_read).any(|column| column >= types.len());
+    let scan_node = Scan {
+        name,
+        rows: stored,
+        conditions,
+        indexes,
+        reader: Arc::new(reader),
+        filters: (faded.is_empty() && !reads_place).then(|| filters.into()),
+        text,
+        wanted,
+        columns: names,
+        types,
+    };
     Ok(Node::new(scan_node, &scan.columns))
 }
 
@@ -97,6 +109,8 @@ struct Scan {
     /// The skip indexes that are asked, for EXPLAIN.
     indexes: String,
     reader: Arc<Reader>,
+    /// Over the relation's columns; `None` where they are not all that is shown of the rows.
+    filters: Option<Arc<[Expr]>>,
     text: String,
     /// Filters that joins will have made when the scan opens, over the relation's columns.
     wanted: Vec<Wanted>,
@@ -329,39 +343,6 @@ impl<F: Fn(&[usize], Option<&[u32]>) -> Result<Vec<ArrayRef>>> Columns for F {
     }
 }
 
-/// A granule of a stored table.
-struct Granule<'a> {
-    scan: &'a weir_storage::Scan,
-    number: usize,
-    /// How many columns a row has; the column of this number is its place.
-    width: usize,
-}
-
-impl Columns for Granule<'_> {
-    fn read(&self, columns: &[usize], selection: Option<&[u32]>) -> Result<Vec<ArrayRef>> {
-        // A place is asked for in ascending order of columns, so last.
-        let stored = columns.strip_suffix(&[self.width]).unwrap_or(columns);
-        let mut arrays = self.scan.read(self.number, stored, selection)?.columns().to_vec();
-        if stored.len() < columns.len() {
-            let places = self.scan.places(self.number, selection)?;
-            arrays.push(Arc::new(places.unary::<_, Int64Type>(|place| place as i64)));
-        }
-        Ok(arrays)
-    }
-
-    fn codes(&self, column: usize) -> Result<Option<Coded>> {
-        Ok(self.scan.codes(self.number, column, None)?)
-    }
-
-    fn containing(&self, column: usize, text: &str) -> Result<Option<BooleanBuffer>> {
-        Ok(self.scan.containing(self.number, column, text)?)
-    }
-
-    fn fields(&self, column: usize, selection: Option<&[u32]>, names: &[String]) -> Result<Option<ArrayRef>> {
-        Ok(self.scan.fields(self.number, column, selection, names)?)
-    }
-}
-
 /// Those of the rows that were selected before which pass.
 fn passing_of(before: Option<&UInt32Array>, passing: UInt32Array) -> Result<UInt32Array> {
     Ok(match before {
@@ -424,7 +405,7 @@ impl Operator for Scan {
                         useful.push(trial);
                     }
                 }
-                Ok(stored(scan, reader, useful, own))
+                Ok(Arc::new(Granules::new(scan, reader, useful, own).with_filters(&self.filters)))
             }
             Rows::Batches(batches) => {
                 // Given batches may be of any size: morsels are slices of them.
@@ -455,24 +436,6 @@ impl Operator for Scan {
             }
         }
     }
-}
-
-/// A stored table's granules.
-pub(crate) fn stored(
-    scan: weir_storage::Scan,
-    reader: Arc<Reader>,
-    trials: Vec<Trial>,
-    context: Arc<QueryContext>,
-) -> Arc<dyn Source> {
-    let order = trials.iter().find_map(|trial| trial.order(&scan));
-    Arc::new(Numbered::new(scan.len(), move |nth, emit| {
-        let i = order.as_ref().map_or(nth, |order| order[nth]);
-        if trials.iter().any(|trial| trial.excludes(&scan, i)) {
-            return Ok(());
-        }
-        let granule = Granule { scan: &scan, number: i, width: reader.width };
-        reader.granule(scan.rows(i), &trials, &granule, &context, emit)
-    }))
 }
 
 /// What EXPLAIN ANALYZE says of pruning.

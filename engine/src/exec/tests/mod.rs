@@ -89,6 +89,7 @@ impl World {
             batch_rows,
             memory,
             cancel: Cancel::default(),
+            cache: None,
             statistics: None,
         })
     }

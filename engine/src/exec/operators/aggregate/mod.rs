@@ -9,10 +9,13 @@
 //! merged by itself, split again if need be, and its results become a run in the order of first appearance. Without keys there is one
 //! group, which has to fit but for the sets of its DISTINCT arguments and the rows that its calls want in order.
 //!
+//! What groups come to over rows that do not change is remembered, where that pays (`remembered`).
+//!
 //! Where equal keys can look different (numerics of several scales, intervals), the group shows the one whose bytes are least.
 
 mod groups;
 mod partial;
+mod remembered;
 mod sorting;
 mod spilled;
 
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use weir_sql::plan::{AggregateCall, Expr};
+use weir_sql::plan::{AggregateCall, Expr, Plan};
 
 pub(crate) use self::groups::{Call, Grouping, Groups};
 use self::partial::PARTITIONS;
@@ -33,6 +36,7 @@ use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::partial_cache::Question;
 use crate::exec::pipeline::{Numbered, Source, drain, parallel};
 use crate::exec::runs::gather;
 
@@ -47,6 +51,8 @@ pub(crate) struct Aggregate {
     input: Node,
     grouping: Arc<Grouping>,
     keys: String,
+    /// What is asked of a table's rows, if the answer may be remembered.
+    question: Option<Arc<Question>>,
 }
 
 impl Aggregate {
@@ -59,7 +65,19 @@ impl Aggregate {
     ) -> Result<Aggregate> {
         let text = explain::expressions(keys, &explain::names(&input.columns));
         let grouping = Grouping::new(keys, calls, context)?.with_always(always);
-        Ok(Aggregate { input, grouping: Arc::new(grouping), keys: text })
+        Ok(Aggregate { input, grouping: Arc::new(grouping), keys: text, question: None })
+    }
+
+    /// The same over the rows of a plan that does not depend on the rest of the query.
+    pub(crate) fn remembering(
+        self,
+        input: &Plan,
+        keys: &[Expr],
+        calls: &[AggregateCall],
+        context: &Arc<QueryContext>,
+    ) -> Aggregate {
+        let question = context.cache.as_ref().and_then(|_| Question::new(input, keys, calls, context));
+        Aggregate { question: question.map(Arc::new), ..self }
     }
 }
 
@@ -79,6 +97,11 @@ impl Operator for Aggregate {
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         self.grouping.prepare(context);
         let input = self.input.open(context)?;
+        if let (Some(cache), Some(question)) = (&context.cache, &self.question)
+            && let Some(units) = input.units()?
+        {
+            return remembered::aggregate(&self.grouping, question, units, cache, context, metrics);
+        }
         aggregate(&self.grouping, input.as_ref(), context, metrics)
     }
 }
@@ -90,8 +113,9 @@ pub(crate) fn aggregate(
     context: &Arc<QueryContext>,
     metrics: &Arc<Metrics>,
 ) -> Result<Arc<dyn Source>> {
-    let apart = |at, batch: Batch| Groups::apart(grouping, at, &batch, context);
-    combine(grouping, input, context, metrics, apart, |groups, at, batch| groups.update(grouping, at, &batch, context))
+    combine(grouping, context, metrics, |pass| {
+        drain(context, input, || pass.start(), |local, at, batch| pass.add(local, at, batch))
+    })
 }
 
 /// Merges the partial states of a source's rows; `split` says which columns are what.
@@ -102,8 +126,9 @@ pub(crate) fn merge_states(
     metrics: &Arc<Metrics>,
     split: impl Fn(u64, Batch) -> PartialGroups + Sync,
 ) -> Result<Arc<dyn Source>> {
-    let apart = |at, batch| Ok(split(at, batch));
-    combine(grouping, input, context, metrics, apart, |groups, at, batch| groups.merge(grouping, &split(at, batch)))
+    combine(grouping, context, metrics, |pass| {
+        drain(context, input, || pass.start(), |local, at, batch| pass.merge(local, split(at, batch)))
+    })
 }
 
 /// What one thread has grouped.
@@ -156,41 +181,70 @@ impl Local {
     }
 }
 
-/// Adds all rows of a source to groups, thread by thread, and merges these; `apart` makes a group of each row.
-fn combine(
-    grouping: &Arc<Grouping>,
-    input: &dyn Source,
-    context: &Arc<QueryContext>,
-    metrics: &Arc<Metrics>,
-    apart: impl Fn(u64, Batch) -> Result<PartialGroups> + Sync,
-    add: impl Fn(&mut Groups, u64, Batch) -> Result<()> + Sync,
-) -> Result<Arc<dyn Source>> {
-    let spilled = Spilled::default();
-    let start = || {
-        let groups = Groups::new(grouping, &context.functions)?;
-        let held = context.memory.reservation("Aggregate");
+/// What all threads have in common while they group.
+struct Pass<'a> {
+    grouping: &'a Arc<Grouping>,
+    context: &'a Arc<QueryContext>,
+    spilled: Spilled,
+    may_give_up: bool,
+}
+
+impl Pass<'_> {
+    fn start(&self) -> Result<Local> {
+        let groups = Groups::new(self.grouping, &self.context.functions)?;
+        let held = self.context.memory.reservation("Aggregate");
         Ok(Local { groups, held, rows: 0, apart: false, parts: Vec::new(), bytes: 0 })
-    };
-    let may_give_up = !grouping.is_one() && grouping.has_small_states();
-    let mut locals = drain(context, input, start, |local, at, batch| {
+    }
+
+    /// Adds rows, the first of which stands at position `at`.
+    fn add(&self, local: &mut Local, at: u64, batch: Batch) -> Result<()> {
         local.rows += batch.rows;
         match local.apart {
-            true => local.divide(apart(at, batch)?, grouping)?,
-            false => add(&mut local.groups, at, batch)?,
+            true => local.divide(Groups::apart(self.grouping, at, &batch, self.context)?, self.grouping)?,
+            false => local.groups.update(self.grouping, at, &batch, self.context)?,
         }
+        self.added(local)
+    }
+
+    /// Adds partial states.
+    fn merge(&self, local: &mut Local, partial: PartialGroups) -> Result<()> {
+        local.rows += partial.len();
+        match local.apart {
+            true => local.divide(partial, self.grouping)?,
+            false => local.groups.merge(self.grouping, &partial)?,
+        }
+        self.added(local)
+    }
+
+    /// Asks to hold what there is now; what does not fit goes to disk.
+    fn added(&self, local: &mut Local) -> Result<()> {
+        let (grouping, context) = (self.grouping, self.context);
         if grouping.is_one() && !local.groups.divides() {
             return local.held.resize(local.groups.memory());
         }
-        if may_give_up && local.is_in_vain() {
+        if self.may_give_up && local.is_in_vain() {
             let groups = std::mem::replace(&mut local.groups, Groups::new(grouping, &context.functions)?);
             local.divide(groups.states(grouping)?, grouping)?;
             local.apart = true;
         }
         if !local.held.fits(local.memory())? {
-            local.spill(&spilled, grouping, context)?;
+            local.spill(&self.spilled, grouping, context)?;
         }
         Ok(())
-    })?;
+    }
+}
+
+/// Merges the groups of all threads, which `gather` fills.
+fn combine<'a>(
+    grouping: &'a Arc<Grouping>,
+    context: &'a Arc<QueryContext>,
+    metrics: &Arc<Metrics>,
+    gather: impl FnOnce(&Pass<'a>) -> Result<Vec<Local>>,
+) -> Result<Arc<dyn Source>> {
+    let may_give_up = !grouping.is_one() && grouping.has_small_states();
+    let pass = Pass { grouping, context, spilled: Spilled::default(), may_give_up };
+    let mut locals = gather(&pass)?;
+    let spilled = pass.spilled;
     metrics.memory.fetch_max(locals.iter().map(|local| local.held.peak()).sum(), Ordering::Relaxed);
     let total: usize = locals.iter().map(|local| local.groups.len()).sum();
     let by_partition = locals.iter().any(|local| local.apart) || locals.len() > 1 && total > MERGED_ALONE;

@@ -1,5 +1,6 @@
 //! The partial states of groups, as columns: what goes from thread to thread, into partitions, and to disk.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, UInt64Array, new_null_array};
@@ -10,6 +11,7 @@ use super::groups::{Grouping, Groups};
 use crate::error::{Error, Result};
 use crate::exec::batch::{Batch, array_bytes};
 use crate::exec::groups::hash_keys;
+use crate::exec::spill::{decode, encode};
 
 /// Partitions of groups by hash: 64 take six bits of it.
 pub(super) const PARTITIONS: usize = 64;
@@ -75,8 +77,9 @@ impl PartialGroups {
     }
 
     /// All groups of several.
-    pub(super) fn concat(pieces: &[PartialGroups]) -> Result<PartialGroups> {
-        let [first, ..] = pieces else { return Err(Error::internal("no groups to put together")) };
+    pub(super) fn concat<P: Borrow<PartialGroups>>(pieces: &[P]) -> Result<PartialGroups> {
+        let pieces: Vec<&PartialGroups> = pieces.iter().map(Borrow::borrow).collect();
+        let [first, ..] = pieces.as_slice() else { return Err(Error::internal("no groups to put together")) };
         let all = |of: &dyn Fn(&PartialGroups) -> &ArrayRef| -> Result<ArrayRef> {
             let arrays: Vec<&dyn Array> = pieces.iter().map(|piece| of(piece).as_ref()).collect();
             Ok(concat(&arrays)?)
@@ -124,6 +127,15 @@ impl PartialGroups {
         let first = first.as_primitive::<UInt64Type>().values().to_vec();
         let states = grouping.calls.iter().map(|c| columns.by_ref().take(c.state_types().len()).collect()).collect();
         Ok(PartialGroups { keys, first, states })
+    }
+
+    /// A copy that shares memory with nothing, its positions counted from `at`; and how many bytes it takes.
+    pub(super) fn detached(self, at: u64, grouping: &Grouping) -> Result<(PartialGroups, usize)> {
+        let first = self.first.iter().map(|first| first - at).collect();
+        let bytes = encode(&PartialGroups { first, ..self }.into_batch())?;
+        let copy = PartialGroups::from_batch(decode(&bytes)?, grouping)?;
+        let size = bytes.len() + copy.first.len() * size_of::<u64>();
+        Ok((copy, size))
     }
 
     pub(super) fn take(&self, rows: &UInt32Array) -> Result<PartialGroups> {
