@@ -78,7 +78,9 @@ pub(super) fn compile(
         .filter(|wanted| types.get(wanted.column).is_some_and(|ty| wanted.fits(ty)))
         .filter(|wanted| !faded.iter().any(|(faded, _)| *faded == wanted.column))
         .collect();
-    let fields = fields.into_iter().map(|(column, names)| (scan.projection[column], names)).collect();
+    let is_once = |column: usize| scan.projection.iter().filter(|&&other| other == column).count() == 1;
+    let fields = fields.into_iter().map(|(column, names)| (scan.projection[column], names));
+    let fields = fields.filter(|(column, _)| is_once(*column)).collect();
     let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?.with_fields(fields);
     // A place is no part of the row, and may be another's tomorrow.
     let reads_place = filters.iter().flat_map(walk::columns_read).any(|column| column >= types.len());
