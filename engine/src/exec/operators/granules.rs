@@ -158,7 +158,7 @@ impl Source for Granules {
                 unproven.len() - 1
             });
             let rows = (i..end).map(|i| scan.rows(i)).sum();
-            let block = Block { of, def: scan.def().clone(), number, deleted, rows };
+            let block = Block { of, def: scan.def().clone(), number, deleted, rows, blocks: 1 };
             let block = (rows >= BLOCK_ROWS_MIN).then_some((block, list));
             units.push(Unit { task: self.task(i..end), block });
             i = end;

@@ -33,7 +33,7 @@ const GRANULES_MIN: usize = 4;
 /// Fewer rows are read as soon as found.
 pub(crate) const BLOCK_ROWS_MIN: usize = 128;
 /// An entry may take this share of all, and the blocks of one query together this one.
-const ENTRY_SHARE: usize = 64;
+const ENTRY_SHARE: usize = 32;
 const QUERY_SHARE: usize = 4;
 /// About what an entry takes besides its states.
 const ENTRY_BYTES: usize = 256;
@@ -55,6 +55,8 @@ pub(crate) struct Block {
     pub(crate) deleted: Vec<u32>,
     /// How many of its rows are read when it is not known.
     pub(crate) rows: usize,
+    /// How many blocks it is, if it stands for several in a row.
+    pub(crate) blocks: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -201,10 +203,10 @@ impl PartialCache {
                 let (shape, block) = block?;
                 let entry = kept.entries.get_mut(&Key::new(shape, block)).filter(|entry| entry.is_of(block));
                 match entry {
-                    None => misses += 1,
+                    None => misses += u64::from(block.blocks == 1),
                     Some(entry) => {
                         entry.used = clock;
-                        hits += 1;
+                        hits += block.blocks as u64;
                         rows += block.rows as u64;
                         bytes += entry.bytes;
                         return Some(entry.states.clone());
