@@ -6,7 +6,6 @@ here, how much memory the engine held at most, and the rows; `{"end": true}` end
 same key, and keeps them in a form of its own.
 """
 
-import csv
 import json
 import os
 import re
@@ -44,6 +43,11 @@ def folder_bytes(folder):
     """What the files in a folder take."""
     files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
     return sum(os.path.getsize(file) for file in files)
+
+
+def beside(name):
+    """A program that was built with Weir."""
+    return os.path.join(os.path.dirname(os.environ["WEIR_BINARY"]), name)
 
 
 class Memory(threading.Thread):
@@ -140,11 +144,13 @@ class Weir(Engine):
         super().__init__(folder)
         try:
             ready = re.search(r"postgres on 127\.0\.0\.1:(\d+)", self.server.stdout.readline())
-            self.connection = psycopg.connect(f"host=127.0.0.1 port={ready[1]} user=weir dbname=weir", autocommit=True)
+            self.port = ready[1]
+            self.connection = psycopg.connect(f"host=127.0.0.1 port={self.port} user=weir dbname=weir", autocommit=True)
         except Exception:
             self.server.kill()
             raise
         self.connection.prepare_threshold = None
+        self.connection.execute("SET weir.partial_cache = off")
 
     def pid(self):
         return self.server.pid
@@ -163,35 +169,35 @@ class Weir(Engine):
 
 
 class Embedded(Engine):
-    """Weir without a server: statements go into `weir sql`, rows come out as CSV."""
+    """Weir inside a program, with no server: a statement's time ends with its last batch of rows in that program's memory."""
 
     name = "embedded"
 
     def __init__(self, folder):
-        binary = os.environ["WEIR_BINARY"]
-        command = [binary, "sql", "--data", os.path.join(folder, "data"), "--format", "csv"]
+        command = [beside("embedded"), os.path.join(folder, "data"), str(THREADS)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         super().__init__(folder)
+        self.ask("SET weir.partial_cache = off")
 
     def pid(self):
         return self.process.pid
 
-    def make(self, table, file):
-        self.rows(dialect.create(self.name, table))
-        self.rows(f"COPY {table['name']} FROM '{file}' (FORMAT parquet)")
-
-    def rows(self, sql):
-        self.process.stdin.write(f"{sql};\nSELECT 'the end of the rows' AS mark;\n")
+    def ask(self, sql):
+        self.process.stdin.write(json.dumps(sql) + "\n")
         self.process.stdin.flush()
-        lines = []
-        while (line := self.process.stdout.readline()) != "the end of the rows\n":
-            if not line:
-                raise EOFError("weir sql ended")
-            lines.append(line)
-        return lines[:-1]
+        answer = json.loads(self.process.stdout.readline() or '{"error": "its process ended"}')
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
 
-    def texts(self, rows):
-        return [[plain(value or None) for value in row] for row in csv.reader(rows[1:])]
+    def make(self, table, file):
+        self.ask(dialect.create(self.name, table))
+        self.ask(f"COPY {table['name']} FROM '{file}' (FORMAT parquet)")
+
+    def run(self, sql):
+        self.memory.reset()
+        answer = self.ask(sql)
+        return {"seconds": answer["seconds"], "memory": self.memory.most, "rows": self.texts(answer["rows"])}
 
     def close(self):
         self.process.stdin.close()
@@ -318,7 +324,10 @@ def main():
         if "end" in request:
             break
         try:
-            answer = engine.load(request["load"], request["from"]) if "load" in request else engine.run(request["run"])
+            if "load" in request:
+                answer = engine.load(request["load"], request["from"])
+            else:
+                answer = engine.run(request["run"])
         except Exception as error:  # the driver says which query it was
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
