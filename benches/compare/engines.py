@@ -2,7 +2,8 @@
 
 `python engines.py NAME FOLDER` answers one JSON request a line with one JSON answer: `{"load": […], "from": FOLDER}` makes the tables from
 Parquet files and says how long that took and how many bytes they have; `{"run": "SELECT …"}` says how long a query took until its last row was
-here, how much memory the engine held at most, and the rows; `{"end": true}` ends it. Every engine may use two threads, sorts its tables by the
+here, how much memory the engine held at most, and the rows; `{"serve": ["SELECT …"], "connections": 16, "seconds": 5, "since": …}` says how many such
+queries a second were answered to one client and to as many at once (`serving.py`); `{"end": true}` ends it. Every engine may use two threads, sorts its tables by the
 same key, and keeps them in a form of its own.
 """
 
@@ -126,6 +127,10 @@ class Engine:
         seconds = time.perf_counter() - start
         return {"seconds": seconds, "memory": self.memory.most, "rows": self.texts(rows)}
 
+    def serve(self, queries, connections, seconds, since):
+        """Answers queries to one client, then to many; where they have a parameter, it is the moment `since`, in milliseconds of the epoch."""
+        raise NotImplementedError
+
     def close(self):
         pass
 
@@ -161,6 +166,11 @@ class Weir(Engine):
 
     def rows(self, sql):
         return self.connection.execute(sql).fetchall()
+
+    def serve(self, queries, connections, seconds, since):
+        command = [beside("serving"), self.port, str(connections), str(seconds), str(since)]
+        clients = subprocess.run(command, input=json.dumps(queries), stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(clients.stdout)
 
     def close(self):
         self.connection.close()
@@ -204,6 +214,29 @@ class Embedded(Engine):
         self.process.wait()
 
 
+def ask_all(clients, queries, seconds):
+    """Each client, on a thread of its own, asks one query after the other: queries a second, and latencies."""
+    latencies = []
+
+    def ask(client, nth):
+        end = time.perf_counter() + seconds
+        while (start := time.perf_counter()) < end:
+            client.query(queries[nth % len(queries)], "TabSeparated").bytes()
+            latencies.append(time.perf_counter() - start)
+            nth += 1
+
+    threads = [threading.Thread(target=ask, args=(client, nth)) for nth, client in enumerate(clients)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - start
+    latencies.sort()
+    median, p99 = (latencies[int(len(latencies) * share)] * 1000 for share in (0.5, 0.99))
+    return {"queries_a_second": len(latencies) / took, "median_ms": median, "p99_ms": p99}
+
+
 class ClickHouse(Engine):
     """chdb: ClickHouse in this process."""
 
@@ -225,6 +258,23 @@ class ClickHouse(Engine):
 
     def rows(self, sql):
         return self.session.query(sql, "TabSeparated").bytes()
+
+    def serve(self, queries, connections, seconds, _since):
+        found = [self.serve_with(threads, queries, connections, seconds) for threads in (1, THREADS)]
+        return max(found, key=lambda found: found["together"]["queries_a_second"])
+
+    def serve_with(self, threads, queries, connections, seconds):
+        """The same with so many threads a query. Connections of one process share its engine; those of one session would wait for each other."""
+        import chdb
+
+        clients = [chdb.connect(os.path.join(self.folder, "data")) for _ in range(connections)]
+        for client in clients:
+            client.query(f"SET max_threads = {threads}")
+            client.query("SET use_query_condition_cache = 0")
+        found = {"alone": ask_all(clients[:1], queries, seconds), "together": ask_all(clients, queries, seconds)}
+        for client in clients:
+            client.close()
+        return found | {"how": f"max_threads = {threads}"}
 
     def texts(self, rows):
         lines = rows.decode().split("\n")[:-1]
@@ -326,6 +376,8 @@ def main():
         try:
             if "load" in request:
                 answer = engine.load(request["load"], request["from"])
+            elif "serve" in request:
+                answer = engine.serve(*(request[key] for key in ("serve", "connections", "seconds", "since")))
             else:
                 answer = engine.run(request["run"])
         except Exception as error:  # the driver says which query it was
