@@ -3,10 +3,12 @@
     python benches/compare/compare.py events [--rows N] [--rounds N] [--engines weir,duckdb] [--only TEXT] [--keep]
 
 Workloads are `events`, `hits`, `tpch` and `real`. Each engine has a process, and its own tables in `target/compare`. Queries run warm: once
-unmeasured, whose answers must agree, then `--rounds` times, the engines by turns; the best time counts. The page gives every query's times and
-the ratio of Weir's to the best peer's, the ratios' geometric mean and the worst, how long loading took, bytes on disk and the memory that a query
-took at most. Beside it, `target/compare` gets all of it as `WORKLOAD.json` and a picture of the ratios, `WORKLOAD.png`. `--keep` uses the
-tables that the last run loaded.
+unmeasured, whose answers must agree, then `--rounds` times, the engines by turns; the best time counts. Weir is there twice: as a server over its
+wire (`weir`), and inside a program (`embedded`). The page gives every query's times and the ratio of either to the best peer's, the ratios'
+geometric means and the worst, how long loading took, bytes on disk and the memory that a query took at most. Beside it, `target/compare` gets all
+of it as `WORKLOAD.json` and a picture of the ratios, `WORKLOAD.png`. `--keep` uses the tables that the last run loaded.
+
+Weir is built for the run (a release build), unless `WEIR_BINARY` names a `weir` with `embedded` beside it.
 """
 
 import argparse
@@ -22,7 +24,6 @@ import dialect
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TARGET = os.path.abspath(os.path.join(HERE, "../../target/compare"))
-ALL = [name for name in dialect.NAMES if name != "embedded"]
 OURS = ("weir", "embedded")
 
 
@@ -107,25 +108,31 @@ def measure(queries, workers, rounds):
                 answer = worker.ask(run=sql)
                 best[worker.name] = min(best[worker.name], answer.get("seconds", math.inf))
                 memory[worker.name] = max(memory[worker.name], answer.get("memory", 0))
-        found[title] = {"seconds": best, "memory": memory, "ratio": ratio(best)}
+        found[title] = {"seconds": best, "memory": memory, "ratios": ratios(best)}
         cells = [f"{best[worker.name] * 1000:.1f}" if worker.name in best else "-" for worker in workers]
-        print(line(title, cells, found[title]["ratio"]), flush=True)
+        print(line(title, cells, found[title]["ratios"]), flush=True)
     return found, wrong
 
 
-def ratio(values):
-    """Weir's value over the least of its peers'; `None` without either."""
-    ours = [value for name, value in values.items() if name in OURS]
+def ratios(values):
+    """Weir's values over the least of its peers'; none without peers."""
     peers = [value for name, value in values.items() if name not in OURS]
-    return ours[0] / min(peers) if ours and peers else None
+    return {name: values[name] / min(peers) for name in OURS if name in values and peers}
 
 
-def line(title, cells, ratio=None):
-    return f"{title:34.34} {' '.join(f'{cell:>11}' for cell in cells)} {'' if ratio is None else f'{ratio:7.2f}'}"
+def line(title, cells, ratios):
+    return f"{title:34.34} {' '.join(f'{cell:>10}' for cell in cells)} {' '.join(f'{ratio:8.2f}' for ratio in ratios.values())}"
 
 
-def picture(file, title, ratios):
-    """Bars of the ratios, the greatest first."""
+def summary(ratios):
+    """One of ours in a line."""
+    mean = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
+    worst = max(ratios, key=ratios.get)
+    return f"geometric mean {mean:.2f}, worst {ratios[worst]:.2f} ({worst})"
+
+
+def picture(file, title, ratios, others):
+    """Bars of the ratios, the greatest first, and a dot where another has its."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -135,6 +142,7 @@ def picture(file, title, ratios):
     figure, axes = pyplot.subplots(figsize=(9, 1 + len(ratios) / 5))
     colours = ["#2b7a4b" if value <= 1 else "#b5482f" for value in ratios.values()]
     axes.barh(list(ratios), list(ratios.values()), color=colours)
+    axes.plot([others.get(query, math.nan) for query in ratios], list(ratios), "k.", markersize=3)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_title(title, fontsize=10)
@@ -143,20 +151,21 @@ def picture(file, title, ratios):
     figure.savefig(file, dpi=120)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workload", choices=["events", "hits", "tpch", "real"])
-    parser.add_argument("--rows", type=int, help="rows to generate; the scale for tpch")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--engines", default=",".join(ALL))
-    parser.add_argument("--only", help="queries whose title has this text")
-    parser.add_argument("--keep", action="store_true", help="use the tables that are there")
-    options = parser.parse_args()
-    workload = importlib.import_module(options.workload)
-    rows = options.rows or workload.ROWS
-    os.environ.setdefault("WEIR_BINARY", os.path.abspath(os.path.join(HERE, "../../target/release/weir")))
+def build(*binaries):
+    """Says where Weir is; builds it and what else is needed of it, unless someone said so already."""
+    if "WEIR_BINARY" not in os.environ:
+        root = os.path.join(HERE, "../..")
+        packages = ["-p", "weir-server", "-p", "weir-benches", "--bin", "weir"]
+        for binary in binaries:
+            packages += ["--bin", binary]
+        subprocess.run(["cargo", "build", "--release", *packages], cwd=root, check=True)
+        target = os.environ.get("CARGO_TARGET_DIR", os.path.join(root, "target"))
+        os.environ["WEIR_BINARY"] = os.path.abspath(os.path.join(target, "release/weir"))
 
-    source = os.path.join(TARGET, "-".join(filter(None, [options.workload, str(rows or ""), "rows"])))
+
+def generated(name, workload, rows):
+    """The folder of a workload's rows; they are made if they are not there."""
+    source = os.path.join(TARGET, "-".join(filter(None, [name, str(rows or ""), "rows"])))
     if not os.path.exists(source):
         import duckdb
 
@@ -164,11 +173,16 @@ def main():
         os.makedirs(f"{source}.new")
         workload.generate(duckdb.connect(), f"{source}.new", rows)
         os.rename(f"{source}.new", source)
+    return source
 
+
+def load(title, workload, rows, engines, keep):
+    """A worker an engine, whose tables are filled, and how that went."""
+    source = generated(title, workload, rows)
     workers, loads = [], {}
-    for name in options.engines.split(","):
-        folder = os.path.join(TARGET, f"{options.workload}-{name}")
-        if not options.keep:
+    for name in engines:
+        folder = os.path.join(TARGET, f"{title}-{name}")
+        if not keep:
             shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder, exist_ok=True)
         worker = Worker(name, folder)
@@ -181,33 +195,53 @@ def main():
         with open(os.path.join(folder, "loaded.json")) as file:
             loads[name] = json.load(file)
         workers.append(worker)
+    return workers, loads
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workload", choices=["events", "hits", "tpch", "real"])
+    parser.add_argument("--rows", type=int, help="rows to generate; the scale for tpch")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--engines", default=",".join(dialect.NAMES))
+    parser.add_argument("--only", help="queries whose title has this text")
+    parser.add_argument("--keep", action="store_true", help="use the tables that are there")
+    options = parser.parse_args()
+    workload = importlib.import_module(options.workload)
+    rows = options.rows or workload.ROWS
+    build("embedded")
+    workers, loads = load(options.workload, workload, rows, options.engines.split(","), options.keep)
 
     names = [worker.name for worker in workers]
-    print(f"{options.workload}: {rows or 'all'} rows, the best of {options.rounds}; milliseconds, and Weir's over the best peer's")
-    print(f"{'':34} {' '.join(f'{name:>11}' for name in names)}   ratio")
+    ours = [name for name in OURS if name in names]
+    print(f"{options.workload}: {rows or 'all'} rows, the best of {options.rounds}; milliseconds, and over the best peer's: {', '.join(ours)}")
+    print(f"{'':34} {' '.join(f'{name:>10}' for name in names)}   ratios")
     queries = {title: query for title, query in workload.QUERIES.items() if not options.only or options.only in title}
     found, wrong = measure(queries, workers, options.rounds)
     for worker in workers:
         worker.end()
 
-    seconds = {name: loads[name]["seconds"] for name in names}
-    disk = {name: loads[name]["bytes"] for name in names}
-    print(line("load, seconds", [f"{seconds[name]:.1f}" for name in names], ratio(seconds)))
-    print(line("on disk, MB", [f"{disk[name] / 1e6:.0f}" for name in names], ratio(disk)))
+    def total(title, values, form):
+        print(line(title, [form(values[name]) for name in names], ratios(values)))
+
+    total("load, seconds", {name: loads[name]["seconds"] for name in names}, lambda value: f"{value:.1f}")
+    megabytes = lambda value: f"{value / 1e6:.0f}"
+    total("on disk, MB", {name: loads[name]["bytes"] for name in names}, megabytes)
     most = {name: max((query["memory"].get(name, 0) for query in found.values()), default=0) for name in names}
-    print(line("most memory of a query, MB", [f"{most[name] / 1e6:.0f}" for name in names], ratio(most)))
-    ratios = {title: query["ratio"] for title, query in found.items() if query["ratio"] is not None}
-    summary = ""
-    if ratios:
-        mean = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
-        worst = max(ratios, key=ratios.get)
-        summary = f"geometric mean {mean:.2f}, worst {ratios[worst]:.2f} ({worst})"
-        print(summary)
-        picture(os.path.join(TARGET, f"{options.workload}.png"), f"{options.workload}: Weir's time over the best peer's; {summary}", ratios)
+    total("most memory of a query, MB", most, megabytes)
+    by_ours = {name: {title: query["ratios"][name] for title, query in found.items() if name in query["ratios"]} for name in ours}
+    summaries = {name: summary(each) for name, each in by_ours.items() if each}
+    for name, text in summaries.items():
+        print(f"{name}: {text}")
+    if summaries:
+        first, *others = (by_ours[name] for name in summaries)
+        title = "\n".join(f"{name}: {text}" for name, text in summaries.items())
+        title = f"{options.workload}: Weir's time over the best peer's (bars: {ours[0]}{', dots: ' + ours[1] if others else ''})\n{title}"
+        picture(os.path.join(TARGET, f"{options.workload}.png"), title, first, *(others or [{}]))
     for problem in wrong:
         print(f"! {problem}")
     with open(os.path.join(TARGET, f"{options.workload}.json"), "w") as out:
-        json.dump({"rows": rows, "queries": found, "loads": loads, "summary": summary, "wrong": wrong}, out, indent=1)
+        json.dump({"rows": rows, "queries": found, "loads": loads, "summaries": summaries, "wrong": wrong}, out, indent=1)
 
 
 if __name__ == "__main__":

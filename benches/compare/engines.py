@@ -2,11 +2,11 @@
 
 `python engines.py NAME FOLDER` answers one JSON request a line with one JSON answer: `{"load": […], "from": FOLDER}` makes the tables from
 Parquet files and says how long that took and how many bytes they have; `{"run": "SELECT …"}` says how long a query took until its last row was
-here, how much memory the engine held at most, and the rows; `{"end": true}` ends it. Every engine may use two threads, sorts its tables by the
+here, how much memory the engine held at most, and the rows; `{"serve": ["SELECT …"], "connections": 16, "seconds": 5, "since": …}` says how many such
+queries a second were answered to one client and to as many at once (`serving.py`); `{"end": true}` ends it. Every engine may use two threads, sorts its tables by the
 same key, and keeps them in a form of its own.
 """
 
-import csv
 import json
 import os
 import re
@@ -44,6 +44,11 @@ def folder_bytes(folder):
     """What the files in a folder take."""
     files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
     return sum(os.path.getsize(file) for file in files)
+
+
+def beside(name):
+    """A program that was built with Weir."""
+    return os.path.join(os.path.dirname(os.environ["WEIR_BINARY"]), name)
 
 
 class Memory(threading.Thread):
@@ -122,6 +127,10 @@ class Engine:
         seconds = time.perf_counter() - start
         return {"seconds": seconds, "memory": self.memory.most, "rows": self.texts(rows)}
 
+    def serve(self, queries, connections, seconds, since):
+        """Answers queries to one client, then to many; where they have a parameter, it is the moment `since`, in milliseconds of the epoch."""
+        raise NotImplementedError
+
     def close(self):
         pass
 
@@ -140,11 +149,13 @@ class Weir(Engine):
         super().__init__(folder)
         try:
             ready = re.search(r"postgres on 127\.0\.0\.1:(\d+)", self.server.stdout.readline())
-            self.connection = psycopg.connect(f"host=127.0.0.1 port={ready[1]} user=weir dbname=weir", autocommit=True)
+            self.port = ready[1]
+            self.connection = psycopg.connect(f"host=127.0.0.1 port={self.port} user=weir dbname=weir", autocommit=True)
         except Exception:
             self.server.kill()
             raise
         self.connection.prepare_threshold = None
+        self.connection.execute("SET weir.partial_cache = off")
 
     def pid(self):
         return self.server.pid
@@ -156,6 +167,11 @@ class Weir(Engine):
     def rows(self, sql):
         return self.connection.execute(sql).fetchall()
 
+    def serve(self, queries, connections, seconds, since):
+        command = [beside("serving"), self.port, str(connections), str(seconds), str(since)]
+        clients = subprocess.run(command, input=json.dumps(queries), stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(clients.stdout)
+
     def close(self):
         self.connection.close()
         self.server.terminate()
@@ -163,39 +179,62 @@ class Weir(Engine):
 
 
 class Embedded(Engine):
-    """Weir without a server: statements go into `weir sql`, rows come out as CSV."""
+    """Weir inside a program, with no server: a statement's time ends with its last batch of rows in that program's memory."""
 
     name = "embedded"
 
     def __init__(self, folder):
-        binary = os.environ["WEIR_BINARY"]
-        command = [binary, "sql", "--data", os.path.join(folder, "data"), "--format", "csv"]
+        command = [beside("embedded"), os.path.join(folder, "data"), str(THREADS)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         super().__init__(folder)
+        self.ask("SET weir.partial_cache = off")
 
     def pid(self):
         return self.process.pid
 
-    def make(self, table, file):
-        self.rows(dialect.create(self.name, table))
-        self.rows(f"COPY {table['name']} FROM '{file}' (FORMAT parquet)")
-
-    def rows(self, sql):
-        self.process.stdin.write(f"{sql};\nSELECT 'the end of the rows' AS mark;\n")
+    def ask(self, sql):
+        self.process.stdin.write(json.dumps(sql) + "\n")
         self.process.stdin.flush()
-        lines = []
-        while (line := self.process.stdout.readline()) != "the end of the rows\n":
-            if not line:
-                raise EOFError("weir sql ended")
-            lines.append(line)
-        return lines[:-1]
+        answer = json.loads(self.process.stdout.readline() or '{"error": "its process ended"}')
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
 
-    def texts(self, rows):
-        return [[plain(value or None) for value in row] for row in csv.reader(rows[1:])]
+    def make(self, table, file):
+        self.ask(dialect.create(self.name, table))
+        self.ask(f"COPY {table['name']} FROM '{file}' (FORMAT parquet)")
+
+    def run(self, sql):
+        self.memory.reset()
+        answer = self.ask(sql)
+        return {"seconds": answer["seconds"], "memory": self.memory.most, "rows": self.texts(answer["rows"])}
 
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def ask_all(clients, queries, seconds):
+    """Each client, on a thread of its own, asks one query after the other: queries a second, and latencies."""
+    latencies = []
+
+    def ask(client, nth):
+        end = time.perf_counter() + seconds
+        while (start := time.perf_counter()) < end:
+            client.query(queries[nth % len(queries)], "TabSeparated").bytes()
+            latencies.append(time.perf_counter() - start)
+            nth += 1
+
+    threads = [threading.Thread(target=ask, args=(client, nth)) for nth, client in enumerate(clients)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - start
+    latencies.sort()
+    median, p99 = (latencies[int(len(latencies) * share)] * 1000 for share in (0.5, 0.99))
+    return {"queries_a_second": len(latencies) / took, "median_ms": median, "p99_ms": p99}
 
 
 class ClickHouse(Engine):
@@ -219,6 +258,23 @@ class ClickHouse(Engine):
 
     def rows(self, sql):
         return self.session.query(sql, "TabSeparated").bytes()
+
+    def serve(self, queries, connections, seconds, _since):
+        found = [self.serve_with(threads, queries, connections, seconds) for threads in (1, THREADS)]
+        return max(found, key=lambda found: found["together"]["queries_a_second"])
+
+    def serve_with(self, threads, queries, connections, seconds):
+        """The same with so many threads a query. Connections of one process share its engine; those of one session would wait for each other."""
+        import chdb
+
+        clients = [chdb.connect(os.path.join(self.folder, "data")) for _ in range(connections)]
+        for client in clients:
+            client.query(f"SET max_threads = {threads}")
+            client.query("SET use_query_condition_cache = 0")
+        found = {"alone": ask_all(clients[:1], queries, seconds), "together": ask_all(clients, queries, seconds)}
+        for client in clients:
+            client.close()
+        return found | {"how": f"max_threads = {threads}"}
 
     def texts(self, rows):
         lines = rows.decode().split("\n")[:-1]
@@ -318,7 +374,12 @@ def main():
         if "end" in request:
             break
         try:
-            answer = engine.load(request["load"], request["from"]) if "load" in request else engine.run(request["run"])
+            if "load" in request:
+                answer = engine.load(request["load"], request["from"])
+            elif "serve" in request:
+                answer = engine.serve(*(request[key] for key in ("serve", "connections", "seconds", "since")))
+            else:
+                answer = engine.run(request["run"])
         except Exception as error:  # the driver says which query it was
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
