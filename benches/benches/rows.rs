@@ -3,7 +3,6 @@
 //! Everything is in memory (`/dev/shm`) but what the title of a benchmark says of commits.
 
 use std::hint::black_box;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray};
@@ -13,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
+use weir_benches::memory;
 use weir_storage::{Change, Commit, Durability, Snapshot, Store, StoreOptions, TableDef, TableId};
 
 const T: TableId = TableId(1);
@@ -20,12 +20,6 @@ const T: TableId = TableId(1);
 const ROWS: i64 = if cfg!(debug_assertions) { 20_000 } else { 10_000_000 };
 const PARTS: i64 = 4;
 const COLUMNS: [usize; 4] = [0, 1, 2, 3];
-
-fn memory() -> TempDir {
-    let shm = Path::new("/dev/shm");
-    let dir = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
-    dir.expect("a temporary folder")
-}
 
 fn open(dir: &TempDir) -> Store {
     let options = StoreOptions { background: false, ..StoreOptions::default() };

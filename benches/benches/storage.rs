@@ -1,32 +1,27 @@
-//! Storage: encoding and decoding by kind of column, a flush, a merge, and small commits from many threads.
+//! Storage: encoding, decoding and taking single rows by kind of column, a flush, a merge, and small commits from many threads.
 //!
 //! Encodings are measured through the public doors: a part of one column, written to and read from memory (`/dev/shm`). Only small
 //! commits go to the disk, since their fsync is what counts.
 
 use std::hint::black_box;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arrow::array::{
-    Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, ListArray, RecordBatch, StringViewArray,
+    TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Int64Type, Schema};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
-use weir_storage::{Change, Store, StoreOptions, TableDef, TableId};
+use weir_benches::memory;
+use weir_storage::{Change, Codec, Store, StoreOptions, TableDef, TableId, Transform};
 
 const T: TableId = TableId(1);
 /// Rows of a column; few in a test build, which only shows that all this still runs.
 const ROWS: usize = if cfg!(debug_assertions) { 1 << 13 } else { 1 << 18 };
-
-fn memory() -> TempDir {
-    let shm = Path::new("/dev/shm");
-    let dir = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
-    dir.expect("a temporary folder")
-}
 
 fn open(dir: &TempDir, options: StoreOptions) -> Store {
     Store::open(dir.path(), options).expect("it opens")
@@ -67,8 +62,54 @@ fn columns(rows: usize) -> Vec<(&'static str, ArrayRef)> {
     ]
 }
 
+/// Columns for the encodings that those of a stream do not come to by themselves, and the codec that asks for it.
+fn asked(rows: usize) -> Vec<(&'static str, ArrayRef, Transform)> {
+    let mut random = StdRng::seed_from_u64(2);
+    let mut draw = |below: u32| -> Vec<u32> { (0..rows).map(|_| random.random_range(0..below)).collect() };
+    let (percent, noise) = (draw(100), draw(u32::MAX));
+    let runs = percent.iter().scan(0, |run, step| {
+        *run += i64::from(*step == 0);
+        Some(*run * 1000)
+    });
+    let seconds: Vec<i64> =
+        noise.iter().map(|noise| 1_700_000_000_000_000 + i64::from(noise % 604_800) * 1_000_000).collect();
+    let measured: Vec<f64> = noise.iter().map(|&noise| 20.0 + f64::from(noise) / 1e9 / 3.0).collect();
+    let outliers =
+        percent.iter().zip(&noise).map(|(percent, noise)| i64::from(if *percent == 0 { *noise } else { noise >> 20 }));
+    let urls = noise.iter().map(|noise| format!("https://www.example.com/section{}/item/{noise}?ref=mail", noise % 9));
+    let lists = noise.iter().map(|noise| Some((0..noise % 5).map(|n| Some(i64::from(noise >> n))).collect::<Vec<_>>()));
+    let (auto, plain) = (Transform::Auto, Transform::Plain);
+    vec![
+        ("constant", Arc::new(Int64Array::from_value(42, rows)), auto),
+        ("runs", Arc::new(Int64Array::from_iter_values(runs)), auto),
+        ("plain", Arc::new(Int64Array::from_iter_values(noise.iter().map(|&noise| i64::from(noise)))), plain),
+        (
+            "packed",
+            Arc::new(Int64Array::from_iter_values(noise.iter().map(|noise| i64::from(noise % 1000)))),
+            Transform::Packed,
+        ),
+        ("patched", Arc::new(Int64Array::from_iter_values(outliers)), auto),
+        ("scaled", Arc::new(TimestampMicrosecondArray::from(seconds)), Transform::Scaled),
+        (
+            "delta of deltas",
+            Arc::new(Int64Array::from_iter_values((0..rows as i64).map(|row| row * row))),
+            Transform::Delta(2),
+        ),
+        ("gorilla", Arc::new(Float64Array::from(measured.clone())), Transform::Gorilla),
+        ("split", Arc::new(Float64Array::from(measured)), auto),
+        (
+            "some NULLs",
+            Arc::new(Int64Array::from_iter(noise.iter().map(|&noise| (noise % 10 > 0).then_some(i64::from(noise))))),
+            auto,
+        ),
+        ("boolean", Arc::new(BooleanArray::from_iter(noise.iter().map(|noise| Some(noise % 3 == 0)))), auto),
+        ("text alike", Arc::new(StringViewArray::from_iter_values(urls)), auto),
+        ("lists", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists)), auto),
+    ]
+}
+
 fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
-    let field = |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), false);
+    let field = |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), array.is_nullable());
     let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
     RecordBatch::try_new(schema, columns.iter().map(|(_, array)| array.clone()).collect()).expect("columns fit")
 }
@@ -76,7 +117,7 @@ fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
 fn raw_bytes(array: &ArrayRef) -> u64 {
     match array.as_any().downcast_ref::<StringViewArray>() {
         Some(text) => (0..text.len()).map(|row| text.value_length(row)).sum(),
-        None => array.to_data().buffers().iter().map(|buffer| buffer.len() as u64).sum(),
+        None => array.to_data().get_slice_memory_size().expect("its size") as u64,
     }
 }
 
@@ -91,11 +132,13 @@ impl Length for StringViewArray {
 }
 
 fn encodings(criterion: &mut Criterion) {
-    for (name, array) in columns(ROWS) {
+    let all = columns(ROWS).into_iter().map(|(name, array)| (name, array, Transform::Auto));
+    for (name, array, transform) in all.chain(asked(ROWS)) {
         let dir = memory();
         let store = open(&dir, quiet());
         let rows = batch(&[(name, array.clone())]);
-        let def = TableDef::new(name, rows.schema());
+        let codecs = vec![Codec { transform, ..Codec::default() }];
+        let def = TableDef { codecs, ..TableDef::new(name, rows.schema()) };
         store.commit(vec![Change::CreateTable { id: T, def: def.clone() }].into()).expect("a table");
         let mut group = criterion.benchmark_group(name);
         group.sample_size(10).throughput(Throughput::Bytes(raw_bytes(&array)));
@@ -113,6 +156,11 @@ fn encodings(criterion: &mut Criterion) {
                     black_box(scan.read(granule, &[0], None).expect("rows"));
                 }
             });
+        });
+        let some: Vec<u32> = (0..scan.rows(0) as u32).step_by(100).collect();
+        group.throughput(Throughput::Elements(some.len() as u64));
+        group.bench_function("every hundredth row", |bencher| {
+            bencher.iter(|| black_box(scan.read(0, &[0], Some(&some)).expect("rows")));
         });
         group.finish();
     }

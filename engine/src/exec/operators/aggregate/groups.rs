@@ -195,6 +195,8 @@ pub(crate) struct Groups {
     pub(crate) table: GroupTable,
     /// Where each group first appeared.
     first: Vec<u64>,
+    /// No row so far stood at this position or behind it.
+    end: u64,
     pub(super) accumulators: Vec<Box<dyn Accumulator>>,
     /// For each key with variants, the value that is shown.
     shown: Vec<Box<dyn Accumulator>>,
@@ -211,6 +213,7 @@ impl Groups {
         Ok(Groups {
             table: GroupTable::new(&grouping.key_types)?,
             first: Vec::new(),
+            end: 0,
             accumulators,
             shown: shown.collect::<Result<_>>()?,
             scratch: Vec::new(),
@@ -231,16 +234,39 @@ impl Groups {
         self.table.memory() + self.first.capacity() * 8 + accumulators + self.scratch.capacity() * 4
     }
 
-    /// Groups of rows with these keys; new ones first appeared at `at(row)`.
+    /// Groups of rows with these keys; row by row they stand at `at(row)`, in any order.
     fn intern(&mut self, grouping: &Grouping, keys: &[ArrayRef], rows: usize, at: impl Fn(usize) -> u64) -> Result<()> {
-        let normal = keys::normalize_all(&grouping.key_types, keys)?;
-        self.table.intern(&normal, rows, &mut self.scratch)?;
-        let n_groups = self.table.len();
-        self.first.resize(n_groups, u64::MAX);
+        self.number(grouping, keys, rows)?;
+        self.first.resize(self.table.len(), u64::MAX);
         for (row, &group) in self.scratch.iter().enumerate() {
             let first = &mut self.first[group as usize];
             *first = (*first).min(at(row));
         }
+        self.end = u64::MAX;
+        Ok(())
+    }
+
+    /// The same for rows that stand one behind the other, and behind all so far: groups that were there appeared before, and new ones are
+    /// numbered in the order in which they do.
+    fn intern_next(&mut self, grouping: &Grouping, keys: &[ArrayRef], rows: usize, at: u64) -> Result<()> {
+        self.number(grouping, keys, rows)?;
+        if self.first.len() < self.table.len() {
+            for (row, &group) in self.scratch.iter().enumerate() {
+                if group as usize == self.first.len() {
+                    self.first.push(at + row as u64);
+                }
+            }
+        }
+        debug_assert_eq!(self.first.len(), self.table.len(), "a new group has a first row");
+        self.end = at + rows as u64;
+        Ok(())
+    }
+
+    /// Puts the numbers of the groups of rows with these keys into `scratch`.
+    fn number(&mut self, grouping: &Grouping, keys: &[ArrayRef], rows: usize) -> Result<()> {
+        let normal = keys::normalize_all(&grouping.key_types, keys)?;
+        self.table.intern(&normal, rows, &mut self.scratch)?;
+        let n_groups = self.table.len();
         for (&key, shown) in grouping.variants.iter().zip(&mut self.shown) {
             shown.update(std::slice::from_ref(&keys[key]), &self.scratch, n_groups, None)?;
         }
@@ -267,7 +293,10 @@ impl Groups {
         context: &Arc<QueryContext>,
     ) -> Result<()> {
         let keys = crate::exec::expression::arrays(&grouping.keys, batch, context)?;
-        self.intern(grouping, &keys, batch.rows, |row| at + row as u64)?;
+        match at >= self.end {
+            true => self.intern_next(grouping, &keys, batch.rows, at)?,
+            false => self.intern(grouping, &keys, batch.rows, |row| at + row as u64)?,
+        }
         let n_groups = self.table.len();
         self.accumulate(grouping, at, batch, n_groups, context)
     }
