@@ -313,8 +313,8 @@ impl Shaped<'_> {
             let is_last = literals.peek().is_none();
             // What lies across an edge has the byte next to it.
             let has = |byte: Option<&u8>| byte.is_none_or(|byte| text.contains(byte));
-            crosses |= !is_first && !(is_last && literal.is_empty()) && has(literal.first());
-            crosses |= !is_last && !(is_first && literal.is_empty()) && has(literal.last());
+            crosses |= !(is_first || is_last && literal.is_empty()) && has(literal.first());
+            crosses |= !(is_last || is_first && literal.is_empty()) && has(literal.last());
             is_first = false;
         }
         // An integer's digits are not looked at.
