@@ -125,7 +125,7 @@ fn is_plain(plan: &Plan) -> bool {
 
 /// Whether a cast writes values of one part as text, which every one has.
 fn is_written(from: &Type, to: &Type) -> bool {
-    matches!(to, Type::Text) && !matches!(from, Type::Array(_) | Type::Record(_) | Type::Map(_))
+    matches!(to, Type::Text | Type::Varchar(None)) && !matches!(from, Type::Array(_) | Type::Record(_) | Type::Map(_))
 }
 
 /// Whether an expression has a value for every row: columns and constants, comparisons of these, and their texts.
