@@ -169,7 +169,8 @@ fn is_well_formed(shape: &[u8], holes: &[Hole<'_>]) -> bool {
         return true;
     }
     let mut filled = Vec::with_capacity(shape.len());
-    let mut holes = holes.iter();
+    // A quote within a string is in its hole, or behind a backslash, which is refused below.
+    let (mut holes, mut is_string) = (holes.iter(), false);
     for &byte in shape {
         match byte {
             INTEGER => {
@@ -177,16 +178,16 @@ fn is_well_formed(shape: &[u8], holes: &[Hole<'_>]) -> bool {
                 holes.next();
             }
             BYTES => {
-                let is_string = filled.last() == Some(&b'"');
-                if !is_string {
-                    filled.push(b'0');
-                }
+                filled.push(b'0');
                 let is_sound: fn(&[u8]) -> bool = if is_string { is_plain_string } else { is_plain_number };
                 if !matches!(holes.next(), Some(Hole::Bytes(all)) if all.iter().all(|bytes| is_sound(bytes))) {
                     return false;
                 }
             }
-            other => filled.push(other),
+            other => {
+                is_string ^= other == b'"';
+                filled.push(other);
+            }
         }
     }
     // Keys are read as they are written.
