@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array,
+    Array, ArrayRef, AsArray, BooleanArray, NullArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array,
     new_null_array,
 };
 use arrow::compute::{filter, take};
@@ -40,6 +40,14 @@ impl Batch {
     /// `rows` rows of NULLs.
     pub fn nulls<'a>(types: impl IntoIterator<Item = &'a Type>, rows: usize) -> Batch {
         Batch { columns: types.into_iter().map(|ty| new_null_array(&ty.to_arrow(), rows)).collect(), rows }
+    }
+
+    /// `rows` rows of `width` columns, of which these are there and the others only in name.
+    pub(crate) fn sparse(width: usize, rows: usize, columns: impl IntoIterator<Item = (usize, ArrayRef)>) -> Batch {
+        let nothing: ArrayRef = Arc::new(NullArray::new(rows));
+        let mut all = vec![nothing; width];
+        columns.into_iter().for_each(|(at, column)| all[at] = column);
+        Batch::new(all, rows)
     }
 
     /// A record batch's columns.

@@ -274,8 +274,7 @@ pub(super) fn fields(
     for (shape, kept) in opened.shapes.iter_mut().zip(&kept) {
         if let Some(kept) = kept {
             shape.text = &kept.text;
-            let mut number = 0..;
-            shape.holes.retain(|_| number.next().is_some_and(|number: usize| kept.holes.contains(&number)));
+            shape.holes = kept.holes.iter().filter_map(|&hole| shape.holes.get(hole).cloned()).collect();
         }
     }
     opened.documents(selection, level).map(Some)

@@ -399,8 +399,7 @@ pub(crate) fn decode_codes(
     dictionary: Option<&ArrayRef>,
     selection: Option<&[u32]>,
 ) -> Decoded<Option<Coded>> {
-    const KINDS: [Encoding; 3] = [Encoding::Dictionary, Encoding::PartDictionary, Encoding::Constant];
-    if !chunk.first().is_some_and(|&code| KINDS.iter().any(|&kind| kind as u8 == code)) {
+    if !is_one_of(chunk, &[Encoding::Dictionary, Encoding::PartDictionary, Encoding::Constant]) {
         return Ok(None);
     }
     let Opened { encoding, nulls: Nulls::Some(nulls), body } = open(rows, chunk, selection, 0)? else {
@@ -427,7 +426,7 @@ pub(crate) fn decode_fields(
     selection: Option<&[u32]>,
     names: &[String],
 ) -> Decoded<Option<ArrayRef>> {
-    if *ty != DataType::Utf8View || chunk.first() != Some(&(Encoding::Json as u8)) {
+    if *ty != DataType::Utf8View || !is_one_of(chunk, &[Encoding::Json]) {
         return Ok(None);
     }
     let Opened { nulls: Nulls::Some(nulls), body, .. } = open(rows, chunk, selection, 0)? else { return Ok(None) };
@@ -441,7 +440,7 @@ pub(crate) fn decode_containing(
     chunk: &Buffer,
     needle: &Finder<'_>,
 ) -> Decoded<Option<BooleanBuffer>> {
-    if *ty != DataType::Utf8View {
+    if *ty != DataType::Utf8View || !is_one_of(chunk, &[Encoding::Plain, Encoding::Fsst, Encoding::Json]) {
         return Ok(None);
     }
     let Opened { encoding, nulls: Nulls::Some(nulls), body } = open(rows, chunk, None, 0)? else {
@@ -470,6 +469,11 @@ fn nested_containing(rows: usize, chunk: &Buffer, needle: &Finder<'_>, level: u8
     let values = decode_opened(&ty, rows, Opened { encoding, nulls: Nulls::Some(None), body }, None, None, level)?;
     let values = values.as_binary_view();
     Ok(BooleanBuffer::collect_bool(rows, |row| has(values.value(row))))
+}
+
+/// Whether a chunk is encoded in one of these ways, told without opening it.
+fn is_one_of(chunk: &[u8], encodings: &[Encoding]) -> bool {
+    chunk.first().is_some_and(|&code| encodings.iter().any(|&encoding| encoding as u8 == code))
 }
 
 const NO_DICTIONARY: &str = "the part has no dictionary for the column";

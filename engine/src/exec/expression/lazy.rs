@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, NullArray, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, UInt32Array, new_null_array};
 use arrow::compute::{and_kleene, interleave, is_not_null, or_kleene, take};
 use weir_sql::{Type, Value};
 
@@ -20,12 +20,9 @@ const GATHER_BELOW: usize = 4;
 
 /// The batch at these rows, with only the columns that are read; the others are there in name.
 fn gather(batch: &Batch, rows: &UInt32Array, columns: &[usize]) -> Result<Batch> {
-    let nothing: ArrayRef = Arc::new(NullArray::new(rows.len()));
-    let mut gathered = vec![nothing; batch.columns.len()];
-    for &column in columns {
-        gathered[column] = take(&batch.columns[column], rows, None)?;
-    }
-    Ok(Batch { columns: gathered, rows: rows.len() })
+    let at = |&column: &usize| Ok((column, take(&batch.columns[column], rows, None)?));
+    let gathered = columns.iter().map(at).collect::<Result<Vec<_>>>()?;
+    Ok(Batch::sparse(batch.columns.len(), rows.len(), gathered))
 }
 
 /// An expression at these rows; `None` is all.

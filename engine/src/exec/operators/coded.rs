@@ -4,18 +4,19 @@
 //! known of the dictionary, and the rows are asked one by one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, NullArray, new_null_array};
+use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::buffer::BooleanBuffer;
+use parking_lot::Mutex;
 use weir_sql::plan::Expr;
 use weir_sql::rules::{has_subquery, is_volatile};
 use weir_storage::Coded;
 
-use super::super::batch::Batch;
-use super::super::context::QueryContext;
-use super::super::expression::Expression;
 use crate::error::Result;
+use crate::exec::batch::Batch;
+use crate::exec::context::QueryContext;
+use crate::exec::expression::Expression;
 use crate::functions::registry;
 
 /// A condition that can be asked of a dictionary's values.
@@ -32,6 +33,7 @@ struct Asked {
     _entries: ArrayRef,
     /// How many rows wanted to know.
     rows: usize,
+    /// Once it was asked; `None` in it if a value has no answer.
     verdicts: Option<Option<Arc<Verdicts>>>,
 }
 
@@ -84,7 +86,7 @@ impl CodedFilter {
         context: &Arc<QueryContext>,
     ) -> Option<Arc<Verdicts>> {
         let address = Arc::as_ptr(&coded.entries).cast::<()>() as usize;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let asked =
             known.entry(address).or_insert_with(|| Asked { _entries: coded.entries.clone(), rows: 0, verdicts: None });
         asked.rows += coded.codes.len();
@@ -101,13 +103,8 @@ impl CodedFilter {
         width: usize,
         context: &Arc<QueryContext>,
     ) -> Result<Verdicts> {
-        let of = |values: ArrayRef| {
-            let rows = values.len();
-            let nothing: ArrayRef = Arc::new(NullArray::new(rows));
-            let mut columns = vec![nothing; width];
-            columns[self.column] = values;
-            filter.selects(&Batch::new(columns, rows), context)
-        };
+        let of =
+            |values: ArrayRef| filter.selects(&Batch::sparse(width, values.len(), [(self.column, values)]), context);
         let null = of(new_null_array(entries.data_type(), 1))?.value(0);
         Ok(Verdicts { entries: of(entries.clone())?.values().iter().collect(), null })
     }

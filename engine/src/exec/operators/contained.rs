@@ -3,12 +3,15 @@
 //! Storage finds those in many values at once, and in documents without putting them together ([`weir_storage::Scan::containing`]). For
 //! `LIKE '%text%'` that is the answer; otherwise only the rows that are left have to be looked at.
 
-use arrow::array::{Array, AsArray};
-use regex_syntax::hir::{Hir, HirKind};
-use weir_sql::plan::{Expr, ExprKind};
-use weir_sql::{Type, Value};
+use std::sync::Arc;
 
-use super::prune::pieces;
+use arrow::array::AsArray;
+use regex_syntax::hir::{Hir, HirKind};
+use weir_sql::Type;
+use weir_sql::plan::{Expr, ExprKind};
+
+use super::prune::{constant_side, pieces};
+use crate::exec::context::QueryContext;
 use crate::functions::regex_engine::Expression;
 use crate::functions::regex_syntax::{Flavour, Options, compile};
 
@@ -22,16 +25,19 @@ pub(super) struct Contained {
 }
 
 impl Contained {
-    pub(super) fn new(filter: &Expr, is_plain: impl Fn(usize) -> bool) -> Option<Contained> {
+    pub(super) fn new(
+        filter: &Expr,
+        is_plain: impl Fn(usize) -> bool,
+        context: &Arc<QueryContext>,
+    ) -> Option<Contained> {
         let ExprKind::Call { name, args, .. } = &filter.kind else { return None };
-        let [Expr { kind: ExprKind::Column(column), .. }, Expr { kind: ExprKind::Literal(pattern), .. }] = &args[..]
-        else {
-            return None;
-        };
-        if !is_plain(*column) || !matches!(args[0].ty, Type::Text | Type::Varchar(_)) {
+        let [text, pattern] = args.as_slice() else { return None };
+        let ExprKind::Column(column) = text.kind else { return None };
+        if !is_plain(column) || !matches!(text.ty, Type::Text | Type::Varchar(_)) {
             return None;
         }
-        let pattern = constant_text(pattern)?;
+        let pattern = constant_side(pattern, context).filter(|pattern| !pattern.is_null())?;
+        let pattern = pattern.array.as_string_view_opt()?.value(0);
         let (mut texts, is_enough) = match &**name {
             "~~" => {
                 let pieces = pieces(pattern)?;
@@ -43,13 +49,8 @@ impl Contained {
             _ => return None,
         };
         texts.sort_by_key(|text: &String| std::cmp::Reverse(text.len()));
-        (!texts.is_empty()).then_some(Contained { column: *column, texts, is_enough })
+        (!texts.is_empty()).then_some(Contained { column, texts, is_enough })
     }
-}
-
-fn constant_text(value: &Value) -> Option<&str> {
-    let texts = value.array.as_string_view_opt()?;
-    texts.is_valid(0).then(|| texts.value(0))
 }
 
 /// The literals that each match of a regular expression has. Options within it may say that case does not matter.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, NullArray};
+use arrow::array::ArrayRef;
 use weir_sql::plan::Expr;
 
 use crate::error::{Error, Result};
@@ -48,12 +48,7 @@ impl Faded {
         stored.dedup();
         let arrays = read(&stored)?;
         let rows = arrays.first().map_or(0, |array| array.len());
-        let nothing: ArrayRef = Arc::new(NullArray::new(rows));
-        let mut row = vec![nothing; self.width];
-        for (&column, array) in stored.iter().zip(arrays) {
-            row[column] = array;
-        }
-        let batch = Batch::new(row, rows);
+        let batch = Batch::sparse(self.width, rows, stored.iter().copied().zip(arrays));
         let shown = |column: &usize| match faded.iter().find(|(of, _)| of == column) {
             Some((_, shown)) => shown.array(&batch, context),
             None => batch.columns.get(*column).cloned().ok_or_else(|| Error::internal("a column was not read")),

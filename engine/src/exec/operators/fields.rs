@@ -10,6 +10,7 @@ use arrow::array::{Array, AsArray};
 use weir_sql::plan::{Expr, ExprKind, Plan};
 use weir_sql::{Type, Value, walk};
 
+use super::prune::constant_side;
 use crate::exec::context::QueryContext;
 
 /// Functions that look only at the field of the first argument that the second names, or the first step of a path there.
@@ -40,7 +41,7 @@ const FIELD: [&str; 20] = [
 pub(crate) type Fields = BTreeMap<usize, Vec<String>>;
 
 /// What these expressions read of columns by fields only.
-pub(super) fn fields<'e>(exprs: impl IntoIterator<Item = &'e Expr>, context: &QueryContext) -> Fields {
+pub(super) fn fields<'e>(exprs: impl IntoIterator<Item = &'e Expr>, context: &Arc<QueryContext>) -> Fields {
     let (mut found, mut whole) = (Fields::new(), Vec::new());
     exprs.into_iter().for_each(|expr| note(expr, context, &mut found, &mut whole));
     found.retain(|column, _| !whole.contains(column));
@@ -48,7 +49,7 @@ pub(super) fn fields<'e>(exprs: impl IntoIterator<Item = &'e Expr>, context: &Qu
 }
 
 /// The same of all that an operator reads of its input, if it hands no column on.
-pub(super) fn read_by(plan: &Plan, context: &QueryContext) -> Fields {
+pub(super) fn read_by(plan: &Plan, context: &Arc<QueryContext>) -> Fields {
     match plan {
         Plan::Project { exprs, .. } => fields(exprs, context),
         Plan::Aggregate { keys, aggregates, .. } => {
@@ -60,7 +61,7 @@ pub(super) fn read_by(plan: &Plan, context: &QueryContext) -> Fields {
     }
 }
 
-fn note(expr: &Expr, context: &QueryContext, found: &mut Fields, whole: &mut Vec<usize>) {
+fn note(expr: &Expr, context: &Arc<QueryContext>, found: &mut Fields, whole: &mut Vec<usize>) {
     match &expr.kind {
         ExprKind::Column(column) => whole.push(*column),
         // Their own parts see other columns.
@@ -81,7 +82,7 @@ fn note(expr: &Expr, context: &QueryContext, found: &mut Fields, whole: &mut Vec
 }
 
 /// The column and the name, if an expression reads a field.
-fn field(expr: &Expr, context: &QueryContext) -> Option<(usize, String)> {
+fn field(expr: &Expr, context: &Arc<QueryContext>) -> Option<(usize, String)> {
     let ExprKind::Call { name, args, .. } = &expr.kind else { return None };
     let [document, name_or_path, ..] = args.as_slice() else { return None };
     // Of two arguments the second of JSONExtract is a type.
@@ -95,15 +96,7 @@ fn field(expr: &Expr, context: &QueryContext) -> Option<(usize, String)> {
     };
     let ExprKind::Column(column) = document.kind else { return None };
     let is_document = document.ty.is_text() || matches!(document.ty, Type::Json | Type::Jsonb);
-    Some((column, first_step(&constant(name_or_path, context)?)?)).filter(|_| is_document)
-}
-
-fn constant(expr: &Expr, context: &QueryContext) -> Option<Value> {
-    match &expr.kind {
-        ExprKind::Literal(value) => Some(value.clone()),
-        ExprKind::Parameter(index) => context.parameter(*index).ok().cloned(),
-        _ => None,
-    }
+    Some((column, first_step(&constant_side(name_or_path, context)?)?)).filter(|_| is_document)
 }
 
 /// A name, or the first of a list of steps.

@@ -32,7 +32,7 @@ mod with;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use weir_sql::plan::{Expr, ExprKind, JoinKind, Plan};
+use weir_sql::plan::{Expr, ExprKind, JoinKind, Plan, SortKey};
 use weir_sql::walk;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -202,28 +202,15 @@ fn compile_one(plan: &Plan, wanted: &[Wanted], fields: Fields, context: &Arc<Que
 
 /// LIMIT over a sort keeps only the rows it needs; a projection between the two stays above.
 fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<QueryContext>) -> Result<Node> {
-    let top =
+    let rows =
         limit.and_then(|n| n.checked_add(offset)).filter(|n| *n <= TOP_N_MAX.min(context.memory.limit() / TOP_N_ROW));
-    if let (Some(top), Some(limit)) = (top, limit) {
+    if let (Some(rows), Some(limit)) = (rows, limit) {
         match plan {
             Plan::Sort { input, keys } => {
-                // What is computed of each row, and cannot fail, is computed of the best ones only.
-                if let Plan::Project { input: below, exprs, columns } = &**input
-                    && exprs.iter().all(top_bound::cannot_fail)
-                    && exprs.iter().any(|expr| !matches!(expr.kind, ExprKind::Column(_)))
-                {
-                    let mut keys = keys.clone();
-                    keys.iter_mut().for_each(|key| walk::substitute(&mut key.expr, exprs));
-                    let sorted = Plan::Sort { input: below.clone(), keys };
-                    let node = limited(&sorted, Some(limit), offset, context)?;
-                    return Ok(Node::new(project::Project::new(node, exprs, context)?, columns));
-                }
-                let bound = TopBound::new(keys);
-                let wanted: Vec<Wanted> = bound.iter().filter_map(|bound| bound.offer(keys, input)).collect();
-                let node = top_n::TopN::new(compile_for(input, &wanted, context)?, keys, top, bound, context)?;
-                let rows = estimated(plan, context).map(|rows| rows.min(top as f64));
-                let node = Node { rows, ..Node::new(node, plan.columns()) };
-                return Ok(Node::new(limit::Limit::new(node, Some(limit), offset), plan.columns()));
+                return Ok(Node::new(
+                    limit::Limit::new(top(input, keys, rows, context)?, Some(limit), offset),
+                    plan.columns(),
+                ));
             }
             Plan::Project { input, exprs, columns } if matches!(**input, Plan::Sort { .. }) => {
                 let node = limited(input, Some(limit), offset, context)?;
@@ -233,6 +220,23 @@ fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<Query
         }
     }
     Ok(Node::new(limit::Limit::new(compile(plan, context)?, limit, offset), plan.columns()))
+}
+
+/// The first rows of a plan in an order. What is computed of each row, and cannot fail, is computed of these only.
+fn top(input: &Plan, keys: &[SortKey], rows: usize, context: &Arc<QueryContext>) -> Result<Node> {
+    if let Plan::Project { input: below, exprs, columns } = input
+        && exprs.iter().all(top_bound::cannot_fail)
+        && exprs.iter().any(|expr| !matches!(expr.kind, ExprKind::Column(_)))
+    {
+        let mut keys = keys.to_vec();
+        keys.iter_mut().for_each(|key| walk::substitute(&mut key.expr, exprs));
+        return Ok(Node::new(project::Project::new(top(below, &keys, rows, context)?, exprs, context)?, columns));
+    }
+    let bound = TopBound::new(keys);
+    let wanted: Vec<Wanted> = bound.iter().filter_map(|bound| bound.offer(keys, input)).collect();
+    let node = top_n::TopN::new(compile_for(input, &wanted, context)?, keys, rows, bound, context)?;
+    let estimate = estimated(input, context).map(|estimate| estimate.min(rows as f64));
+    Ok(Node { rows: estimate, ..Node::new(node, input.columns()) })
 }
 
 /// A number of rows.

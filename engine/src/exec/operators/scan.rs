@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, NullArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::take;
 use weir_sql::plan::{self, Expr};
@@ -123,10 +123,7 @@ struct Scan {
 
 /// Filters and projects granules.
 pub(crate) struct Reader {
-    filters: Vec<Expression>,
-    /// Of each filter, how it is asked of a dictionary, and what it requires of texts.
-    coded: Vec<Option<CodedFilter>>,
-    contained: Vec<Option<Contained>>,
+    filters: Vec<Filter>,
     projection: Vec<usize>,
     /// Columns of which filters want fields only, and those of which the projection does.
     filtered_fields: Fields,
@@ -134,6 +131,14 @@ pub(crate) struct Reader {
     /// How many columns a row has; the column of this number is its place.
     width: usize,
     faded: Faded,
+}
+
+struct Filter {
+    test: Expression,
+    /// How it is asked of a dictionary.
+    coded: Option<CodedFilter>,
+    /// What it requires of texts.
+    contained: Option<Contained>,
 }
 
 impl Reader {
@@ -144,28 +149,24 @@ impl Reader {
         faded: &[(usize, Expr)],
         context: &Arc<QueryContext>,
     ) -> Result<Reader> {
-        let is_plain = |column: usize| column < width && !faded.iter().any(|(faded, _)| *faded == column);
-        let compiled = Expression::list(filters, context)?;
-        let coded =
-            filters.iter().zip(&compiled).map(|(f, compiled)| CodedFilter::new(f, compiled, is_plain)).collect();
-        let contained = filters.iter().map(|filter| Contained::new(filter, is_plain)).collect();
-        let filtered_fields = fields::fields(filters, context);
         let faded = Faded::new(faded, width + 1, context)?;
-        let projection = projection.to_vec();
-        Ok(Reader {
-            filters: compiled,
-            coded,
-            contained,
-            projection,
-            filtered_fields,
-            projected_fields: Fields::new(),
-            width,
-            faded,
-        })
+        // What fades is shown otherwise than it is encoded.
+        let is_plain = |column: usize| column < width && !faded.is_faded(column);
+        let mut filtered_fields = fields::fields(filters, context);
+        filtered_fields.retain(|&column, _| is_plain(column));
+        let filter = |filter: &Expr| {
+            let test = Expression::new(filter, context)?;
+            let coded = CodedFilter::new(filter, &test, is_plain);
+            Ok(Filter { test, coded, contained: Contained::new(filter, is_plain, context) })
+        };
+        let filters = filters.iter().map(filter).collect::<Result<_>>()?;
+        let (projection, projected_fields) = (projection.to_vec(), Fields::new());
+        Ok(Reader { filters, projection, filtered_fields, projected_fields, width, faded })
     }
 
     /// Where only these fields of what is put out are looked at.
-    fn with_fields(self, projected_fields: Fields) -> Reader {
+    fn with_fields(self, mut projected_fields: Fields) -> Reader {
+        projected_fields.retain(|&column, _| !self.faded.is_faded(column));
         Reader { projected_fields, ..self }
     }
 
@@ -175,7 +176,7 @@ impl Reader {
     }
 
     pub(crate) fn prepare(&self, context: &Arc<QueryContext>) {
-        self.filters.iter().for_each(|f| f.prepare(context));
+        self.filters.iter().for_each(|filter| filter.test.prepare(context));
         self.faded.prepare(context);
     }
 
@@ -208,18 +209,16 @@ impl Reader {
             }
         }
         if !left.is_empty() {
-            let mut filtered: Vec<usize> = left.iter().flat_map(|&f| self.filters[f].columns.iter().copied()).collect();
+            let mut filtered: Vec<usize> = left.iter().flat_map(|test| test.columns.iter().copied()).collect();
             filtered.sort_unstable();
             filtered.dedup();
             for (&column, array) in filtered.iter().zip(read(&filtered, &selection, &self.filtered_fields)?) {
                 columns[column] = Some(array);
             }
             let rows = selection.as_ref().map_or(rows, |rows| rows.len());
-            let nothing: ArrayRef = Arc::new(NullArray::new(rows));
-            let batch =
-                Batch::new(columns.iter().map(|c| c.clone().unwrap_or_else(|| nothing.clone())).collect(), rows);
-            let filters = left.iter().map(|&filter| &self.filters[filter]);
-            let keep = select_all(filters, &batch, context)?.filter(|keep| keep.true_count() < rows);
+            let read = columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.clone()?)));
+            let batch = Batch::sparse(columns.len(), rows, read);
+            let keep = select_all(left, &batch, context)?.filter(|keep| keep.true_count() < rows);
             let is_kept = |column| self.projection.contains(column) && !self.filtered_fields.contains_key(column);
             filtered.iter().filter(|column| !is_kept(column)).for_each(|&column| columns[column] = None);
             if let Some(keep) = keep {
@@ -270,7 +269,6 @@ impl Reader {
         let mut alone = Vec::new();
         for (&column, names) in fields {
             if columns.contains(&column)
-                && !self.faded.is_faded(column)
                 && let Some(array) = stored.fields(column, selection, names)?
             {
                 alone.push((column, array));
@@ -287,27 +285,17 @@ impl Reader {
         columns.iter().map(one).collect::<Option<_>>().ok_or_else(|| Error::internal("a column was not read"))
     }
 
-    /// The rows that filters leave which are asked of what is encoded, and the filters by number that have to be asked of these rows.
+    /// The rows that filters leave which are asked of what is encoded, and those that have to be asked of these rows.
     fn by_encoding(
         &self,
         stored: &impl Columns,
         context: &Arc<QueryContext>,
-    ) -> Result<(Option<BooleanBuffer>, Vec<usize>)> {
+    ) -> Result<(Option<BooleanBuffer>, Vec<&Expression>)> {
         let (mut passing, mut left): (Option<BooleanBuffer>, _) = (None, Vec::new());
-        for (number, filter) in self.filters.iter().enumerate() {
-            let (mut rows, mut is_answer) = (None, true);
-            if let Some(coded) = &self.coded[number] {
-                let codes = stored.codes(coded.column)?;
-                rows = codes.and_then(|codes| coded.rows(filter, &codes, self.width + 1, context));
-            }
-            if let (None, Some(contained)) = (&rows, &self.contained[number]) {
-                is_answer = contained.is_enough;
-                for text in &contained.texts {
-                    rows = rows.map_or_else(|| stored.containing(contained.column, text), |rows| Ok(Some(rows)))?;
-                }
-            }
-            if rows.is_none() || !is_answer {
-                left.push(number);
+        for filter in &self.filters {
+            let (rows, is_answer) = filter.by_encoding(stored, self.width + 1, context)?;
+            if !is_answer {
+                left.push(&filter.test);
             }
             passing = match (passing, rows) {
                 (Some(passing), Some(rows)) => Some(&passing & &rows),
@@ -315,6 +303,30 @@ impl Reader {
             };
         }
         Ok((passing, left))
+    }
+}
+
+impl Filter {
+    /// The rows that may pass, as far as what is encoded tells, and whether they do.
+    fn by_encoding(
+        &self,
+        stored: &impl Columns,
+        width: usize,
+        context: &Arc<QueryContext>,
+    ) -> Result<(Option<BooleanBuffer>, bool)> {
+        if let Some(coded) = &self.coded
+            && let Some(codes) = stored.codes(coded.column)?
+            && let Some(rows) = coded.rows(&self.test, &codes, width, context)
+        {
+            return Ok((Some(rows), true));
+        }
+        let Some(contained) = &self.contained else { return Ok((None, false)) };
+        for text in &contained.texts {
+            if let Some(rows) = stored.containing(contained.column, text)? {
+                return Ok((Some(rows), contained.is_enough));
+            }
+        }
+        Ok((None, false))
     }
 }
 

@@ -229,7 +229,7 @@ fn width(ty: &Type) -> usize {
 }
 
 /// A value that is the same for the whole statement.
-fn constant_side(expr: &Expr, context: &Arc<QueryContext>) -> Option<Value> {
+pub(super) fn constant_side(expr: &Expr, context: &Arc<QueryContext>) -> Option<Value> {
     let varies = walk::any(expr, &mut |node, _| match &node.kind {
         ExprKind::Column(_) | ExprKind::Outer { .. } | ExprKind::Subquery(_) => true,
         ExprKind::Call { function, .. } => registry().volatility(*function) == Volatility::Volatile,
