@@ -54,25 +54,22 @@ macro_rules! lanes {
             const BITS: usize = <$word>::BITS as usize;
             const SIZE: usize = BITS / 8;
             let mask = mask(width) as $word;
-            let mut words = [0 as $word; BLOCK + $lanes];
-            for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(SIZE)) {
-                let mut array = [0; SIZE];
-                array.copy_from_slice(bytes);
-                *word = <$word>::from_le_bytes(array);
-            }
+            let (words, _) = bytes.as_chunks::<SIZE>();
+            let at = |word: usize| &words[word * $lanes..][..$lanes];
             for row in 0..BLOCK / $lanes {
                 let bit = row * width as usize;
                 let (word, shift) = (bit / BITS, bit % BITS);
                 let values = &mut out[row * $lanes..][..$lanes];
-                let low = &words[word * $lanes..][..$lanes];
+                let low = at(word);
                 if shift + width as usize > BITS {
-                    let high = &words[(word + 1) * $lanes..][..$lanes];
+                    let high = at(word + 1);
                     for lane in 0..$lanes {
-                        values[lane] = (low[lane] >> shift | high[lane] << (BITS - shift)) & mask;
+                        let (low, high) = (<$word>::from_le_bytes(low[lane]), <$word>::from_le_bytes(high[lane]));
+                        values[lane] = (low >> shift | high << (BITS - shift)) & mask;
                     }
                 } else {
                     for lane in 0..$lanes {
-                        values[lane] = (low[lane] >> shift) & mask;
+                        values[lane] = (<$word>::from_le_bytes(low[lane]) >> shift) & mask;
                     }
                 }
             }

@@ -173,10 +173,12 @@ pub(super) fn read(
 
 /// Fails unless every code stands for a value.
 pub(super) fn check(dictionary: &ArrayRef, codes: &[u32]) -> Decoded<()> {
-    if let Some(&code) = codes.iter().max()
-        && code as usize >= dictionary.len()
-    {
-        return damaged(format!("code {code} in a dictionary of {}", dictionary.len()));
+    // The highest bit is set where a code has it or is greater than the last one: three operations of SIMD, where the machine need not have a
+    // greatest of unsigned numbers.
+    let last = (dictionary.len() as u32).wrapping_sub(1);
+    let beyond = codes.iter().fold(0, |beyond, &code| beyond | code | last.wrapping_sub(code));
+    if beyond >> 31 > 0 && !codes.is_empty() {
+        return damaged(format!("a code that is not in a dictionary of {}", dictionary.len()));
     }
     if dictionary.null_count() > 0 {
         return damaged("a NULL in a dictionary");

@@ -16,6 +16,7 @@ use crate::error::{Decoded, damaged};
 pub(super) trait Word: ArrowNativeType + Eq + std::hash::Hash {
     const SIZE: usize;
     fn add(self, distance: u64) -> Self;
+    /// From at least as many bytes.
     fn read(bytes: &[u8]) -> Self;
     /// The low bytes of 64 bits; 16-byte words are sign-extended.
     fn of_bits(bits: u64) -> Self;
@@ -31,9 +32,7 @@ macro_rules! word {
             }
             #[inline]
             fn read(bytes: &[u8]) -> Self {
-                let mut array = [0; size_of::<$ty>()];
-                array.copy_from_slice(bytes);
-                <$ty>::from_le_bytes(array)
+                <$ty>::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default())
             }
             #[inline]
             fn of_bits(bits: u64) -> Self {
