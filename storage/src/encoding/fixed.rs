@@ -216,7 +216,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Decoded<Option<Encoding>> {
         let sampled = || sample_distinct(values.iter().copied());
-        if self.decide_shared(|| sampled().is_some_and(|bits| bits + 2 < width), Dictionary::fixed)
+        if self.decide_shared(|| sampled().is_some_and(|bits| bits + 2 < width), Dictionary::fixed, 0)
             && let Shared::Yes(dictionary) = &mut self.shared
             && let Some(codes) = dictionary.codes_fixed(values, key)
             && bitpack::width_of(dictionary.len() as u64) < width
@@ -239,8 +239,9 @@ impl Encoder {
         Ok(Some(Encoding::Dictionary))
     }
 
-    /// Whether this chunk should try the shared dictionary: decided by `pays` on the first chunk, and again as it grows.
-    pub(super) fn decide_shared(&mut self, pays: impl FnOnce() -> bool, new: fn() -> Dictionary) -> bool {
+    /// Whether this chunk should try the shared dictionary: decided by `pays` on the first chunk, and again as it grows, for at least so many
+    /// rows.
+    pub(super) fn decide_shared(&mut self, pays: impl FnOnce() -> bool, new: fn() -> Dictionary, rows: usize) -> bool {
         match &self.shared {
             Shared::Open => {
                 let pays = pays();
@@ -248,7 +249,7 @@ impl Encoder {
                 pays
             }
             // More than one distinct value in four rows after a few chunks: the entries cost more than the codes save.
-            Shared::Yes(dictionary) => dictionary.len() < 4096 || dictionary.len() * 4 < self.rows,
+            Shared::Yes(dictionary) => dictionary.len() < 4096 || dictionary.len() * 4 < self.rows.max(rows),
             Shared::No | Shared::Done(_) => false,
         }
     }
@@ -317,14 +318,20 @@ fn floats(bits: &[u64], width: usize) -> Option<Dense> {
 /// The bits that codes of the chunk's values would need, judged by a sample; `None` when more than every other row would be a new entry.
 pub(super) fn sample_distinct<K: Eq + std::hash::Hash>(values: impl ExactSizeIterator<Item = K>) -> Option<u8> {
     let rows = values.len();
+    let entries = sample_entries(values);
+    (entries * 2.0 <= rows as f64).then(|| bitpack::width_of(entries as u64))
+}
+
+/// How many different values there are, judged by a sample.
+pub(super) fn sample_entries<K: Eq + std::hash::Hash>(values: impl ExactSizeIterator<Item = K>) -> f64 {
+    let rows = values.len();
     let step = rows.div_ceil(SAMPLE).max(1);
     let (mut distinct, mut seen) = (HashSet::with_hasher(foldhash::fast::FixedState::default()), 0);
     for value in values.step_by(step) {
         distinct.insert(value);
         seen += 1;
     }
-    let entries = if seen == rows { distinct.len() as f64 } else { population(distinct.len(), seen) };
-    (entries * 2.0 <= rows as f64).then(|| bitpack::width_of(entries as u64))
+    if seen == rows { distinct.len() as f64 } else { population(distinct.len(), seen) }
 }
 
 /// How many equally frequent values there are when so many of `seen` draws were distinct: the D for which D·(1 − e^(−seen/D)) is

@@ -12,7 +12,7 @@ use arrow::datatypes::{BinaryViewType, ByteViewType, StringViewType};
 use memchr::memmem::Finder;
 
 use super::dictionary::Dictionary;
-use super::fixed::sample_distinct;
+use super::fixed::{sample_distinct, sample_entries};
 use super::integers::{self, Shape};
 use super::{Effort, Encoder, Encoding, Physical, Shared, compress, fsst, json, nested_u32, runs};
 use crate::bytes::Reader;
@@ -21,6 +21,10 @@ use crate::error::{Decoded, damaged};
 
 /// Chunks smaller than this get no dictionary of their own.
 const DICTIONARY_ROWS_MIN: usize = 64;
+/// A part whose first chunk has so many rows, and seems to be drawn from at most so many values, tries a dictionary, for so many rows at least.
+const CHUNK_ROWS_MIN: usize = 4096;
+const PART_ENTRIES_MAX: f64 = 32_768.0;
+const PART_ROWS: usize = 1 << 16;
 /// A choice between codes and compression holds for so many chunks.
 const CHOICE_CHUNKS: u32 = 64;
 
@@ -56,7 +60,10 @@ impl Encoder {
         }
         let pays = || sample_distinct((0..array.len()).map(&value)).is_some();
         if self.effort != Effort::Log && self.codec.transform != Transform::Plain {
-            if self.decide_shared(pays, Dictionary::bytes)
+            let may_pay =
+                || array.len() >= CHUNK_ROWS_MIN && sample_entries((0..array.len()).map(&value)) <= PART_ENTRIES_MAX;
+            let pays_in_part = || pays() || may_pay();
+            if self.decide_shared(pays_in_part, Dictionary::bytes, PART_ROWS)
                 && let Shared::Yes(dictionary) = &mut self.shared
                 && let Some(codes) = dictionary.codes_bytes(array, nulls)
             {
