@@ -18,6 +18,7 @@ use arrow::datatypes::{
 };
 use weir_sql::Type;
 
+use super::bits;
 use super::numeric::{self, Numeric};
 use crate::error::Result;
 use crate::functions::Datum;
@@ -210,17 +211,14 @@ fn each_pair<T: Copy>(
     holds: impl Fn(T, T) -> bool,
 ) -> BooleanBuffer {
     match (a_scalar, b_scalar) {
-        (false, false) => {
-            let (a, b) = (&a[..rows], &b[..rows]);
-            BooleanBuffer::collect_bool(rows, |i| holds(a[i], b[i]))
-        }
+        (false, false) => bits::of_pairs(&a[..rows], &b[..rows], holds),
         (false, true) => {
-            let (a, y) = (&a[..rows], b[0]);
-            BooleanBuffer::collect_bool(rows, |i| holds(a[i], y))
+            let y = b[0];
+            bits::of(&a[..rows], |x| holds(x, y))
         }
         (true, false) => {
-            let (x, b) = (a[0], &b[..rows]);
-            BooleanBuffer::collect_bool(rows, |i| holds(x, b[i]))
+            let x = a[0];
+            bits::of(&b[..rows], |y| holds(x, y))
         }
         (true, true) => {
             let (x, y) = (a[0], b[0]);

@@ -11,6 +11,7 @@ use weir_sql::{Type, Value};
 
 use crate::error::Result;
 use crate::exec::keys;
+use crate::kernels::bits;
 
 /// Up to this many words are compared one by one, which the compiler vectorises.
 const FEW: usize = 8;
@@ -94,12 +95,12 @@ impl ValueSet {
             Values::Few(few) => {
                 let mut words = vec![0; rows];
                 keys::pack::<u64>(&column, 0, &mut words)?;
-                BooleanBuffer::collect_bool(rows, |i| few.iter().fold(false, |hit, v| hit | (*v == words[i])))
+                bits::of(&words, |word| few.iter().fold(false, |hit, v| hit | (*v == word)))
             }
             Values::Words(set) => {
                 let mut words = vec![0; rows];
                 keys::pack::<u64>(&column, 0, &mut words)?;
-                BooleanBuffer::collect_bool(rows, |i| set.contains(&words[i]))
+                bits::of(&words, |word| set.contains(&word))
             }
             Values::Texts(set) => {
                 let texts = column.as_string_view();

@@ -1,0 +1,55 @@
+//! A bit for each value: as `BooleanBuffer::collect_bool`, in two steps, each of which a compiler makes SIMD of: a byte for each of 64 values,
+//! then a bit for each byte.
+
+use arrow::buffer::{BooleanBuffer, Buffer};
+
+/// Values to a word of bits.
+const WORD: usize = 64;
+
+/// Which values pass a test.
+#[inline]
+pub(crate) fn of<T: Copy>(values: &[T], test: impl Fn(T) -> bool) -> BooleanBuffer {
+    let words = values.chunks(WORD).map(|values| {
+        let mut bytes = [0; WORD];
+        bytes.iter_mut().zip(values).for_each(|(byte, &value)| *byte = u8::from(test(value)));
+        word(&bytes)
+    });
+    BooleanBuffer::new(Buffer::from_vec(words.collect::<Vec<u64>>()), 0, values.len())
+}
+
+/// Which pairs of values, one of each side, pass a test.
+#[inline]
+pub(crate) fn of_pairs<T: Copy>(left: &[T], right: &[T], test: impl Fn(T, T) -> bool) -> BooleanBuffer {
+    let words = left.chunks(WORD).zip(right.chunks(WORD)).map(|(left, right)| {
+        let mut bytes = [0; WORD];
+        let pairs = left.iter().zip(right);
+        bytes.iter_mut().zip(pairs).for_each(|(byte, (&left, &right))| *byte = u8::from(test(left, right)));
+        word(&bytes)
+    });
+    BooleanBuffer::new(Buffer::from_vec(words.collect::<Vec<u64>>()), 0, left.len().min(right.len()))
+}
+
+/// The lowest bits of bytes that are 0 or 1. Of eight, the product moves bit 8 i to bit 56 + i, and no two bits to the same place.
+#[inline]
+fn word(bytes: &[u8; WORD]) -> u64 {
+    let (eights, _) = bytes.as_chunks::<8>();
+    let bits = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    eights.iter().rev().fold(0, |word, eight| word << 8 | bits(eight))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_is_its_values() {
+        for rows in [0, 1, 7, 63, 64, 65, 200, 1024] {
+            let values: Vec<u64> = (0..rows).map(|i| i * i * 2_654_435_761 >> 7).collect();
+            let others: Vec<u64> = values.iter().rev().copied().collect();
+            let expected = BooleanBuffer::collect_bool(values.len(), |i| values[i] % 3 == 0);
+            assert_eq!(of(&values, |v| v % 3 == 0), expected, "{rows} rows");
+            let expected = BooleanBuffer::collect_bool(values.len(), |i| values[i] < others[i]);
+            assert_eq!(of_pairs(&values, &others, |a, b| a < b), expected, "{rows} rows");
+        }
+    }
+}
