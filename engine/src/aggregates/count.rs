@@ -10,7 +10,7 @@ use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
 
 use super::distinct;
-use super::states::each_row;
+use super::states::{TOGETHER, one_group, rows_that_count};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
 use crate::error::Result;
 
@@ -62,11 +62,21 @@ impl Accumulator for Count {
         self.counts.resize(n_groups.max(self.counts.len()), 0);
         let counts = &mut self.counts;
         let nulls = args.first().and_then(|a| a.logical_nulls());
-        if nulls.is_none() && filter.is_none() && n_groups == 1 {
-            counts[0] += groups.len() as i64;
+        let mask = rows_that_count(nulls.as_ref(), filter);
+        if n_groups == 1 {
+            counts[0] += mask.map_or(groups.len(), |mask| mask.count_set_bits()) as i64;
             return Ok(());
         }
-        each_row(groups, nulls.as_ref(), filter, |_, group| counts[group] += 1);
+        let Some(mask) = mask else {
+            for groups in groups.chunks(TOGETHER) {
+                match one_group(groups) {
+                    Some(group) => counts[group] += groups.len() as i64,
+                    None => groups.iter().for_each(|&group| counts[group as usize] += 1),
+                }
+            }
+            return Ok(());
+        };
+        mask.set_indices().for_each(|row| counts[groups[row] as usize] += 1);
         Ok(())
     }
 

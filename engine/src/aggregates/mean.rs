@@ -16,7 +16,7 @@ use weir_sql::catalog::{Param, Returns};
 
 use super::exact::ExactSums;
 use super::states::{Optional, each_row, out_of_range};
-use super::sum::{IntervalSum, NumericSum, each_float, each_integer, interval};
+use super::sum::{IntervalSum, NumericSum, each_float, each_sum, interval};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::numeric::{Numeric, NumericBuilder};
@@ -88,10 +88,10 @@ impl Accumulator for Mean {
             Sums::Wide(sums, _) => {
                 sums.resize(n_groups, 0);
                 let mut overflow = false;
-                each_integer(&args[0], groups, filter, |group, value| {
+                each_sum(&args[0], groups, filter, |group, value, n| {
                     let (sum, over) = sums.values[group].overflowing_add(value);
                     sums.values[group] = sum;
-                    counts[group] += 1;
+                    counts[group] += n;
                     overflow |= over;
                 })?;
                 if overflow {
@@ -119,7 +119,7 @@ impl Accumulator for Mean {
             Sums::Wide(sums, _) => {
                 sums.resize(n_groups, 0);
                 let mut overflow = false;
-                each_integer(&states[0], groups, None, |group, value| {
+                each_sum(&states[0], groups, None, |group, value, _| {
                     let (sum, over) = sums.values[group].overflowing_add(value);
                     sums.values[group] = sum;
                     overflow |= over;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, StringViewArray};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     Time64MicrosecondType, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -13,7 +14,7 @@ use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
 
 use super::pick::Extreme;
-use super::states::{Optional, each_row};
+use super::states::{Optional, TOGETHER, each_row, one_group, rows_that_count};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
 use crate::error::Result;
 use crate::exec::keys;
@@ -86,19 +87,10 @@ where
         };
         let array = array.as_primitive::<T>();
         let values = array.values();
-        let (best, there) = (&mut self.best.values, &mut self.best.there);
-        if self.max {
-            each_row(groups, array.nulls(), filter, |row, group| {
-                let v = values[row];
-                best[group] = if v.is_gt(best[group]) { v } else { best[group] };
-                there[group] = true;
-            });
-        } else {
-            each_row(groups, array.nulls(), filter, |row, group| {
-                let v = values[row];
-                best[group] = if v.is_lt(best[group]) { v } else { best[group] };
-                there[group] = true;
-            });
+        let mask = rows_that_count(array.nulls(), filter);
+        match self.max {
+            true => pick(&mut self.best, values, groups, mask, |a, b| if a.is_gt(b) { a } else { b }),
+            false => pick(&mut self.best, values, groups, mask, |a, b| if a.is_lt(b) { a } else { b }),
         }
         Ok(())
     }
@@ -118,6 +110,33 @@ where
 
     fn memory(&self) -> usize {
         self.best.memory()
+    }
+}
+
+/// Replaces each group's value by the better one of it and those of its rows that count.
+#[inline]
+fn pick<N: Copy>(
+    best: &mut Optional<N>,
+    values: &[N],
+    groups: &[u32],
+    mask: Option<BooleanBuffer>,
+    better: impl Fn(N, N) -> N,
+) {
+    let mut add = |group: usize, value: N| {
+        best.values[group] = better(value, best.values[group]);
+        best.there[group] = true;
+    };
+    if let Some(mask) = mask {
+        mask.set_indices().for_each(|row| add(groups[row] as usize, values[row]));
+        return;
+    }
+    for (values, groups) in values.chunks(TOGETHER).zip(groups.chunks(TOGETHER)) {
+        match (one_group(groups), values.split_first()) {
+            (Some(group), Some((&first, rest))) => {
+                add(group, rest.iter().fold(first, |best, &value| better(value, best)));
+            }
+            _ => values.iter().zip(groups).for_each(|(&value, &group)| add(group as usize, value)),
+        }
     }
 }
 

@@ -25,6 +25,18 @@ pub(super) fn each_row(
     }
 }
 
+/// Rows that are looked at together: what is of one group is added up before it is added to it. Rows come in the order of the sort key, so
+/// that neighbours are often of one.
+pub(super) const TOGETHER: usize = 64;
+
+/// The group of rows that are all of one.
+#[inline]
+pub(super) fn one_group(groups: &[u32]) -> Option<usize> {
+    let (first, last) = (*groups.first()?, *groups.last()?);
+    let is_one = first == last && groups.iter().fold(0, |differ, &group| differ | (group ^ first)) == 0;
+    is_one.then_some(first as usize)
+}
+
 /// Which rows count; `None` for all.
 pub(super) fn rows_that_count(nulls: Option<&NullBuffer>, filter: Option<&BooleanArray>) -> Option<BooleanBuffer> {
     let filter = filter.map(|filter| match filter.nulls() {

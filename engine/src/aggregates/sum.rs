@@ -24,7 +24,7 @@ use weir_sql::Type;
 use weir_sql::catalog::{Param, Returns};
 
 use super::exact::ExactSums;
-use super::states::{Optional, each_row, out_of_range};
+use super::states::{Optional, TOGETHER, each_row, one_group, out_of_range, rows_that_count};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::numeric::{Numeric, NumericBuilder, decode_at};
@@ -69,6 +69,59 @@ fn create(call: &Call<'_>) -> Result<Box<dyn Accumulator>> {
         }
         other => return Err(Error::internal(format!("no sum of {other}"))),
     })
+}
+
+/// Calls `f` with a group, the sum of some of its values and how many those are, until all rows that count were among some: of any integer
+/// column or a decimal's unscaled values. Fails if a sum of few does not fit.
+#[inline]
+pub(super) fn each_sum(
+    array: &ArrayRef,
+    groups: &[u32],
+    filter: Option<&BooleanArray>,
+    mut f: impl FnMut(usize, i128, i64),
+) -> Result<()> {
+    fn walk<T: ArrowPrimitiveType>(
+        array: &ArrayRef,
+        groups: &[u32],
+        filter: Option<&BooleanArray>,
+        f: &mut impl FnMut(usize, i128, i64),
+    ) -> Result<()>
+    where
+        T::Native: Into<i128>,
+    {
+        let array = array.as_primitive::<T>();
+        let values = array.values();
+        if let Some(mask) = rows_that_count(array.nulls(), filter) {
+            mask.set_indices().for_each(|row| f(groups[row] as usize, values[row].into(), 1));
+            return Ok(());
+        }
+        let mut overflow = false;
+        for (values, groups) in values.chunks(TOGETHER).zip(groups.chunks(TOGETHER)) {
+            let Some(group) = one_group(groups) else {
+                values.iter().zip(groups).for_each(|(&value, &group)| f(group as usize, value.into(), 1));
+                continue;
+            };
+            let mut sum = 0_i128;
+            for &value in values {
+                let (more, over) = sum.overflowing_add(value.into());
+                sum = more;
+                overflow |= over;
+            }
+            f(group, sum, values.len() as i64);
+        }
+        if overflow { Err(out_of_range("numeric")) } else { Ok(()) }
+    }
+    match array.data_type() {
+        DataType::Int16 => walk::<Int16Type>(array, groups, filter, &mut f),
+        DataType::Int32 => walk::<Int32Type>(array, groups, filter, &mut f),
+        DataType::Int64 => walk::<Int64Type>(array, groups, filter, &mut f),
+        DataType::UInt8 => walk::<UInt8Type>(array, groups, filter, &mut f),
+        DataType::UInt16 => walk::<UInt16Type>(array, groups, filter, &mut f),
+        DataType::UInt32 => walk::<UInt32Type>(array, groups, filter, &mut f),
+        DataType::UInt64 => walk::<UInt64Type>(array, groups, filter, &mut f),
+        DataType::Decimal128(..) => walk::<Decimal128Type>(array, groups, filter, &mut f),
+        other => Err(Error::internal(format!("{other} is no integer"))),
+    }
 }
 
 /// Calls `f` with the group and value of each row that counts, of any integer column or a decimal's unscaled values.
@@ -147,12 +200,26 @@ impl SmallSum {
         let values = array.values();
         let (sums, there) = (&mut self.sums.values, &mut self.sums.there);
         let mut overflow = false;
-        each_row(groups, array.nulls(), filter, |row, group| {
-            let (sum, over) = sums[group].overflowing_add(values[row].into());
+        let mut add = |group: usize, value: i64| {
+            let (sum, over) = sums[group].overflowing_add(value);
             sums[group] = sum;
             there[group] = true;
             overflow |= over;
-        });
+        };
+        match rows_that_count(array.nulls(), filter) {
+            Some(mask) => mask.set_indices().for_each(|row| add(groups[row] as usize, values[row].into())),
+            None => {
+                for (values, groups) in values.chunks(TOGETHER).zip(groups.chunks(TOGETHER)) {
+                    match one_group(groups) {
+                        // Sums that are merged are of 64 bits; others are too short for so few to overflow.
+                        Some(group) if size_of::<T::Native>() < size_of::<i64>() => {
+                            add(group, values.iter().fold(0, |sum, &value| sum + value.into()));
+                        }
+                        _ => values.iter().zip(groups).for_each(|(&value, &group)| add(group as usize, value.into())),
+                    }
+                }
+            }
+        }
         if overflow { Err(out_of_range("bigint")) } else { Ok(()) }
     }
 }
@@ -211,7 +278,7 @@ impl Accumulator for WideSum {
         self.sums.resize(n_groups, 0);
         let (sums, there) = (&mut self.sums.values, &mut self.sums.there);
         let mut overflow = false;
-        each_integer(&args[0], groups, filter, |group, value| {
+        each_sum(&args[0], groups, filter, |group, value, _| {
             let (sum, over) = sums[group].overflowing_add(value);
             sums[group] = sum;
             there[group] = true;

@@ -95,10 +95,26 @@ fn shifting(zone: &TimeZone) -> Option<&TimeZone> {
 
 /// Cuts a column of moments, on the wall clock of a zone if there is one.
 fn cut(args: &[Datum], index: usize, rows: usize, ty: &Type, unit: Unit, zone: Option<&TimeZone>) -> Result<Datum> {
-    match zone.and_then(shifting) {
-        None => map_rows::<Micros, Micros>(args, index, rows, ty, |at| if is_infinite(at) { at } else { unit.cut(at) }),
+    match (zone.and_then(shifting), unit) {
+        (None, Unit::Fixed { length, .. }) => {
+            // Events come about in the order of time: most are in the same unit as the one before.
+            let mut last = 0..0;
+            map_rows::<Micros, Micros>(args, index, rows, ty, |at| {
+                if !last.contains(&at) {
+                    if is_infinite(at) {
+                        return at;
+                    }
+                    let start = unit.cut(at);
+                    last = start..start.saturating_add(length);
+                }
+                last.start
+            })
+        }
+        (None, _) => {
+            map_rows::<Micros, Micros>(args, index, rows, ty, |at| if is_infinite(at) { at } else { unit.cut(at) })
+        }
         // Units shorter than a day are cut on the offset that holds at the moment, so that an hour that the clock shows twice stays two.
-        Some(zone) => map_rows::<Micros, Micros>(args, index, rows, ty, |at| match unit {
+        (Some(zone), _) => map_rows::<Micros, Micros>(args, index, rows, ty, |at| match unit {
             _ if is_infinite(at) => at,
             Unit::Fixed { length, .. } if length < MICROS_PER_DAY => {
                 let offset = i64::from(offset_at(zone, at)) * MICROS_PER_SECOND;

@@ -301,7 +301,7 @@ pub(crate) fn map_rows<I: ArrowPrimitiveType, O: ArrowPrimitiveType>(
     index: usize,
     rows: usize,
     ty: &Type,
-    body: impl Fn(I::Native) -> O::Native,
+    mut body: impl FnMut(I::Native) -> O::Native,
 ) -> Result<Datum> {
     let input = &args[index..=index];
     let mapped = batch(input, rows, ty, |_| {

@@ -177,6 +177,9 @@ fn from_numeric(array: &ArrayRef, to: &Type) -> Result<ArrayRef> {
             None => numeric_to_decimal(array.as_binary_view(), *precision, *scale),
         },
         Type::Float8 => {
+            if let Some(decimals) = array.as_any().downcast_ref::<Decimal128Array>() {
+                return Ok(Arc::new(decimal_to_float(decimals)));
+            }
             let floats = numerics(array).map(|v| v.map(|v| in_range(&v, v.to_f64(), to)).transpose());
             Ok(Arc::new(floats.collect::<Result<Float64Array>>()?))
         }
@@ -197,6 +200,16 @@ fn from_numeric(array: &ArrayRef, to: &Type) -> Result<ArrayRef> {
             integers(&values, to)
         }
     }
+}
+
+/// The nearest doubles. Of most both the digits and the power of ten are exact, so that one division rounds correctly.
+fn decimal_to_float(decimals: &Decimal128Array) -> Float64Array {
+    let scale = decimals.scale();
+    let power = u32::try_from(scale).ok().filter(|scale| *scale <= 22).and_then(numeric::pow10_i128);
+    decimals.unary(|digits| match power {
+        Some(power) if digits.unsigned_abs() < 1 << f64::MANTISSA_DIGITS => digits as i64 as f64 / power as f64,
+        _ => numeric::of_decimal(digits, scale).to_f64(),
+    })
 }
 
 /// Integers of a type from wide ones.
