@@ -10,7 +10,7 @@ use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, ListArray, PrimitiveArray,
     StringViewArray, StructArray,
 };
-use arrow::compute::SortOptions;
+use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNanoType, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type,
@@ -98,6 +98,15 @@ pub(crate) fn normalize(ty: &Type, array: &ArrayRef) -> Result<ArrayRef> {
 /// Several columns.
 pub(crate) fn normalize_all(types: &[Type], arrays: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
     types.iter().zip(arrays).map(|(ty, array)| normalize(ty, array)).collect()
+}
+
+/// Columns that came as codes of a dictionary as their values.
+pub(crate) fn decoded(arrays: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+    let decoded = |array: &ArrayRef| match array.as_dictionary_opt::<UInt32Type>() {
+        Some(coded) => Ok(take(coded.values(), coded.keys(), None)?),
+        None => Ok(array.clone()),
+    };
+    arrays.iter().map(decoded).collect()
 }
 
 /// -0 as 0, and the one NaN.

@@ -47,10 +47,22 @@ pub(crate) trait Operator: Send + Sync {
     /// Runs what must be complete before the first row, and gives the rows. May be called several times, one run each.
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>>;
 
+    /// The same where the order of the rows is of no use.
+    fn open_unordered(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Opened> {
+        Ok(Opened { source: self.open(context, metrics)?, is_placed: false })
+    }
+
     /// How many rows it will about give, where the optimiser does not say: what its input gives, unless it knows better.
     fn estimate(&self) -> f64 {
         self.children().first().map_or(1.0, |child| child.estimate())
     }
+}
+
+/// Rows in whatever order was the least work.
+pub(crate) struct Opened {
+    pub(crate) source: Arc<dyn Source>,
+    /// Whether it is another than their own: then a last column of UInt64 says where each stands in that, no two at one place.
+    pub(crate) is_placed: bool,
 }
 
 /// What an operator did.
@@ -105,11 +117,25 @@ impl Node {
 
     /// Opens the operator; its rows and time are counted.
     pub(crate) fn open(&self, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
+        self.begin();
+        Ok(self.counted(self.operator.open(context, &self.metrics)?))
+    }
+
+    /// The same where the order of the rows is of no use.
+    pub(crate) fn open_unordered(&self, context: &Arc<QueryContext>) -> Result<Opened> {
+        self.begin();
+        let Opened { source, is_placed } = self.operator.open_unordered(context, &self.metrics)?;
+        Ok(Opened { source: self.counted(source), is_placed })
+    }
+
+    fn begin(&self) {
         self.metrics.started.lock().get_or_insert_with(Instant::now);
         self.metrics.loops.fetch_add(1, Ordering::Relaxed);
-        let input = self.operator.open(context, &self.metrics)?;
+    }
+
+    fn counted(&self, input: Arc<dyn Source>) -> Arc<dyn Source> {
         self.metrics.last.fetch_max(self.metrics.elapsed(), Ordering::Relaxed);
-        Ok(Arc::new(Counted { input, metrics: self.metrics.clone() }))
+        Arc::new(Counted { input, metrics: self.metrics.clone() })
     }
 
     /// How many rows it will about give.

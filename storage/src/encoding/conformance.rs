@@ -11,7 +11,7 @@ use arrow::array::{
     UInt32Array, UInt64Array, make_array,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
-use arrow::compute::take;
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
 use memchr::memmem::Finder;
 use proptest::prelude::*;
@@ -213,8 +213,8 @@ fn read_otherwise(
 fn check_otherwise(array: &ArrayRef, chunk: &Buffer, dictionary: Option<&ArrayRef>, what: &str) {
     let (ty, rows) = (array.data_type(), array.len());
     if let Some(coded) = decode_codes(ty, rows, chunk, dictionary, None).unwrap() {
-        let codes = UInt32Array::new(coded.codes, coded.nulls);
-        assert_same(&take(&coded.entries, &codes, None).unwrap(), array, what);
+        let column = coded.into_array();
+        assert_same(&cast(&column, array.data_type()).unwrap(), array, what);
     }
     let Some(texts) = array.as_any().downcast_ref::<StringViewArray>() else { return };
     for needle in NEEDLES {

@@ -30,8 +30,11 @@ mod conformance;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayData, ArrayRef, AsArray, BooleanArray, make_array, new_null_array};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, BooleanArray, DictionaryArray, UInt32Array, make_array, new_null_array,
+};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow::compute::take;
 use arrow::datatypes::DataType;
 use memchr::memmem::Finder;
 
@@ -381,14 +384,48 @@ pub(crate) fn decode(
 /// A chunk whose values are codes into a dictionary.
 #[derive(Debug, Clone)]
 pub struct Coded {
+    entries: ArrayRef,
+    is_shared: bool,
+    codes: ScalarBuffer<u32>,
+    nulls: Option<NullBuffer>,
+}
+
+impl Coded {
+    /// Of how many rows of a dictionary's values some must be wanted for that its codes are of use.
+    const ENTRIES_OF_ROW: usize = 4;
+
     /// The distinct values, none of them NULL. Of a dictionary that serves a whole part it is the same array for each of its chunks.
-    pub entries: ArrayRef,
+    pub fn entries(&self) -> &ArrayRef {
+        &self.entries
+    }
+
     /// Whether the dictionary serves the whole part.
-    pub is_shared: bool,
-    /// Which of the entries each row has; of no meaning where a row is NULL.
-    pub codes: ScalarBuffer<u32>,
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Which of the entries each row has, all of which are there; of no meaning where a row is NULL.
+    pub fn codes(&self) -> &[u32] {
+        &self.codes
+    }
+
     /// Which rows are NULL.
-    pub nulls: Option<NullBuffer>,
+    pub fn nulls(&self) -> Option<&NullBuffer> {
+        self.nulls.as_ref()
+    }
+
+    /// As a column: values and codes; only the values where there are many more than rows.
+    pub fn into_array(self) -> ArrayRef {
+        let Coded { entries, codes, nulls, .. } = self;
+        let keys = UInt32Array::new(codes, nulls);
+        if entries.len() > keys.len() * Coded::ENTRIES_OF_ROW
+            && let Ok(values) = take(&entries, &keys, None)
+        {
+            return values;
+        }
+        // SAFETY: `dictionary::check` saw that every code stands for an entry when they were read.
+        Arc::new(unsafe { DictionaryArray::new_unchecked(keys, entries) })
+    }
 }
 
 /// The codes of a chunk, if it is one of codes; see [`decode`].

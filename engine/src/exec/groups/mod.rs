@@ -1,7 +1,7 @@
 //! Group tables: keys to dense group numbers.
 //!
 //! One algorithm with three ways to hold a key. Columns of fixed width are *packed* into one 64- or 128-bit word; a text column
-//! of a packed key is first interned by a table of its own, so that its part of the word is 32 bits; a single text is hashed as what it is;
+//! of a packed key is first interned by a table of its own, so that its part of the word is 31 bits; a single text is hashed as what it is;
 //! whatever does not fit (long keys, arrays, numerics) goes through Arrow's row encoding. Hash tables are open addressing with linear
 //! probing at a load of at most a half, and hold the key (or its hash) beside the group number, so that a hit touches one line.
 //!
@@ -12,10 +12,11 @@ mod packed;
 mod rows;
 mod text;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
+use arrow::datatypes::{DataType, UInt32Type};
 use weir_sql::Type;
 
 use packed::Packed;
@@ -71,7 +72,8 @@ impl GroupTable {
         }
     }
 
-    /// Puts each row's group number into `groups`; new keys become new groups, numbered in the order of their first rows.
+    /// Puts each row's group number into `groups`; new keys become new groups, numbered in the order of their first rows. Texts may come as a
+    /// dictionary's codes.
     pub(crate) fn intern(&mut self, columns: &[ArrayRef], rows: usize, groups: &mut Vec<u32>) -> Result<()> {
         groups.clear();
         groups.resize(rows, 0);
@@ -79,8 +81,8 @@ impl GroupTable {
             Kind::One(there) => *there |= rows > 0,
             Kind::Narrow(table) => table.intern(columns, groups)?,
             Kind::Wide(table) => table.intern(columns, groups)?,
-            Kind::Text(table) => table.intern(columns[0].as_string_view(), groups),
-            Kind::Rows(table) => table.intern(columns, groups)?,
+            Kind::Text(table) => table.intern(&columns[0], groups),
+            Kind::Rows(table) => table.intern(&keys::decoded(columns)?, groups)?,
         }
         Ok(())
     }
@@ -108,10 +110,19 @@ impl GroupTable {
 
     /// The (normalised) keys of all groups.
     pub(crate) fn keys(&self) -> Result<Vec<ArrayRef>> {
+        self.keys_as(false)
+    }
+
+    /// The same, texts that many groups share as a dictionary's codes.
+    pub(crate) fn coded_keys(&self) -> Result<Vec<ArrayRef>> {
+        self.keys_as(true)
+    }
+
+    fn keys_as(&self, coded: bool) -> Result<Vec<ArrayRef>> {
         match &self.kind {
             Kind::One(_) => Ok(Vec::new()),
-            Kind::Narrow(table) => table.keys(&self.types),
-            Kind::Wide(table) => table.keys(&self.types),
+            Kind::Narrow(table) => table.keys(&self.types, coded),
+            Kind::Wide(table) => table.keys(&self.types, coded),
             Kind::Text(table) => Ok(vec![Arc::new(table.texts())]),
             Kind::Rows(table) => table.keys(),
         }
@@ -150,25 +161,48 @@ pub(crate) fn hash_keys(types: &[Type], columns: &[ArrayRef], rows: usize) -> Re
     hash_rows(types, &keys::normalize_all(types, columns)?, rows)
 }
 
-/// A hash of each row's (normalised) key, the same for equal keys whatever table they come from.
+/// A hash of each row's (normalised) key, the same for equal keys whatever table they come from. Texts may come as a dictionary's codes.
 pub(crate) fn hash_rows(types: &[Type], columns: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
+    fn add_words<W: Word>(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
+        let mut words = vec![W::default(); hashes.len()];
+        keys::pack(column, 0, &mut words)?;
+        hashes.iter_mut().zip(&words).for_each(|(h, w)| *h = fold(*h ^ w.hash(), keys::SEED_1));
+        Ok(())
+    }
     let mut hashes = vec![0_u64; rows];
     for (ty, column) in types.iter().zip(columns) {
-        if keys::width(ty).is_some() {
-            let mut words = vec![0_u128; rows];
-            keys::pack(column, 0, &mut words)?;
-            hashes.iter_mut().zip(&words).for_each(|(h, w)| *h = fold(*h ^ w.hash(), 0x9E37_79B9_7F4A_7C15));
+        if let Some(bits) = keys::width(ty) {
+            match bits {
+                ..=64 => add_words::<u64>(column, &mut hashes)?,
+                _ => add_words::<u128>(column, &mut hashes)?,
+            }
         } else if is_view_text(ty) {
-            let texts = column.as_string_view();
-            for (row, hash) in hashes.iter_mut().enumerate() {
-                let own = if texts.is_valid(row) { hash_bytes(texts.value(row).as_bytes()) } else { 0 };
-                *hash = fold(*hash ^ own, 0x9E37_79B9_7F4A_7C15);
+            let hash_of = |texts: &StringViewArray, row: usize| match texts.is_valid(row) {
+                true => hash_bytes(texts.value(row).as_bytes()),
+                false => 0,
+            };
+            let mut add = |own: &dyn Fn(usize) -> u64| {
+                hashes.iter_mut().enumerate().for_each(|(row, hash)| *hash = fold(*hash ^ own(row), keys::SEED_1));
+            };
+            match column.as_dictionary_opt::<UInt32Type>() {
+                None => add(&|row| hash_of(column.as_string_view(), row)),
+                Some(coded) => {
+                    let (texts, codes) = (coded.values().as_string_view(), coded.keys());
+                    let of_entry = OnceCell::new();
+                    let all = || (0..texts.len()).map(|entry| hash_of(texts, entry)).collect::<Vec<_>>();
+                    let is_worth_it = texts.len() <= rows;
+                    add(&|row| match (codes.is_valid(row), codes.value(row) as usize) {
+                        (false, _) => 0,
+                        (true, code) if is_worth_it => of_entry.get_or_init(all)[code],
+                        (true, code) => hash_of(texts, code),
+                    });
+                }
             }
         } else {
             let converter = keys::row_converter(std::slice::from_ref(ty), &[Default::default()])?;
             let encoded = converter.convert_columns(std::slice::from_ref(column))?;
             for (row, hash) in hashes.iter_mut().enumerate() {
-                *hash = fold(*hash ^ hash_bytes(encoded.row(row).as_ref()), 0x9E37_79B9_7F4A_7C15);
+                *hash = fold(*hash ^ hash_bytes(encoded.row(row).as_ref()), keys::SEED_1);
             }
         }
     }
@@ -178,7 +212,7 @@ pub(crate) fn hash_rows(types: &[Type], columns: &[ArrayRef], rows: usize) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{BooleanArray, Decimal128Array, Int16Array, Int64Array, StringViewArray};
+    use arrow::array::{BooleanArray, Decimal128Array, DictionaryArray, Int16Array, Int64Array, UInt32Array};
     use proptest::prelude::*;
     use std::collections::HashMap;
 
@@ -201,6 +235,17 @@ mod tests {
         }
     }
 
+    /// Texts as codes of a dictionary, in which the same value may be twice.
+    fn coded(column: &ArrayRef) -> ArrayRef {
+        if column.data_type() != &DataType::Utf8View {
+            return column.clone();
+        }
+        let codes = UInt32Array::new((0..column.len() as u32).collect::<Vec<_>>().into(), column.nulls().cloned());
+        let texts = column.as_string_view();
+        let entries = StringViewArray::from_iter_values((0..texts.len()).map(|row| texts.value(row)));
+        Arc::new(DictionaryArray::new(codes, Arc::new(entries)))
+    }
+
     fn row(columns: &[ArrayRef], row: usize) -> Vec<Option<String>> {
         let text = |c: &ArrayRef| arrow::util::display::array_value_to_string(c, row).expect("it has a text");
         columns.iter().map(|c| c.is_valid(row).then(|| text(c))).collect()
@@ -213,20 +258,26 @@ mod tests {
         for picks in batches {
             let columns: Vec<ArrayRef> = types.iter().zip(picks).map(|(ty, p)| column(ty, p)).collect();
             let rows = picks[0].len();
+            let given: Vec<ArrayRef> =
+                if picks[0][0] % 2 == 0 { columns.iter().map(coded).collect() } else { columns.clone() };
+            let hashes = hash_keys(types, &columns, rows).expect("hashes");
+            assert_eq!(hash_keys(types, &given, rows).expect("hashes"), hashes, "{types:?}");
             table.lookup(&columns, rows, &mut groups).expect("it looks up");
             for (i, &group) in groups.iter().enumerate() {
                 assert_eq!(group, model.get(&row(&columns, i)).copied().unwrap_or(ABSENT), "{types:?}");
             }
-            table.intern(&columns, rows, &mut groups).expect("it interns");
+            table.intern(&given, rows, &mut groups).expect("it interns");
             for (i, &group) in groups.iter().enumerate() {
                 let next = model.len() as u32;
                 assert_eq!(group, *model.entry(row(&columns, i)).or_insert(next), "{types:?}");
             }
             assert_eq!(table.len(), model.len());
         }
-        let keys = table.keys().expect("keys");
-        for (key, group) in &model {
-            assert_eq!(&row(&keys, *group as usize), key, "{types:?}");
+        for keys in [table.keys(), table.coded_keys().and_then(|keys| keys::decoded(&keys))] {
+            let keys = keys.expect("keys");
+            for (key, group) in &model {
+                assert_eq!(&row(&keys, *group as usize), key, "{types:?}");
+            }
         }
     }
 

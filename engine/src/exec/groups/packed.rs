@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 use weir_sql::Type;
 
 use super::text::TextTable;
 use super::{ABSENT, RUN, is_view_text};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::keys::{self, Word};
+
+/// Texts that have at least so many groups on average are told by their numbers.
+const GROUPS_OF_TEXT: usize = 4;
+
+/// Bits of a text's number: two of them and their NULLs are a word of 64.
+const TEXT_BITS: u32 = 31;
 
 /// How many slots are read at a time.
 const AHEAD: usize = 32;
@@ -43,7 +49,7 @@ impl Layout {
         let (mut columns, mut at) = (Vec::new(), types.len() as u32);
         for (i, ty) in types.iter().enumerate() {
             let text = is_view_text(ty);
-            let bits = if text { 32 } else { keys::width(ty)? };
+            let bits = if text { TEXT_BITS } else { keys::width(ty)? };
             columns.push(Place { shift: at, bits, null: i as u32, text });
             at += bits;
         }
@@ -184,7 +190,15 @@ impl<W: Keyed> WordTable<W> {
     /// Puts the groups of words into `groups`. There must be room.
     fn insert_all(&mut self, words: &[W], groups: &mut [u32]) {
         let mask = self.slots.len() - 1;
+        let mut last: Option<(W, u32)> = None;
         for (words, groups) in words.chunks(AHEAD).zip(groups.chunks_mut(AHEAD)) {
+            // Rows come in the order of the sort key: many in a row may have the same.
+            if let Some((word, group)) = last
+                && words.iter().all(|other| *other == word)
+            {
+                groups.fill(group);
+                continue;
+            }
             // All first slots are read before any is decided upon, so that their misses of the cache overlap.
             let mut first = [ABSENT; AHEAD];
             for (found, &word) in first.iter_mut().zip(words) {
@@ -196,6 +210,7 @@ impl<W: Keyed> WordTable<W> {
             }
             for ((&word, group), found) in words.iter().zip(groups).zip(first) {
                 *group = if found != ABSENT { found } else { self.insert(word) };
+                last = Some((word, *group));
             }
         }
     }
@@ -238,7 +253,11 @@ impl<W: Keyed> Packed<W> {
             match texts {
                 None => keys::pack(column, place.shift, &mut words)?,
                 Some(texts) => {
-                    texts.intern_valid(column.as_string_view(), groups);
+                    texts.intern_valid(column, groups);
+                    if texts.len() >> TEXT_BITS > 0 {
+                        let detail = format!("A key of several has over 2^{TEXT_BITS} different texts.");
+                        return Err(Error::new(ErrorKind::OutOfMemory, "out of memory").with_detail(detail));
+                    }
                     add_groups(column, place.shift, groups, &mut words);
                 }
             }
@@ -296,7 +315,8 @@ impl<W: Keyed> Packed<W> {
         Ok(())
     }
 
-    pub(super) fn keys(&self, types: &[Type]) -> Result<Vec<ArrayRef>> {
+    /// The keys; texts in numbers if `coded` and each has several groups.
+    pub(super) fn keys(&self, types: &[Type], coded: bool) -> Result<Vec<ArrayRef>> {
         let words = &self.table.words;
         let rows = words.len();
         let mut columns = Vec::with_capacity(types.len());
@@ -309,6 +329,12 @@ impl<W: Keyed> Packed<W> {
             };
             columns.push(match texts {
                 None => keys::unpack(&keys::normal_type(ty), rows, value, null)?,
+                Some(texts) if coded && texts.len() * GROUPS_OF_TEXT <= rows => {
+                    let nulls = NullBuffer::from_iter((0..rows).map(|row| !null(row)));
+                    let codes: Vec<u32> = (0..rows).map(|row| value(row) as u32).collect();
+                    let codes = UInt32Array::new(codes.into(), Some(nulls).filter(|nulls| nulls.null_count() > 0));
+                    Arc::new(DictionaryArray::try_new(codes, Arc::new(texts.texts()))?)
+                }
                 Some(texts) => {
                     let views = (0..rows).map(|row| if null(row) { 0 } else { texts.views[value(row) as usize] });
                     let nulls = NullBuffer::from_iter((0..rows).map(|row| !null(row)));

@@ -1,7 +1,10 @@
-//! Texts as keys: hashed as they are, short ones by their views alone.
+//! Texts as keys: hashed as they are, short ones by their views alone; those that come as codes of a dictionary once for each of its values.
 
-use arrow::array::{Array, StringViewArray};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringViewArray};
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow::datatypes::UInt32Type;
 
 use super::{ABSENT, RUN, fold_hash, hash_bytes};
 use crate::exec::keys::Word;
@@ -17,6 +20,8 @@ pub(super) struct TextTable {
     chunk: Vec<u8>,
     bytes: usize,
     null_group: Option<u32>,
+    /// The groups of the last dictionary's values, as far as they were met.
+    coded: Option<(ArrayRef, Vec<u32>)>,
 }
 
 const CHUNK: usize = 1 << 20;
@@ -95,13 +100,60 @@ impl TextTable {
         (view as u64 as u128) | ((self.full.len() as u128) << 64) | (offset << 96)
     }
 
-    /// Groups of the rows that are not NULL; the others' are not touched.
-    pub(super) fn intern_valid(&mut self, texts: &StringViewArray, groups: &mut [u32]) {
-        self.intern_rows(texts, groups, false);
+    /// Groups of the rows that are not NULL; those of others mean nothing.
+    pub(super) fn intern_valid(&mut self, texts: &ArrayRef, groups: &mut [u32]) {
+        self.intern_column(texts, groups, false);
     }
 
-    pub(super) fn intern(&mut self, texts: &StringViewArray, groups: &mut [u32]) {
-        self.intern_rows(texts, groups, true);
+    pub(super) fn intern(&mut self, texts: &ArrayRef, groups: &mut [u32]) {
+        self.intern_column(texts, groups, true);
+    }
+
+    fn intern_column(&mut self, texts: &ArrayRef, groups: &mut [u32], null_too: bool) {
+        match texts.as_dictionary_opt() {
+            Some(coded) => self.intern_codes(coded, groups, null_too),
+            None => self.intern_rows(texts.as_string_view(), groups, null_too),
+        }
+    }
+
+    fn intern_codes(&mut self, coded: &DictionaryArray<UInt32Type>, groups: &mut [u32], null_too: bool) {
+        let (entries, codes) = (coded.values(), coded.keys().values());
+        let texts = entries.as_string_view();
+        let nulls = coded.nulls().filter(|n| n.null_count() > 0);
+        let (dictionary, mut known) = match self.coded.take() {
+            Some((dictionary, known)) if Arc::ptr_eq(&dictionary, entries) => (dictionary, known),
+            _ => (entries.clone(), vec![ABSENT; entries.len()]),
+        };
+        for ((codes, groups), start) in codes.chunks(RUN).zip(groups.chunks_mut(RUN)).zip((0..).step_by(RUN)) {
+            let mut all_known = true;
+            for (group, &code) in groups.iter_mut().zip(codes) {
+                *group = known[code as usize];
+                all_known &= *group != ABSENT;
+            }
+            if all_known && (!null_too || nulls.is_none() || self.null_group.is_some()) {
+                continue;
+            }
+            // New groups are numbered in the order of their first rows.
+            self.reserve(RUN.min(entries.len()) + 1);
+            for (i, (group, &code)) in groups.iter_mut().zip(codes).enumerate() {
+                if nulls.is_some_and(|n| n.is_null(start + i)) {
+                    if null_too {
+                        self.null();
+                    }
+                    continue;
+                }
+                let known = &mut known[code as usize];
+                if *known == ABSENT {
+                    let text = texts.value(code as usize).as_bytes();
+                    *known = self.group(texts.views()[code as usize], if text.len() > 12 { text } else { &[] });
+                }
+                *group = *known;
+            }
+        }
+        if let (Some(group), Some(nulls), true) = (self.null_group, nulls, null_too) {
+            (!nulls.inner()).set_indices().for_each(|row| groups[row] = group);
+        }
+        self.coded = Some((dictionary, known));
     }
 
     fn intern_rows(&mut self, texts: &StringViewArray, groups: &mut [u32], null_too: bool) {
@@ -190,6 +242,7 @@ impl TextTable {
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.slots.capacity() * 8 + self.views.capacity() * 20 + self.bytes
+        let coded = self.coded.as_ref().map_or(0, |(_, known)| known.capacity() * 4);
+        self.slots.capacity() * 8 + self.views.capacity() * 20 + self.bytes + coded
     }
 }

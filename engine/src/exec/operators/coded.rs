@@ -18,6 +18,7 @@ use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::expression::Expression;
 use crate::functions::registry;
+use crate::kernels::bits;
 
 /// A condition that can be asked of a dictionary's values.
 pub(super) struct CodedFilter {
@@ -59,18 +60,22 @@ impl CodedFilter {
         width: usize,
         context: &Arc<QueryContext>,
     ) -> Option<BooleanBuffer> {
-        let rows = coded.codes.len();
-        let verdicts = match coded.is_shared {
-            false if coded.entries.len() > rows / 2 => return None,
-            false => Arc::new(self.ask(filter, &coded.entries, width, context).ok()?),
+        let (codes, rows) = (coded.codes(), coded.codes().len());
+        let verdicts = match coded.is_shared() {
+            false if coded.entries().len() > rows / 2 => return None,
+            false => Arc::new(self.ask(filter, coded.entries(), width, context).ok()?),
             true => self.shared(filter, coded, width, context)?,
         };
         let passes = match verdicts.entries.iter().filter(|&&passes| passes).count() {
             0 => BooleanBuffer::new_unset(rows),
+            1 => {
+                let only = verdicts.entries.iter().position(|&passes| passes).map_or(u32::MAX, |code| code as u32);
+                bits::of(codes, |code| code == only)
+            }
             all if all == verdicts.entries.len() => BooleanBuffer::new_set(rows),
-            _ => BooleanBuffer::collect_bool(rows, |row| verdicts.entries[coded.codes[row] as usize]),
+            _ => bits::of(codes, |code| verdicts.entries[code as usize]),
         };
-        Some(match &coded.nulls {
+        Some(match coded.nulls() {
             None => passes,
             Some(valid) if verdicts.null => &passes | &!valid.inner(),
             Some(valid) => &passes & valid.inner(),
@@ -85,13 +90,16 @@ impl CodedFilter {
         width: usize,
         context: &Arc<QueryContext>,
     ) -> Option<Arc<Verdicts>> {
-        let address = Arc::as_ptr(&coded.entries).cast::<()>() as usize;
+        let address = Arc::as_ptr(coded.entries()).cast::<()>() as usize;
         let mut known = self.known.lock();
-        let asked =
-            known.entry(address).or_insert_with(|| Asked { _entries: coded.entries.clone(), rows: 0, verdicts: None });
-        asked.rows += coded.codes.len();
-        if asked.verdicts.is_none() && asked.rows >= coded.entries.len() {
-            asked.verdicts = Some(self.ask(filter, &coded.entries, width, context).ok().map(Arc::new));
+        let asked = known.entry(address).or_insert_with(|| Asked {
+            _entries: coded.entries().clone(),
+            rows: 0,
+            verdicts: None,
+        });
+        asked.rows += coded.codes().len();
+        if asked.verdicts.is_none() && asked.rows >= coded.entries().len() {
+            asked.verdicts = Some(self.ask(filter, coded.entries(), width, context).ok().map(Arc::new));
         }
         asked.verdicts.clone().flatten()
     }

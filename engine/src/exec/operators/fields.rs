@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use weir_sql::plan::{Expr, ExprKind, Plan};
+use weir_sql::plan::{Expr, ExprKind};
 use weir_sql::{Type, Value, walk};
 
 use super::prune::constant_side;
@@ -46,19 +46,6 @@ pub(super) fn fields<'e>(exprs: impl IntoIterator<Item = &'e Expr>, context: &Ar
     exprs.into_iter().for_each(|expr| note(expr, context, &mut found, &mut whole));
     found.retain(|column, _| !whole.contains(column));
     found
-}
-
-/// The same of all that an operator reads of its input, if it hands no column on.
-pub(super) fn read_by(plan: &Plan, context: &Arc<QueryContext>) -> Fields {
-    match plan {
-        Plan::Project { exprs, .. } => fields(exprs, context),
-        Plan::Aggregate { keys, aggregates, .. } => {
-            let mut exprs: Vec<&Expr> = keys.iter().collect();
-            aggregates.iter().for_each(|call| walk::aggregate_parts(call, &mut |part| exprs.push(part)));
-            fields(exprs, context)
-        }
-        _ => Fields::new(),
-    }
 }
 
 fn note(expr: &Expr, context: &Arc<QueryContext>, found: &mut Fields, whole: &mut Vec<usize>) {

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::expression::{Expression, select_all};
-use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::operator::{Description, Metrics, Node, Opened, Operator};
 use crate::exec::pipeline::{Mapped, Source};
 
 pub(crate) struct Filter {
@@ -27,6 +27,17 @@ impl Filter {
         let text = explain::expression(predicate, &explain::names(&input.columns));
         Ok(Filter { input, predicates, text })
     }
+
+    fn over(&self, input: Arc<dyn Source>, context: &Arc<QueryContext>) -> Arc<dyn Source> {
+        let (predicates, context) = (self.predicates.clone(), context.clone());
+        Arc::new(Mapped::new(input, move |batch, emit| match select_all(predicates.iter(), &batch, &context)? {
+            None => emit(batch),
+            Some(keep) => {
+                let batch = batch.filter(&keep)?;
+                if batch.rows > 0 { emit(batch) } else { Ok(()) }
+            }
+        }))
+    }
 }
 
 impl Operator for Filter {
@@ -40,14 +51,12 @@ impl Operator for Filter {
 
     fn open(&self, context: &Arc<QueryContext>, _metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         self.predicates.iter().for_each(|p| p.prepare(context));
-        let input = self.input.open(context)?;
-        let (predicates, context) = (self.predicates.clone(), context.clone());
-        Ok(Arc::new(Mapped::new(input, move |batch, emit| match select_all(predicates.iter(), &batch, &context)? {
-            None => emit(batch),
-            Some(keep) => {
-                let batch = batch.filter(&keep)?;
-                if batch.rows > 0 { emit(batch) } else { Ok(()) }
-            }
-        })))
+        Ok(self.over(self.input.open(context)?, context))
+    }
+
+    fn open_unordered(&self, context: &Arc<QueryContext>, _metrics: &Arc<Metrics>) -> Result<Opened> {
+        self.predicates.iter().for_each(|p| p.prepare(context));
+        let Opened { source, is_placed } = self.input.open_unordered(context)?;
+        Ok(Opened { source: self.over(source, context), is_placed })
     }
 }

@@ -91,8 +91,8 @@ impl Columns for Granule<'_> {
         Ok(arrays)
     }
 
-    fn codes(&self, column: usize) -> Result<Option<Coded>> {
-        Ok(self.scan.codes(self.number, column, None)?)
+    fn codes(&self, column: usize, selection: Option<&[u32]>) -> Result<Option<Coded>> {
+        Ok(self.scan.codes(self.number, column, selection)?)
     }
 
     fn containing(&self, column: usize, text: &str) -> Result<Option<BooleanBuffer>> {

@@ -17,6 +17,7 @@ mod nested_loop;
 mod project;
 mod project_set;
 mod prune;
+mod reads;
 mod recursive;
 mod sample;
 mod scan;
@@ -42,7 +43,7 @@ use crate::exec::operator::Node;
 use crate::exec::runtime_filter::{self, Wanted};
 use crate::exec::top_bound::{self, TopBound};
 
-use fields::Fields;
+use reads::Reads;
 
 pub(crate) use aggregate::{Grouping, Groups, PartialGroups, merge_states};
 pub(crate) use filter::Filter;
@@ -70,18 +71,18 @@ pub(crate) fn compile(plan: &Plan, context: &Arc<QueryContext>) -> Result<Node> 
 
 /// Compiles a plan whose rows may be tried with filters, where that is of use.
 fn compile_for(plan: &Plan, wanted: &[Wanted], context: &Arc<QueryContext>) -> Result<Node> {
-    compile_read(plan, wanted, Fields::new(), context)
+    compile_read(plan, wanted, Reads::default(), context)
 }
 
-/// The same of a plan of some of whose columns only fields are read.
-fn compile_read(plan: &Plan, wanted: &[Wanted], fields: Fields, context: &Arc<QueryContext>) -> Result<Node> {
+/// The same of a plan some of whose columns need not be read as they are.
+fn compile_read(plan: &Plan, wanted: &[Wanted], reads: Reads, context: &Arc<QueryContext>) -> Result<Node> {
     let depth = DEPTH.get();
     if depth > DEPTH_MAX {
         return Err(Error::new(ErrorKind::OutOfMemory, "stack depth limit exceeded")
             .with_hint("The query is nested too deeply."));
     }
     DEPTH.set(depth + 1);
-    let node = compile_one(plan, wanted, fields, context);
+    let node = compile_one(plan, wanted, reads, context);
     DEPTH.set(depth);
     let node = node?;
     let queries = if context.statistics.is_some() { queries(plan, context)? } else { Vec::new() };
@@ -100,13 +101,13 @@ fn estimated(plan: &Plan, context: &QueryContext) -> Option<f64> {
     context.statistics.as_ref().map(|statistics| weir_sql::rules::estimated_rows(plan, &**statistics))
 }
 
-fn compile_one(plan: &Plan, wanted: &[Wanted], fields: Fields, context: &Arc<QueryContext>) -> Result<Node> {
+fn compile_one(plan: &Plan, wanted: &[Wanted], reads: Reads, context: &Arc<QueryContext>) -> Result<Node> {
     let columns = plan.columns();
     let (mut below, right_below) = runtime_filter::down(plan, wanted);
-    let input = |from: &Plan| compile_read(from, &below, fields::read_by(plan, context), context);
+    let input = |from: &Plan| compile_read(from, &below, Reads::by(plan, context), context);
     let right_input = |plan: &Plan| compile_for(plan, &right_below, context);
     Ok(match plan {
-        Plan::Scan(scan) => return scan::compile(scan, wanted, fields, context),
+        Plan::Scan(scan) => return scan::compile(scan, wanted, reads, context),
         Plan::Values { rows, .. } => Node::new(values::Values::new(rows, columns, context)?, columns),
         Plan::TableFunction { function, name, args, named_args, ordinality, .. } => Node::new(
             table_function::TableFunction::new(*function, name, args, named_args, *ordinality, columns, context)?,

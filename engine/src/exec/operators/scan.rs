@@ -16,8 +16,9 @@ use weir_storage::{Coded, Condition, Snapshot, TableId};
 use super::coded::CodedFilter;
 use super::contained::Contained;
 use super::faded::Faded;
-use super::fields::{self, Fields};
+use super::fields;
 use super::granules::Granules;
+use super::reads::Reads;
 use super::{key_lookup, prune};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
@@ -29,13 +30,8 @@ use crate::exec::partial;
 use crate::exec::pipeline::{Emit, Numbered, Source};
 use crate::exec::runtime_filter::{Trial, Wanted};
 
-/// Compiles a scan. `fields`: which of its columns are read above by fields only.
-pub(super) fn compile(
-    scan: &plan::Scan,
-    wanted: &[Wanted],
-    fields: Fields,
-    context: &Arc<QueryContext>,
-) -> Result<Node> {
+/// Compiles a scan. `reads`: how its columns are read above.
+pub(super) fn compile(scan: &plan::Scan, wanted: &[Wanted], reads: Reads, context: &Arc<QueryContext>) -> Result<Node> {
     let relation = &scan.relation;
     let rows = context.relations.rows(relation)?;
     let mut faded = Vec::new();
@@ -79,9 +75,8 @@ pub(super) fn compile(
         .filter(|wanted| !faded.iter().any(|(faded, _)| *faded == wanted.column))
         .collect();
     let is_once = |column: usize| scan.projection.iter().filter(|&&other| other == column).count() == 1;
-    let fields = fields.into_iter().map(|(column, names)| (scan.projection[column], names));
-    let fields = fields.filter(|(column, _)| is_once(*column)).collect();
-    let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?.with_fields(fields);
+    let reads = reads.map(|column| Some(scan.projection[column]).filter(|&column| is_once(column)));
+    let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?.with_reads(reads);
     // A place is no part of the row, and may be another's tomorrow.
     let reads_place = filters.iter().flat_map(walk::columns_read).any(|column| column >= types.len());
     let scan_node = Scan {
@@ -125,9 +120,9 @@ struct Scan {
 pub(crate) struct Reader {
     filters: Vec<Filter>,
     projection: Vec<usize>,
-    /// Columns of which filters want fields only, and those of which the projection does.
-    filtered_fields: Fields,
-    projected_fields: Fields,
+    /// How filters read columns, and how what is above does.
+    filtered: Reads,
+    projected: Reads,
     /// How many columns a row has; the column of this number is its place.
     width: usize,
     faded: Faded,
@@ -152,22 +147,23 @@ impl Reader {
         let faded = Faded::new(faded, width + 1, context)?;
         // What fades is shown otherwise than it is encoded.
         let is_plain = |column: usize| column < width && !faded.is_faded(column);
-        let mut filtered_fields = fields::fields(filters, context);
-        filtered_fields.retain(|&column, _| is_plain(column));
+        let filtered = Reads { fields: fields::fields(filters, context), coded: Vec::new() };
+        let filtered = filtered.map(|column| Some(column).filter(|&column| is_plain(column)));
         let filter = |filter: &Expr| {
             let test = Expression::new(filter, context)?;
             let coded = CodedFilter::new(filter, &test, is_plain);
             Ok(Filter { test, coded, contained: Contained::new(filter, is_plain, context) })
         };
         let filters = filters.iter().map(filter).collect::<Result<_>>()?;
-        let (projection, projected_fields) = (projection.to_vec(), Fields::new());
-        Ok(Reader { filters, projection, filtered_fields, projected_fields, width, faded })
+        let (projection, projected) = (projection.to_vec(), Reads::default());
+        Ok(Reader { filters, projection, filtered, projected, width, faded })
     }
 
-    /// Where only these fields of what is put out are looked at.
-    fn with_fields(self, mut projected_fields: Fields) -> Reader {
-        projected_fields.retain(|&column, _| !self.faded.is_faded(column));
-        Reader { projected_fields, ..self }
+    /// Where what is put out is read like that.
+    fn with_reads(self, reads: Reads) -> Reader {
+        let is_plain = |column: usize| column < self.width && !self.faded.is_faded(column);
+        let projected = reads.map(|column| Some(column).filter(|&column| is_plain(column)));
+        Reader { projected, ..self }
     }
 
     /// How many columns a row has; the column of this number is its place.
@@ -189,10 +185,10 @@ impl Reader {
         context: &Arc<QueryContext>,
         emit: Emit<'_>,
     ) -> Result<()> {
-        let none = Fields::new();
-        let read = |columns: &[usize], selection: &Option<UInt32Array>, fields: &Fields| {
+        let none = Reads::default();
+        let read = |columns: &[usize], selection: &Option<UInt32Array>, reads: &Reads| {
             let selection = selection.as_ref().map(|rows| &**rows.values());
-            self.read(stored, columns, selection, fields, context)
+            self.read(stored, columns, selection, reads, context)
         };
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.width + 1];
         // What passed so far; `None` is all.
@@ -212,14 +208,14 @@ impl Reader {
             let mut filtered: Vec<usize> = left.iter().flat_map(|test| test.columns.iter().copied()).collect();
             filtered.sort_unstable();
             filtered.dedup();
-            for (&column, array) in filtered.iter().zip(read(&filtered, &selection, &self.filtered_fields)?) {
+            for (&column, array) in filtered.iter().zip(read(&filtered, &selection, &self.filtered)?) {
                 columns[column] = Some(array);
             }
             let rows = selection.as_ref().map_or(rows, |rows| rows.len());
             let read = columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.clone()?)));
             let batch = Batch::sparse(columns.len(), rows, read);
             let keep = select_all(left, &batch, context)?.filter(|keep| keep.true_count() < rows);
-            let is_kept = |column| self.projection.contains(column) && !self.filtered_fields.contains_key(column);
+            let is_kept = |column| self.projection.contains(column) && !self.filtered.fields.contains_key(column);
             filtered.iter().filter(|column| !is_kept(column)).for_each(|&column| columns[column] = None);
             if let Some(keep) = keep {
                 let passing: UInt32Array = keep.values().set_indices_u32().collect::<Vec<_>>().into();
@@ -249,7 +245,7 @@ impl Reader {
         missing.sort_unstable();
         missing.dedup();
         if !missing.is_empty() {
-            for (&column, array) in missing.iter().zip(read(&missing, &selection, &self.projected_fields)?) {
+            for (&column, array) in missing.iter().zip(read(&missing, &selection, &self.projected)?) {
                 columns[column] = Some(array);
             }
         }
@@ -257,17 +253,24 @@ impl Reader {
         emit(Batch::new(self.projection.iter().map(column).collect::<Result<_>>()?, passed))
     }
 
-    /// Columns of all rows or of some, documents by their fields where that is wanted and can be.
+    /// Columns of all rows or of some, as they are or as it is enough to read them.
     fn read(
         &self,
         stored: &impl Columns,
         columns: &[usize],
         selection: Option<&[u32]>,
-        fields: &Fields,
+        reads: &Reads,
         context: &Arc<QueryContext>,
     ) -> Result<Vec<ArrayRef>> {
         let mut alone = Vec::new();
-        for (&column, names) in fields {
+        for &column in &reads.coded {
+            if columns.contains(&column)
+                && let Some(coded) = stored.codes(column, selection)?
+            {
+                alone.push((column, coded.into_array()));
+            }
+        }
+        for (&column, names) in &reads.fields {
             if columns.contains(&column)
                 && let Some(array) = stored.fields(column, selection, names)?
             {
@@ -315,7 +318,7 @@ impl Filter {
         context: &Arc<QueryContext>,
     ) -> Result<(Option<BooleanBuffer>, bool)> {
         if let Some(coded) = &self.coded
-            && let Some(codes) = stored.codes(coded.column)?
+            && let Some(codes) = stored.codes(coded.column, None)?
             && let Some(rows) = coded.rows(&self.test, &codes, width, context)
         {
             return Ok((Some(rows), true));
@@ -335,8 +338,8 @@ pub(crate) trait Columns {
     /// Columns, of all rows or of some.
     fn read(&self, columns: &[usize], selection: Option<&[u32]>) -> Result<Vec<ArrayRef>>;
 
-    /// A column of all rows in codes, if it is kept so.
-    fn codes(&self, _column: usize) -> Result<Option<Coded>> {
+    /// A column in codes, of all rows or of some, if it is kept so.
+    fn codes(&self, _column: usize, _selection: Option<&[u32]>) -> Result<Option<Coded>> {
         Ok(None)
     }
 
@@ -388,7 +391,7 @@ impl Operator for Scan {
                 description = description.with(what, names.join(", "));
             }
         }
-        for (&column, names) in self.reader.filtered_fields.iter().chain(&self.reader.projected_fields) {
+        for (&column, names) in self.reader.filtered.fields.iter().chain(&self.reader.projected.fields) {
             description = description.with("Fields", format!("{} ({})", self.columns[column], names.join(", ")));
         }
         if self.indexes.is_empty() { description } else { description.with("Indexes", self.indexes.clone()) }

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::UInt32Array;
+use arrow::array::{AsArray, UInt32Array};
+use arrow::datatypes::UInt64Type;
 use weir_sql::plan::SortKey;
 
 use super::limit::Held;
@@ -12,7 +13,7 @@ use crate::error::Result;
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::explain;
-use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::operator::{Description, Metrics, Node, Opened, Operator};
 use crate::exec::pipeline::{Source, drain};
 use crate::exec::runs::gather;
 use crate::exec::top_bound::TopBound;
@@ -51,8 +52,8 @@ struct Candidate {
 struct Best {
     candidates: Vec<Candidate>,
     batches: Vec<Batch>,
-    /// The key of the n-th best so far: no later row with this key or a greater one is wanted.
-    bound: Option<Box<[u8]>>,
+    /// The key and the position of the n-th best so far: no row behind it is wanted.
+    bound: Option<(Box<[u8]>, u64)>,
     bytes: usize,
 }
 
@@ -70,7 +71,7 @@ impl Best {
         for row in 0..batch.rows {
             let key = keys.row(row);
             let key: &[u8] = key.as_ref();
-            if self.bound.as_deref().is_some_and(|bound| key >= bound) {
+            if self.bound.as_ref().is_some_and(|(bound, nth)| key > &**bound || key == &**bound && at(row) > *nth) {
                 continue;
             }
             self.candidates.push(Candidate {
@@ -99,7 +100,7 @@ impl Best {
     fn trim(&mut self, n: usize, columns: usize) -> Result<()> {
         self.candidates.select_nth_unstable_by(n - 1, |a, b| a.key.cmp(&b.key).then(a.at.cmp(&b.at)));
         self.candidates.truncate(n);
-        self.bound = Some(self.candidates[n - 1].key.clone());
+        self.bound = Some((self.candidates[n - 1].key.clone(), self.candidates[n - 1].at));
         let places: Vec<_> = self.candidates.iter().map(|c| (c.batch, c.row)).collect();
         let batch = gather(&self.batches, columns, &places)?;
         self.candidates.iter_mut().enumerate().for_each(|(row, c)| (c.batch, c.row) = (0, row));
@@ -133,13 +134,18 @@ impl Operator for TopN {
         if let Some(bound) = &self.bound {
             bound.reset();
         }
-        let input = self.input.open(context)?;
+        let Opened { source: input, is_placed } = self.input.open_unordered(context)?;
         let columns = self.input.columns.len();
         let locals = drain(
             context,
             input.as_ref(),
             || Ok((Best::default(), context.memory.reservation("Sort"))),
-            |(best, held), at, batch| {
+            |(best, held), start, mut batch| {
+                let places = if is_placed { batch.columns.pop() } else { None };
+                let at = |row: usize| match &places {
+                    Some(places) => places.as_primitive::<UInt64Type>().value(row),
+                    None => start + row as u64,
+                };
                 let passing = match &self.bound {
                     Some(bound) => bound.passing(&self.keys.first(&batch, context)?)?,
                     None => None,
@@ -149,11 +155,11 @@ impl Operator for TopN {
                     Some(rows) => {
                         let few = batch.take(&rows)?;
                         let keys = self.keys.encode(&few, context)?;
-                        best.add(self.rows, |row| at + u64::from(rows.value(row)), &few, &keys, columns)?
+                        best.add(self.rows, |row| at(rows.value(row) as usize), &few, &keys, columns)?
                     }
                     None => {
                         let keys = self.keys.encode(&batch, context)?;
-                        best.add(self.rows, |row| at + row as u64, &batch, &keys, columns)?
+                        best.add(self.rows, at, &batch, &keys, columns)?
                     }
                 };
                 if let (true, Some(bound)) = (tighter, &self.bound) {

@@ -301,7 +301,7 @@ impl Groups {
         self.accumulate(grouping, at, batch, n_groups, context)
     }
 
-    /// The same rows, each a group by itself.
+    /// The same rows, each a group by itself; keys as they came.
     pub(crate) fn apart(
         grouping: &Grouping,
         at: u64,
@@ -493,7 +493,11 @@ impl Groups {
 
     /// Keys of all groups, as they are shown.
     fn keys(&mut self, grouping: &Grouping) -> Result<Vec<ArrayRef>> {
-        let mut keys = self.table.keys()?;
+        let keys = self.table.keys()?;
+        self.shown(keys, grouping)
+    }
+
+    fn shown(&mut self, mut keys: Vec<ArrayRef>, grouping: &Grouping) -> Result<Vec<ArrayRef>> {
         for (&key, shown) in grouping.variants.iter().zip(&mut self.shown) {
             keys[key] = shown.finish(self.table.len())?;
         }
@@ -502,8 +506,19 @@ impl Groups {
 
     /// The partial states.
     pub(crate) fn states(mut self, grouping: &Grouping) -> Result<PartialGroups> {
-        let n_groups = self.table.len();
         let keys = self.keys(grouping)?;
+        self.states_of(keys)
+    }
+
+    /// The same with keys that may be in codes, for this query's other threads.
+    pub(super) fn coded_states(mut self, grouping: &Grouping) -> Result<PartialGroups> {
+        let keys = self.table.coded_keys()?;
+        let keys = self.shown(keys, grouping)?;
+        self.states_of(keys)
+    }
+
+    fn states_of(mut self, keys: Vec<ArrayRef>) -> Result<PartialGroups> {
+        let n_groups = self.table.len();
         let states = self.accumulators.iter_mut().map(|a| a.state(n_groups)).collect::<Result<_>>()?;
         self.first.resize(n_groups, 0);
         Ok(PartialGroups { keys, first: self.first, states })

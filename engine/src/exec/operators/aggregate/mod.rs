@@ -22,6 +22,7 @@ mod spilled;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrow::array::{ArrayRef, UInt64Array};
 use parking_lot::Mutex;
 use weir_sql::plan::{AggregateCall, Expr, Plan};
 
@@ -35,7 +36,7 @@ use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::memory::Reservation;
-use crate::exec::operator::{Description, Metrics, Node, Operator};
+use crate::exec::operator::{Description, Metrics, Node, Opened, Operator};
 use crate::exec::partial_cache::Question;
 use crate::exec::pipeline::{Numbered, Source, drain, parallel};
 use crate::exec::runs::gather;
@@ -95,6 +96,17 @@ impl Operator for Aggregate {
     }
 
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
+        self.merged(context, metrics)?.in_order(context)
+    }
+
+    fn open_unordered(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Opened> {
+        self.merged(context, metrics)?.unordered(context)
+    }
+}
+
+impl Aggregate {
+    /// Groups all rows.
+    fn merged(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Merged> {
         self.grouping.prepare(context);
         let input = self.input.open(context)?;
         if let (Some(cache), Some(question)) = (&context.cache, &self.question)
@@ -102,7 +114,7 @@ impl Operator for Aggregate {
         {
             return remembered::aggregate(&self.grouping, question, units, cache, context, metrics);
         }
-        aggregate(&self.grouping, input.as_ref(), context, metrics)
+        grouped(&self.grouping, input.as_ref(), context, metrics)
     }
 }
 
@@ -113,6 +125,15 @@ pub(crate) fn aggregate(
     context: &Arc<QueryContext>,
     metrics: &Arc<Metrics>,
 ) -> Result<Arc<dyn Source>> {
+    grouped(grouping, input, context, metrics)?.in_order(context)
+}
+
+fn grouped(
+    grouping: &Arc<Grouping>,
+    input: &dyn Source,
+    context: &Arc<QueryContext>,
+    metrics: &Arc<Metrics>,
+) -> Result<Merged> {
     combine(grouping, context, metrics, |pass| {
         drain(context, input, || pass.start(), |local, at, batch| pass.add(local, at, batch))
     })
@@ -128,7 +149,8 @@ pub(crate) fn merge_states(
 ) -> Result<Arc<dyn Source>> {
     combine(grouping, context, metrics, |pass| {
         drain(context, input, || pass.start(), |local, at, batch| pass.merge(local, split(at, batch)))
-    })
+    })?
+    .in_order(context)
 }
 
 /// What one thread has grouped.
@@ -141,6 +163,8 @@ struct Local {
     apart: bool,
     /// Groups that it gave up, by partition.
     parts: Vec<Vec<PartialGroups>>,
+    /// The dictionaries of the keys of the last of them.
+    dictionaries: Vec<ArrayRef>,
     /// Their bytes.
     bytes: usize,
 }
@@ -161,8 +185,8 @@ impl Local {
         let groups = std::mem::replace(&mut self.groups, Groups::new(grouping, &context.functions)?);
         spilled.add(groups.states(grouping)?, 0, grouping, context)?;
         for (partition, pieces) in std::mem::take(&mut self.parts).into_iter().enumerate() {
-            if !pieces.is_empty() {
-                spilled.add_to(partition, PartialGroups::concat(&pieces)?, context)?;
+            for partial in joined(pieces)? {
+                spilled.add_to(partition, partial.decoded()?, context)?;
             }
         }
         (self.bytes, self.rows) = (0, 0);
@@ -193,14 +217,19 @@ impl Pass<'_> {
     fn start(&self) -> Result<Local> {
         let groups = Groups::new(self.grouping, &self.context.functions)?;
         let held = self.context.memory.reservation("Aggregate");
-        Ok(Local { groups, held, rows: 0, apart: false, parts: Vec::new(), bytes: 0 })
+        let (parts, dictionaries) = (Vec::new(), Vec::new());
+        Ok(Local { groups, held, rows: 0, apart: false, parts, dictionaries, bytes: 0 })
     }
 
     /// Adds rows, the first of which stands at position `at`.
     fn add(&self, local: &mut Local, at: u64, batch: Batch) -> Result<()> {
         local.rows += batch.rows;
         match local.apart {
-            true => local.divide(Groups::apart(self.grouping, at, &batch, self.context)?, self.grouping)?,
+            true => {
+                let apart = Groups::apart(self.grouping, at, &batch, self.context)?;
+                let apart = apart.decoded_unless(&mut local.dictionaries)?;
+                local.divide(apart, self.grouping)?;
+            }
             false => local.groups.update(self.grouping, at, &batch, self.context)?,
         }
         self.added(local)
@@ -224,7 +253,7 @@ impl Pass<'_> {
         }
         if self.may_give_up && local.is_in_vain() {
             let groups = std::mem::replace(&mut local.groups, Groups::new(grouping, &context.functions)?);
-            local.divide(groups.states(grouping)?, grouping)?;
+            local.divide(groups.coded_states(grouping)?, grouping)?;
             local.apart = true;
         }
         if !local.held.fits(local.memory())? {
@@ -240,7 +269,7 @@ fn combine<'a>(
     context: &'a Arc<QueryContext>,
     metrics: &Arc<Metrics>,
     gather: impl FnOnce(&Pass<'a>) -> Result<Vec<Local>>,
-) -> Result<Arc<dyn Source>> {
+) -> Result<Merged> {
     let may_give_up = !grouping.is_one() && grouping.has_small_states();
     let pass = Pass { grouping, context, spilled: Spilled::default(), may_give_up };
     let mut locals = gather(&pass)?;
@@ -263,7 +292,7 @@ fn combine<'a>(
             local.groups.ensure_always(grouping)?;
             local.spill(&spilled, grouping, context)?;
         }
-        return spilled.finish(grouping, context, metrics);
+        return Ok(Merged::OnDisk(spilled.finish(grouping, context, metrics)?));
     }
     if by_partition {
         return partitioned(grouping, locals, context);
@@ -282,11 +311,11 @@ fn combine<'a>(
     all.ensure_always(grouping)?;
     held.resize(all.memory())?;
     let (batch, first) = all.finish(grouping)?;
-    in_order(vec![batch], vec![first], vec![held], context)
+    Ok(Merged::Held { batches: vec![batch], first: vec![first], held: vec![held] })
 }
 
 /// Merges groups by hash, side by side.
-fn partitioned(grouping: &Arc<Grouping>, locals: Vec<Local>, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
+fn partitioned(grouping: &Arc<Grouping>, locals: Vec<Local>, context: &Arc<QueryContext>) -> Result<Merged> {
     let locals = Mutex::new(locals.into_iter().map(Some).collect::<Vec<_>>());
     let count = locals.lock().len();
     let divided = parallel(context, count, |i| {
@@ -294,35 +323,105 @@ fn partitioned(grouping: &Arc<Grouping>, locals: Vec<Local>, context: &Arc<Query
             return Err(Error::internal("a local state is merged once"));
         };
         let groups = std::mem::replace(&mut local.groups, Groups::new(grouping, &context.functions)?);
-        local.divide(groups.states(grouping)?, grouping)?;
+        local.divide(groups.coded_states(grouping)?, grouping)?;
         Ok((local.parts, local.held))
     })?;
-    let (parts, mut held): (Vec<Vec<Vec<PartialGroups>>>, Vec<Reservation>) = divided.into_iter().unzip();
+    let (parts, held): (Vec<Vec<Vec<PartialGroups>>>, Vec<Reservation>) = divided.into_iter().unzip();
     let mut pieces: Vec<Vec<PartialGroups>> = (0..PARTITIONS).map(|_| Vec::new()).collect();
     for parts in parts {
         pieces.iter_mut().zip(parts).for_each(|(all, own)| all.extend(own));
     }
-    let pieces: Vec<Mutex<Vec<PartialGroups>>> = pieces.into_iter().map(Mutex::new).collect();
-    // All of it within what was granted for it before.
-    let merged = parallel(context, PARTITIONS, |partition| {
-        let mut groups = Groups::new(grouping, &context.functions)?;
-        let pieces = std::mem::take(&mut *pieces[partition].lock());
+    let pieces = pieces.into_iter().map(Mutex::new).collect();
+    Ok(Merged::Divided(Divided { grouping: grouping.clone(), pieces, held }))
+}
+
+/// The groups of each partition, not merged yet.
+struct Divided {
+    grouping: Arc<Grouping>,
+    pieces: Vec<Mutex<Vec<PartialGroups>>>,
+    /// Merging them is within what was granted for it before.
+    held: Vec<Reservation>,
+}
+
+impl Divided {
+    /// The results of one partition, once, where each of its groups first appeared, and the bytes that its groups took.
+    fn finish(&self, partition: usize, context: &Arc<QueryContext>) -> Result<(Batch, Vec<u64>, usize)> {
+        let mut groups = Groups::new(&self.grouping, &context.functions)?;
+        let pieces = std::mem::take(&mut *self.pieces[partition].lock());
         context.cancel.check()?;
-        if !pieces.is_empty() {
-            let all = PartialGroups::concat(&pieces)?;
-            drop(pieces);
-            groups.merge(grouping, &all)?;
+        for partial in joined(pieces)? {
+            groups.merge(&self.grouping, &partial)?;
         }
         let bytes = groups.memory();
-        Ok((groups.finish(grouping)?, bytes))
-    })?;
-    let (finished, bytes): (Vec<_>, Vec<usize>) = merged.into_iter().unzip();
-    held.truncate(1);
-    if let Some(held) = held.first_mut() {
-        held.resize(bytes.into_iter().sum())?;
+        let (batch, first) = groups.finish(&self.grouping)?;
+        Ok((batch, first, bytes))
     }
-    let (batches, first) = finished.into_iter().unzip();
-    in_order(batches, first, held, context)
+
+    /// All results, side by side.
+    fn merged(mut self, context: &Arc<QueryContext>) -> Result<Merged> {
+        let finished = parallel(context, PARTITIONS, |partition| self.finish(partition, context))?;
+        let mut held = std::mem::take(&mut self.held);
+        held.truncate(1);
+        if let Some(held) = held.first_mut() {
+            held.resize(finished.iter().map(|(_, _, bytes)| bytes).sum())?;
+        }
+        let (batches, first) = finished.into_iter().map(|(batch, first, _)| (batch, first)).unzip();
+        Ok(Merged::Held { batches, first, held })
+    }
+}
+
+/// Pieces with keys in codes of the same dictionaries as one.
+fn joined(pieces: Vec<PartialGroups>) -> Result<Vec<PartialGroups>> {
+    let mut alike: Vec<Vec<PartialGroups>> = Vec::new();
+    for piece in pieces {
+        match alike.iter_mut().find(|alike| alike[0].is_coded_as(&piece)) {
+            Some(alike) => alike.push(piece),
+            None => alike.push(vec![piece]),
+        }
+    }
+    alike.iter().map(|pieces| PartialGroups::concat(pieces)).collect()
+}
+
+/// All groups and their results.
+enum Merged {
+    /// On disk, in the order in which they first appeared.
+    OnDisk(Arc<dyn Source>),
+    /// In memory, and where each first appeared.
+    Held {
+        batches: Vec<Batch>,
+        first: Vec<Vec<u64>>,
+        held: Vec<Reservation>,
+    },
+    Divided(Divided),
+}
+
+impl Merged {
+    /// As they come.
+    fn unordered(self, context: &Arc<QueryContext>) -> Result<Opened> {
+        let Merged::Divided(divided) = self else {
+            return Ok(Opened { source: self.in_order(context)?, is_placed: false });
+        };
+        let context = context.clone();
+        let source = Numbered::new(PARTITIONS, move |partition, emit| {
+            let (mut batch, first, _) = divided.finish(partition, &context)?;
+            batch.columns.push(Arc::new(UInt64Array::from(first)));
+            chunks(&batch, context.batch_rows.max(1)).try_for_each(emit)
+        });
+        Ok(Opened { source: Arc::new(source), is_placed: true })
+    }
+
+    /// By where they first appeared.
+    fn in_order(self, context: &Arc<QueryContext>) -> Result<Arc<dyn Source>> {
+        match self {
+            Merged::OnDisk(source) => Ok(source),
+            Merged::Held { batches, first, held } => in_order(batches, first, held, context),
+            Merged::Divided(divided) => divided.merged(context)?.in_order(context),
+        }
+    }
+}
+
+fn chunks(batch: &Batch, size: usize) -> impl Iterator<Item = Batch> {
+    (0..batch.rows).step_by(size).map(move |start| batch.slice(start, size.min(batch.rows - start)))
 }
 
 /// Groups by where they first appeared.
@@ -336,11 +435,7 @@ fn in_order(
     if let ([batch], [first]) = (batches.as_slice(), first.as_slice())
         && first.is_sorted()
     {
-        let chunks = (0..batch.rows.div_ceil(size)).map(|i| {
-            let start = i * size;
-            batch.slice(start, size.min(batch.rows - start))
-        });
-        return Ok(Arc::new(Held::new(chunks.collect(), held)));
+        return Ok(Arc::new(Held::new(chunks(batch, size).collect(), held)));
     }
     let mut order: Vec<(u64, u32, u32)> = Vec::with_capacity(first.iter().map(Vec::len).sum());
     for (piece, first) in first.iter().enumerate() {

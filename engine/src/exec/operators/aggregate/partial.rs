@@ -3,20 +3,21 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, UInt64Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, UInt32Array, UInt64Array, new_null_array};
 use arrow::compute::{concat, take};
-use arrow::datatypes::UInt64Type;
+use arrow::datatypes::{UInt32Type, UInt64Type};
 
 use super::groups::{Grouping, Groups};
 use crate::error::{Error, Result};
 use crate::exec::batch::{Batch, array_bytes};
 use crate::exec::groups::hash_keys;
+use crate::exec::keys;
 use crate::exec::spill::{decode, encode};
 
 /// Partitions of groups by hash: 64 take six bits of it.
 pub(super) const PARTITIONS: usize = 64;
 
-/// Partial states of groups, as columns.
+/// Partial states of groups, as columns; texts among the keys may be in codes of a dictionary.
 pub(crate) struct PartialGroups {
     pub(crate) keys: Vec<ArrayRef>,
     pub(crate) first: Vec<u64>,
@@ -76,7 +77,37 @@ impl PartialGroups {
         }
     }
 
-    /// All groups of several.
+    /// With keys in no codes.
+    pub(super) fn decoded(self) -> Result<PartialGroups> {
+        Ok(PartialGroups { keys: keys::decoded(&self.keys)?, ..self })
+    }
+
+    /// With keys in no codes but those of dictionaries that were met last.
+    pub(super) fn decoded_unless(mut self, last: &mut Vec<ArrayRef>) -> Result<PartialGroups> {
+        let is_last = |values: &ArrayRef| last.iter().any(|last| Arc::ptr_eq(last, values));
+        let mut met = Vec::new();
+        for key in &mut self.keys {
+            let Some(coded) = key.as_dictionary_opt::<UInt32Type>() else { continue };
+            met.push(coded.values().clone());
+            if !is_last(coded.values()) {
+                *key = take(coded.values(), coded.keys(), None)?;
+            }
+        }
+        *last = met;
+        Ok(self)
+    }
+
+    /// Whether keys are in codes of the same dictionaries.
+    pub(super) fn is_coded_as(&self, other: &PartialGroups) -> bool {
+        self.keys.iter().zip(&other.keys).all(|(own, other)| {
+            match (own.as_dictionary_opt::<UInt32Type>(), other.as_dictionary_opt::<UInt32Type>()) {
+                (Some(own), Some(other)) => Arc::ptr_eq(own.values(), other.values()),
+                (own, other) => own.is_none() && other.is_none(),
+            }
+        })
+    }
+
+    /// All groups of several, with keys in codes of the same dictionaries.
     pub(super) fn concat<P: Borrow<PartialGroups>>(pieces: &[P]) -> Result<PartialGroups> {
         let pieces: Vec<&PartialGroups> = pieces.iter().map(Borrow::borrow).collect();
         let [first, ..] = pieces.as_slice() else { return Err(Error::internal("no groups to put together")) };
@@ -84,7 +115,15 @@ impl PartialGroups {
             let arrays: Vec<&dyn Array> = pieces.iter().map(|piece| of(piece).as_ref()).collect();
             Ok(concat(&arrays)?)
         };
-        let key = |at| all(&move |piece| &piece.keys[at]);
+        let key = |at: usize| -> Result<ArrayRef> {
+            let Some(coded) = first.keys[at].as_dictionary_opt::<UInt32Type>() else {
+                return all(&move |piece| &piece.keys[at]);
+            };
+            let codes = pieces.iter().map(|piece| piece.keys[at].as_dictionary::<UInt32Type>().keys() as &dyn Array);
+            let codes = concat(&codes.collect::<Vec<_>>())?;
+            let coded = DictionaryArray::try_new(codes.as_primitive::<UInt32Type>().clone(), coded.values().clone())?;
+            Ok(Arc::new(coded))
+        };
         let states = |call: usize| -> Result<Vec<ArrayRef>> {
             (0..first.states[call].len()).map(|at| all(&move |piece| &piece.states[call][at])).collect()
         };

@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::groups::{Grouping, Groups};
-use super::{Local, PartialGroups, Pass, combine};
+use super::{Local, Merged, PartialGroups, Pass, combine};
 use crate::error::Result;
 use crate::exec::context::QueryContext;
 use crate::exec::operator::Metrics;
 use crate::exec::partial_cache::{Block, PartialCache, Question};
-use crate::exec::pipeline::{Source, Task, Unit, Units, run_at, share_out};
+use crate::exec::pipeline::{Task, Unit, Units, run_at, share_out};
 
 /// Of so many rows one group is worth to be kept, and so many groups of any number of rows.
 const ROWS_OF_GROUP: usize = 8;
@@ -57,7 +57,7 @@ pub(super) fn aggregate(
     cache: &PartialCache,
     context: &Arc<QueryContext>,
     metrics: &Arc<Metrics>,
-) -> Result<Arc<dyn Source>> {
+) -> Result<Merged> {
     let Units { filters, unproven, units } = units;
     let shape = |list: &Vec<usize>| Some(cache.shape(question.with(list.iter().map(|&i| &filters[i]), context)?));
     let shapes: Vec<Option<u64>> = unproven.iter().map(shape).collect();
