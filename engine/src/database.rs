@@ -17,10 +17,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use std::sync::{Arc, Once, Weak};
+use std::sync::{Arc, LazyLock, Once, Weak};
 
 use arrow::array::RecordBatch;
 use parking_lot::{Mutex, RwLock};
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use weir_sql::Type;
 use weir_sql::catalog::{ColumnInfo, Relation, RelationKind};
 use weir_sql::plan::OutputColumn;
@@ -46,9 +47,9 @@ use crate::views::StateCollapse;
 pub struct Options {
     /// Threads that run queries; `None` is one a core.
     pub threads: Option<usize>,
-    /// Bytes that all queries together may hold.
+    /// Bytes that all queries together may hold: by default 60 % of what the machine or the control group has.
     pub memory_limit: usize,
-    /// Bytes that one query may hold.
+    /// Bytes that one query may hold: by default 40 %.
     pub query_memory_limit: usize,
     /// Bytes that one operator of a query may hold on one thread before it writes to disk.
     pub operator_memory_limit: usize,
@@ -66,10 +67,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
+        let memory = machine_memory();
         Options {
             threads: None,
-            memory_limit: 4 << 30,
-            query_memory_limit: 2 << 30,
+            memory_limit: memory / 10 * 6,
+            query_memory_limit: memory / 10 * 4,
             operator_memory_limit: usize::MAX,
             partial_cache_size: None,
             batch_rows: 8192,
@@ -78,6 +80,17 @@ impl Default for Options {
             store: StoreOptions::default(),
         }
     }
+}
+
+/// Bytes of memory that the machine has, or the control group that this process is in.
+fn machine_memory() -> usize {
+    static MEMORY: LazyLock<usize> = LazyLock::new(|| {
+        let memory = MemoryRefreshKind::nothing().with_ram();
+        let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
+        let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+        system.total_memory().min(group) as usize
+    });
+    *MEMORY
 }
 
 /// A statement's whole result.
