@@ -5,12 +5,14 @@
 //! against the bytes that are there, and bad bytes give [`Damage`], never a panic.
 //!
 //! One file holds one family: [`integers`] and [`numbers`] (writing and reading packed, patched, delta, scaled), [`alp`] and [`split`] (floats),
-//! [`gorilla`], [`bools`], [`runs`], [`dictionary`], [`text`], [`fsst`] and [`json`] (text and bytes), [`fixed`] (constant and plain of fixed width, and how
-//! fixed-width chunks are chosen), [`nested`] (lists and structs); [`bitpack`] and [`compress`] are what they stand on.
+//! [`gorilla`], [`bools`], [`runs`], [`dictionary`] and [`coded`] (codes, as values and as what they are), [`text`], [`fsst`] and [`json`] (text and
+//! bytes), [`fixed`] (constant and plain of fixed width, and how fixed-width chunks are chosen), [`nested`] (lists and structs); [`bitpack`] and
+//! [`compress`] are what they stand on.
 
 mod alp;
 mod bitpack;
 mod bools;
+mod coded;
 mod compress;
 mod dictionary;
 mod fixed;
@@ -30,17 +32,16 @@ mod conformance;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, BooleanArray, DictionaryArray, UInt32Array, make_array, new_null_array,
-};
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, BooleanArray, make_array, new_null_array};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
-use arrow::compute::take;
 use arrow::datatypes::DataType;
 use memchr::memmem::Finder;
 
 use crate::bytes::{Reader, Write};
 use crate::codec::Codec;
 use crate::error::{Damage, Decoded, damaged};
+pub use coded::Coded;
+pub(crate) use coded::decode_codes;
 use dictionary::Dictionary;
 
 /// A chunk has at most this many rows: more is damage, not data.
@@ -379,80 +380,6 @@ pub(crate) fn decode(
     selection: Option<&[u32]>,
 ) -> Decoded<ArrayRef> {
     decode_at(ty, rows, chunk, dictionary, selection, 0)
-}
-
-/// A chunk whose values are codes into a dictionary.
-#[derive(Debug, Clone)]
-pub struct Coded {
-    entries: ArrayRef,
-    is_shared: bool,
-    codes: ScalarBuffer<u32>,
-    nulls: Option<NullBuffer>,
-}
-
-impl Coded {
-    /// Of how many rows of a dictionary's values some must be wanted for that its codes are of use.
-    const ENTRIES_OF_ROW: usize = 4;
-
-    /// The distinct values, none of them NULL. Of a dictionary that serves a whole part it is the same array for each of its chunks.
-    pub fn entries(&self) -> &ArrayRef {
-        &self.entries
-    }
-
-    /// Whether the dictionary serves the whole part.
-    pub fn is_shared(&self) -> bool {
-        self.is_shared
-    }
-
-    /// Which of the entries each row has, all of which are there; of no meaning where a row is NULL.
-    pub fn codes(&self) -> &[u32] {
-        &self.codes
-    }
-
-    /// Which rows are NULL.
-    pub fn nulls(&self) -> Option<&NullBuffer> {
-        self.nulls.as_ref()
-    }
-
-    /// As a column: values and codes; only the values where there are many more than rows.
-    pub fn into_array(self) -> ArrayRef {
-        let Coded { entries, codes, nulls, .. } = self;
-        let keys = UInt32Array::new(codes, nulls);
-        if entries.len() > keys.len() * Coded::ENTRIES_OF_ROW
-            && let Ok(values) = take(&entries, &keys, None)
-        {
-            return values;
-        }
-        // SAFETY: `dictionary::check` saw that every code stands for an entry when they were read.
-        Arc::new(unsafe { DictionaryArray::new_unchecked(keys, entries) })
-    }
-}
-
-/// The codes of a chunk, if it is one of codes; see [`decode`].
-pub(crate) fn decode_codes(
-    ty: &DataType,
-    rows: usize,
-    chunk: &Buffer,
-    dictionary: Option<&ArrayRef>,
-    selection: Option<&[u32]>,
-) -> Decoded<Option<Coded>> {
-    if !is_one_of(chunk, &[Encoding::Dictionary, Encoding::PartDictionary, Encoding::Constant]) {
-        return Ok(None);
-    }
-    let Opened { encoding, nulls: Nulls::Some(nulls), body } = open(rows, chunk, selection, 0)? else {
-        return Ok(None);
-    };
-    let (entries, codes) = match (encoding, dictionary) {
-        (Encoding::PartDictionary, Some(dictionary)) => (dictionary.clone(), decode_u32(&body, rows, selection, 1)?),
-        (Encoding::PartDictionary, None) => return damaged(NO_DICTIONARY),
-        (Encoding::Dictionary, _) => dictionary::read(ty, rows, &body, selection, 0)?,
-        _ => {
-            let value = decode_opened(ty, 1, Opened { encoding, nulls: Nulls::Some(None), body }, None, None, 0)?;
-            (value, vec![0; selection.map_or(rows, <[u32]>::len)].into())
-        }
-    };
-    dictionary::check(&entries, &codes)?;
-    Ok(Some(Coded { entries, is_shared: encoding == Encoding::PartDictionary, codes, nulls }))
 }
 
 /// The documents of a chunk with only the fields of these names, if it is one of which those can be read; see [`decode`].
