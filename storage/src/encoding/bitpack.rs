@@ -5,6 +5,8 @@
 //! words, which the compiler turns into SIMD of whatever width the machine has, and any single value can still be
 //! found. The rest that fills no block is packed bit after bit.
 
+use multiversion::multiversion;
+
 use crate::error::{Decoded, damaged};
 
 const BLOCK: usize = 1024;
@@ -50,6 +52,7 @@ macro_rules! lanes {
             }
         }
 
+        #[multiversion(targets("x86_64+avx2"))]
         fn $unpack(bytes: &[u8], width: u8, out: &mut [$word]) {
             const BITS: usize = <$word>::BITS as usize;
             const SIZE: usize = BITS / 8;

@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, BinaryViewArray, GenericByteViewArray, Strin
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ByteViewType, DataType};
 use hashbrown::HashTable;
+use multiversion::multiversion;
 
 use super::numbers::Word;
 use super::{Physical, decode_at, decode_u32, fixed_array, fixed_bytes, nested};
@@ -173,17 +174,20 @@ pub(super) fn read(
 
 /// Fails unless every code stands for a value.
 pub(super) fn check(dictionary: &ArrayRef, codes: &[u32]) -> Decoded<()> {
-    // The highest bit is set where a code has it or is greater than the last one: three operations of SIMD, where the machine need not have a
-    // greatest of unsigned numbers.
-    let last = (dictionary.len() as u32).wrapping_sub(1);
-    let beyond = codes.iter().fold(0, |beyond, &code| beyond | code | last.wrapping_sub(code));
-    if beyond >> 31 > 0 && !codes.is_empty() {
+    if !codes.is_empty() && any_beyond(codes, (dictionary.len() as u32).wrapping_sub(1)) {
         return damaged(format!("a code that is not in a dictionary of {}", dictionary.len()));
     }
     if dictionary.null_count() > 0 {
         return damaged("a NULL in a dictionary");
     }
     Ok(())
+}
+
+/// Whether a code is greater than the last. The highest bit is set where it is, or the code has it: three operations of SIMD, where the machine
+/// need not have a greatest of unsigned numbers.
+#[multiversion(targets("x86_64+avx2"))]
+fn any_beyond(codes: &[u32], last: u32) -> bool {
+    codes.iter().fold(0, |beyond, &code| beyond | code | last.wrapping_sub(code)) >> 31 > 0
 }
 
 /// The values that codes stand for: for text, views onto the dictionary's own buffers.
