@@ -11,7 +11,7 @@ use std::cell::LazyCell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use memchr::memmem::Finder;
@@ -283,6 +283,11 @@ impl Scan {
     /// Reads a column of granule `i` as codes, all rows or the selected ones; `None` where it is not kept in codes.
     pub fn codes(&self, i: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<Coded>> {
         self.encoded(i, selection, |part, granule, selection| part.codes(granule, column, selection))
+    }
+
+    /// Which rows of granule `i` are NULL in a column, of all rows or of the selected ones; `None` where that is not known without reading it.
+    pub fn nulls(&self, i: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
+        self.encoded(i, selection, |part, granule, selection| part.nulls(granule, column, selection))
     }
 
     /// Reads a text column of granule `i` whose values are JSON, all rows or the selected ones, with only those fields of the objects that have

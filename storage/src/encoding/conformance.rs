@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
 use memchr::memmem::Finder;
 use proptest::prelude::*;
 
-use super::{Effort, Encoder, Encoding, decode, decode_codes, decode_containing, decode_fields};
+use super::{Effort, Encoder, Encoding, decode, decode_codes, decode_containing, decode_fields, decode_nulls};
 use crate::codec::{Codec, Compression, Transform};
 
 /// Numbers with a shape that some encoding likes.
@@ -204,6 +204,7 @@ fn read_otherwise(
     dictionary: Option<&ArrayRef>,
     selection: Option<&[u32]>,
 ) {
+    let _ = decode_nulls(rows, chunk, selection);
     let _ = decode_codes(ty, rows, chunk, dictionary, selection);
     let _ = decode_fields(ty, rows, chunk, selection, &["x".to_string(), "s".to_string()]);
     let _ = decode_containing(ty, rows, chunk, &Finder::new("ö"));
@@ -212,6 +213,13 @@ fn read_otherwise(
 /// The same says what the values say.
 fn check_otherwise(array: &ArrayRef, chunk: &Buffer, dictionary: Option<&ArrayRef>, what: &str) {
     let (ty, rows) = (array.data_type(), array.len());
+    let some: Vec<u32> = (0..rows as u32).step_by(3).collect();
+    for selection in [None, Some(some.as_slice())] {
+        let found: Vec<bool> = decode_nulls(rows, chunk, selection).unwrap().iter().collect();
+        let wanted =
+            selection.map_or((0..rows).collect(), |some| some.iter().map(|&row| row as usize).collect::<Vec<_>>());
+        assert_eq!(found, wanted.iter().map(|&row| array.is_valid(row)).collect::<Vec<_>>(), "{what}");
+    }
     if let Some(coded) = decode_codes(ty, rows, chunk, dictionary, None).unwrap() {
         let column = coded.into_array();
         assert_same(&cast(&column, array.data_type()).unwrap(), array, what);

@@ -2,7 +2,7 @@
 //!
 //! [`Encoder`] writes the chunks of one column, one after the other; it tries encodings on the data and remembers what paid.
 //! [`decode`] reads a chunk back, whole or only selected rows. Decoding never trusts a length: everything is checked
-//! against the bytes that are there, and bad bytes give [`Damage`], never a panic.
+//! against the bytes that are there, and bad bytes give [`Damage`](crate::error::Damage), never a panic.
 //!
 //! One file holds one family: [`integers`] and [`numbers`] (writing and reading packed, patched, delta, scaled), [`alp`] and [`split`] (floats),
 //! [`gorilla`], [`bools`], [`runs`], [`dictionary`] and [`coded`] (codes, as values and as what they are), [`text`], [`fsst`] and [`json`] (text and
@@ -39,7 +39,7 @@ use memchr::memmem::Finder;
 
 use crate::bytes::{Reader, Write};
 use crate::codec::Codec;
-use crate::error::{Damage, Decoded, damaged};
+use crate::error::{Decoded, damaged};
 pub use coded::Coded;
 pub(crate) use coded::decode_codes;
 use dictionary::Dictionary;
@@ -456,26 +456,59 @@ enum Nulls {
 }
 
 fn open(rows: usize, chunk: &Buffer, selection: Option<&[u32]>, level: u8) -> Decoded<Opened> {
-    if rows as u64 > ROWS_MAX || level > LEVELS_MAX {
-        return damaged(format!("a chunk of {rows} rows, within {level} others"));
-    }
-    if selection.is_some_and(|selection| selection.iter().any(|&row| row as usize >= rows)) {
-        return Err(Damage(format!("a selection past {rows} rows")));
-    }
+    check_rows(rows, selection, level)?;
     let mut reader = Reader::new(chunk);
     let encoding = Encoding::from_code(reader.u8()?)?;
     let flags = reader.u8()?;
-    let nulls = match flags & 3 {
-        0 => None,
-        NULLS_SOME => {
-            let bits = decode_at(&DataType::Boolean, rows, &nested(&mut reader, chunk)?, None, selection, level + 1)?;
-            Some(NullBuffer::new(bits.as_boolean().values().clone())).filter(|nulls| nulls.null_count() > 0)
-        }
-        NULLS_ALL => return Ok(Opened { encoding, nulls: Nulls::All, body: Buffer::default() }),
-        other => return damaged(format!("NULLs of kind {other}")),
+    let nulls = nulls(rows, chunk, &mut reader, flags, selection, level)?;
+    let body = match nulls {
+        Nulls::All => Buffer::default(),
+        Nulls::Some(_) => compress::decompress(chunk.slice(reader.position()), flags >> 2)?,
     };
-    let body = compress::decompress(chunk.slice(reader.position()), flags >> 2)?;
-    Ok(Opened { encoding, nulls: Nulls::Some(nulls), body })
+    Ok(Opened { encoding, nulls, body })
+}
+
+fn nulls(
+    rows: usize,
+    chunk: &Buffer,
+    reader: &mut Reader<'_>,
+    flags: u8,
+    selection: Option<&[u32]>,
+    level: u8,
+) -> Decoded<Nulls> {
+    match flags & 3 {
+        0 => Ok(Nulls::Some(None)),
+        NULLS_SOME => {
+            let bits = decode_at(&DataType::Boolean, rows, &nested(reader, chunk)?, None, selection, level + 1)?;
+            let nulls = NullBuffer::new(bits.as_boolean().values().clone());
+            Ok(Nulls::Some(Some(nulls).filter(|nulls| nulls.null_count() > 0)))
+        }
+        NULLS_ALL => Ok(Nulls::All),
+        other => damaged(format!("NULLs of kind {other}")),
+    }
+}
+
+/// Which rows of a chunk are NULL, without its values; see [`decode`].
+pub(crate) fn decode_nulls(rows: usize, chunk: &Buffer, selection: Option<&[u32]>) -> Decoded<NullBuffer> {
+    check_rows(rows, selection, 0)?;
+    let mut reader = Reader::new(chunk);
+    Encoding::from_code(reader.u8()?)?;
+    let flags = reader.u8()?;
+    let selected = selection.map_or(rows, <[u32]>::len);
+    Ok(match nulls(rows, chunk, &mut reader, flags, selection, 0)? {
+        Nulls::All => NullBuffer::new_null(selected),
+        Nulls::Some(nulls) => nulls.unwrap_or_else(|| NullBuffer::new_valid(selected)),
+    })
+}
+
+fn check_rows(rows: usize, selection: Option<&[u32]>, level: u8) -> Decoded<()> {
+    if rows as u64 > ROWS_MAX || level > LEVELS_MAX {
+        return damaged(format!("a chunk of {rows} rows, within {level} others"));
+    }
+    match selection.is_some_and(|selection| selection.iter().any(|&row| row as usize >= rows)) {
+        true => damaged(format!("a selection past {rows} rows")),
+        false => Ok(()),
+    }
 }
 
 /// The same of a chunk that is within `level` others.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef};
-use arrow::buffer::{BooleanBuffer, Buffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::DataType;
 use memchr::memmem::Finder;
 
@@ -212,6 +212,13 @@ impl Part {
     /// The same as codes, if it is kept so.
     pub(super) fn file_codes(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<Coded>> {
         self.file_decode(granule, column, selection, encoding::decode_codes)
+    }
+
+    /// Which rows are NULL.
+    pub(super) fn file_nulls(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<NullBuffer> {
+        self.file_decode(granule, column, selection, |_, rows, chunk, _, selection| {
+            encoding::decode_nulls(rows, chunk, selection)
+        })
     }
 
     /// The same of documents with only the fields of these names, if they can be read alone.

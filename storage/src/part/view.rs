@@ -13,7 +13,7 @@
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Field};
 use memchr::memmem::Finder;
@@ -237,6 +237,14 @@ impl Part {
     pub(crate) fn codes(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<Coded>> {
         match self.source(column)? {
             (Source::Kept(at), _) => self.file_codes(granule, at, selection),
+            (Source::Widened(_) | Source::Missing, _) => Ok(None),
+        }
+    }
+
+    /// Which rows of one column of a granule are NULL, if that is kept as it is seen.
+    pub(crate) fn nulls(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
+        match self.source(column)? {
+            (Source::Kept(at), _) => self.file_nulls(granule, at, selection).map(Some),
             (Source::Widened(_) | Source::Missing, _) => Ok(None),
         }
     }

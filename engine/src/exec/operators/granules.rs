@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::ArrayRef;
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::Int64Type;
 use weir_sql::plan::Expr;
 use weir_storage::{Coded, Run, Shown};
@@ -93,6 +93,10 @@ impl Columns for Granule<'_> {
 
     fn codes(&self, column: usize, selection: Option<&[u32]>) -> Result<Option<Coded>> {
         Ok(self.scan.codes(self.number, column, selection)?)
+    }
+
+    fn nulls(&self, column: usize, selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
+        Ok(self.scan.nulls(self.number, column, selection)?)
     }
 
     fn containing(&self, column: usize, text: &str) -> Result<Option<BooleanBuffer>> {

@@ -1,11 +1,11 @@
-//! How a scan's columns are read where they need not be read as they are: what is above looks only at fields of documents (see `fields`), or
-//! only tells values apart, for which a dictionary's codes will do.
+//! How a scan's columns are read where they need not be read as they are: what is above looks only at fields of documents (see `fields`), only
+//! tells values apart, for which a dictionary's codes will do, or only counts those that are not NULL.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use weir_sql::Type;
-use weir_sql::plan::{Expr, ExprKind, Plan};
+use weir_sql::plan::{AggregateCall, Expr, ExprKind, Plan};
 use weir_sql::walk;
 
 use super::fields::{self, Fields};
@@ -19,21 +19,34 @@ pub(super) struct Reads {
     pub(super) fields: Fields,
     /// Texts that may come as a dictionary's values and codes, where they are kept so.
     pub(super) coded: Vec<usize>,
+    /// Columns of which only NULLs are looked at: what is read of them is NULL in the same rows.
+    pub(super) nulls: Vec<usize>,
 }
 
 impl Reads {
     /// How an operator reads its input.
     pub(super) fn by(plan: &Plan, context: &Arc<QueryContext>) -> Reads {
         match plan {
-            Plan::Project { exprs, .. } => Reads { fields: fields::fields(exprs, context), coded: Vec::new() },
+            Plan::Project { exprs, .. } => Reads { fields: fields::fields(exprs, context), ..Reads::default() },
             Plan::Aggregate { keys, aggregates, .. } => {
                 let mut exprs: Vec<&Expr> = keys.iter().collect();
-                aggregates.iter().for_each(|call| walk::aggregate_parts(call, &mut |part| exprs.push(part)));
-                let fields = fields::fields(exprs.iter().copied(), context);
-                exprs.retain(|expr| !is_key(expr, keys));
-                let read: Vec<usize> = exprs.into_iter().flat_map(walk::columns_read).collect();
-                let coded = keys.iter().filter(|key| is_text(&key.ty)).filter_map(column);
-                Reads { fields, coded: coded.filter(|column| !read.contains(column)).collect() }
+                let mut uses: BTreeMap<usize, Vec<Use>> = BTreeMap::new();
+                let mut note = |expr: &Expr, of: Use| {
+                    walk::columns_read(expr).into_iter().for_each(|column| uses.entry(column).or_default().push(of));
+                };
+                keys.iter().for_each(|key| note(key, if is_text(key) { Use::Apart } else { Use::Value }));
+                for call in aggregates {
+                    let of = if is_count(call) { Use::Null } else { Use::Value };
+                    walk::aggregate_parts(call, &mut |part| {
+                        note(part, of);
+                        exprs.push(part);
+                    });
+                }
+                let only = |of: Use| {
+                    let only = uses.iter().filter(|(_, uses)| uses.iter().all(|other| *other == of));
+                    only.map(|(column, _)| *column).collect()
+                };
+                Reads { fields: fields::fields(exprs, context), coded: only(Use::Apart), nulls: only(Use::Null) }
             }
             _ => Reads::default(),
         }
@@ -41,24 +54,33 @@ impl Reads {
 
     /// The same of the columns that these stand for; those for which there is none are read as they are.
     pub(super) fn map(self, at: impl Fn(usize) -> Option<usize>) -> Reads {
-        let fields = self.fields.into_iter().filter_map(|(column, names)| Some((at(column)?, names)));
-        Reads { fields: fields.collect(), coded: self.coded.into_iter().filter_map(at).collect() }
+        let fields = self.fields.into_iter().filter_map(|(column, names)| Some((at(column)?, names))).collect();
+        let all = |columns: Vec<usize>| columns.into_iter().filter_map(&at).collect();
+        Reads { fields, coded: all(self.coded), nulls: all(self.nulls) }
     }
 }
 
-/// Whether this is one of the keys and nothing but a column.
-fn is_key(expr: &Expr, keys: &[Expr]) -> bool {
-    column(expr).is_some() && keys.iter().any(|key| std::ptr::eq(key, expr))
+/// What is looked at of a column.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Value,
+    /// Which values are the same.
+    Apart,
+    /// Which are NULL.
+    Null,
 }
 
-fn column(expr: &Expr) -> Option<usize> {
-    match expr.kind {
-        ExprKind::Column(column) => Some(column),
-        _ => None,
-    }
+/// Whether a key is a column of texts that are told apart by their bytes.
+fn is_text(key: &Expr) -> bool {
+    is_column(key) && keys::normal_type(&key.ty) == DataType::Utf8View && !keys::has_variants(&key.ty)
 }
 
-/// Whether values are texts that are told apart by their bytes.
-fn is_text(ty: &Type) -> bool {
-    keys::normal_type(ty) == DataType::Utf8View && !keys::has_variants(ty)
+/// Whether a call counts a column's values.
+fn is_count(call: &AggregateCall) -> bool {
+    let is_plain = !call.distinct && call.filter.is_none() && call.order_by.is_empty() && call.combinator.is_none();
+    is_plain && call.name == "count" && matches!(call.args.as_slice(), [arg] if is_column(arg))
+}
+
+fn is_column(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Column(_))
 }

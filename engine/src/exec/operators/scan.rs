@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::take;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
@@ -147,7 +147,7 @@ impl Reader {
         let faded = Faded::new(faded, width + 1, context)?;
         // What fades is shown otherwise than it is encoded.
         let is_plain = |column: usize| column < width && !faded.is_faded(column);
-        let filtered = Reads { fields: fields::fields(filters, context), coded: Vec::new() };
+        let filtered = Reads { fields: fields::fields(filters, context), ..Reads::default() };
         let filtered = filtered.map(|column| Some(column).filter(|&column| is_plain(column)));
         let filter = |filter: &Expr| {
             let test = Expression::new(filter, context)?;
@@ -270,6 +270,14 @@ impl Reader {
                 alone.push((column, coded.into_array()));
             }
         }
+        for &column in &reads.nulls {
+            if columns.contains(&column)
+                && let Some(nulls) = stored.nulls(column, selection)?
+            {
+                let values = BooleanBuffer::new_unset(nulls.len());
+                alone.push((column, Arc::new(BooleanArray::new(values, Some(nulls)))));
+            }
+        }
         for (&column, names) in &reads.fields {
             if columns.contains(&column)
                 && let Some(array) = stored.fields(column, selection, names)?
@@ -340,6 +348,11 @@ pub(crate) trait Columns {
 
     /// A column in codes, of all rows or of some, if it is kept so.
     fn codes(&self, _column: usize, _selection: Option<&[u32]>) -> Result<Option<Coded>> {
+        Ok(None)
+    }
+
+    /// Which rows are NULL in a column, of all rows or of some, if that is known without reading it.
+    fn nulls(&self, _column: usize, _selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
         Ok(None)
     }
 
