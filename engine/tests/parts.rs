@@ -65,3 +65,37 @@ fn parts_show_their_encodings_and_codecs_decide_them() {
         rows(&db, "SELECT sum(delta) = sum(bits) AND sum(bits) = sum(raw), sum(gorilla * 8), sum(alp * 100) FROM t");
     assert_eq!(sums, [["t", "12502472", "12502472"]]);
 }
+
+#[test]
+fn rows_of_parts_give_what_the_same_rows_give_elsewhere() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = Database::open_with(folder.path(), Options { bulk_bytes: 1024, ..Options::default() }).expect("it opens");
+    let made = "SELECT i AS id, 'the page of number ' || i % 50 AS page, CASE WHEN i % 20 <> 7 THEN 'kind ' || i % 3 END AS kind,
+                       i * 7919 % 1000 - 500 AS n, nullif(i % 7, 3) AS few
+                FROM generate_series(0, 149999) AS g(i)";
+    db.execute("CREATE TABLE e (id bigint NOT NULL, page text, kind text, n bigint, few int) ORDER BY id")
+        .expect("the table is made");
+    db.execute(&format!("INSERT INTO e {made}")).expect("rows come in");
+    for query in [
+        // Keys in codes: few groups, many, and so many that threads give up on rows that meet.
+        "SELECT kind, count(*), sum(n) FROM {} GROUP BY kind",
+        "SELECT page, kind, few, max(id) FROM {} GROUP BY page, kind, few ORDER BY 4 DESC LIMIT 10",
+        "SELECT id % 140000, page, count(*) FROM {} GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 7",
+        "SELECT kind, id, count(*) FROM {} GROUP BY kind, id HAVING id % 1000 < 2 ORDER BY 3, kind LIMIT 9",
+        "SELECT count(*), sum(id) FROM (SELECT page, id, kind FROM {} GROUP BY page, id, kind) groups",
+        // Of columns only which are NULL.
+        "SELECT count(kind), count(few), count(*) FROM {} WHERE id % 3 = 1",
+        "SELECT page, count(kind), count(few) FROM {} GROUP BY page ORDER BY page LIMIT 5",
+        // Comparisons that packed integers answer.
+        "SELECT count(*), sum(id) FROM {} WHERE n = 123",
+        "SELECT count(*), sum(id) FROM {} WHERE n > 490 OR n < -498",
+        "SELECT count(*), sum(id) FROM {} WHERE n >= 17 AND n <= 17.5 AND id > 100",
+        "SELECT count(*), sum(id) FROM {} WHERE n < -1000000 OR few = 5",
+        "SELECT count(*), sum(id) FROM {} WHERE few > 2 AND 100 <= n",
+        "SELECT id, n, few FROM {} WHERE n = -77 AND few < 4 ORDER BY id LIMIT 4",
+    ] {
+        let [kept, expected] = ["e", &format!("({made}) made")].map(|from| rows(&db, &query.replace("{}", from)));
+        assert_eq!(kept, expected, "{query}");
+        assert!(!expected.is_empty(), "{query}");
+    }
+}

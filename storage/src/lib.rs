@@ -13,6 +13,7 @@
 //! every byte of a directory.
 
 mod added;
+pub mod bits;
 mod bytes;
 mod check;
 mod checkpoint;

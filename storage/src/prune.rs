@@ -31,6 +31,23 @@ pub struct Prune {
     pub values: ArrayRef,
 }
 
+impl Prune {
+    /// The numbers for which it holds, if it compares with one.
+    pub(crate) fn numbers(&self) -> Option<RangeInclusive<i128>> {
+        let Some(Key::Number(value)) = (self.values.len() == 1).then(|| key_at(&self.values, 0)).flatten() else {
+            return None;
+        };
+        Some(match self.op {
+            PruneOp::Eq => value..=value,
+            PruneOp::Lt => i128::MIN..=value.checked_sub(1)?,
+            PruneOp::Le => i128::MIN..=value,
+            PruneOp::Gt => value.checked_add(1)?..=i128::MAX,
+            PruneOp::Ge => value..=i128::MAX,
+            _ => return None,
+        })
+    }
+}
+
 /// What is known of the rows that are wanted. All conditions of a scan hold for them; they are hints: rows for which they do not hold
 /// may still come.
 #[derive(Debug, Clone)]

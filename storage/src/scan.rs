@@ -24,7 +24,7 @@ use crate::head::{Run, Runs};
 use crate::index;
 use crate::marks::Marks;
 use crate::part::Part;
-use crate::prune::{Condition, prune};
+use crate::prune::{Condition, Prune, prune};
 use crate::rows::{living, place};
 use crate::shown::Shown;
 use crate::state::TableState;
@@ -309,6 +309,12 @@ impl Scan {
             return Ok(None);
         }
         self.encoded(i, None, |part, granule, _| part.containing(granule, column, &Finder::new(needle)))
+    }
+
+    /// For which rows of granule `i` a comparison holds. `None` where that is best found value by value, as where rows are deleted.
+    pub fn comparing(&self, i: usize, comparison: &Prune) -> Result<Option<BooleanBuffer>> {
+        let Some(range) = comparison.numbers().filter(|_| !self.has_deleted(i)) else { return Ok(None) };
+        self.encoded(i, None, |part, granule, _| part.within(granule, comparison.column, &range))
     }
 
     /// What a part knows of the living rows of granule `i`, all or the selected ones; nothing of the head.

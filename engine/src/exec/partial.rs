@@ -517,7 +517,7 @@ pub(crate) fn compile_states(
             }
         })
         .collect();
-    let reader = Arc::new(operators::Reader::new(&before, &stored, types.len(), &[], context)?);
+    let reader = Arc::new(operators::Reader::new(&before, &stored, &types, &[], context)?);
     let states = States { name: view.input.name.clone(), snapshot, table, conditions, reader, grouping };
     let mut node = Node::new(states, &columns);
     if let Some(mut predicate) = walk::conjunction(after) {

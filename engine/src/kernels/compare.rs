@@ -17,8 +17,8 @@ use arrow::datatypes::{
     IntervalMonthDayNano, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use weir_sql::Type;
+use weir_storage::bits;
 
-use super::bits;
 use super::numeric::{self, Numeric};
 use crate::error::Result;
 use crate::functions::Datum;

@@ -1,6 +1,5 @@
 //! Code over whole columns that functions, operators and formats share: comparison, casts, and the arithmetic of numeric.
 
-pub(crate) mod bits;
 pub mod cast;
 pub(crate) mod cityhash;
 pub mod compare;

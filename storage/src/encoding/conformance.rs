@@ -16,8 +16,11 @@ use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
 use memchr::memmem::Finder;
 use proptest::prelude::*;
 
-use super::{Effort, Encoder, Encoding, decode, decode_codes, decode_containing, decode_fields, decode_nulls};
+use super::{
+    Effort, Encoder, Encoding, decode, decode_codes, decode_containing, decode_fields, decode_nulls, decode_within,
+};
 use crate::codec::{Codec, Compression, Transform};
+use crate::key::{Key, key_at};
 
 /// Numbers with a shape that some encoding likes.
 fn shapes(rows: usize) -> Vec<(&'static str, Vec<i128>)> {
@@ -205,6 +208,7 @@ fn read_otherwise(
     selection: Option<&[u32]>,
 ) {
     let _ = decode_nulls(rows, chunk, selection);
+    let _ = decode_within(ty, rows, chunk, &(0..=1000));
     let _ = decode_codes(ty, rows, chunk, dictionary, selection);
     let _ = decode_fields(ty, rows, chunk, selection, &["x".to_string(), "s".to_string()]);
     let _ = decode_containing(ty, rows, chunk, &Finder::new("ö"));
@@ -223,6 +227,22 @@ fn check_otherwise(array: &ArrayRef, chunk: &Buffer, dictionary: Option<&ArrayRe
     if let Some(coded) = decode_codes(ty, rows, chunk, dictionary, None).unwrap() {
         let column = coded.into_array();
         assert_same(&cast(&column, array.data_type()).unwrap(), array, what);
+    }
+    let numbers: Vec<Option<i128>> = (0..rows)
+        .map(|row| match key_at(array, row) {
+            Some(Key::Number(number)) => Some(number),
+            _ => None,
+        })
+        .collect();
+    for (low, high) in [(0, 99), (3, 2), (7, 7), (1 << 40, i128::MAX), (i128::MIN, -1), (i128::MIN, i128::MAX)]
+        .into_iter()
+        .chain(numbers.iter().flatten().take(3).flat_map(|&number| [(number, number), (number + 1, i128::MAX)]))
+    {
+        if let Some(found) = decode_within(ty, rows, chunk, &(low..=high)).unwrap() {
+            let expected: Vec<bool> =
+                numbers.iter().map(|number| number.is_some_and(|number| (low..=high).contains(&number))).collect();
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{low}..={high} in {what}");
+        }
     }
     let Some(texts) = array.as_any().downcast_ref::<StringViewArray>() else { return };
     for needle in NEEDLES {

@@ -30,6 +30,7 @@ mod text;
 mod conformance;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, BooleanArray, make_array, new_null_array};
@@ -412,6 +413,24 @@ pub(crate) fn decode_containing(
     };
     let found = text::containing(encoding, rows, &body, needle, 0)?;
     Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
+}
+
+/// Which values of a chunk of integers are in a range of numbers, where that is found without making values of what is encoded; NULL is in none.
+pub(crate) fn decode_within(
+    ty: &DataType,
+    rows: usize,
+    chunk: &Buffer,
+    range: &RangeInclusive<i128>,
+) -> Decoded<Option<BooleanBuffer>> {
+    let Physical::Integer { width, signed } = Physical::of(ty)? else { return Ok(None) };
+    if !is_one_of(chunk, &[Encoding::Packed]) {
+        return Ok(None);
+    }
+    let Opened { nulls: Nulls::Some(nulls), body, .. } = open(rows, chunk, None, 0)? else {
+        return Ok(Some(BooleanBuffer::new_unset(rows)));
+    };
+    let found = numbers::packed_within(&body, rows, (width, signed), range)?;
+    Ok(Some(nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
 }
 
 /// The same of the bytes of a nested chunk without NULLs, however they are kept.

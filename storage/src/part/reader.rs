@@ -3,7 +3,7 @@
 //! The footer is read on opening, a column's index and dictionary when the column is first wanted. Every section's and
 //! chunk's checksum is verified before its first use.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -232,6 +232,16 @@ impl Part {
         self.file_decode(granule, column, selection, |ty, rows, chunk, _, selection| {
             encoding::decode_fields(ty, rows, chunk, selection, names)
         })
+    }
+
+    /// Which values of a column of integers are in a range, where that is found without making values of what is encoded.
+    pub(super) fn file_within(
+        &self,
+        granule: usize,
+        column: usize,
+        range: &RangeInclusive<i128>,
+    ) -> Result<Option<BooleanBuffer>> {
+        self.file_decode(granule, column, None, |ty, rows, chunk, _, _| encoding::decode_within(ty, rows, chunk, range))
     }
 
     /// Which values of a text column have a text in them, where that is found without looking at them one by one.

@@ -10,6 +10,7 @@
 //! Everything outside of this folder speaks of the definition's columns and never sees the difference. A merge writes what it reads, so
 //! it brings rows to the definition of its time. Widening keeps the order of values, so a part stays sorted.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
@@ -259,6 +260,19 @@ impl Part {
     ) -> Result<Option<ArrayRef>> {
         match self.source(column)? {
             (Source::Kept(at), _) => self.file_fields(granule, at, selection, names),
+            (Source::Widened(_) | Source::Missing, _) => Ok(None),
+        }
+    }
+
+    /// Which values of one column of a granule are in a range of numbers, where that is found without making values of what is encoded.
+    pub(crate) fn within(
+        &self,
+        granule: usize,
+        column: usize,
+        range: &RangeInclusive<i128>,
+    ) -> Result<Option<BooleanBuffer>> {
+        match self.source(column)? {
+            (Source::Kept(at), _) => self.file_within(granule, at, range),
             (Source::Widened(_) | Source::Missing, _) => Ok(None),
         }
     }

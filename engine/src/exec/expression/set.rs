@@ -8,10 +8,10 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::row::RowConverter;
 use hashbrown::HashSet;
 use weir_sql::{Type, Value};
+use weir_storage::bits;
 
 use crate::error::Result;
 use crate::exec::keys;
-use crate::kernels::bits;
 
 /// Up to this many words are compared one by one, which the compiler vectorises.
 const FEW: usize = 8;

@@ -11,14 +11,13 @@ use arrow::buffer::BooleanBuffer;
 use parking_lot::Mutex;
 use weir_sql::plan::Expr;
 use weir_sql::rules::{has_subquery, is_volatile};
-use weir_storage::Coded;
+use weir_storage::{Coded, bits};
 
 use crate::error::Result;
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::expression::Expression;
 use crate::functions::registry;
-use crate::kernels::bits;
 
 /// A condition that can be asked of a dictionary's values.
 pub(super) struct CodedFilter {

@@ -9,7 +9,7 @@ use arrow::array::ArrayRef;
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::Int64Type;
 use weir_sql::plan::Expr;
-use weir_storage::{Coded, Run, Shown};
+use weir_storage::{Coded, Prune, Run, Shown};
 
 use super::scan::{Columns, Reader};
 use crate::error::Result;
@@ -97,6 +97,10 @@ impl Columns for Granule<'_> {
 
     fn nulls(&self, column: usize, selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
         Ok(self.scan.nulls(self.number, column, selection)?)
+    }
+
+    fn comparing(&self, comparison: &Prune) -> Result<Option<BooleanBuffer>> {
+        Ok(self.scan.comparing(self.number, comparison)?)
     }
 
     fn containing(&self, column: usize, text: &str) -> Result<Option<BooleanBuffer>> {

@@ -11,7 +11,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::take;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
-use weir_storage::{Coded, Condition, Snapshot, TableId};
+use weir_storage::{Coded, Condition, Prune, Snapshot, TableId};
 
 use super::coded::CodedFilter;
 use super::contained::Contained;
@@ -76,7 +76,7 @@ pub(super) fn compile(scan: &plan::Scan, wanted: &[Wanted], reads: Reads, contex
         .collect();
     let is_once = |column: usize| scan.projection.iter().filter(|&&other| other == column).count() == 1;
     let reads = reads.map(|column| Some(scan.projection[column]).filter(|&column| is_once(column)));
-    let reader = Reader::new(&filters, &scan.projection, relation.columns.len(), &faded, context)?.with_reads(reads);
+    let reader = Reader::new(&filters, &scan.projection, &types, &faded, context)?.with_reads(reads);
     // A place is no part of the row, and may be another's tomorrow.
     let reads_place = filters.iter().flat_map(walk::columns_read).any(|column| column >= types.len());
     let scan_node = Scan {
@@ -132,6 +132,8 @@ struct Filter {
     test: Expression,
     /// How it is asked of a dictionary.
     coded: Option<CodedFilter>,
+    /// The comparison with a constant that it is.
+    comparison: Option<Prune>,
     /// What it requires of texts.
     contained: Option<Contained>,
 }
@@ -140,10 +142,11 @@ impl Reader {
     pub(crate) fn new(
         filters: &[Expr],
         projection: &[usize],
-        width: usize,
+        types: &[Type],
         faded: &[(usize, Expr)],
         context: &Arc<QueryContext>,
     ) -> Result<Reader> {
+        let width = types.len();
         let faded = Faded::new(faded, width + 1, context)?;
         // What fades is shown otherwise than it is encoded.
         let is_plain = |column: usize| column < width && !faded.is_faded(column);
@@ -152,7 +155,8 @@ impl Reader {
         let filter = |filter: &Expr| {
             let test = Expression::new(filter, context)?;
             let coded = CodedFilter::new(filter, &test, is_plain);
-            Ok(Filter { test, coded, contained: Contained::new(filter, is_plain, context) })
+            let comparison = prune::comparison(filter, types, context).filter(|comparison| is_plain(comparison.column));
+            Ok(Filter { test, coded, comparison, contained: Contained::new(filter, is_plain, context) })
         };
         let filters = filters.iter().map(filter).collect::<Result<_>>()?;
         let (projection, projected) = (projection.to_vec(), Reads::default());
@@ -331,6 +335,11 @@ impl Filter {
         {
             return Ok((Some(rows), true));
         }
+        if let Some(comparison) = &self.comparison
+            && let Some(rows) = stored.comparing(comparison)?
+        {
+            return Ok((Some(rows), true));
+        }
         let Some(contained) = &self.contained else { return Ok((None, false)) };
         for text in &contained.texts {
             if let Some(rows) = stored.containing(contained.column, text)? {
@@ -353,6 +362,11 @@ pub(crate) trait Columns {
 
     /// Which rows are NULL in a column, of all rows or of some, if that is known without reading it.
     fn nulls(&self, _column: usize, _selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
+        Ok(None)
+    }
+
+    /// For which of all rows a comparison holds, if that is known without looking at each.
+    fn comparing(&self, _comparison: &Prune) -> Result<Option<BooleanBuffer>> {
         Ok(None)
     }
 

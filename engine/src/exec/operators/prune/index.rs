@@ -12,7 +12,7 @@ use weir_sql::{Type, walk};
 use weir_storage::{Condition, IndexKind, IndexSource, IndexTest, Piece, PruneOp, TableDef};
 
 use super::pattern::{after_all, pieces, start_of};
-use super::{Scope, as_column, comparison, constant_side, list_as_column, mirrored, same_order};
+use super::{Scope, as_column, constant_side, list_as_column, mirrored, operator, same_order};
 use crate::index_values::bound;
 
 /// Longer lists are not asked text by text.
@@ -157,7 +157,7 @@ pub(super) fn conditions(expr: &Expr, scope: &Scope<'_>) -> Vec<Condition> {
         ExprKind::Call { name, args, .. } => match args.as_slice() {
             [left, right] => {
                 let mut found = of(left, &|index| ask(index, name, right, scope));
-                if let Some(op) = comparison(name) {
+                if let Some(op) = operator(name) {
                     found.extend(of(right, &|index| compare(index, mirrored(op), left, scope)));
                 }
                 found
@@ -181,7 +181,7 @@ fn compare(index: &Indexed, op: PruneOp, other: &Expr, scope: &Scope<'_>) -> Opt
 
 /// What `index function other` says.
 fn ask(index: &Indexed, function: &str, other: &Expr, scope: &Scope<'_>) -> Option<Condition> {
-    if let Some(op) = comparison(function) {
+    if let Some(op) = operator(function) {
         return compare(index, op, other, scope);
     }
     let text = || -> Option<String> {

@@ -118,32 +118,48 @@ fn on_column(expr: &Expr, scope: &Scope<'_>) -> Option<Condition> {
             let column = column_of(expr, types)?;
             on(column, PruneOp::In, list_as_column(list, &types[column], context)?)
         }
-        ExprKind::Call { name, args, .. } => {
-            let [left, right] = args.as_slice() else { return None };
-            let op = match comparison(name) {
-                Some(op) => op,
-                None => return starts_with(name, left, right, scope),
-            };
-            let (column, op, value) = match column_of(left, types) {
-                Some(column) => (column, op, constant_side(right, context)?),
-                None => (column_of(right, types)?, mirrored(op), constant_side(left, context)?),
-            };
-            if value.is_null() {
-                return None;
-            }
-            let (values, exact) = near_column(&value, &types[column], context)?;
-            let op = match op {
-                PruneOp::Gt if !exact => PruneOp::Ge,
-                PruneOp::Lt if !exact => PruneOp::Le,
-                op => op,
-            };
-            on(column, op, values)
-        }
+        ExprKind::Call { name, args, .. } => match (operator(name), args.as_slice()) {
+            (Some(op), [left, right]) => compared(op, left, right, types, context).map(|(prune, _)| prune.into()),
+            (None, [left, right]) => starts_with(name, left, right, scope),
+            _ => None,
+        },
         _ => None,
     }
 }
 
-fn comparison(name: &str) -> Option<PruneOp> {
+/// A filter as a comparison of a column with a constant, if it is one.
+pub(super) fn comparison(filter: &Expr, types: &[Type], context: &Arc<QueryContext>) -> Option<Prune> {
+    let ExprKind::Call { name, args, .. } = &filter.kind else { return None };
+    let [left, right] = args.as_slice() else { return None };
+    let (prune, is_exact) = compared(operator(name)?, left, right, types, context)?;
+    is_exact.then_some(prune)
+}
+
+/// A comparison of a column with a constant, and whether it says the same rather than what follows from it.
+fn compared(
+    op: PruneOp,
+    left: &Expr,
+    right: &Expr,
+    types: &[Type],
+    context: &Arc<QueryContext>,
+) -> Option<(Prune, bool)> {
+    let (column, op, value) = match column_of(left, types) {
+        Some(column) => (column, op, constant_side(right, context)?),
+        None => (column_of(right, types)?, mirrored(op), constant_side(left, context)?),
+    };
+    if value.is_null() {
+        return None;
+    }
+    let (values, is_exact) = near_column(&value, &types[column], context)?;
+    let op = match op {
+        PruneOp::Gt if !is_exact => PruneOp::Ge,
+        PruneOp::Lt if !is_exact => PruneOp::Le,
+        op => op,
+    };
+    Some((Prune { column, op, values }, is_exact))
+}
+
+fn operator(name: &str) -> Option<PruneOp> {
     Some(match name {
         "=" => PruneOp::Eq,
         "<" => PruneOp::Lt,

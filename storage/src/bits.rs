@@ -8,7 +8,7 @@ const WORD: usize = 64;
 
 /// Which values pass a test.
 #[inline]
-pub(crate) fn of<T: Copy>(values: &[T], test: impl Fn(T) -> bool) -> BooleanBuffer {
+pub fn of<T: Copy>(values: &[T], test: impl Fn(T) -> bool) -> BooleanBuffer {
     let words = values.chunks(WORD).map(|values| {
         let mut bytes = [0; WORD];
         bytes.iter_mut().zip(values).for_each(|(byte, &value)| *byte = u8::from(test(value)));
@@ -19,7 +19,7 @@ pub(crate) fn of<T: Copy>(values: &[T], test: impl Fn(T) -> bool) -> BooleanBuff
 
 /// Which pairs of values, one of each side, pass a test.
 #[inline]
-pub(crate) fn of_pairs<T: Copy>(left: &[T], right: &[T], test: impl Fn(T, T) -> bool) -> BooleanBuffer {
+pub fn of_pairs<T: Copy>(left: &[T], right: &[T], test: impl Fn(T, T) -> bool) -> BooleanBuffer {
     let words = left.chunks(WORD).zip(right.chunks(WORD)).map(|(left, right)| {
         let mut bytes = [0; WORD];
         let pairs = left.iter().zip(right);
