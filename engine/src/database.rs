@@ -82,13 +82,17 @@ impl Default for Options {
     }
 }
 
+/// Bytes of memory that are thought to be there at the least.
+const MEMORY_LEAST: usize = 1 << 30;
+
 /// Bytes of memory that the machine has, or the control group that this process is in.
 fn machine_memory() -> usize {
     static MEMORY: LazyLock<usize> = LazyLock::new(|| {
         let memory = MemoryRefreshKind::nothing().with_ram();
         let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
         let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
-        system.total_memory().min(group) as usize
+        // Where neither is told, a small machine is one that this works on.
+        (system.total_memory().min(group) as usize).max(MEMORY_LEAST)
     });
     *MEMORY
 }

@@ -82,6 +82,7 @@ fn rows_of_parts_give_what_the_same_rows_give_elsewhere() {
         "SELECT page, kind, few, max(id) FROM {} GROUP BY page, kind, few ORDER BY 4 DESC LIMIT 10",
         "SELECT id % 140000, page, count(*) FROM {} GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 7",
         "SELECT kind, id, count(*) FROM {} GROUP BY kind, id HAVING id % 1000 < 2 ORDER BY 3, kind LIMIT 9",
+        "SELECT id % 140000, CASE WHEN id < 0 THEN page END, count(*) FROM {} GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 7",
         "SELECT count(*), sum(id) FROM (SELECT page, id, kind FROM {} GROUP BY page, id, kind) groups",
         // Of columns only which are NULL.
         "SELECT count(kind), count(few), count(*) FROM {} WHERE id % 3 = 1",

@@ -329,7 +329,8 @@ impl<W: Keyed> Packed<W> {
             };
             columns.push(match texts {
                 None => keys::unpack(&keys::normal_type(ty), rows, value, null)?,
-                Some(texts) if coded && texts.len() * GROUPS_OF_TEXT <= rows => {
+                // Where all are NULL there is nothing that a code could stand for.
+                Some(texts) if coded && (1..=rows / GROUPS_OF_TEXT).contains(&texts.len()) => {
                     let nulls = NullBuffer::from_iter((0..rows).map(|row| !null(row)));
                     let codes: Vec<u32> = (0..rows).map(|row| value(row) as u32).collect();
                     let codes = UInt32Array::new(codes.into(), Some(nulls).filter(|nulls| nulls.null_count() > 0));
