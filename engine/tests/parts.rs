@@ -67,6 +67,25 @@ fn parts_show_their_encodings_and_codecs_decide_them() {
 }
 
 #[test]
+fn texts_that_come_again_later_in_a_part_get_its_dictionary() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = Database::open_with(folder.path(), Options { bulk_bytes: 1024, ..Options::default() }).expect("it opens");
+    db.execute("CREATE TABLE t (id bigint, product text) ORDER BY id").expect("the table is made");
+    // 20,000 products, the first the most frequent: most of a granule's rows are products that it has once.
+    db.execute(
+        "INSERT INTO t SELECT i, 'sku-' || floor(pow((i * 7919 % 100003) / 100003.0, 2) * 20000)::int
+         FROM generate_series(1, 200000) g(i)",
+    )
+    .expect("rows come in");
+    db.execute("OPTIMIZE TABLE t FINAL").expect("it is one part");
+    let kept = rows(
+        &db,
+        "SELECT DISTINCT regexp_replace(encodings, ' x.*', '') FROM weir.part_columns WHERE \"column\" = 'product'",
+    );
+    assert_eq!(kept, [["part dictionary"]]);
+}
+
+#[test]
 fn rows_of_parts_give_what_the_same_rows_give_elsewhere() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let db = Database::open_with(folder.path(), Options { bulk_bytes: 1024, ..Options::default() }).expect("it opens");

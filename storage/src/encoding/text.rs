@@ -21,10 +21,11 @@ use crate::error::{Decoded, damaged};
 
 /// Chunks smaller than this get no dictionary of their own.
 const DICTIONARY_ROWS_MIN: usize = 64;
-/// A part whose first chunk has so many rows, and seems to be drawn from at most so many values, tries a dictionary, for so many rows at least.
+/// A part whose first chunk has so many rows, and seems to be drawn from at most so many values, tries a dictionary for as many rows as four of
+/// each value would be.
 const CHUNK_ROWS_MIN: usize = 4096;
 const PART_ENTRIES_MAX: f64 = 32_768.0;
-const PART_ROWS: usize = 1 << 16;
+const PART_ROWS: usize = 4 * 32_768;
 /// A choice between codes and compression holds for so many chunks.
 const CHOICE_CHUNKS: u32 = 64;
 
