@@ -71,6 +71,23 @@ fn create(call: &Call<'_>) -> Result<Box<dyn Accumulator>> {
     })
 }
 
+/// `$walk` for the type of an integer column, or of a decimal's unscaled values.
+macro_rules! of_integer {
+    ($array:expr, $walk:ident($($arg:expr),*)) => {
+        match $array.data_type() {
+            DataType::Int16 => $walk::<Int16Type>($($arg),*),
+            DataType::Int32 => $walk::<Int32Type>($($arg),*),
+            DataType::Int64 => $walk::<Int64Type>($($arg),*),
+            DataType::UInt8 => $walk::<UInt8Type>($($arg),*),
+            DataType::UInt16 => $walk::<UInt16Type>($($arg),*),
+            DataType::UInt32 => $walk::<UInt32Type>($($arg),*),
+            DataType::UInt64 => $walk::<UInt64Type>($($arg),*),
+            DataType::Decimal128(..) => $walk::<Decimal128Type>($($arg),*),
+            other => return Err(Error::internal(format!("{other} is no integer"))),
+        }
+    };
+}
+
 /// Calls `f` with a group, the sum of some of its values and how many those are, until all rows that count were among some: of any integer
 /// column or a decimal's unscaled values. Fails if a sum of few does not fit.
 #[inline]
@@ -111,17 +128,7 @@ pub(super) fn each_sum(
         }
         if overflow { Err(out_of_range("numeric")) } else { Ok(()) }
     }
-    match array.data_type() {
-        DataType::Int16 => walk::<Int16Type>(array, groups, filter, &mut f),
-        DataType::Int32 => walk::<Int32Type>(array, groups, filter, &mut f),
-        DataType::Int64 => walk::<Int64Type>(array, groups, filter, &mut f),
-        DataType::UInt8 => walk::<UInt8Type>(array, groups, filter, &mut f),
-        DataType::UInt16 => walk::<UInt16Type>(array, groups, filter, &mut f),
-        DataType::UInt32 => walk::<UInt32Type>(array, groups, filter, &mut f),
-        DataType::UInt64 => walk::<UInt64Type>(array, groups, filter, &mut f),
-        DataType::Decimal128(..) => walk::<Decimal128Type>(array, groups, filter, &mut f),
-        other => Err(Error::internal(format!("{other} is no integer"))),
-    }
+    of_integer!(array, walk(array, groups, filter, &mut f))
 }
 
 /// Calls `f` with the group and value of each row that counts, of any integer column or a decimal's unscaled values.
@@ -144,17 +151,7 @@ pub(super) fn each_integer(
         let values = array.values();
         each_row(groups, array.nulls(), filter, |row, group| f(group, values[row].into()));
     }
-    match array.data_type() {
-        DataType::Int16 => walk::<Int16Type>(array, groups, filter, &mut f),
-        DataType::Int32 => walk::<Int32Type>(array, groups, filter, &mut f),
-        DataType::Int64 => walk::<Int64Type>(array, groups, filter, &mut f),
-        DataType::UInt8 => walk::<UInt8Type>(array, groups, filter, &mut f),
-        DataType::UInt16 => walk::<UInt16Type>(array, groups, filter, &mut f),
-        DataType::UInt32 => walk::<UInt32Type>(array, groups, filter, &mut f),
-        DataType::UInt64 => walk::<UInt64Type>(array, groups, filter, &mut f),
-        DataType::Decimal128(..) => walk::<Decimal128Type>(array, groups, filter, &mut f),
-        other => return Err(Error::internal(format!("{other} is no integer"))),
-    }
+    of_integer!(array, walk(array, groups, filter, &mut f));
     Ok(())
 }
 

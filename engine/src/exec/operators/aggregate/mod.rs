@@ -3,7 +3,7 @@
 //! Every thread has a [`Groups`] of its own. At the end these are merged: few groups into one table; many by hash, each thread's groups split
 //! into partitions that are then merged side by side. A thread that finds that hardly any rows meet in its groups gives up on them: each row is a
 //! group by itself then, and what meets does so in the partitions, whose tables are small. Results come in the order in which the groups
-//! first appeared in the input, whatever threads did.
+//! first appeared in the input, whatever threads did; or as they are merged, each with where that was.
 //!
 //! A thread whose groups do not fit writes their partial states to disk, by hash into partitions, and begins anew; then each partition is
 //! merged by itself, split again if need be, and its results become a run in the order of first appearance. Without keys there is one
