@@ -24,8 +24,8 @@ const DICTIONARY_ROWS_MIN: usize = 64;
 /// A part whose first chunk has so many rows, and seems to be drawn from at most so many values, tries a dictionary for as many rows as four of
 /// each value would be.
 const CHUNK_ROWS_MIN: usize = 4096;
-const PART_ENTRIES_MAX: f64 = 32_768.0;
-const PART_ROWS: usize = 4 * 32_768;
+const PART_ENTRIES_MAX: usize = 32_768;
+const PART_ROWS: usize = 4 * PART_ENTRIES_MAX;
 /// A choice between codes and compression holds for so many chunks.
 const CHOICE_CHUNKS: u32 = 64;
 
@@ -61,9 +61,11 @@ impl Encoder {
         }
         let pays = || sample_distinct((0..array.len()).map(&value)).is_some();
         if self.effort != Effort::Log && self.codec.transform != Transform::Plain {
-            let may_pay =
-                || array.len() >= CHUNK_ROWS_MIN && sample_entries((0..array.len()).map(&value)) <= PART_ENTRIES_MAX;
-            let pays_in_part = || pays() || may_pay();
+            let pays_in_part = || {
+                let entries = sample_entries((0..array.len()).map(&value));
+                let is_few = array.len() >= CHUNK_ROWS_MIN && entries <= PART_ENTRIES_MAX as f64;
+                is_few || entries * 2.0 <= array.len() as f64
+            };
             if self.decide_shared(pays_in_part, Dictionary::bytes, PART_ROWS)
                 && let Shared::Yes(dictionary) = &mut self.shared
                 && let Some(codes) = dictionary.codes_bytes(array, nulls)
