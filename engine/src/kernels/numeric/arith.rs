@@ -280,14 +280,20 @@ impl Numeric {
 
     /// The exponent of the first digit in base 10000 and that digit, as Postgres keeps numbers; `(0, 0)` for zero.
     pub(crate) fn first_digit(&self) -> (i64, i64) {
-        let magnitude = self.unscaled().abs();
-        if magnitude.is_zero() {
+        if self.is_zero() {
             return (0, 0);
         }
         let exponent = self.decimal_exponent();
         let weight = exponent.div_euclid(4);
-        // magnitude * 10^-scale / 10^(4*weight)
+        // magnitude * 10^-scale / 10^(4*weight), which is less than 10000
         let shift = i64::from(self.scale()) + 4 * weight;
+        if let Numeric::Small(m, _) = self
+            && let Some(power) = u32::try_from(shift.abs()).ok().and_then(pow10_i128)
+        {
+            let (magnitude, power) = (m.unsigned_abs(), power.unsigned_abs());
+            return (weight, if shift >= 0 { magnitude / power } else { magnitude * power } as i64);
+        }
+        let magnitude = self.unscaled().abs();
         let digit = if shift >= 0 { magnitude / pow10(shift as u32) } else { magnitude * pow10(-shift as u32) };
         (weight, digit.to_i64().unwrap_or(0))
     }
