@@ -1,6 +1,7 @@
 //! Optimiser rules over [`Plan`]: each its own file, each a function from plan to plan that gives the same rows and the same errors.
 //!
-//! [`optimise`] makes joins of queries in expressions (`decorrelate`), coarser groups of finer ones (`rollup`), takes out what is named twice, so that it runs once (`share`), moves
+//! [`optimise`] makes joins of queries in expressions (`decorrelate`), coarser groups of finer ones (`rollup`),
+//! groups by no key that others determine (`derived_keys`), takes out what is named twice, so that it runs once (`share`), moves
 //! conditions towards the scans (`push_filters`), with those that follow from them (`imply`), makes
 //! inner joins of outer ones where they allow it (`outer_joins`), puts inner joins in order (`join_order`, with the
 //! guesses of `estimate`), and lets each operator read only the columns that something above it uses (`prune_columns`). Queries inside
@@ -8,6 +9,7 @@
 //! parameters are known.
 
 mod decorrelate;
+mod derived_keys;
 mod estimate;
 mod imply;
 mod join_order;
@@ -29,6 +31,7 @@ pub use share::inline;
 /// Applies all rules.
 pub fn optimise(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
     let plan = rollup::rollup(decorrelate::decorrelate(plan, functions), functions);
+    let plan = derived_keys::derive(plan, functions);
     optimise_shared(plan, functions, statistics)
 }
 
