@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
+use arrow::datatypes::UInt32Type;
 use arrow::row::Rows;
 use weir_sql::Type;
 
 use super::Accumulator;
 use super::distinct_words::{self, DistinctWords};
-use super::states::{Collected, by_group, flatten, lists, rows_that_count};
+use super::states::{Collected, by_group, flatten, lists, one_group, rows_that_count};
 use crate::error::Result;
 use crate::exec::groups::{GroupTable, hash_keys};
 use crate::exec::keys;
@@ -50,6 +51,24 @@ impl Distinct {
     }
 
     fn add(&mut self, args: &[ArrayRef], groups: &[u32]) -> Result<()> {
+        if let [arg] = args
+            && let Some(coded) = arg.as_dictionary_opt::<UInt32Type>()
+            && one_group(groups).is_some()
+        {
+            // Each of a group's codes needs to be looked at once.
+            let mut seen = vec![false; coded.values().len()];
+            let is_first = |&row: &u32| {
+                let row = row as usize;
+                coded.is_null(row) || !std::mem::replace(&mut seen[coded.keys().values()[row] as usize], true)
+            };
+            let rows: Vec<u32> = (0..groups.len() as u32).filter(is_first).collect();
+            let groups = &groups[..rows.len()];
+            return self.add_each(&[take(arg, &UInt32Array::from(rows), None)?], groups);
+        }
+        self.add_each(args, groups)
+    }
+
+    fn add_each(&mut self, args: &[ArrayRef], groups: &[u32]) -> Result<()> {
         let before = self.table.len();
         let mut key: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(groups.to_vec()))];
         key.extend(keys::normalize_all(&self.types, args)?);
@@ -69,7 +88,7 @@ impl Distinct {
         let owners: Vec<u32> = fresh.iter().map(|&row| groups[row as usize]).collect();
         let fresh = UInt32Array::from(fresh);
         let columns = args.iter().map(|a| take(a, &fresh, None)).collect::<std::result::Result<Vec<_>, _>>()?;
-        self.values.add(&columns, &owners, None)
+        self.values.add(&keys::decoded(&columns)?, &owners, None)
     }
 
     fn take(&mut self) -> Result<(Vec<ArrayRef>, Vec<u32>)> {

@@ -1,8 +1,8 @@
 //! Group tables: keys to dense group numbers.
 //!
 //! One algorithm with three ways to hold a key. Columns of fixed width are *packed* into one 64- or 128-bit word; a text column
-//! of a packed key is first interned by a table of its own, so that its part of the word is 31 bits; a single text is hashed as what it is;
-//! whatever does not fit (long keys, arrays, numerics) goes through Arrow's row encoding. Hash tables are open addressing with linear
+//! of a packed key is first interned by a table of its own, so that its part of the word is 30 bits, as are numerics and other bytes; a single
+//! text is hashed as what it is; whatever does not fit (long keys, arrays) goes through Arrow's row encoding. Hash tables are open addressing with linear
 //! probing at a load of at most a half, and hold the key (or its hash) beside the group number, so that a hit touches one line.
 //!
 //! Keys are normalised ([`keys::normalize`](super::keys)) and NULL equals NULL; a join leaves NULL rows out itself. Hashes are the same in
@@ -13,15 +13,14 @@ mod rows;
 mod text;
 
 use std::cell::OnceCell;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray};
 use arrow::datatypes::{DataType, UInt32Type};
 use weir_sql::Type;
 
 use packed::Packed;
 use rows::RowTable;
-use text::TextTable;
+use text::{TextTable, bytes_of};
 
 use super::keys::{self, Word, fold};
 use crate::error::Result;
@@ -49,12 +48,12 @@ impl GroupTable {
     pub(crate) fn new(types: &[Type]) -> Result<GroupTable> {
         let kind = if types.is_empty() {
             Kind::One(false)
-        } else if types.len() == 1 && is_view_text(&types[0]) {
-            Kind::Text(TextTable::default())
+        } else if types.len() == 1 && is_view(&types[0]) {
+            Kind::Text(TextTable::new(is_text(&types[0])))
         } else {
             match packed::Layout::of(types) {
-                Some((layout, bits)) if bits <= 64 => Kind::Narrow(Packed::new(layout)),
-                Some((layout, _)) => Kind::Wide(Packed::new(layout)),
+                Some((layout, bits)) if bits <= 64 => Kind::Narrow(Packed::new(layout, types)),
+                Some((layout, _)) => Kind::Wide(Packed::new(layout, types)),
                 None => Kind::Rows(RowTable::new(types)?),
             }
         };
@@ -73,11 +72,11 @@ impl GroupTable {
     }
 
     /// Puts each row's group number into `groups`; new keys become new groups, numbered in the order of their first rows. Texts may come as a
-    /// dictionary's codes.
+    /// dictionary's codes. `groups` are those that the last call gave.
     pub(crate) fn intern(&mut self, columns: &[ArrayRef], rows: usize, groups: &mut Vec<u32>) -> Result<()> {
-        groups.clear();
         groups.resize(rows, 0);
         match &mut self.kind {
+            // All of them are 0 from the last call.
             Kind::One(there) => *there |= rows > 0,
             Kind::Narrow(table) => table.intern(columns, groups)?,
             Kind::Wide(table) => table.intern(columns, groups)?,
@@ -102,7 +101,7 @@ impl GroupTable {
             Kind::One(there) => groups.fill(if *there { 0 } else { ABSENT }),
             Kind::Narrow(table) => table.lookup(columns, groups)?,
             Kind::Wide(table) => table.lookup(columns, groups)?,
-            Kind::Text(table) => table.lookup(columns[0].as_string_view(), groups),
+            Kind::Text(table) => table.lookup(&columns[0], groups),
             Kind::Rows(table) => table.lookup(columns, groups)?,
         }
         Ok(())
@@ -123,7 +122,7 @@ impl GroupTable {
             Kind::One(_) => Ok(Vec::new()),
             Kind::Narrow(table) => table.keys(&self.types, coded),
             Kind::Wide(table) => table.keys(&self.types, coded),
-            Kind::Text(table) => Ok(vec![Arc::new(table.texts())]),
+            Kind::Text(table) => Ok(vec![table.texts()]),
             Kind::Rows(table) => table.keys(),
         }
     }
@@ -140,8 +139,13 @@ impl GroupTable {
     }
 }
 
-fn is_view_text(ty: &Type) -> bool {
+fn is_text(ty: &Type) -> bool {
     keys::normal_type(ty) == DataType::Utf8View
+}
+
+/// Whether keys of a type are texts or bytes, as numerics of any scale and documents are too.
+fn is_view(ty: &Type) -> bool {
+    is_text(ty) || keys::normal_type(ty) == DataType::BinaryView
 }
 
 /// New keys are made room for in runs of this many rows, so that a table of few groups stays small.
@@ -176,25 +180,28 @@ pub(crate) fn hash_rows(types: &[Type], columns: &[ArrayRef], rows: usize) -> Re
                 ..=64 => add_words::<u64>(column, &mut hashes)?,
                 _ => add_words::<u128>(column, &mut hashes)?,
             }
-        } else if is_view_text(ty) {
-            let hash_of = |texts: &StringViewArray, row: usize| match texts.is_valid(row) {
-                true => hash_bytes(texts.value(row).as_bytes()),
+        } else if is_view(ty) {
+            let hash_of = |texts: &BinaryViewArray, row: usize| match texts.is_valid(row) {
+                true => hash_bytes(texts.value(row)),
                 false => 0,
             };
             let mut add = |own: &dyn Fn(usize) -> u64| {
                 hashes.iter_mut().enumerate().for_each(|(row, hash)| *hash = fold(*hash ^ own(row), keys::SEED_1));
             };
             match column.as_dictionary_opt::<UInt32Type>() {
-                None => add(&|row| hash_of(column.as_string_view(), row)),
+                None => {
+                    let texts = bytes_of(column);
+                    add(&|row| hash_of(&texts, row));
+                }
                 Some(coded) => {
-                    let (texts, codes) = (coded.values().as_string_view(), coded.keys());
+                    let (texts, codes) = (bytes_of(coded.values()), coded.keys());
                     let of_entry = OnceCell::new();
-                    let all = || (0..texts.len()).map(|entry| hash_of(texts, entry)).collect::<Vec<_>>();
+                    let all = || (0..texts.len()).map(|entry| hash_of(&texts, entry)).collect::<Vec<_>>();
                     let is_worth_it = texts.len() <= rows;
                     add(&|row| match (codes.is_valid(row), codes.value(row) as usize) {
                         (false, _) => 0,
                         (true, code) if is_worth_it => of_entry.get_or_init(all)[code],
-                        (true, code) => hash_of(texts, code),
+                        (true, code) => hash_of(&texts, code),
                     });
                 }
             }
@@ -212,9 +219,12 @@ pub(crate) fn hash_rows(types: &[Type], columns: &[ArrayRef], rows: usize) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{BooleanArray, Decimal128Array, DictionaryArray, Int16Array, Int64Array, UInt32Array};
+    use arrow::array::{
+        BooleanArray, Decimal128Array, DictionaryArray, Int16Array, Int64Array, StringViewArray, UInt32Array,
+    };
     use proptest::prelude::*;
     use std::collections::HashMap;
+    use std::sync::Arc;
 
     /// Columns of each type, all drawn from a few values and NULL.
     fn column(ty: &Type, picks: &[u8]) -> ArrayRef {

@@ -1,21 +1,21 @@
-//! Keys of fixed width, packed into one machine word; texts among them are numbers that a table of their own gave.
+//! Keys of fixed width, packed into one machine word; texts and bytes among them are numbers that a table of their own gave.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, DictionaryArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 use weir_sql::Type;
 
 use super::text::TextTable;
-use super::{ABSENT, RUN, is_view_text};
+use super::{ABSENT, RUN, is_text, is_view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::keys::{self, Word};
 
 /// Texts that have at least so many groups on average are told by their numbers.
 const GROUPS_OF_TEXT: usize = 4;
 
-/// Bits of a text's number: two of them and their NULLs are a word of 64.
-const TEXT_BITS: u32 = 31;
+/// Bits of a text's number: two of them and their NULLs are a word of 64, and beside a number of 64 bits one of 128.
+const TEXT_BITS: u32 = 30;
 
 /// How many slots are read at a time.
 const AHEAD: usize = 32;
@@ -48,7 +48,7 @@ impl Layout {
         }
         let (mut columns, mut at) = (Vec::new(), types.len() as u32);
         for (i, ty) in types.iter().enumerate() {
-            let text = is_view_text(ty);
+            let text = is_view(ty);
             let bits = if text { TEXT_BITS } else { keys::width(ty)? };
             columns.push(Place { shift: at, bits, null: i as u32, text });
             at += bits;
@@ -236,8 +236,9 @@ pub(super) struct Packed<W: Keyed> {
 }
 
 impl<W: Keyed> Packed<W> {
-    pub(super) fn new(layout: Layout) -> Packed<W> {
-        let texts = layout.columns.iter().map(|c| c.text.then(TextTable::default)).collect();
+    pub(super) fn new(layout: Layout, types: &[Type]) -> Packed<W> {
+        let table = |(place, ty): (&Place, &Type)| place.text.then(|| TextTable::new(is_text(ty)));
+        let texts = layout.columns.iter().zip(types).map(table).collect();
         Packed { layout, table: WordTable::new(), texts, scratch: Vec::new() }
     }
 
@@ -288,7 +289,7 @@ impl<W: Keyed> Packed<W> {
             match texts {
                 None => keys::pack(column, place.shift, &mut words)?,
                 Some(texts) => {
-                    texts.lookup_valid(column.as_string_view(), groups);
+                    texts.lookup_valid(column, groups);
                     for (row, &group) in groups.iter().enumerate() {
                         missing[row] |= group == ABSENT && column.is_valid(row);
                     }
@@ -334,12 +335,12 @@ impl<W: Keyed> Packed<W> {
                     let nulls = NullBuffer::from_iter((0..rows).map(|row| !null(row)));
                     let codes: Vec<u32> = (0..rows).map(|row| value(row) as u32).collect();
                     let codes = UInt32Array::new(codes.into(), Some(nulls).filter(|nulls| nulls.null_count() > 0));
-                    Arc::new(DictionaryArray::try_new(codes, Arc::new(texts.texts()))?)
+                    Arc::new(DictionaryArray::try_new(codes, texts.texts())?)
                 }
                 Some(texts) => {
                     let views = (0..rows).map(|row| if null(row) { 0 } else { texts.views[value(row) as usize] });
                     let nulls = NullBuffer::from_iter((0..rows).map(|row| !null(row)));
-                    Arc::new(texts.column(views.collect(), Some(nulls)))
+                    texts.column(views.collect(), Some(nulls))
                 }
             });
         }
