@@ -5,6 +5,7 @@ mod coded;
 mod contained;
 mod distinct;
 mod faded;
+mod fetch;
 mod fields;
 mod fill;
 mod filter;
@@ -33,7 +34,7 @@ mod with;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use weir_sql::plan::{Expr, ExprKind, JoinKind, Plan, SortKey};
+use weir_sql::plan::{Expr, ExprKind, JoinKind, OutputColumn, Plan, SortKey};
 use weir_sql::walk;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -56,6 +57,9 @@ pub(crate) use scan::{Reader, note_pruning};
 const TOP_N_MAX: usize = 100_000;
 /// What a query must be allowed to hold for each of these rows, or all are sorted as well.
 const TOP_N_ROW: usize = 16 << 10;
+
+/// Of up to so many rows columns are read by their places: each may be in a granule of its own.
+const FETCHED_MAX: usize = 1024;
 
 /// Plans nested deeper than this are refused rather than overflow the stack.
 const DEPTH_MAX: usize = 400;
@@ -127,14 +131,7 @@ fn compile_one(plan: &Plan, wanted: &[Wanted], reads: Reads, context: &Arc<Query
             Node::new(filter::Filter::new(input(from)?, predicate, context)?, columns)
         }
         Plan::Project { input: from, exprs, .. } => {
-            let mut node = input(from)?;
-            let same = |(i, e): (usize, &Expr)| e.kind == ExprKind::Column(i);
-            if exprs.len() == node.columns.len() && exprs.iter().enumerate().all(same) {
-                // Nothing is computed: only names change.
-                node.columns = columns.to_vec();
-                return Ok(node);
-            }
-            Node::new(project::Project::new(node, exprs, context)?, columns)
+            return projected(input(from)?, exprs, columns, context);
         }
         Plan::ProjectSet { input: from, calls, .. } => {
             Node::new(project_set::ProjectSet::new(input(from)?, calls, columns, context)?, columns)
@@ -201,6 +198,17 @@ fn compile_one(plan: &Plan, wanted: &[Wanted], reads: Reads, context: &Arc<Query
     })
 }
 
+/// What is computed of each row.
+fn projected(mut input: Node, exprs: &[Expr], columns: &[OutputColumn], context: &Arc<QueryContext>) -> Result<Node> {
+    let same = |(i, e): (usize, &Expr)| e.kind == ExprKind::Column(i);
+    if exprs.len() == input.columns.len() && exprs.iter().enumerate().all(same) {
+        // Nothing is computed: only names change.
+        input.columns = columns.to_vec();
+        return Ok(input);
+    }
+    Ok(Node::new(project::Project::new(input, exprs, context)?, columns))
+}
+
 /// LIMIT over a sort keeps only the rows it needs; a projection between the two stays above.
 fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<QueryContext>) -> Result<Node> {
     let rows =
@@ -227,11 +235,17 @@ fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<Query
 fn top(input: &Plan, keys: &[SortKey], rows: usize, context: &Arc<QueryContext>) -> Result<Node> {
     if let Plan::Project { input: below, exprs, columns } = input
         && exprs.iter().all(top_bound::cannot_fail)
-        && exprs.iter().any(|expr| !matches!(expr.kind, ExprKind::Column(_)))
     {
         let mut keys = keys.to_vec();
         keys.iter_mut().for_each(|key| walk::substitute(&mut key.expr, exprs));
-        return Ok(Node::new(project::Project::new(top(below, &keys, rows, context)?, exprs, context)?, columns));
+        return projected(top(below, &keys, rows, context)?, exprs, columns, context);
+    }
+    if let Plan::Scan(scan) = input
+        && rows <= FETCHED_MAX
+        && let Some(late) = fetch::Late::new(scan, keys, context)?
+    {
+        let node = top(&Plan::Scan(late.scan.clone()), &late.keys, rows, context)?;
+        return Ok(late.fetch(node, input.columns()));
     }
     let bound = TopBound::new(keys);
     let wanted: Vec<Wanted> = bound.iter().filter_map(|bound| bound.offer(keys, input)).collect();
