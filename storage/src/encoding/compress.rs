@@ -1,7 +1,11 @@
 //! LZ4 and zstd over a chunk's body, where that pays. Whether it does is tried on the first kilobytes, and a column for which it did
 //! not pay is asked again only after a growing number of chunks.
 
+use std::cell::RefCell;
+use std::io;
+
 use arrow::buffer::Buffer;
+use zstd::bulk::Decompressor;
 
 use super::Effort;
 use crate::bytes::{Reader, Write};
@@ -26,20 +30,42 @@ const ZSTD_LEVEL: i32 = 1;
 pub(super) struct Memory {
     skip: u32,
     backoff: u32,
-    /// The next chunk is known to be worth zstd.
-    zstd: bool,
+    /// What the next chunk is known to be worth.
+    expected: Option<Method>,
 }
 
 impl Memory {
-    /// Says that zstd was found to pay for the chunk that comes next.
-    pub(super) fn expect_zstd(&mut self) {
-        self.zstd = true;
+    /// Says that a method was found to pay for the chunk that comes next.
+    pub(super) fn expect(&mut self, method: Method) {
+        self.expected = Some(method);
     }
 }
 
-/// What zstd makes of a body.
-pub(super) fn zstd_len(body: &[u8]) -> usize {
-    zstd::bulk::compress(body, ZSTD_LEVEL).map_or(body.len(), |zstd| zstd.len())
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Lz4,
+    Zstd,
+}
+
+impl Method {
+    fn code(self) -> u8 {
+        match self {
+            Method::Lz4 => LZ4,
+            Method::Zstd => ZSTD,
+        }
+    }
+
+    fn compress(self, body: &[u8]) -> Vec<u8> {
+        match self {
+            Method::Lz4 => lz4_flex::block::compress(body),
+            Method::Zstd => zstd::bulk::compress(body, ZSTD_LEVEL).unwrap_or_else(|_| body.to_vec()),
+        }
+    }
+
+    /// What it makes of a body.
+    pub(super) fn len(self, body: &[u8]) -> usize {
+        self.compress(body).len()
+    }
 }
 
 /// Replaces `out[from..]`, a body, by its compressed form if that is worth it; says what was done.
@@ -62,11 +88,11 @@ pub(super) fn compress(out: &mut Vec<u8>, from: usize, effort: Effort, wanted: C
 
 fn by_data(out: &mut Vec<u8>, from: usize, effort: Effort, memory: &mut Memory) -> u8 {
     let body = &out[from..];
-    if std::mem::take(&mut memory.zstd)
-        && let Ok(compressed) = zstd::bulk::compress(body, ZSTD_LEVEL)
-        && compressed.len() < body.len()
-    {
-        return replace(out, from, &compressed, ZSTD);
+    if let Some(method) = memory.expected.take() {
+        let compressed = method.compress(body);
+        if compressed.len() < body.len() {
+            return replace(out, from, &compressed, method.code());
+        }
     }
     if memory.skip > 0 {
         memory.skip -= 1;
@@ -74,7 +100,7 @@ fn by_data(out: &mut Vec<u8>, from: usize, effort: Effort, memory: &mut Memory) 
     }
     let pays = |raw: usize, packed: usize| packed * 10 <= raw * 8;
     let sample = &body[..body.len().min(SAMPLE)];
-    let (method, compressed) = match pays(sample.len(), lz4_flex::block::compress(sample).len()) {
+    let (method, compressed) = match pays(sample.len(), Method::Lz4.len(sample)) {
         true => choose(body, effort),
         false => (NONE, Vec::new()),
     };
@@ -96,12 +122,12 @@ fn replace(out: &mut Vec<u8>, from: usize, compressed: &[u8], method: u8) -> u8 
 }
 
 fn choose(body: &[u8], effort: Effort) -> (u8, Vec<u8>) {
-    let lz4 = lz4_flex::block::compress(body);
-    if effort == Effort::Dense
-        && let Ok(zstd) = zstd::bulk::compress(body, ZSTD_LEVEL)
-        && zstd.len() * 4 <= lz4.len() * 3
-    {
-        return (ZSTD, zstd);
+    let lz4 = Method::Lz4.compress(body);
+    if effort == Effort::Dense {
+        let zstd = Method::Zstd.compress(body);
+        if zstd.len() * 4 <= lz4.len() * 3 {
+            return (ZSTD, zstd);
+        }
     }
     (LZ4, lz4)
 }
@@ -122,7 +148,7 @@ pub(super) fn decompress(body: Buffer, method: u8) -> Decoded<Buffer> {
     let raw = raw as usize;
     let decompressed = match method {
         LZ4 => lz4_flex::block::decompress(compressed, raw).map_err(|error| error.to_string()),
-        ZSTD => zstd::bulk::decompress(compressed, raw).map_err(|error| error.to_string()),
+        ZSTD => unzstd(compressed, raw).map_err(|error| error.to_string()),
         other => Err(format!("there is no compression {other}")),
     };
     match decompressed {
@@ -130,4 +156,19 @@ pub(super) fn decompress(body: Buffer, method: u8) -> Decoded<Buffer> {
         Ok(bytes) => damaged(format!("{} bytes instead of {raw} after decompression", bytes.len())),
         Err(error) => damaged(error),
     }
+}
+
+/// What a zstd frame of at most `raw` bytes holds.
+fn unzstd(compressed: &[u8], raw: usize) -> io::Result<Vec<u8>> {
+    thread_local! {
+        // Making one takes longer than a small chunk does.
+        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(compressed, raw)
+    })
 }

@@ -11,10 +11,11 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{BinaryViewType, ByteViewType, StringViewType};
 use memchr::memmem::Finder;
 
+use super::compress::Method;
 use super::dictionary::Dictionary;
 use super::fixed::{sample_distinct, sample_entries};
 use super::integers::{self, Shape};
-use super::{Effort, Encoder, Encoding, Physical, Shared, compress, fsst, json, nested_u32, runs};
+use super::{Effort, Encoder, Encoding, Physical, Shared, fsst, json, nested_u32, runs};
 use crate::bytes::Reader;
 use crate::codec::{Codec, Transform};
 use crate::error::{Decoded, damaged};
@@ -110,17 +111,19 @@ impl Encoder {
             }
             self.text.until = 0;
         }
-        if self.text.until > 0 && self.text.choice == Choice::Compressed {
+        if self.text.until > 0
+            && let Choice::Compressed(method) = self.text.choice
+        {
             self.text.until -= 1;
             plain(values, out);
-            self.compression.expect_zstd();
+            self.compression.expect(method);
             return Ok(Encoding::Plain);
         }
         let coded = fsst::code(&mut self.text.table, values);
         if self.text.until == 0 {
             plain(values, out);
-            let zstd = compress::zstd_len(&out[start..]);
-            self.text.choice = choose(raw, coded.len(), zstd);
+            let [lz4, zstd] = [Method::Lz4, Method::Zstd].map(|method| method.len(&out[start..]));
+            self.text.choice = choose(raw, coded.len(), lz4, zstd);
             self.text.until = CHOICE_CHUNKS;
             let likely = values.iter().find(|value| !value.is_empty()).is_some_and(|value| json::is_likely(value));
             // Documents are put together anew: beside codes that has to save half. Beside zstd, which reads all rows for one, a third.
@@ -135,8 +138,8 @@ impl Encoder {
                 return Ok(Encoding::Json);
             }
             if self.text.choice != Choice::Coded {
-                if self.text.choice == Choice::Compressed {
-                    self.compression.expect_zstd();
+                if let Choice::Compressed(method) = self.text.choice {
+                    self.compression.expect(method);
                 }
                 return Ok(Encoding::Plain);
             }
@@ -162,14 +165,16 @@ enum Choice {
     #[default]
     Plain,
     Coded,
-    Compressed,
+    Compressed(Method),
     Shapes,
 }
 
-/// Codes are read several times as fast as zstd, and single values at once: zstd has to save much more.
-fn choose(raw: usize, coded: usize, zstd: usize) -> Choice {
-    if zstd * 10 <= coded * 7 && zstd * 10 <= raw * 7 {
-        Choice::Compressed
+/// Codes and LZ4 are read twice as fast as zstd, and of codes single values at once: zstd has to save much more.
+fn choose(raw: usize, coded: usize, lz4: usize, zstd: usize) -> Choice {
+    if zstd * 5 <= coded.min(lz4) * 2 {
+        Choice::Compressed(Method::Zstd)
+    } else if lz4 * 10 <= coded.min(raw) * 7 {
+        Choice::Compressed(Method::Lz4)
     } else if coded * 10 <= raw * 8 {
         Choice::Coded
     } else {
@@ -325,7 +330,7 @@ fn array(views: Vec<u128>, bytes: Buffer, text: bool, nulls: Option<NullBuffer>)
 }
 
 fn check_text(text: bool, bytes: &[u8]) -> Decoded<Option<&str>> {
-    match text.then(|| std::str::from_utf8(bytes)) {
+    match text.then(|| simdutf8::compat::from_utf8(bytes)) {
         None => Ok(None),
         Some(Ok(text)) => Ok(Some(text)),
         Some(Err(error)) => damaged(format!("text is not UTF-8 at byte {}", error.valid_up_to())),
