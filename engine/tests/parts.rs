@@ -90,10 +90,13 @@ fn rows_of_parts_give_what_the_same_rows_give_elsewhere() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let db = Database::open_with(folder.path(), Options { bulk_bytes: 1024, ..Options::default() }).expect("it opens");
     let made = "SELECT i AS id, 'the page of number ' || i % 50 AS page, CASE WHEN i % 20 <> 7 THEN 'kind ' || i % 3 END AS kind,
-                       i * 7919 % 1000 - 500 AS n, nullif(i % 7, 3) AS few
+                       i * 7919 % 1000 - 500 AS n, nullif(i % 7, 3) AS few, i / 100 % 10 AS run,
+                       'the note of ' || i * 7919 % 100003 || ' says so' AS note
                 FROM generate_series(0, 149999) AS g(i)";
-    db.execute("CREATE TABLE e (id bigint NOT NULL, page text, kind text, n bigint, few int) ORDER BY id")
-        .expect("the table is made");
+    db.execute(
+        "CREATE TABLE e (id bigint NOT NULL, page text, kind text, n bigint, few int, run int, note text) ORDER BY id",
+    )
+    .expect("the table is made");
     db.execute(&format!("INSERT INTO e {made}")).expect("rows come in");
     for query in [
         // Keys in codes: few groups, many, and so many that threads give up on rows that meet.
@@ -113,6 +116,28 @@ fn rows_of_parts_give_what_the_same_rows_give_elsewhere() {
         "SELECT count(*), sum(id) FROM {} WHERE n < -1000000 OR few = 5",
         "SELECT count(*), sum(id) FROM {} WHERE few > 2 AND 100 <= n",
         "SELECT id, n, few FROM {} WHERE n = -77 AND few < 4 ORDER BY id LIMIT 4",
+        "SELECT count(*), sum(id) FROM {} WHERE n <> 123 AND few != 2",
+        "SELECT count(*), sum(id) FROM {} WHERE few <> 2.5 AND n <> 1000000",
+        // Runs, and codes side by side in a dictionary.
+        "SELECT count(*), sum(id) FROM {} WHERE run <> 3 AND run < 9",
+        "SELECT count(*), sum(id) FROM {} WHERE kind = 'kind 1' AND run = 4",
+        "SELECT count(*), sum(id) FROM {} WHERE kind <> 'kind 1' AND page >= 'the page of number 2'",
+        // Texts that are searched where many rows are wanted, and read where few are.
+        "SELECT count(*), sum(id) FROM {} WHERE note LIKE '%of 77%' AND n <> 5",
+        "SELECT count(*), sum(id) FROM {} WHERE note LIKE '%of 7%' AND n = 5",
+        "SELECT count(*), sum(id) FROM {} WHERE note LIKE '%of 7%' AND note NOT LIKE '%9%' AND few < 3 AND n > 7 AND 100 / (n - 7) > 1",
+        // Columns that are read of the winners alone.
+        "SELECT * FROM {} ORDER BY n DESC, id LIMIT 12",
+        "SELECT note, page, n + 1 FROM {} WHERE few = 1 ORDER BY n, id DESC OFFSET 3 LIMIT 5",
+        "SELECT note, kind FROM {} WHERE note LIKE '%of 3%' ORDER BY run DESC, kind NULLS FIRST, id LIMIT 8",
+        "SELECT kind FROM {} ORDER BY id % 1000, id LIMIT 1030",
+        // The least and the greatest, of whole granules.
+        "SELECT min(n), max(n), max(few), min(run), max(id) FROM {}",
+        "SELECT min(n), max(n), count(*) FROM {}",
+        "SELECT max(n) - min(few) FROM {} WHERE n <> 499",
+        // Distinct texts by their codes.
+        "SELECT count(DISTINCT kind), count(DISTINCT page), count(DISTINCT note) FROM {}",
+        "SELECT few, count(DISTINCT kind), count(DISTINCT page) FROM {} GROUP BY few ORDER BY few",
     ] {
         let [kept, expected] = ["e", &format!("({made}) made")].map(|from| rows(&db, &query.replace("{}", from)));
         assert_eq!(kept, expected, "{query}");

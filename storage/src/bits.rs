@@ -4,7 +4,7 @@
 use arrow::buffer::{BooleanBuffer, Buffer};
 
 /// Values to a word of bits.
-const WORD: usize = 64;
+pub(crate) const WORD: usize = 64;
 
 /// Which values pass a test.
 #[inline]
@@ -29,9 +29,25 @@ pub fn of_pairs<T: Copy>(left: &[T], right: &[T], test: impl Fn(T, T) -> bool) -
     BooleanBuffer::new(Buffer::from_vec(words.collect::<Vec<u64>>()), 0, left.len().min(right.len()))
 }
 
-/// The lowest bits of bytes that are 0 or 1. Of eight, the product moves bit 8 i to bit 56 + i, and no two bits to the same place.
+/// The lowest bits of bytes that are 0 or 1.
+#[cfg(target_arch = "x86_64")]
 #[inline]
-fn word(bytes: &[u8; WORD]) -> u64 {
+pub(crate) fn word(bytes: &[u8; WORD]) -> u64 {
+    use std::arch::x86_64::{_mm_movemask_epi8, _mm_set_epi64x, _mm_slli_epi16};
+    let (eights, _) = bytes.as_chunks::<8>();
+    let (pairs, _) = eights.as_chunks::<2>();
+    let bits = |pair: &[[u8; 8]; 2]| {
+        let [low, high] = pair.map(i64::from_le_bytes);
+        // SAFETY: SSE2 is there on every x86_64. What is collected are the highest bits.
+        unsafe { _mm_movemask_epi8(_mm_slli_epi16::<7>(_mm_set_epi64x(high, low))) as u16 }
+    };
+    pairs.iter().rev().fold(0, |word, pair| word << 16 | u64::from(bits(pair)))
+}
+
+/// The lowest bits of bytes that are 0 or 1. Of eight, the product moves bit 8 i to bit 56 + i, and no two bits to the same place.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(crate) fn word(bytes: &[u8; WORD]) -> u64 {
     let (eights, _) = bytes.as_chunks::<8>();
     let bits = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
     eights.iter().rev().fold(0, |word, eight| word << 8 | bits(eight))

@@ -28,6 +28,8 @@ impl<'a> Comparison<'a> {
                 let at = self.keys.partition_point(|key| *key < min);
                 self.keys.get(at).is_some_and(|key| *key <= max)
             }
+            // Bounds of texts may be cut.
+            PruneOp::Ne => min != max || min != *first || !matches!(min, Key::Number(_)),
             PruneOp::Lt => min < *last,
             PruneOp::Le => min <= *last,
             PruneOp::Gt => max > *first,
@@ -48,7 +50,7 @@ impl<'a> Comparison<'a> {
             PruneOp::Eq | PruneOp::In => (first, last),
             PruneOp::Lt | PruneOp::Le => (None, last),
             PruneOp::Gt | PruneOp::Ge => (first, None),
-            PruneOp::IsNull | PruneOp::IsNotNull => (None, None),
+            PruneOp::Ne | PruneOp::IsNull | PruneOp::IsNotNull => (None, None),
         }
     }
 }

@@ -67,7 +67,7 @@ pub use codec::{Codec, Compression, Transform};
 pub use def::{
     Change, Collapse, Commit, Committed, Durability, PartId, Pressure, Retain, StoreOptions, TableDef, TableId, TtlDef,
 };
-pub use encoding::{Coded, Encoding};
+pub use encoding::{CodeRange, Coded, Encoding};
 pub use error::{Error, Result};
 pub use head::Run;
 pub use image::{Image, Restoring, RestoringPart};

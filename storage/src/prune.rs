@@ -33,18 +33,32 @@ pub struct Prune {
 
 impl Prune {
     /// The numbers for which it holds, if it compares with one.
-    pub(crate) fn numbers(&self) -> Option<RangeInclusive<i128>> {
+    pub(crate) fn numbers(&self) -> Option<Numbers> {
         let Some(Key::Number(value)) = (self.values.len() == 1).then(|| key_at(&self.values, 0)).flatten() else {
             return None;
         };
-        Some(match self.op {
-            PruneOp::Eq => value..=value,
+        let range = match self.op {
+            PruneOp::Eq | PruneOp::Ne => value..=value,
             PruneOp::Lt => i128::MIN..=value.checked_sub(1)?,
             PruneOp::Le => i128::MIN..=value,
             PruneOp::Gt => value.checked_add(1)?..=i128::MAX,
             PruneOp::Ge => value..=i128::MAX,
             _ => return None,
-        })
+        };
+        Some(Numbers { range, outside: self.op == PruneOp::Ne })
+    }
+}
+
+/// Numbers in a range, or those that are not.
+#[derive(Debug, Clone)]
+pub(crate) struct Numbers {
+    pub(crate) range: RangeInclusive<i128>,
+    pub(crate) outside: bool,
+}
+
+impl From<RangeInclusive<i128>> for Numbers {
+    fn from(range: RangeInclusive<i128>) -> Numbers {
+        Numbers { range, outside: false }
     }
 }
 
@@ -80,6 +94,8 @@ impl From<Prune> for Condition {
 pub enum PruneOp {
     /// column = value
     Eq,
+    /// column <> value
+    Ne,
     /// column < value
     Lt,
     /// column <= value

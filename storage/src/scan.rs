@@ -18,7 +18,7 @@ use memchr::memmem::Finder;
 
 use crate::closed_up::closed_up;
 use crate::def::{PartId, TableDef};
-use crate::encoding::Coded;
+use crate::encoding::{CodeRange, Coded};
 use crate::error::{Error, Result};
 use crate::head::{Run, Runs};
 use crate::index;
@@ -313,8 +313,22 @@ impl Scan {
 
     /// For which rows of granule `i` a comparison holds. `None` where that is best found value by value, as where rows are deleted.
     pub fn comparing(&self, i: usize, comparison: &Prune) -> Result<Option<BooleanBuffer>> {
-        let Some(range) = comparison.numbers().filter(|_| !self.has_deleted(i)) else { return Ok(None) };
-        self.encoded(i, None, |part, granule, _| part.within(granule, comparison.column, &range))
+        let Some(numbers) = comparison.numbers().filter(|_| !self.has_deleted(i)) else { return Ok(None) };
+        self.encoded(i, None, |part, granule, _| part.within(granule, comparison.column, &numbers))
+    }
+
+    /// Which rows of granule `i` have a value whose code is one of those that `wanted` finds in its part's dictionary, if it can. NULL has none.
+    /// `None` where that is best found value by value, as where rows are deleted.
+    pub fn codes_within(
+        &self,
+        i: usize,
+        column: usize,
+        wanted: impl FnOnce(&ArrayRef) -> Option<CodeRange>,
+    ) -> Result<Option<BooleanBuffer>> {
+        if self.has_deleted(i) {
+            return Ok(None);
+        }
+        self.encoded(i, None, |part, granule, _| part.codes_within(granule, column, wanted))
     }
 
     /// What a part knows of the living rows of granule `i`, all or the selected ones; nothing of the head.

@@ -5,8 +5,10 @@
 //! words, which the compiler turns into SIMD of whatever width the machine has, and any single value can still be
 //! found. The rest that fills no block is packed bit after bit.
 
+use arrow::buffer::{BooleanBuffer, Buffer};
 use multiversion::multiversion;
 
+use crate::bits;
 use crate::error::{Decoded, damaged};
 
 const BLOCK: usize = 1024;
@@ -28,7 +30,7 @@ fn mask(width: u8) -> u64 {
 
 /// A word that lanes are made of.
 macro_rules! lanes {
-    ($pack:ident, $unpack:ident, $word:ty, $lanes:expr) => {
+    ($pack:ident, $unpack:ident, $within:ident, $word:ty, $lanes:expr) => {
         fn $pack(block: &[u64], width: u8, out: &mut Vec<u8>) {
             const BITS: usize = <$word>::BITS as usize;
             let mut words = [0 as $word; BLOCK];
@@ -77,11 +79,24 @@ macro_rules! lanes {
                 }
             }
         }
+
+        /// Which values of a block are at most `span` above `low`.
+        #[multiversion(targets("x86_64+avx2"))]
+        fn $within(block: &[$word; BLOCK], low: $word, span: $word, out: &mut [u64]) {
+            let (words, _) = block.as_chunks::<{ bits::WORD }>();
+            for (values, out) in words.iter().zip(out) {
+                let mut bytes = [0; bits::WORD];
+                for (byte, value) in bytes.iter_mut().zip(values) {
+                    *byte = u8::from(value.wrapping_sub(low) <= span);
+                }
+                *out = bits::word(&bytes);
+            }
+        }
     };
 }
 
-lanes!(pack_32, unpack_32, u32, 32);
-lanes!(pack_64, unpack_64, u64, 16);
+lanes!(pack_32, unpack_32, within_32, u32, 32);
+lanes!(pack_64, unpack_64, within_64, u64, 16);
 
 /// Appends the values, each of which fits in `width` bits.
 pub(crate) fn pack(values: &[u64], width: u8, out: &mut Vec<u8>) {
@@ -146,6 +161,11 @@ pub(crate) fn get(bytes: &[u8], count: usize, width: u8, index: usize) -> u64 {
 
 fn bits_at(bytes: &[u8], bit: usize, width: u8) -> u64 {
     let from = bit / 8;
+    if width <= 57
+        && let Some(word) = bytes.get(from..).and_then(|bytes| bytes.first_chunk())
+    {
+        return u64::from_le_bytes(*word) >> (bit % 8) & mask(width);
+    }
     let mut array = [0; 16];
     let available = (bytes.len() - from).min(9);
     array[..available].copy_from_slice(&bytes[from..from + available]);
@@ -186,6 +206,44 @@ pub(crate) fn unpack(bytes: &[u8], count: usize, width: u8) -> Decoded<Unpacked>
         *out = bits_at(rest, index * width as usize, width);
     }
     Ok(Unpacked::Wide(out))
+}
+
+/// Which of all `count` values are in a range that is not empty.
+pub(crate) fn within(bytes: &[u8], count: usize, width: u8, (low, high): (u64, u64)) -> Decoded<BooleanBuffer> {
+    check(bytes, count, width)?;
+    let most = mask(width);
+    if low > most {
+        return Ok(BooleanBuffer::new_unset(count));
+    }
+    let span = high.min(most) - low;
+    if span == most {
+        return Ok(BooleanBuffer::new_set(count));
+    }
+    let block_len = BLOCK / 8 * width as usize;
+    let mut words = vec![0; count.div_ceil(bits::WORD)];
+    // One block at a time, which stays in the nearest cache.
+    let blocks = bytes.chunks_exact(block_len).zip(words.chunks_exact_mut(BLOCK / bits::WORD));
+    if width <= 32 {
+        let mut values = [0; BLOCK];
+        blocks.for_each(|(block, out)| {
+            unpack_32(block, width, &mut values);
+            within_32(&values, low as u32, span as u32, out);
+        });
+    } else {
+        let mut values = [0; BLOCK];
+        blocks.for_each(|(block, out)| {
+            unpack_64(block, width, &mut values);
+            within_64(&values, low, span, out);
+        });
+    }
+    let blocks = count / BLOCK;
+    let rest = &bytes[blocks * block_len..];
+    for index in 0..count % BLOCK {
+        let value = bits_at(rest, index * width as usize, width);
+        let at = blocks * BLOCK + index;
+        words[at / bits::WORD] |= u64::from(value.wrapping_sub(low) <= span) << (at % bits::WORD);
+    }
+    Ok(BooleanBuffer::new(Buffer::from_vec(words), 0, count))
 }
 
 #[cfg(test)]

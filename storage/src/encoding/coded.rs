@@ -1,14 +1,18 @@
 //! Chunks of codes as what they are: a dictionary's values, and which of them each row has.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, DictionaryArray, UInt32Array};
-use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
 
-use super::{Encoding, NO_DICTIONARY, Nulls, Opened, decode_opened, decode_u32, dictionary, is_one_of, open};
+use super::{
+    Encoding, NO_DICTIONARY, Nulls, Opened, decode_opened, decode_u32, decode_within, dictionary, is_one_of, open,
+};
 use crate::error::{Decoded, damaged};
+use crate::prune::Numbers;
 
 /// A chunk whose values are codes into a dictionary.
 #[derive(Debug, Clone)]
@@ -82,4 +86,33 @@ pub(crate) fn decode_codes(
     };
     dictionary::check(&entries, &codes)?;
     Ok(Some(Coded { entries, is_shared: encoding == Encoding::PartDictionary, codes, nulls }))
+}
+
+/// Codes that stand side by side, or all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeRange {
+    /// Those side by side.
+    pub range: Range<u32>,
+    /// Whether it is the others.
+    pub outside: bool,
+}
+
+/// Which rows of a chunk have one of the codes that `wanted` finds in the part's dictionary, where that is found without reading the codes; NULL
+/// has none.
+pub(crate) fn decode_codes_within(
+    rows: usize,
+    chunk: &Buffer,
+    dictionary: Option<&ArrayRef>,
+    wanted: impl FnOnce(&ArrayRef) -> Option<CodeRange>,
+) -> Decoded<Option<BooleanBuffer>> {
+    let Some(dictionary) = dictionary.filter(|_| is_one_of(chunk, &[Encoding::PartDictionary])) else {
+        return Ok(None);
+    };
+    let Some(CodeRange { range, outside }) = wanted(dictionary) else { return Ok(None) };
+    let Opened { nulls: Nulls::Some(nulls), body, .. } = open(rows, chunk, None, 0)? else {
+        return Ok(Some(BooleanBuffer::new_unset(rows)));
+    };
+    let codes = Numbers { range: i128::from(range.start)..=i128::from(range.end) - 1, outside };
+    let found = decode_within(&DataType::UInt32, rows, &body, &codes)?;
+    Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
 }

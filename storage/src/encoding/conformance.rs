@@ -17,10 +17,12 @@ use memchr::memmem::Finder;
 use proptest::prelude::*;
 
 use super::{
-    Effort, Encoder, Encoding, decode, decode_codes, decode_containing, decode_fields, decode_nulls, decode_within,
+    CodeRange, Effort, Encoder, Encoding, decode, decode_codes, decode_codes_within, decode_containing, decode_fields,
+    decode_nulls, decode_within,
 };
 use crate::codec::{Codec, Compression, Transform};
 use crate::key::{Key, key_at};
+use crate::prune::Numbers;
 
 /// Numbers with a shape that some encoding likes.
 fn shapes(rows: usize) -> Vec<(&'static str, Vec<i128>)> {
@@ -208,8 +210,9 @@ fn read_otherwise(
     selection: Option<&[u32]>,
 ) {
     let _ = decode_nulls(rows, chunk, selection);
-    let _ = decode_within(ty, rows, chunk, &(0..=1000));
+    let _ = decode_within(ty, rows, chunk, &(0..=1000).into());
     let _ = decode_codes(ty, rows, chunk, dictionary, selection);
+    let _ = decode_codes_within(rows, chunk, dictionary, |_| Some(CodeRange { range: 0..2, outside: false }));
     let _ = decode_fields(ty, rows, chunk, selection, &["x".to_string(), "s".to_string()]);
     let _ = decode_containing(ty, rows, chunk, &Finder::new("ö"));
 }
@@ -228,6 +231,15 @@ fn check_otherwise(array: &ArrayRef, chunk: &Buffer, dictionary: Option<&ArrayRe
         let column = coded.into_array();
         assert_same(&cast(&column, array.data_type()).unwrap(), array, what);
     }
+    for (range, outside) in [(0..0, false), (0..1, true), (1..3, false), (2..u32::MAX, true)] {
+        let wanted = CodeRange { range, outside };
+        let found = decode_codes_within(rows, chunk, dictionary, |_| Some(wanted.clone())).unwrap();
+        let Some(found) = found else { continue };
+        let coded = decode_codes(ty, rows, chunk, dictionary, None).unwrap().unwrap();
+        let is_valid = |row: usize| coded.nulls().is_none_or(|nulls| nulls.is_valid(row));
+        let passes = |row: usize| wanted.range.contains(&coded.codes()[row]) != outside && is_valid(row);
+        assert_eq!(found.iter().collect::<Vec<_>>(), (0..rows).map(passes).collect::<Vec<_>>(), "{wanted:?} in {what}");
+    }
     let numbers: Vec<Option<i128>> = (0..rows)
         .map(|row| match key_at(array, row) {
             Some(Key::Number(number)) => Some(number),
@@ -238,10 +250,13 @@ fn check_otherwise(array: &ArrayRef, chunk: &Buffer, dictionary: Option<&ArrayRe
         .into_iter()
         .chain(numbers.iter().flatten().take(3).flat_map(|&number| [(number, number), (number + 1, i128::MAX)]))
     {
-        if let Some(found) = decode_within(ty, rows, chunk, &(low..=high)).unwrap() {
-            let expected: Vec<bool> =
-                numbers.iter().map(|number| number.is_some_and(|number| (low..=high).contains(&number))).collect();
-            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{low}..={high} in {what}");
+        for outside in [false, true] {
+            let wanted = Numbers { range: low..=high, outside };
+            if let Some(found) = decode_within(ty, rows, chunk, &wanted).unwrap() {
+                let is_wanted = |number: i128| wanted.range.contains(&number) != outside;
+                let expected: Vec<bool> = numbers.iter().map(|number| number.is_some_and(is_wanted)).collect();
+                assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{wanted:?} in {what}");
+            }
         }
     }
     let Some(texts) = array.as_any().downcast_ref::<StringViewArray>() else { return };

@@ -30,7 +30,6 @@ mod text;
 mod conformance;
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, BooleanArray, make_array, new_null_array};
@@ -41,8 +40,9 @@ use memchr::memmem::Finder;
 use crate::bytes::{Reader, Write};
 use crate::codec::Codec;
 use crate::error::{Decoded, damaged};
-pub use coded::Coded;
-pub(crate) use coded::decode_codes;
+use crate::prune::Numbers;
+pub use coded::{CodeRange, Coded};
+pub(crate) use coded::{decode_codes, decode_codes_within};
 use dictionary::Dictionary;
 
 /// A chunk has at most this many rows: more is damage, not data.
@@ -415,22 +415,25 @@ pub(crate) fn decode_containing(
     Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
 }
 
-/// Which values of a chunk of integers are in a range of numbers, where that is found without making values of what is encoded; NULL is in none.
+/// Which values of a chunk of integers are some numbers, where that is found without making values of what is encoded; NULL is none.
 pub(crate) fn decode_within(
     ty: &DataType,
     rows: usize,
     chunk: &Buffer,
-    range: &RangeInclusive<i128>,
+    numbers: &Numbers,
 ) -> Decoded<Option<BooleanBuffer>> {
     let Physical::Integer { width, signed } = Physical::of(ty)? else { return Ok(None) };
-    if !is_one_of(chunk, &[Encoding::Packed]) {
+    if !is_one_of(chunk, &[Encoding::Packed, Encoding::RunLength]) {
         return Ok(None);
     }
-    let Opened { nulls: Nulls::Some(nulls), body, .. } = open(rows, chunk, None, 0)? else {
+    let Opened { encoding, nulls: Nulls::Some(nulls), body } = open(rows, chunk, None, 0)? else {
         return Ok(Some(BooleanBuffer::new_unset(rows)));
     };
-    let found = numbers::packed_within(&body, rows, (width, signed), range)?;
-    Ok(Some(nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
+    let found = match encoding {
+        Encoding::RunLength => runs::within(ty, rows, &body, numbers)?,
+        _ => Some(numbers::packed_within(&body, rows, (width, signed), numbers)?),
+    };
+    Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
 }
 
 /// The same of the bytes of a nested chunk without NULLs, however they are kept.

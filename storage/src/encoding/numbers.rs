@@ -3,17 +3,15 @@
 //! Integers of up to 8 bytes are handled as their 64 bits (sign-extended or zero-extended), 16-byte integers as i128 or, where they
 //! fit, as 64 bits too. Distances are taken modulo the word size, so the extremes of a type need no special case.
 
-use std::ops::RangeInclusive;
-
 use arrow::array::{Array, Int64Array, UInt64Array};
 use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType};
 
 use super::bitpack::{self, Unpacked};
 use super::{decode_at, nested, nested_u32};
-use crate::bits;
 use crate::bytes::{Reader, Write};
 use crate::error::{Decoded, damaged};
+use crate::prune::Numbers;
 
 /// The bits of a fixed-width value.
 pub(super) trait Word: ArrowNativeType + Eq + std::hash::Hash {
@@ -95,30 +93,25 @@ pub(super) fn read_packed<T: Word>(body: &[u8], rows: usize, selection: Option<&
     Ok(select(values, selection))
 }
 
-/// Which values of a packed chunk are in a range, told by their distances; values are of so many bytes.
+/// Which values of a packed chunk are some numbers, told by their distances; values are of so many bytes.
 pub(super) fn packed_within(
     body: &[u8],
     rows: usize,
     (size, signed): (usize, bool),
-    range: &RangeInclusive<i128>,
+    Numbers { range, outside }: &Numbers,
 ) -> Decoded<BooleanBuffer> {
     let mut reader = Reader::new(body);
     let base = reader.take(size)?.iter().rev().fold(0, |base, &byte| base << 8 | i128::from(byte));
     let unused = 128 - 8 * size;
     let base = if signed { base << unused >> unused } else { base };
     let width = reader.u8()?;
-    let distances = bitpack::unpack(reader.take(reader.left())?, rows, width)?;
     let (low, high) = (range.start().saturating_sub(base).max(0), range.end().saturating_sub(base));
-    fn between<W: TryFrom<i128>>(low: i128, high: i128, most: W) -> Option<(W, W)> {
-        Some((W::try_from(low).ok()?, W::try_from(high).unwrap_or(most))).filter(|_| low <= high)
-    }
-    let found = match &distances {
-        Unpacked::Narrow(distances) => between(low, high, u32::MAX)
-            .map(|(low, high)| bits::of(distances, |distance| distance.wrapping_sub(low) <= high - low)),
-        Unpacked::Wide(distances) => between(low, high, u64::MAX)
-            .map(|(low, high)| bits::of(distances, |distance| distance.wrapping_sub(low) <= high - low)),
+    let distances = reader.take(reader.left())?;
+    let found = match u64::try_from(low).ok().filter(|_| low <= high) {
+        Some(low) => bitpack::within(distances, rows, width, (low, u64::try_from(high).unwrap_or(u64::MAX)))?,
+        None => bitpack::check(distances, rows, width).map(|()| BooleanBuffer::new_unset(rows))?,
     };
-    Ok(found.unwrap_or_else(|| BooleanBuffer::new_unset(rows)))
+    Ok(if *outside { !&found } else { found })
 }
 
 /// A selection that is worth finding value by value.

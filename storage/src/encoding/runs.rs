@@ -1,16 +1,19 @@
 //! Run-length: neighbours that are equal are kept once, with how often they come. The values are a chunk of the column's own
 //! type, so any type of one value a row can have runs.
 
-use arrow::array::{Array, ArrayRef, UInt32Array, make_array};
-use arrow::buffer::{Buffer, NullBuffer};
+use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, UInt32Array, make_array};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
 
 use super::integers::{self, Shape, Tries};
 use super::numbers::Word;
-use super::{Effort, Encoder, Encoding, Physical, decode_at, fixed_array, fixed_bytes, nested, nested_u32};
+use super::{
+    Effort, Encoder, Encoding, Physical, decode_at, decode_within, fixed_array, fixed_bytes, nested, nested_u32,
+};
 use crate::bytes::{Reader, Write};
 use crate::error::{Decoded, damaged};
+use crate::prune::Numbers;
 
 /// Runs have to be this long on average.
 const RUN_MIN: usize = 8;
@@ -86,6 +89,30 @@ impl Encoder {
     }
 }
 
+/// Which values are some numbers, where that is found without making values of what is encoded.
+pub(super) fn within(ty: &DataType, rows: usize, body: &Buffer, numbers: &Numbers) -> Decoded<Option<BooleanBuffer>> {
+    let (runs, values, lengths) = open(rows, body, 0)?;
+    let Some(passing) = decode_within(ty, runs, &values, numbers)? else { return Ok(None) };
+    let mut found = BooleanBufferBuilder::new(rows);
+    passing.iter().zip(&*lengths).for_each(|(passes, &length)| found.append_n(length as usize, passes));
+    Ok(Some(found.finish()))
+}
+
+/// How many runs there are, the chunk of their values, and how long each is.
+fn open(rows: usize, body: &Buffer, level: u8) -> Decoded<(usize, Buffer, ScalarBuffer<u32>)> {
+    let mut reader = Reader::new(body);
+    let runs = reader.varint()?;
+    if runs > rows as u64 {
+        return damaged(format!("{runs} runs of {rows} rows"));
+    }
+    let values = nested(&mut reader, body)?;
+    let lengths = nested_u32(&mut reader, body, runs as usize, level)?;
+    if lengths.iter().map(|&length| u64::from(length)).sum::<u64>() != rows as u64 {
+        return damaged(format!("runs that do not make {rows} rows"));
+    }
+    Ok((runs as usize, values, lengths))
+}
+
 /// Reads the body.
 pub(super) fn decode(
     ty: &DataType,
@@ -95,18 +122,10 @@ pub(super) fn decode(
     nulls: Option<NullBuffer>,
     level: u8,
 ) -> Decoded<ArrayRef> {
-    let mut reader = Reader::new(body);
-    let runs = reader.varint()?;
-    if runs > rows as u64 {
-        return damaged(format!("{runs} runs of {rows} rows"));
-    }
-    let values = decode_at(ty, runs as usize, &nested(&mut reader, body)?, None, None, level + 1)?;
+    let (runs, values, lengths) = open(rows, body, level)?;
+    let values = decode_at(ty, runs, &values, None, None, level + 1)?;
     if values.null_count() > 0 {
         return damaged("a run of NULL");
-    }
-    let lengths = nested_u32(&mut reader, body, runs as usize, level)?;
-    if lengths.iter().map(|&length| u64::from(length)).sum::<u64>() != rows as u64 {
-        return damaged(format!("runs that do not make {rows} rows"));
     }
     let picks = match selection {
         None => lengths.to_vec(),

@@ -3,7 +3,7 @@
 //! The footer is read on opening, a column's index and dictionary when the column is first wanted. Every section's and
 //! chunk's checksum is verified before its first use.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,9 +17,10 @@ use super::format::{ColumnIndex, Footer, HEADER, PartIndex, Section, TAIL, neste
 use super::hashes::Directory;
 use crate::bytes::Reader;
 use crate::checksum;
-use crate::encoding::{self, Coded, Encoding};
+use crate::encoding::{self, CodeRange, Coded, Encoding};
 use crate::error::{Decoded, Error, Result};
 use crate::index::Segment;
+use crate::prune::Numbers;
 
 /// What a part keeps once it has been opened.
 pub(crate) struct Open {
@@ -234,14 +235,28 @@ impl Part {
         })
     }
 
-    /// Which values of a column of integers are in a range, where that is found without making values of what is encoded.
+    /// Which values of a column of integers are some numbers, where that is found without making values of what is encoded.
     pub(super) fn file_within(
         &self,
         granule: usize,
         column: usize,
-        range: &RangeInclusive<i128>,
+        numbers: &Numbers,
     ) -> Result<Option<BooleanBuffer>> {
-        self.file_decode(granule, column, None, |ty, rows, chunk, _, _| encoding::decode_within(ty, rows, chunk, range))
+        self.file_decode(granule, column, None, |ty, rows, chunk, _, _| {
+            encoding::decode_within(ty, rows, chunk, numbers)
+        })
+    }
+
+    /// Which values of a column are kept as codes that `wanted` finds in the part's dictionary, where that is found without reading the codes.
+    pub(super) fn file_codes_within(
+        &self,
+        granule: usize,
+        column: usize,
+        wanted: impl FnOnce(&ArrayRef) -> Option<CodeRange>,
+    ) -> Result<Option<BooleanBuffer>> {
+        self.file_decode(granule, column, None, |_, rows, chunk, dictionary, _| {
+            encoding::decode_codes_within(rows, chunk, dictionary, wanted)
+        })
     }
 
     /// Which values of a text column have a text in them, where that is found without looking at them one by one.

@@ -10,7 +10,6 @@
 //! Everything outside of this folder speaks of the definition's columns and never sees the difference. A merge writes what it reads, so
 //! it brings rows to the definition of its time. Widening keeps the order of values, so a part stays sorted.
 
-use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
@@ -23,9 +22,10 @@ use super::format::ColumnIndex;
 use super::reader::get_or_try;
 use super::{ColumnInfo, Part};
 use crate::def::TableDef;
-use crate::encoding::{Coded, Encoding};
+use crate::encoding::{CodeRange, Coded, Encoding};
 use crate::error::{Error, Result};
 use crate::key::{extremes, is_comparable};
+use crate::prune::Numbers;
 
 /// Whether every value of `from` is a value of `to`, in the same order and meaning.
 pub fn widens(from: &DataType, to: &DataType) -> bool {
@@ -264,15 +264,24 @@ impl Part {
         }
     }
 
-    /// Which values of one column of a granule are in a range of numbers, where that is found without making values of what is encoded.
-    pub(crate) fn within(
+    /// Which values of one column of a granule are some numbers, where that is found without making values of what is encoded.
+    pub(crate) fn within(&self, granule: usize, column: usize, numbers: &Numbers) -> Result<Option<BooleanBuffer>> {
+        match self.source(column)? {
+            (Source::Kept(at), _) => self.file_within(granule, at, numbers),
+            (Source::Widened(_) | Source::Missing, _) => Ok(None),
+        }
+    }
+
+    /// Which values of one column of a granule are kept as codes that `wanted` finds in the part's dictionary, where that is found without reading
+    /// the codes.
+    pub(crate) fn codes_within(
         &self,
         granule: usize,
         column: usize,
-        range: &RangeInclusive<i128>,
+        wanted: impl FnOnce(&ArrayRef) -> Option<CodeRange>,
     ) -> Result<Option<BooleanBuffer>> {
         match self.source(column)? {
-            (Source::Kept(at), _) => self.file_within(granule, at, range),
+            (Source::Kept(at), _) => self.file_codes_within(granule, at, wanted),
             (Source::Widened(_) | Source::Missing, _) => Ok(None),
         }
     }

@@ -38,7 +38,7 @@ pub(crate) struct Expression {
     /// Input columns that it reads, sorted, each once.
     pub(crate) columns: Vec<usize>,
     /// Whether it cannot fail, whatever its input, and costs little.
-    safe: bool,
+    pub(crate) safe: bool,
 }
 
 enum Node {

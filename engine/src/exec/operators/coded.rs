@@ -11,7 +11,7 @@ use arrow::buffer::BooleanBuffer;
 use parking_lot::Mutex;
 use weir_sql::plan::Expr;
 use weir_sql::rules::{has_subquery, is_volatile};
-use weir_storage::{Coded, bits};
+use weir_storage::{CodeRange, Coded, bits};
 
 use crate::error::Result;
 use crate::exec::batch::Batch;
@@ -40,7 +40,22 @@ struct Asked {
 /// For which values a condition is true.
 struct Verdicts {
     entries: Vec<bool>,
+    /// The codes of those for which it is, if these stand side by side, or all others do.
+    range: Option<CodeRange>,
     null: bool,
+}
+
+impl Verdicts {
+    fn new(entries: Vec<bool>, null: bool) -> Verdicts {
+        let side_by_side = |passes: bool| {
+            let start = entries.iter().position(|&entry| entry == passes).unwrap_or(0);
+            let end = start + entries[start..].iter().take_while(|&&entry| entry == passes).count();
+            let range = start as u32..end as u32;
+            (!entries[end..].contains(&passes)).then_some(CodeRange { range, outside: !passes })
+        };
+        let range = side_by_side(true).or_else(|| side_by_side(false));
+        Verdicts { entries, range, null }
+    }
 }
 
 impl CodedFilter {
@@ -65,20 +80,25 @@ impl CodedFilter {
             false => Arc::new(self.ask(filter, coded.entries(), width, context).ok()?),
             true => self.shared(filter, coded, width, context)?,
         };
-        let passes = match verdicts.entries.iter().filter(|&&passes| passes).count() {
-            0 => BooleanBuffer::new_unset(rows),
-            1 => {
-                let only = verdicts.entries.iter().position(|&passes| passes).map_or(u32::MAX, |code| code as u32);
-                bits::of(codes, |code| code == only)
+        let passes = match &verdicts.range {
+            Some(CodeRange { range, outside }) => {
+                bits::of(codes, |code| (code.wrapping_sub(range.start) < range.end - range.start) != *outside)
             }
-            all if all == verdicts.entries.len() => BooleanBuffer::new_set(rows),
-            _ => bits::of(codes, |code| verdicts.entries[code as usize]),
+            None => bits::of(codes, |code| verdicts.entries[code as usize]),
         };
         Some(match coded.nulls() {
             None => passes,
             Some(valid) if verdicts.null => &passes | &!valid.inner(),
             Some(valid) => &passes & valid.inner(),
         })
+    }
+
+    /// For which codes of a part's dictionary the condition is true, if that is known, they or the others stand side by side, and it is not true
+    /// of NULL.
+    pub(super) fn range(&self, entries: &ArrayRef) -> Option<CodeRange> {
+        let known = self.known.lock();
+        let verdicts = known.get(&address(entries))?.verdicts.as_ref()?.as_ref()?;
+        verdicts.range.clone().filter(|_| !verdicts.null)
     }
 
     /// The verdicts on a part's dictionary, once at least as many rows as it has values wanted them.
@@ -89,9 +109,8 @@ impl CodedFilter {
         width: usize,
         context: &Arc<QueryContext>,
     ) -> Option<Arc<Verdicts>> {
-        let address = Arc::as_ptr(coded.entries()).cast::<()>() as usize;
         let mut known = self.known.lock();
-        let asked = known.entry(address).or_insert_with(|| Asked {
+        let asked = known.entry(address(coded.entries())).or_insert_with(|| Asked {
             _entries: coded.entries().clone(),
             rows: 0,
             verdicts: None,
@@ -113,6 +132,11 @@ impl CodedFilter {
         let of =
             |values: ArrayRef| filter.selects(&Batch::sparse(width, values.len(), [(self.column, values)]), context);
         let null = of(new_null_array(entries.data_type(), 1))?.value(0);
-        Ok(Verdicts { entries: of(entries.clone())?.values().iter().collect(), null })
+        Ok(Verdicts::new(of(entries.clone())?.values().iter().collect(), null))
     }
+}
+
+/// What a dictionary is told by while it is held.
+fn address(entries: &ArrayRef) -> usize {
+    Arc::as_ptr(entries).cast::<()>() as usize
 }

@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use arrow::array::AsArray;
+use arrow::buffer::BooleanBuffer;
 use regex_syntax::hir::{Hir, HirKind};
 use weir_sql::Type;
 use weir_sql::plan::{Expr, ExprKind};
 
 use super::prune::{constant_side, pieces};
+use crate::error::Result;
 use crate::exec::context::QueryContext;
 use crate::functions::regex_engine::Expression;
 use crate::functions::regex_syntax::{Flavour, Options, compile};
@@ -50,6 +52,14 @@ impl Contained {
         };
         texts.sort_by_key(|text: &String| std::cmp::Reverse(text.len()));
         (!texts.is_empty()).then_some(Contained { column, texts, is_enough })
+    }
+
+    /// The rows that have the first of the texts that can be looked for.
+    pub(super) fn find(
+        &self,
+        look_for: impl Fn(&str) -> Result<Option<BooleanBuffer>>,
+    ) -> Result<Option<BooleanBuffer>> {
+        self.texts.iter().find_map(|text| look_for(text).transpose()).transpose()
     }
 }
 

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::ArrayRef;
 use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::compute::concat;
 use arrow::datatypes::Int64Type;
 use weir_sql::plan::Expr;
-use weir_storage::{Coded, Prune, Run, Shown};
+use weir_storage::{CodeRange, Coded, Prune, Run, Shown};
 
 use super::scan::{Columns, Reader};
 use crate::error::Result;
@@ -95,8 +96,21 @@ impl Columns for Granule<'_> {
         Ok(self.scan.codes(self.number, column, selection)?)
     }
 
+    fn codes_within(
+        &self,
+        column: usize,
+        wanted: impl FnOnce(&ArrayRef) -> Option<CodeRange>,
+    ) -> Result<Option<BooleanBuffer>> {
+        Ok(self.scan.codes_within(self.number, column, wanted)?)
+    }
+
     fn nulls(&self, column: usize, selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
         Ok(self.scan.nulls(self.number, column, selection)?)
+    }
+
+    fn extremes(&self, column: usize) -> Result<Option<ArrayRef>> {
+        let zone = self.scan.zone(self.number, column);
+        Ok(zone.map(|zone| concat(&[zone.min.as_ref(), zone.max.as_ref()])).transpose()?)
     }
 
     fn comparing(&self, comparison: &Prune) -> Result<Option<BooleanBuffer>> {

@@ -1,12 +1,12 @@
 //! How a scan's columns are read where they need not be read as they are: what is above looks only at fields of documents (see `fields`), only
-//! tells values apart, for which a dictionary's codes will do, or only counts those that are not NULL.
+//! tells values apart, for which a dictionary's codes will do, only counts those that are not NULL, or only wants the least and the greatest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use weir_sql::plan::{AggregateCall, Expr, ExprKind, Plan};
-use weir_sql::walk;
+use weir_sql::{Type, walk};
 
 use super::fields::{self, Fields};
 use crate::exec::context::QueryContext;
@@ -21,6 +21,8 @@ pub(super) struct Reads {
     pub(super) coded: Vec<usize>,
     /// Columns of which only NULLs are looked at: what is read of them is NULL in the same rows.
     pub(super) nulls: Vec<usize>,
+    /// Columns of which only the least and the greatest value are looked at, if all are such: these two may come instead of all rows.
+    pub(super) extremes: Vec<usize>,
 }
 
 impl Reads {
@@ -36,7 +38,7 @@ impl Reads {
                 };
                 keys.iter().for_each(|key| note(key, if is_text(key) { Use::Apart } else { Use::Value }));
                 for call in aggregates {
-                    let of = if is_count(call) { Use::Null } else { Use::Value };
+                    let of = Use::by(call);
                     walk::aggregate_parts(call, &mut |part| {
                         note(part, of);
                         exprs.push(part);
@@ -46,7 +48,14 @@ impl Reads {
                     let only = uses.iter().filter(|(_, uses)| uses.iter().all(|other| *other == of));
                     only.map(|(column, _)| *column).collect()
                 };
-                Reads { fields: fields::fields(exprs, context), coded: only(Use::Apart), nulls: only(Use::Null) }
+                let is_for_extremes = keys.is_empty() && aggregates.iter().all(|call| Use::by(call) == Use::Extreme);
+                let extremes = if is_for_extremes { only(Use::Extreme) } else { Vec::new() };
+                Reads {
+                    fields: fields::fields(exprs, context),
+                    coded: only(Use::Apart),
+                    nulls: only(Use::Null),
+                    extremes,
+                }
             }
             _ => Reads::default(),
         }
@@ -56,7 +65,7 @@ impl Reads {
     pub(super) fn map(self, at: impl Fn(usize) -> Option<usize>) -> Reads {
         let fields = self.fields.into_iter().filter_map(|(column, names)| Some((at(column)?, names))).collect();
         let all = |columns: Vec<usize>| columns.into_iter().filter_map(&at).collect();
-        Reads { fields, coded: all(self.coded), nulls: all(self.nulls) }
+        Reads { fields, coded: all(self.coded), nulls: all(self.nulls), extremes: all(self.extremes) }
     }
 }
 
@@ -68,17 +77,33 @@ enum Use {
     Apart,
     /// Which are NULL.
     Null,
+    /// The least or the greatest.
+    Extreme,
+}
+
+impl Use {
+    /// How a call looks at its argument.
+    fn by(call: &AggregateCall) -> Use {
+        let is_plain = call.filter.is_none() && call.order_by.is_empty() && call.combinator.is_none();
+        let is = |name: &str| call.name.eq_ignore_ascii_case(name);
+        match call.args.as_slice() {
+            [arg] if is_plain && is("count") && call.distinct && is_text(arg) => Use::Apart,
+            [arg] if is_plain && is("count") && !call.distinct && is_column(arg) => Use::Null,
+            [arg] if is_plain && (is("min") || is("max")) && is_bounded(arg) => Use::Extreme,
+            _ => Use::Value,
+        }
+    }
+}
+
+/// Whether an argument is a column whose least and greatest values are kept as they are, which those of texts are not.
+fn is_bounded(arg: &Expr) -> bool {
+    let is_time = matches!(arg.ty, Type::Date | Type::Timestamp | Type::Timestamptz);
+    is_column(arg) && (is_time || arg.ty.is_integer() || matches!(arg.ty, Type::Numeric(Some(_))))
 }
 
 /// Whether a key is a column of texts that are told apart by their bytes.
 fn is_text(key: &Expr) -> bool {
     is_column(key) && keys::normal_type(&key.ty) == DataType::Utf8View && !keys::has_variants(&key.ty)
-}
-
-/// Whether a call counts a column's values.
-fn is_count(call: &AggregateCall) -> bool {
-    let is_plain = !call.distinct && call.filter.is_none() && call.order_by.is_empty() && call.combinator.is_none();
-    is_plain && call.name == "count" && matches!(call.args.as_slice(), [arg] if is_column(arg))
 }
 
 fn is_column(expr: &Expr) -> bool {

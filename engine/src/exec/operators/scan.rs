@@ -11,7 +11,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::take;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
-use weir_storage::{Coded, Condition, Prune, Snapshot, TableId};
+use weir_storage::{CodeRange, Coded, Condition, Prune, Snapshot, TableId};
 
 use super::coded::CodedFilter;
 use super::contained::Contained;
@@ -116,6 +116,9 @@ struct Scan {
     types: Vec<Type>,
 }
 
+/// Texts are searched for what a filter requires of them if at least one of so many rows is still wanted.
+const SEARCHED_AT_LEAST: usize = 4;
+
 /// Filters and projects granules.
 pub(crate) struct Reader {
     filters: Vec<Filter>,
@@ -194,10 +197,16 @@ impl Reader {
             let selection = selection.as_ref().map(|rows| &**rows.values());
             self.read(stored, columns, selection, reads, context)
         };
+        if self.filters.is_empty()
+            && trials.is_empty()
+            && let Some(extremes) = self.extremes(stored)?
+        {
+            return emit(extremes);
+        }
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.width + 1];
         // What passed so far; `None` is all.
         let mut selection: Option<UInt32Array> = None;
-        let (passing, left) = self.by_encoding(stored, context)?;
+        let (passing, left) = self.by_encoding(stored, rows, context)?;
         if let Some(passing) = passing {
             match passing.count_set_bits() {
                 0 => return Ok(()),
@@ -208,24 +217,38 @@ impl Reader {
                 _ => selection = Some(passing.set_indices_u32().collect::<Vec<_>>().into()),
             }
         }
-        if !left.is_empty() {
-            let mut filtered: Vec<usize> = left.iter().flat_map(|test| test.columns.iter().copied()).collect();
-            filtered.sort_unstable();
-            filtered.dedup();
-            for (&column, array) in filtered.iter().zip(read(&filtered, &selection, &self.filtered)?) {
+        let mut at_hand = selection.as_ref().map_or(rows, |rows| rows.len());
+        // Which of the rows at hand pass so far.
+        let mut keep: Option<BooleanArray> = None;
+        for test in left {
+            let is_narrow = |keep: &BooleanArray| !test.safe || keep.true_count() * 8 < at_hand * 7;
+            if let Some(keep) = keep.take_if(|keep| is_narrow(keep)) {
+                at_hand = narrow_by(&keep, &mut columns, &mut selection)?;
+                if at_hand == 0 {
+                    return Ok(());
+                }
+            }
+            let unread = |column: &&usize| columns[**column].is_none();
+            let unread: Vec<usize> = test.columns.iter().filter(unread).copied().collect();
+            for (&column, array) in unread.iter().zip(read(&unread, &selection, &self.filtered)?) {
                 columns[column] = Some(array);
             }
-            let rows = selection.as_ref().map_or(rows, |rows| rows.len());
-            let read = columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.clone()?)));
-            let batch = Batch::sparse(columns.len(), rows, read);
-            let keep = select_all(left, &batch, context)?.filter(|keep| keep.true_count() < rows);
-            let is_kept = |column| self.projection.contains(column) && !self.filtered.fields.contains_key(column);
-            filtered.iter().filter(|column| !is_kept(column)).for_each(|&column| columns[column] = None);
-            if let Some(keep) = keep {
-                let passing: UInt32Array = keep.values().set_indices_u32().collect::<Vec<_>>().into();
-                narrow(&mut columns, &passing)?;
-                selection = Some(passing_of(selection.as_ref(), passing)?);
+            let of = columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.clone()?)));
+            let batch = Batch::sparse(columns.len(), at_hand, of);
+            let passing = select_all([test], &batch, context)?.filter(|passing| passing.true_count() < at_hand);
+            keep = match (keep, passing) {
+                (Some(keep), Some(passing)) => Some(BooleanArray::new(keep.values() & passing.values(), None)),
+                (keep, passing) => keep.or(passing),
+            };
+        }
+        // Of fields of documents that filters read, more may be wanted.
+        for (at, column) in columns.iter_mut().enumerate() {
+            if !self.projection.contains(&at) || self.filtered.fields.contains_key(&at) {
+                *column = None;
             }
+        }
+        if let Some(keep) = keep {
+            narrow_by(&keep, &mut columns, &mut selection)?;
         }
         for trial in trials {
             if selection.as_ref().is_some_and(|rows| rows.is_empty()) {
@@ -255,6 +278,15 @@ impl Reader {
         }
         let column = |&c: &usize| columns[c].clone().ok_or_else(|| Error::internal("a column was not read"));
         emit(Batch::new(self.projection.iter().map(column).collect::<Result<_>>()?, passed))
+    }
+
+    /// The least and the greatest value of each column, if that is all that is wanted, and known.
+    fn extremes(&self, stored: &impl Columns) -> Result<Option<Batch>> {
+        if self.projection.is_empty() || !self.projection.iter().all(|at| self.projected.extremes.contains(at)) {
+            return Ok(None);
+        }
+        let columns = self.projection.iter().map(|&column| stored.extremes(column)).collect::<Result<Option<_>>>()?;
+        Ok(columns.map(|columns| Batch::new(columns, 2)))
     }
 
     /// Columns of all rows or of some, as they are or as it is enough to read them.
@@ -304,49 +336,59 @@ impl Reader {
     fn by_encoding(
         &self,
         stored: &impl Columns,
+        rows: usize,
         context: &Arc<QueryContext>,
     ) -> Result<(Option<BooleanBuffer>, Vec<&Expression>)> {
-        let (mut passing, mut left): (Option<BooleanBuffer>, _) = (None, Vec::new());
+        let mut passing: Option<BooleanBuffer> = None;
+        let mut narrow = |found: BooleanBuffer| {
+            let both = passing.as_ref().map_or(found.clone(), |passing| passing & &found);
+            passing.insert(both).count_set_bits()
+        };
+        let (mut left, mut some) = (Vec::new(), rows);
         for filter in &self.filters {
-            let (rows, is_answer) = filter.by_encoding(stored, self.width + 1, context)?;
-            if !is_answer {
-                left.push(&filter.test);
+            match filter.by_codes(stored, self.width + 1, context)? {
+                Some(found) => some = narrow(found),
+                None => left.push(filter),
             }
-            passing = match (passing, rows) {
-                (Some(passing), Some(rows)) => Some(&passing & &rows),
-                (passing, rows) => passing.or(rows),
-            };
         }
-        Ok((passing, left))
+        // Few texts are sooner read than all are searched.
+        let mut unanswered = Vec::new();
+        for filter in left {
+            let mut is_answered = false;
+            if some * SEARCHED_AT_LEAST > rows
+                && let Some(contained) = &filter.contained
+                && let Some(found) = contained.find(|text| stored.containing(contained.column, text))?
+            {
+                some = narrow(found);
+                is_answered = contained.is_enough;
+            }
+            if !is_answered {
+                unanswered.push(&filter.test);
+            }
+        }
+        Ok((passing, unanswered))
     }
 }
 
 impl Filter {
-    /// The rows that may pass, as far as what is encoded tells, and whether they do.
-    fn by_encoding(
+    /// The rows that pass, if what is encoded tells.
+    fn by_codes(
         &self,
         stored: &impl Columns,
         width: usize,
         context: &Arc<QueryContext>,
-    ) -> Result<(Option<BooleanBuffer>, bool)> {
-        if let Some(coded) = &self.coded
-            && let Some(codes) = stored.codes(coded.column, None)?
-            && let Some(rows) = coded.rows(&self.test, &codes, width, context)
-        {
-            return Ok((Some(rows), true));
-        }
-        if let Some(comparison) = &self.comparison
-            && let Some(rows) = stored.comparing(comparison)?
-        {
-            return Ok((Some(rows), true));
-        }
-        let Some(contained) = &self.contained else { return Ok((None, false)) };
-        for text in &contained.texts {
-            if let Some(rows) = stored.containing(contained.column, text)? {
-                return Ok((Some(rows), contained.is_enough));
+    ) -> Result<Option<BooleanBuffer>> {
+        if let Some(coded) = &self.coded {
+            if let Some(rows) = stored.codes_within(coded.column, |entries| coded.range(entries))? {
+                return Ok(Some(rows));
+            }
+            if let Some(codes) = stored.codes(coded.column, None)?
+                && let Some(rows) = coded.rows(&self.test, &codes, width, context)
+            {
+                return Ok(Some(rows));
             }
         }
-        Ok((None, false))
+        self.comparison.as_ref().map_or(Ok(None), |comparison| stored.comparing(comparison))
     }
 }
 
@@ -360,8 +402,22 @@ pub(crate) trait Columns {
         Ok(None)
     }
 
+    /// Which of all rows have codes that `wanted` finds in the dictionary of their part, if that is known without reading the codes.
+    fn codes_within(
+        &self,
+        _column: usize,
+        _wanted: impl FnOnce(&ArrayRef) -> Option<CodeRange>,
+    ) -> Result<Option<BooleanBuffer>> {
+        Ok(None)
+    }
+
     /// Which rows are NULL in a column, of all rows or of some, if that is known without reading it.
     fn nulls(&self, _column: usize, _selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
+        Ok(None)
+    }
+
+    /// The least and the greatest value of a column, if they are known without reading it; twice NULL where it has no value.
+    fn extremes(&self, _column: usize) -> Result<Option<ArrayRef>> {
         Ok(None)
     }
 
@@ -393,6 +449,19 @@ fn passing_of(before: Option<&UInt32Array>, passing: UInt32Array) -> Result<UInt
         None => passing,
         Some(before) => take(before, &passing, None)?.as_primitive().clone(),
     })
+}
+
+/// Narrows the rows at hand to those that pass, and says how many they are.
+fn narrow_by(
+    keep: &BooleanArray,
+    columns: &mut [Option<ArrayRef>],
+    selection: &mut Option<UInt32Array>,
+) -> Result<usize> {
+    let passing: UInt32Array = keep.values().set_indices_u32().collect::<Vec<_>>().into();
+    let rows = passing.len();
+    narrow(columns, &passing)?;
+    *selection = Some(passing_of(selection.as_ref(), passing)?);
+    Ok(rows)
 }
 
 /// The columns that were read, at some of their rows.

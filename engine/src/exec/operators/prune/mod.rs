@@ -154,6 +154,8 @@ fn compared(
     let op = match op {
         PruneOp::Gt if !is_exact => PruneOp::Ge,
         PruneOp::Lt if !is_exact => PruneOp::Le,
+        // Of values beside one that no row has all may be wanted.
+        PruneOp::Ne if !is_exact => return None,
         op => op,
     };
     Some((Prune { column, op, values }, is_exact))
@@ -162,6 +164,7 @@ fn compared(
 fn operator(name: &str) -> Option<PruneOp> {
     Some(match name {
         "=" => PruneOp::Eq,
+        "<>" | "!=" => PruneOp::Ne,
         "<" => PruneOp::Lt,
         "<=" => PruneOp::Le,
         ">" => PruneOp::Gt,
