@@ -39,7 +39,7 @@ mod item;
 pub(crate) mod join;
 mod json_records;
 mod lambda;
-mod literal;
+pub(crate) mod literal;
 mod map;
 mod merge;
 mod modify;

@@ -1,7 +1,8 @@
 //! Optimiser rules over [`Plan`]: each its own file, each a function from plan to plan that gives the same rows and the same errors.
 //!
-//! [`optimise`] makes joins of queries in expressions (`decorrelate`), coarser groups of finer ones (`rollup`),
-//! groups by no key that others determine (`derived_keys`), takes out what is named twice, so that it runs once (`share`), moves
+//! [`optimise`] makes joins of queries in expressions (`decorrelate`), one sum of those that a constant tells apart (`shifted_sums`), coarser
+//! groups of finer ones (`rollup`), groups by no key that others determine (`derived_keys`), takes out what is named twice, so that it runs once
+//! (`share`), moves
 //! conditions towards the scans (`push_filters`), with those that follow from them (`imply`), makes
 //! inner joins of outer ones where they allow it (`outer_joins`), puts inner joins in order (`join_order`, with the
 //! guesses of `estimate`), and lets each operator read only the columns that something above it uses (`prune_columns`). Queries inside
@@ -18,6 +19,7 @@ mod prune_columns;
 mod push_filters;
 mod rollup;
 mod share;
+mod shifted_sums;
 
 use crate::catalog::{Functions, Statistics, Volatility};
 use crate::plan::{Cte, Expr, ExprKind, Plan, SubqueryKind};
@@ -30,12 +32,12 @@ pub use share::inline;
 
 /// Applies all rules.
 pub fn optimise(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
-    let plan = rollup::rollup(decorrelate::decorrelate(plan, functions), functions);
-    let plan = derived_keys::derive(plan, functions);
+    let plan = shifted_sums::shifted_sums(decorrelate::decorrelate(plan, functions), functions);
+    let plan = derived_keys::derive(rollup::rollup(plan, functions), functions);
     optimise_shared(plan, functions, statistics)
 }
 
-/// Applies the rules that leave groups as they are: those of a view, whose states are stored.
+/// Applies the rules that leave groups and their calls as they are: those of a view, whose states are stored.
 pub fn optimise_stored(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
     optimise_shared(decorrelate::decorrelate(plan, functions), functions, statistics)
 }

@@ -121,12 +121,12 @@ pub(super) fn decimal(text: &str) -> Option<(i128, u8, i8)> {
 }
 
 /// `expr` cast to a type, whatever it is.
-pub(super) fn cast(expr: Expr, ty: Type, explicit: bool) -> Expr {
+pub(crate) fn cast(expr: Expr, ty: Type, explicit: bool) -> Expr {
     Expr::new(ExprKind::Cast { expr: Box::new(expr), explicit, lenient: false }, ty)
 }
 
 /// The value of an integer literal.
-pub(super) fn integer_value(expr: &Expr) -> Option<i128> {
+pub(crate) fn integer_value(expr: &Expr) -> Option<i128> {
     let ExprKind::Literal(value) = &expr.kind else { return None };
     if value.is_null() {
         return None;

@@ -108,13 +108,13 @@ fn exact(name: &str, kind: FunctionKind, args: &[Expr], functions: &dyn Function
 }
 
 /// A call of a scalar function of exactly these types; `None` if there is none.
-pub(super) fn call(name: &str, args: Vec<Expr>, functions: &dyn Functions) -> Option<Expr> {
+pub(in crate::rules) fn call(name: &str, args: Vec<Expr>, functions: &dyn Functions) -> Option<Expr> {
     let (function, ty) = exact(name, FunctionKind::Scalar, &args, functions)?;
     Some(Expr::new(ExprKind::Call { function, name: name.into(), args }, ty))
 }
 
 /// A call of an aggregate over these; `None` if there is none of exactly these types.
-pub(super) fn aggregate(name: &str, args: Vec<Expr>, functions: &dyn Functions) -> Option<AggregateCall> {
+pub(in crate::rules) fn aggregate(name: &str, args: Vec<Expr>, functions: &dyn Functions) -> Option<AggregateCall> {
     let (function, ty) = exact(name, FunctionKind::Aggregate, &args, functions)?;
     Some(AggregateCall {
         function,

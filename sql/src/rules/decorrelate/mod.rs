@@ -26,6 +26,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 
 pub(crate) use self::build::not_distinct;
+pub(super) use self::build::{aggregate, call};
 use self::build::{extended, filtered, first_columns, is_never_null, join_on, numbered, select};
 use self::lookup::Left;
 use self::pull::{equalities, exists, over_join, pull, uncorrelated};
