@@ -52,6 +52,9 @@ pub(crate) trait Operator: Send + Sync {
         Ok(Opened { source: self.open(context, metrics)?, is_placed: false })
     }
 
+    /// Only its first `rows` rows will be read: what others take may be left. Called before it is opened.
+    fn want_first(&mut self, _rows: usize) {}
+
     /// How many rows it will about give, where the optimiser does not say: what its input gives, unless it knows better.
     fn estimate(&self) -> f64 {
         self.children().first().map_or(1.0, |child| child.estimate())

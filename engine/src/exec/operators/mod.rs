@@ -209,11 +209,11 @@ fn projected(mut input: Node, exprs: &[Expr], columns: &[OutputColumn], context:
     Ok(Node::new(project::Project::new(input, exprs, context)?, columns))
 }
 
-/// LIMIT over a sort keeps only the rows it needs; a projection between the two stays above.
+/// LIMIT over a sort keeps only the rows it needs; a projection between the two stays above. Any other input is told how many it needs.
 fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<QueryContext>) -> Result<Node> {
-    let rows =
-        limit.and_then(|n| n.checked_add(offset)).filter(|n| *n <= TOP_N_MAX.min(context.memory.limit() / TOP_N_ROW));
-    if let (Some(rows), Some(limit)) = (rows, limit) {
+    let rows = limit.and_then(|n| n.checked_add(offset));
+    let few = rows.filter(|n| *n <= TOP_N_MAX.min(context.memory.limit() / TOP_N_ROW));
+    if let (Some(rows), Some(limit)) = (few, limit) {
         match plan {
             Plan::Sort { input, keys } => {
                 return Ok(Node::new(
@@ -228,7 +228,11 @@ fn limited(plan: &Plan, limit: Option<usize>, offset: usize, context: &Arc<Query
             _ => {}
         }
     }
-    Ok(Node::new(limit::Limit::new(compile(plan, context)?, limit, offset), plan.columns()))
+    let mut node = compile(plan, context)?;
+    if let Some(rows) = rows {
+        node.operator.want_first(rows);
+    }
+    Ok(Node::new(limit::Limit::new(node, limit, offset), plan.columns()))
 }
 
 /// The first rows of a plan in an order. What is computed of each row, and cannot fail, is computed of these only.

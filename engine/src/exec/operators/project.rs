@@ -54,4 +54,8 @@ impl Operator for Project {
         let is_placed = input.is_placed;
         Ok(Opened { source: self.over(input, context), is_placed })
     }
+
+    fn want_first(&mut self, rows: usize) {
+        self.input.operator.want_first(rows);
+    }
 }

@@ -1,5 +1,7 @@
 //! GROUP BY and each aggregate.
 
+use weir_sql::statement::ExplainOptions;
+
 use super::*;
 
 #[test]
@@ -18,6 +20,46 @@ fn groups_come_in_the_order_of_their_first_rows() {
         ["t|zero|0|0|1"]
     );
     assert_eq!(world.rows("SELECT count(*) FROM (SELECT id, third FROM numbers GROUP BY id, third) g"), ["1000"]);
+}
+
+#[test]
+fn a_limit_ends_where_all_groups_would_begin() {
+    let world = numbers();
+    for sql in [
+        "SELECT id, third, count(*) FROM numbers GROUP BY id, third",
+        "SELECT third, n, count(*), sum(id), array_agg(id) FROM numbers WHERE id % 7 > 0 GROUP BY third, n",
+        "SELECT third || n, count(DISTINCT even), max(f) FILTER (WHERE even) FROM numbers GROUP BY 1",
+        "SELECT f::numeric(9, 1), any_value(id) FROM numbers GROUP BY 1",
+        "SELECT -n, s FROM (SELECT id % 70 AS n, sum(f) AS s FROM numbers WHERE id > 95 GROUP BY 1) g",
+        "SELECT x, count(*) FROM (SELECT id AS x FROM numbers UNION ALL SELECT 500 - n FROM numbers) u GROUP BY x",
+        "SELECT a.n, b.id, count(*) FROM numbers a JOIN numbers b ON a.id = b.id + 30 GROUP BY a.n, b.id",
+    ] {
+        let all = world.rows(sql);
+        for (limit, offset) in [(1, 0), (3, 1), (5, 25), (50, 60), (9000, 0)] {
+            let expected: Vec<String> = all.iter().skip(offset).take(limit).cloned().collect();
+            let limited = format!("{sql} LIMIT {limit} OFFSET {offset}");
+            assert_eq!(world.rows(&limited), expected, "{limited}");
+        }
+    }
+}
+
+#[test]
+fn under_a_limit_rows_of_later_groups_are_passed_over() {
+    let world = numbers();
+    let options = ExplainOptions { analyze: true, ..Default::default() };
+    for (sql, made) in [
+        // All of the first batch, which is 100 rows.
+        ("SELECT id, third, count(*) FROM numbers GROUP BY id, third LIMIT 5", 100),
+        ("SELECT id, third, count(*) FROM numbers GROUP BY id, third LIMIT 50 OFFSET 50", 100),
+        // The first morsel has fewer.
+        ("SELECT id, third, count(*) FROM numbers GROUP BY id, third LIMIT 101", 1000),
+        // A row may fail.
+        ("SELECT id, third, sum(1 / (id + 1)) FROM numbers GROUP BY id, third LIMIT 5", 1000),
+    ] {
+        let lines = explain(&world.plan(sql), &world.context(1, 8192), &options).expect("it runs");
+        let rows = format!("rows={made} loops=1)");
+        assert!(lines.iter().any(|l| l.contains("HashAggregate") && l.contains(&rows)), "{sql}: {lines:?}");
+    }
 }
 
 #[test]

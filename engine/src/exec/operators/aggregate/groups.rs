@@ -25,7 +25,7 @@ use crate::functions::{Context, Implementation, registry};
 
 /// Keys and aggregate calls, compiled.
 pub(crate) struct Grouping {
-    keys: Vec<Expression>,
+    pub(super) keys: Vec<Expression>,
     pub(crate) key_types: Vec<Type>,
     /// Keys of which equal values can look different.
     variants: Vec<usize>,
@@ -33,6 +33,8 @@ pub(crate) struct Grouping {
     positions: bool,
     /// See [`weir_sql::plan::Plan::Aggregate`].
     always: Vec<i32>,
+    /// How many groups are of use, the first ones, if not all are.
+    pub(super) wanted: Option<usize>,
 }
 
 /// One aggregate call, compiled.
@@ -164,7 +166,7 @@ impl Grouping {
         let key_types: Vec<Type> = keys.iter().map(|k| k.ty.clone()).collect();
         let variants = (0..keys.len()).filter(|&i| keys::has_variants(&key_types[i])).collect();
         let positions = calls.iter().any(|c| c.overload.wants_position());
-        Ok(Grouping { keys, key_types, variants, calls, positions, always: Vec::new() })
+        Ok(Grouping { keys, key_types, variants, calls, positions, always: Vec::new(), wanted: None })
     }
 
     /// With groups that are there even over no rows.
@@ -232,6 +234,14 @@ impl Groups {
     pub(crate) fn memory(&self) -> usize {
         let accumulators = self.accumulators.iter().chain(&self.shown).map(|a| a.memory()).sum::<usize>();
         self.table.memory() + self.first.capacity() * 8 + accumulators + self.scratch.capacity() * 4
+    }
+
+    /// The keys of the first `n` groups, if the first row of all is among those that were grouped.
+    pub(super) fn leading(&self, n: usize) -> Result<Option<Vec<ArrayRef>>> {
+        if self.first.len() < n || self.first[0] != 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.table.keys()?.iter().map(|key| key.slice(0, n)).collect()))
     }
 
     /// Groups of rows with these keys; row by row they stand at `at(row)`, in any order.

@@ -9,10 +9,12 @@
 //! merged by itself, split again if need be, and its results become a run in the order of first appearance. Without keys there is one
 //! group, which has to fit but for the sets of its DISTINCT arguments and the rows that its calls want in order.
 //!
-//! What groups come to over rows that do not change is remembered, where that pays (`remembered`).
+//! What groups come to over rows that do not change is remembered, where that pays (`remembered`). Under a LIMIT only the first groups are made
+//! (`first_groups`).
 //!
 //! Where equal keys can look different (numerics of several scales, intervals), the group shows the one whose bytes are least.
 
+mod first_groups;
 mod groups;
 mod partial;
 mod remembered;
@@ -25,7 +27,9 @@ use std::sync::atomic::Ordering;
 use arrow::array::{ArrayRef, UInt64Array};
 use parking_lot::Mutex;
 use weir_sql::plan::{AggregateCall, Expr, Plan};
+use weir_sql::{rules, walk};
 
+use self::first_groups::{FirstGroups, WANTED_MAX};
 pub(crate) use self::groups::{Call, Grouping, Groups};
 use self::partial::PARTITIONS;
 pub(crate) use self::partial::PartialGroups;
@@ -40,6 +44,8 @@ use crate::exec::operator::{Description, Metrics, Node, Opened, Operator};
 use crate::exec::partial_cache::Question;
 use crate::exec::pipeline::{Numbered, Source, drain, parallel};
 use crate::exec::runs::gather;
+use crate::exec::top_bound::cannot_fail;
+use crate::functions::registry;
 
 /// Up to this many groups of all threads are merged by one thread.
 const MERGED_ALONE: usize = 1 << 14;
@@ -54,6 +60,8 @@ pub(crate) struct Aggregate {
     keys: String,
     /// What is asked of a table's rows, if the answer may be remembered.
     question: Option<Arc<Question>>,
+    /// Whether a row may be passed over without its error being missed.
+    may_pass_over: bool,
 }
 
 impl Aggregate {
@@ -65,8 +73,11 @@ impl Aggregate {
         context: &Arc<QueryContext>,
     ) -> Result<Aggregate> {
         let text = explain::expressions(keys, &explain::names(&input.columns));
+        let mut may_pass_over = always.is_empty() && !keys.iter().any(|key| rules::is_volatile(key, registry()));
+        let mut look = |part: &Expr| may_pass_over &= cannot_fail(part);
+        calls.iter().for_each(|call| walk::aggregate_parts(call, &mut look));
         let grouping = Grouping::new(keys, calls, context)?.with_always(always);
-        Ok(Aggregate { input, grouping: Arc::new(grouping), keys: text, question: None })
+        Ok(Aggregate { input, grouping: Arc::new(grouping), keys: text, question: None, may_pass_over })
     }
 
     /// The same over the rows of a plan that does not depend on the rest of the query.
@@ -85,9 +96,12 @@ impl Aggregate {
 impl Operator for Aggregate {
     fn describe(&self) -> Description {
         if self.keys.is_empty() {
-            Description::new("Aggregate")
-        } else {
-            Description::new("HashAggregate").with("Group Key", self.keys.clone())
+            return Description::new("Aggregate");
+        }
+        let description = Description::new("HashAggregate").with("Group Key", self.keys.clone());
+        match self.grouping.wanted {
+            Some(wanted) => description.with("Limit", wanted.to_string()),
+            None => description,
         }
     }
 
@@ -101,6 +115,14 @@ impl Operator for Aggregate {
 
     fn open_unordered(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Opened> {
         self.merged(context, metrics)?.unordered(context)
+    }
+
+    fn want_first(&mut self, rows: usize) {
+        let is_of_use = self.may_pass_over && !self.keys.is_empty() && (1..=WANTED_MAX).contains(&rows);
+        // Nobody else has it before the operator is opened.
+        if let Some(grouping) = Arc::get_mut(&mut self.grouping).filter(|_| is_of_use) {
+            grouping.wanted = Some(rows);
+        }
     }
 }
 
@@ -211,6 +233,7 @@ struct Pass<'a> {
     context: &'a Arc<QueryContext>,
     spilled: Spilled,
     may_give_up: bool,
+    first_groups: Option<FirstGroups>,
 }
 
 impl Pass<'_> {
@@ -223,6 +246,10 @@ impl Pass<'_> {
 
     /// Adds rows, the first of which stands at position `at`.
     fn add(&self, local: &mut Local, at: u64, batch: Batch) -> Result<()> {
+        let batch = match &self.first_groups {
+            Some(first_groups) => first_groups.rows(batch, self.grouping, self.context)?,
+            None => batch,
+        };
         local.rows += batch.rows;
         match local.apart {
             true => {
@@ -232,7 +259,14 @@ impl Pass<'_> {
             }
             false => local.groups.update(self.grouping, at, &batch, self.context)?,
         }
+        self.look_for_first(at, &local.groups)?;
         self.added(local)
+    }
+
+    /// Under a LIMIT, looks whether the first groups are known by now.
+    fn look_for_first(&self, at: u64, groups: &Groups) -> Result<()> {
+        let look = |first: &FirstGroups| first.look(at, groups, self.grouping, self.context);
+        self.first_groups.as_ref().map_or(Ok(()), look)
     }
 
     /// Adds partial states.
@@ -271,7 +305,8 @@ fn combine<'a>(
     gather: impl FnOnce(&Pass<'a>) -> Result<Vec<Local>>,
 ) -> Result<Merged> {
     let may_give_up = !grouping.is_one() && grouping.has_small_states();
-    let pass = Pass { grouping, context, spilled: Spilled::default(), may_give_up };
+    let first_groups = grouping.wanted.map(FirstGroups::new);
+    let pass = Pass { grouping, context, spilled: Spilled::default(), may_give_up, first_groups };
     let mut locals = gather(&pass)?;
     let spilled = pass.spilled;
     metrics.memory.fetch_max(locals.iter().map(|local| local.held.peak()).sum(), Ordering::Relaxed);

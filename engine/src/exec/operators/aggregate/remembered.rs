@@ -203,6 +203,7 @@ impl Keeping<'_> {
         run_at(context, order, task, |at, batch| {
             let Some(groups) = &mut own else { return pass.add(local, at, batch) };
             groups.update(grouping, at, &batch, context)?;
+            pass.look_for_first(at, groups)?;
             let bytes = groups.memory();
             if groups.len() <= groups_max && local.held.fits(local.memory() + bytes)? {
                 return Ok(());
