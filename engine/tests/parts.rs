@@ -144,3 +144,62 @@ fn rows_of_parts_give_what_the_same_rows_give_elsewhere() {
         assert!(!expected.is_empty(), "{query}");
     }
 }
+
+#[test]
+fn empty_texts_are_the_same_as_where_they_are_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = Database::open_with(folder.path(), Options { bulk_bytes: 1024, ..Options::default() }).expect("it opens");
+    // The same texts in codes of strings, as they are, compressed, and others by dictionary. Those that are empty or NULL are none of those by
+    // which storage judges how many there are.
+    let made = |from: i64, to: i64| {
+        format!(
+            "SELECT id, url, url AS plain, url AS zstd, url AS lz4, page, nothing FROM (
+                 SELECT i AS id, CASE WHEN i % 10 = 3 THEN '' WHEN i % 14 <> 5 THEN 'https://größe.example/' || md5(i::text) || repeat('/x', i % 9) END AS url,
+                        CASE WHEN i % 3 = 1 THEN '' WHEN i % 4 <> 3 THEN 'the page ' || repeat('ö', i % 50) END AS page, NULL::text AS nothing
+                 FROM generate_series({from}, {to}) AS g(i)
+             ) texts"
+        )
+    };
+    db.execute(
+        "CREATE TABLE e (
+             id bigint NOT NULL, url text, plain text CODEC(NONE), zstd text CODEC(ZSTD(1)), lz4 text CODEC(LZ4), page text, nothing text
+         ) ORDER BY id",
+    )
+    .expect("the table is made");
+    db.execute(&format!("INSERT INTO e {}", made(0, 10_000))).expect("rows come in");
+    let check = |rows_of: &str| {
+        for query in [
+            "SELECT count(*), sum(id) FROM {} WHERE COLUMN <> ''",
+            "SELECT count(*), sum(id) FROM {} WHERE '' = COLUMN",
+            "SELECT id, COLUMN FROM {} WHERE COLUMN <> '' AND id % 1000 = 5 ORDER BY id",
+            "SELECT count(*), min(COLUMN) FROM {} WHERE NOT COLUMN <> '' AND id > 100",
+            "SELECT count(*) FROM {} WHERE COLUMN = '' OR COLUMN IS NULL",
+        ] {
+            for column in ["url", "plain", "zstd", "lz4", "page", "nothing"] {
+                let query = query.replace("COLUMN", column);
+                let [kept, expected] =
+                    ["e", &format!("({rows_of}) made")].map(|from| rows(&db, &query.replace("{}", from)));
+                assert_eq!(kept, expected, "{query}");
+            }
+        }
+    };
+    let kept = rows(
+        &db,
+        "SELECT \"column\", min(regexp_replace(encodings, ' x.*', '')) FROM weir.part_columns WHERE \"table\" = 'e' GROUP BY 1 ORDER BY 1",
+    );
+    let expected = [
+        ["id", "delta"],
+        ["lz4", "plain"],
+        ["nothing", "constant"],
+        ["page", "part dictionary"],
+        ["plain", "plain"],
+        ["url", "fsst"],
+        ["zstd", "plain"],
+    ];
+    assert_eq!(kept, expected);
+    check(&made(0, 10_000));
+    // Rows that are not in parts yet, and rows that are not there any more.
+    db.execute(&format!("INSERT INTO e {}", made(10_001, 10_003))).expect("a few rows come in");
+    db.execute("DELETE FROM e WHERE id % 11 = 6").expect("rows go");
+    check(&format!("SELECT * FROM ({}) texts WHERE id % 11 <> 6", made(0, 10_003)));
+}

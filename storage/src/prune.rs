@@ -47,6 +47,18 @@ impl Prune {
         };
         Some(Numbers { range, outside: self.op == PruneOp::Ne })
     }
+
+    /// Whether it holds for the empty text and no other, or the other way round: for all but the empty one.
+    pub(crate) fn emptiness(&self) -> Option<bool> {
+        let Some(Key::Bytes([])) = (self.values.len() == 1).then(|| key_at(&self.values, 0)).flatten() else {
+            return None;
+        };
+        match self.op {
+            PruneOp::Eq | PruneOp::Le => Some(true),
+            PruneOp::Gt => Some(false),
+            _ => None,
+        }
+    }
 }
 
 /// Numbers in a range, or those that are not.

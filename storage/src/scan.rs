@@ -313,8 +313,15 @@ impl Scan {
 
     /// For which rows of granule `i` a comparison holds. `None` where that is best found value by value, as where rows are deleted.
     pub fn comparing(&self, i: usize, comparison: &Prune) -> Result<Option<BooleanBuffer>> {
-        let Some(numbers) = comparison.numbers().filter(|_| !self.has_deleted(i)) else { return Ok(None) };
-        self.encoded(i, None, |part, granule, _| part.within(granule, comparison.column, &numbers))
+        if self.has_deleted(i) {
+            return Ok(None);
+        }
+        let column = comparison.column;
+        match (comparison.numbers(), comparison.emptiness()) {
+            (Some(numbers), _) => self.encoded(i, None, |part, granule, _| part.within(granule, column, &numbers)),
+            (None, Some(empty)) => self.encoded(i, None, |part, granule, _| part.empty(granule, column, empty)),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Which rows of granule `i` have a value whose code is one of those that `wanted` finds in its part's dictionary, if it can. NULL has none.

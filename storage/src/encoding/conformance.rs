@@ -17,8 +17,8 @@ use memchr::memmem::Finder;
 use proptest::prelude::*;
 
 use super::{
-    CodeRange, Effort, Encoder, Encoding, decode, decode_codes, decode_codes_within, decode_containing, decode_fields,
-    decode_nulls, decode_within,
+    CodeRange, Effort, Encoder, Encoding, decode, decode_codes, decode_codes_within, decode_containing, decode_empty,
+    decode_fields, decode_nulls, decode_within,
 };
 use crate::codec::{Codec, Compression, Transform};
 use crate::key::{Key, key_at};
@@ -211,6 +211,7 @@ fn read_otherwise(
 ) {
     let _ = decode_nulls(rows, chunk, selection);
     let _ = decode_within(ty, rows, chunk, &(0..=1000).into());
+    let _ = decode_empty(ty, rows, chunk, false);
     let _ = decode_codes(ty, rows, chunk, dictionary, selection);
     let _ = decode_codes_within(rows, chunk, dictionary, |_| Some(CodeRange { range: 0..2, outside: false }));
     let _ = decode_fields(ty, rows, chunk, selection, &["x".to_string(), "s".to_string()]);
@@ -257,6 +258,17 @@ fn check_otherwise(array: &ArrayRef, chunk: &Buffer, dictionary: Option<&ArrayRe
                 let expected: Vec<bool> = numbers.iter().map(|number| number.is_some_and(is_wanted)).collect();
                 assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{wanted:?} in {what}");
             }
+        }
+    }
+    for is_empty in [true, false] {
+        let found = decode_empty(ty, rows, chunk, is_empty).unwrap();
+        let has_length = matches!(ty, DataType::Utf8View | DataType::BinaryView);
+        let is_known = has_length && [Encoding::Plain, Encoding::Fsst].iter().any(|&known| known as u8 == chunk[0]);
+        assert_eq!(found.is_some(), is_known, "{what}");
+        if let Some(found) = found {
+            let passes = |row| array.is_valid(row) && matches!(key_at(array, row), Some(Key::Bytes([]))) == is_empty;
+            let expected: Vec<bool> = (0..rows).map(passes).collect();
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{is_empty} in {what}");
         }
     }
     let Some(texts) = array.as_any().downcast_ref::<StringViewArray>() else { return };

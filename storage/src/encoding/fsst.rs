@@ -11,7 +11,7 @@ use super::integers::{self, Shape};
 use super::nested_u32;
 use crate::bytes::{Reader, Write};
 use crate::error::{Decoded, damaged};
-use arrow::buffer::Buffer;
+use arrow::buffer::{Buffer, ScalarBuffer};
 
 /// The code after which a byte stands for itself.
 const ESCAPE: u8 = 255;
@@ -82,6 +82,40 @@ pub(super) fn write(memory: &Option<Box<Table>>, coded: &Coded, out: &mut Vec<u8
 
 /// Reads the body, all rows or the selected ones: their bytes, and where each ends.
 pub(super) fn decode(rows: usize, body: &Buffer, selection: Option<&[u32]>, level: u8) -> Decoded<(Vec<u8>, Vec<u32>)> {
+    let opened = open(rows, body, level)?;
+    let (raw, lengths) = (opened.raw as usize, &opened.lengths);
+    let end = match selection {
+        None => raw,
+        Some(selection) => raw.min(selection.iter().map(|&row| 8 * lengths[row as usize] as usize).sum()),
+    };
+    let mut decoder = Decoder { symbols: opened.symbols, out: vec![0; end + 8], at: 0, end };
+    let mut ends = Vec::with_capacity(selection.map_or(rows, <[u32]>::len));
+    opened.each(selection, |codes| {
+        decoder.push(codes)?;
+        ends.push(decoder.at as u32);
+        Ok(())
+    })?;
+    decoder.out.truncate(decoder.at);
+    Ok((decoder.out, ends))
+}
+
+/// How many codes each value has: an empty one none.
+pub(super) fn code_counts(rows: usize, body: &Buffer, level: u8) -> Decoded<ScalarBuffer<u32>> {
+    Ok(open(rows, body, level)?.lengths)
+}
+
+/// A body taken apart.
+struct Opened<'a> {
+    /// The bytes of all values.
+    raw: u64,
+    /// What codes stand for, and how many bytes that is; 0 for codes that are not used.
+    symbols: [(u64, u8); 256],
+    /// How many codes each value has.
+    lengths: ScalarBuffer<u32>,
+    codes: &'a [u8],
+}
+
+fn open(rows: usize, body: &Buffer, level: u8) -> Decoded<Opened<'_>> {
     let mut reader = Reader::new(body);
     let raw = reader.varint()?;
     let count = usize::from(reader.u8()?);
@@ -103,33 +137,32 @@ pub(super) fn decode(rows: usize, body: &Buffer, selection: Option<&[u32]>, leve
     {
         return damaged(format!("{} codes cannot be {raw} bytes of {rows} values", codes.len()));
     }
-    let end = match selection {
-        None => raw as usize,
-        Some(selection) => (raw as usize).min(selection.iter().map(|&row| 8 * lengths[row as usize] as usize).sum()),
-    };
-    let mut decoder = Decoder { symbols, out: vec![0; end + 8], at: 0, end };
-    let mut ends = Vec::with_capacity(selection.map_or(rows, <[u32]>::len));
-    let mut from = 0;
-    match selection {
-        None => {
-            for &length in &*lengths {
-                decoder.push(&codes[from..from + length as usize])?;
-                ends.push(decoder.at as u32);
-                from += length as usize;
+    Ok(Opened { raw, symbols, lengths, codes })
+}
+
+impl Opened<'_> {
+    /// The codes of each value, of all rows or the selected ones.
+    #[inline]
+    fn each(&self, selection: Option<&[u32]>, mut visit: impl FnMut(&[u8]) -> Decoded<()>) -> Decoded<()> {
+        let mut from = 0;
+        match selection {
+            None => {
+                for &length in &*self.lengths {
+                    visit(&self.codes[from..from + length as usize])?;
+                    from += length as usize;
+                }
+            }
+            Some(selection) => {
+                let mut next = 0;
+                for &row in selection {
+                    from += self.lengths[next..row as usize].iter().map(|&length| length as usize).sum::<usize>();
+                    next = row as usize;
+                    visit(&self.codes[from..from + self.lengths[next] as usize])?;
+                }
             }
         }
-        Some(selection) => {
-            let mut next = 0;
-            for &row in selection {
-                from += lengths[next..row as usize].iter().map(|&length| length as usize).sum::<usize>();
-                next = row as usize;
-                decoder.push(&codes[from..from + lengths[next] as usize])?;
-                ends.push(decoder.at as u32);
-            }
-        }
+        Ok(())
     }
-    decoder.out.truncate(decoder.at);
-    Ok((decoder.out, ends))
 }
 
 struct Decoder {

@@ -5,7 +5,7 @@
 //! against the bytes that are there, and bad bytes give [`Damage`](crate::error::Damage), never a panic.
 //!
 //! One file holds one family: [`integers`] and [`numbers`] (writing and reading packed, patched, delta, scaled), [`alp`] and [`split`] (floats),
-//! [`gorilla`], [`bools`], [`runs`], [`dictionary`] and [`coded`] (codes, as values and as what they are), [`text`], [`fsst`] and [`json`] (text and
+//! [`gorilla`], [`bools`], [`runs`], [`dictionary`] and [`coded`] (codes, as values and as what they are), [`text`], [`fsst`], [`json`] and [`lengths`] (text and
 //! bytes), [`fixed`] (constant and plain of fixed width, and how fixed-width chunks are chosen), [`nested`] (lists and structs); [`bitpack`] and
 //! [`compress`] are what they stand on.
 
@@ -20,6 +20,7 @@ mod fsst;
 mod gorilla;
 mod integers;
 mod json;
+mod lengths;
 mod nested;
 mod numbers;
 mod runs;
@@ -44,6 +45,7 @@ use crate::prune::Numbers;
 pub use coded::{CodeRange, Coded};
 pub(crate) use coded::{decode_codes, decode_codes_within};
 use dictionary::Dictionary;
+pub(crate) use lengths::decode_empty;
 
 /// A chunk has at most this many rows: more is damage, not data.
 const ROWS_MAX: u64 = 1 << 28;

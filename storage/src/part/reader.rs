@@ -259,6 +259,13 @@ impl Part {
         })
     }
 
+    /// Which values of a text column are empty, or else which are not, where that is found without reading them.
+    pub(super) fn file_empty(&self, granule: usize, column: usize, is_empty: bool) -> Result<Option<BooleanBuffer>> {
+        self.file_decode(granule, column, None, |ty, rows, chunk, _, _| {
+            encoding::decode_empty(ty, rows, chunk, is_empty)
+        })
+    }
+
     /// Which values of a text column have a text in them, where that is found without looking at them one by one.
     pub(super) fn file_containing(
         &self,

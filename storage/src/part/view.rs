@@ -286,6 +286,14 @@ impl Part {
         }
     }
 
+    /// Which values of one text column of a granule are empty, or else which are not, where that is found without reading them.
+    pub(crate) fn empty(&self, granule: usize, column: usize, is_empty: bool) -> Result<Option<BooleanBuffer>> {
+        match self.source(column)? {
+            (Source::Kept(at), _) => self.file_empty(granule, at, is_empty),
+            (Source::Widened(_) | Source::Missing, _) => Ok(None),
+        }
+    }
+
     /// Which values of one text column of a granule have a text in them, where that is found without looking at them one by one.
     pub(crate) fn containing(
         &self,

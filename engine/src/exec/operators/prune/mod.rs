@@ -156,9 +156,15 @@ fn compared(
         PruneOp::Lt if !is_exact => PruneOp::Le,
         // Of values beside one that no row has all may be wanted.
         PruneOp::Ne if !is_exact => return None,
+        // The empty text is the least.
+        PruneOp::Ne if is_empty_text(&values) => PruneOp::Gt,
         op => op,
     };
     Some((Prune { column, op, values }, is_exact))
+}
+
+fn is_empty_text(value: &ArrayRef) -> bool {
+    value.as_string_view_opt().is_some_and(|text| text.value(0).is_empty())
 }
 
 fn operator(name: &str) -> Option<PruneOp> {
