@@ -99,6 +99,7 @@ pub fn chunk(bytes: &[u8]) {
     let _ = encoding::decode_nulls(rows, &chunk, Some(&every_third));
     let _ = encoding::decode_within(ty, rows, &chunk, &(-3..=500).into());
     let _ = encoding::decode_empty(ty, rows, &chunk, true);
+    let _ = encoding::decode_lengths(ty, rows, &chunk, None, Some(&every_third));
     let _ = encoding::decode_codes(ty, rows, &chunk, None, Some(&every_third));
     let _ = encoding::decode_fields(ty, rows, &chunk, Some(&every_third), &["a".to_string()]);
     let _ = encoding::decode_containing(ty, rows, &chunk, &memchr::memmem::Finder::new("a"));

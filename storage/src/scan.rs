@@ -10,7 +10,7 @@
 use std::cell::LazyCell;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::array::{Array, ArrayRef, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -288,6 +288,12 @@ impl Scan {
     /// Which rows of granule `i` are NULL in a column, of all rows or of the selected ones; `None` where that is not known without reading it.
     pub fn nulls(&self, i: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
         self.encoded(i, selection, |part, granule, selection| part.nulls(granule, column, selection))
+    }
+
+    /// How many bytes the values of a text column of granule `i` have, of all rows or of the selected ones; NULL has none. `None` where that is not
+    /// known without reading them.
+    pub fn lengths(&self, i: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<Int32Array>> {
+        self.encoded(i, selection, |part, granule, selection| part.lengths(granule, column, selection))
     }
 
     /// Reads a text column of granule `i` whose values are JSON, all rows or the selected ones, with only those fields of the objects that have

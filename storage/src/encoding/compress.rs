@@ -2,12 +2,12 @@
 //! not pay is asked again only after a growing number of chunks.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read};
 
 use arrow::buffer::Buffer;
 use zstd::bulk::Decompressor;
 
-use super::Effort;
+use super::{Effort, nested};
 use crate::bytes::{Reader, Write};
 use crate::codec::Compression;
 use crate::error::{Decoded, damaged};
@@ -19,6 +19,8 @@ pub(super) const LZ4: u8 = 1;
 /// Body is a varint raw length and a zstd frame.
 pub(super) const ZSTD: u8 = 2;
 
+/// A varint takes at most so many bytes.
+const VARINT_MAX: usize = 10;
 /// Bodies shorter than this are left alone.
 const BODY_MIN: usize = 256;
 /// How much of a body is tried.
@@ -137,15 +139,7 @@ pub(super) fn decompress(body: Buffer, method: u8) -> Decoded<Buffer> {
     if method == NONE {
         return Ok(body);
     }
-    let mut reader = Reader::new(&body);
-    let raw = reader.varint()?;
-    let compressed = reader.take(reader.left())?;
-    // No block can grow more than this, so a damaged length cannot make us allocate the world.
-    let ratio = if method == LZ4 { 256 } else { 1 << 16 };
-    if raw > (compressed.len() as u64 + 16) * ratio || raw > 1 << 31 {
-        return damaged(format!("{} bytes cannot have been {raw} bytes", compressed.len()));
-    }
-    let raw = raw as usize;
+    let (raw, compressed) = open(&body, method)?;
     let decompressed = match method {
         LZ4 => lz4_flex::block::decompress(compressed, raw).map_err(|error| error.to_string()),
         ZSTD => unzstd(compressed, raw).map_err(|error| error.to_string()),
@@ -171,4 +165,70 @@ fn unzstd(compressed: &[u8], raw: usize) -> io::Result<Vec<u8>> {
         };
         decompressor.decompress(compressed, raw)
     })
+}
+
+/// The nested chunk that the raw body begins with, and how many bytes come after it; of zstd, without decompressing those.
+pub(super) fn first_nested(body: Buffer, method: u8) -> Decoded<(Buffer, usize)> {
+    if method == ZSTD
+        && let Some(first) = first_of_zstd(&body)
+    {
+        return Ok(first);
+    }
+    let raw = decompress(body, method)?;
+    let mut reader = Reader::new(&raw);
+    let first = nested(&mut reader, &raw)?;
+    Ok((first, reader.left()))
+}
+
+/// `None` where the whole body has to say what is wrong with it.
+fn first_of_zstd(body: &Buffer) -> Option<(Buffer, usize)> {
+    let (raw, compressed) = open(body, ZSTD).ok()?;
+    let mut stream = zstd::stream::read::Decoder::with_buffer(compressed).ok()?;
+    // No window is larger than what it is of, so a damaged one cannot make us allocate the world.
+    stream.window_log_max(raw.max(1024).ilog2() + 1).ok()?;
+    let mut start = Vec::new();
+    (&mut stream).take(VARINT_MAX as u64).read_to_end(&mut start).ok()?;
+    let mut reader = Reader::new(&start);
+    let length = reader.varint().ok()?;
+    let from = reader.position();
+    let end = from + usize::try_from(length).ok().filter(|&length| length <= raw)?;
+    stream.take(end.saturating_sub(start.len()) as u64).read_to_end(&mut start).ok()?;
+    let after = raw.checked_sub(end).filter(|_| end <= start.len())?;
+    Some((Buffer::from(start).slice_with_length(from, end - from), after))
+}
+
+/// How many bytes a compressed body has raw, and its block or frame.
+fn open(body: &Buffer, method: u8) -> Decoded<(usize, &[u8])> {
+    let mut reader = Reader::new(body);
+    let raw = reader.varint()?;
+    let compressed = reader.take(reader.left())?;
+    // No block can grow more than this, so a damaged length cannot make us allocate the world.
+    let ratio = if method == LZ4 { 256 } else { 1 << 16 };
+    if raw > (compressed.len() as u64 + 16) * ratio || raw > 1 << 31 {
+        return damaged(format!("{} bytes cannot have been {raw} bytes", compressed.len()));
+    }
+    Ok((raw as usize, compressed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zstd_gives_the_first_chunk_alone() {
+        for (first, after) in [(0, 0), (3, 0), (300, 20), (70_000, 3_000_000)] {
+            let chunk: Vec<u8> = (0..first).map(|i| (i % 251) as u8).collect();
+            let mut out = Vec::new();
+            out.put_bytes(&chunk);
+            out.extend((0..after).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 28) as u8));
+            let raw = Buffer::from(out.clone());
+            let compressed = zstd::bulk::compress(&raw, ZSTD_LEVEL).unwrap();
+            replace(&mut out, 0, &compressed, ZSTD);
+            let expected = (Buffer::from(chunk), after as usize);
+            assert_eq!(first_of_zstd(&out.clone().into()), Some(expected.clone()), "{first} of {}", raw.len());
+            for (body, method) in [(raw, NONE), (out.into(), ZSTD)] {
+                assert_eq!(first_nested(body, method).unwrap(), expected);
+            }
+        }
+    }
 }

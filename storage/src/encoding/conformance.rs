@@ -18,7 +18,7 @@ use proptest::prelude::*;
 
 use super::{
     CodeRange, Effort, Encoder, Encoding, decode, decode_codes, decode_codes_within, decode_containing, decode_empty,
-    decode_fields, decode_nulls, decode_within,
+    decode_fields, decode_lengths, decode_nulls, decode_within,
 };
 use crate::codec::{Codec, Compression, Transform};
 use crate::key::{Key, key_at};
@@ -212,6 +212,7 @@ fn read_otherwise(
     let _ = decode_nulls(rows, chunk, selection);
     let _ = decode_within(ty, rows, chunk, &(0..=1000).into());
     let _ = decode_empty(ty, rows, chunk, false);
+    let _ = decode_lengths(ty, rows, chunk, dictionary, selection);
     let _ = decode_codes(ty, rows, chunk, dictionary, selection);
     let _ = decode_codes_within(rows, chunk, dictionary, |_| Some(CodeRange { range: 0..2, outside: false }));
     let _ = decode_fields(ty, rows, chunk, selection, &["x".to_string(), "s".to_string()]);
@@ -227,6 +228,17 @@ fn check_otherwise(array: &ArrayRef, chunk: &Buffer, dictionary: Option<&ArrayRe
         let wanted =
             selection.map_or((0..rows).collect(), |some| some.iter().map(|&row| row as usize).collect::<Vec<_>>());
         assert_eq!(found, wanted.iter().map(|&row| array.is_valid(row)).collect::<Vec<_>>(), "{what}");
+        let lengths = decode_lengths(ty, rows, chunk, dictionary, selection).unwrap();
+        let is_text = matches!(ty, DataType::Utf8View | DataType::BinaryView);
+        let is_all_null = array.null_count() == rows;
+        assert_eq!(lengths.is_some(), is_text && !is_all_null && chunk[0] != Encoding::Json as u8, "{what}");
+        if let Some(lengths) = lengths {
+            let length = |&row: &usize| match key_at(array, row) {
+                Some(Key::Bytes(bytes)) => Some(bytes.len() as i32),
+                _ => None,
+            };
+            assert_eq!(lengths.iter().collect::<Vec<_>>(), wanted.iter().map(length).collect::<Vec<_>>(), "{what}");
+        }
     }
     if let Some(coded) = decode_codes(ty, rows, chunk, dictionary, None).unwrap() {
         let column = coded.into_array();
@@ -262,8 +274,8 @@ fn check_otherwise(array: &ArrayRef, chunk: &Buffer, dictionary: Option<&ArrayRe
     }
     for is_empty in [true, false] {
         let found = decode_empty(ty, rows, chunk, is_empty).unwrap();
-        let has_length = matches!(ty, DataType::Utf8View | DataType::BinaryView);
-        let is_known = has_length && [Encoding::Plain, Encoding::Fsst].iter().any(|&known| known as u8 == chunk[0]);
+        let is_text = matches!(ty, DataType::Utf8View | DataType::BinaryView);
+        let is_known = is_text && [Encoding::Plain, Encoding::Fsst].iter().any(|&known| known as u8 == chunk[0]);
         assert_eq!(found.is_some(), is_known, "{what}");
         if let Some(found) = found {
             let passes = |row| array.is_valid(row) && matches!(key_at(array, row), Some(Key::Bytes([]))) == is_empty;

@@ -99,6 +99,34 @@ pub(super) fn decode(rows: usize, body: &Buffer, selection: Option<&[u32]>, leve
     Ok((decoder.out, ends))
 }
 
+/// How many bytes each value has, of all rows or the selected ones.
+pub(super) fn lengths(rows: usize, body: &Buffer, selection: Option<&[u32]>, level: u8) -> Decoded<Vec<i32>> {
+    let opened = open(rows, body, level)?;
+    let bytes = opened.symbols.map(|(_, length)| u64::from(length));
+    let mut all = 0;
+    let mut lengths = Vec::with_capacity(selection.map_or(rows, <[u32]>::len));
+    opened.each(selection, |codes| {
+        let mut codes = codes.iter();
+        let mut length = 0;
+        while let Some(&code) = codes.next() {
+            length += match code {
+                ESCAPE => match codes.next() {
+                    Some(_) => 1,
+                    None => return damaged("a value ends in an escape"),
+                },
+                code => bytes[usize::from(code)],
+            };
+        }
+        all += length;
+        lengths.push(length as i32);
+        Ok(())
+    })?;
+    match all > opened.raw.min(i32::MAX as u64) {
+        true => damaged(format!("values of over {} bytes", opened.raw)),
+        false => Ok(lengths),
+    }
+}
+
 /// How many codes each value has: an empty one none.
 pub(super) fn code_counts(rows: usize, body: &Buffer, level: u8) -> Decoded<ScalarBuffer<u32>> {
     Ok(open(rows, body, level)?.lengths)

@@ -45,7 +45,7 @@ use crate::prune::Numbers;
 pub use coded::{CodeRange, Coded};
 pub(crate) use coded::{decode_codes, decode_codes_within};
 use dictionary::Dictionary;
-pub(crate) use lengths::decode_empty;
+pub(crate) use lengths::{decode_empty, decode_lengths};
 
 /// A chunk has at most this many rows: more is damage, not data.
 const ROWS_MAX: u64 = 1 << 28;

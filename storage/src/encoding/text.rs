@@ -237,7 +237,7 @@ pub(super) fn decode(
 }
 
 /// Reads the body of a plain chunk: the lengths of the values, and their bytes.
-pub(super) fn read_plain(rows: usize, body: &Buffer, level: u8) -> Decoded<(ScalarBuffer<u32>, Buffer)> {
+fn read_plain(rows: usize, body: &Buffer, level: u8) -> Decoded<(ScalarBuffer<u32>, Buffer)> {
     let mut reader = Reader::new(body);
     let lengths = nested_u32(&mut reader, body, rows, level)?;
     let bytes = body.slice(reader.position());

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, Int32Array};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::DataType;
 use memchr::memmem::Finder;
@@ -222,7 +222,17 @@ impl Part {
         })
     }
 
-    /// The same of documents with only the fields of these names, if they can be read alone.
+    /// How many bytes the values of a text column have, if that is known without reading them.
+    pub(super) fn file_lengths(
+        &self,
+        granule: usize,
+        column: usize,
+        selection: Option<&[u32]>,
+    ) -> Result<Option<Int32Array>> {
+        self.file_decode(granule, column, selection, encoding::decode_lengths)
+    }
+
+    /// One column of documents, all rows or the selected ones, with only the fields of these names, if they can be read alone.
     pub(super) fn file_fields(
         &self,
         granule: usize,

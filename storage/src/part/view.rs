@@ -12,7 +12,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, Int32Array, UInt32Array, new_null_array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Field};
@@ -246,6 +246,19 @@ impl Part {
     pub(crate) fn nulls(&self, granule: usize, column: usize, selection: Option<&[u32]>) -> Result<Option<NullBuffer>> {
         match self.source(column)? {
             (Source::Kept(at), _) => self.file_nulls(granule, at, selection).map(Some),
+            (Source::Widened(_) | Source::Missing, _) => Ok(None),
+        }
+    }
+
+    /// How many bytes the values of one text column of a granule have, if that is known without reading them.
+    pub(crate) fn lengths(
+        &self,
+        granule: usize,
+        column: usize,
+        selection: Option<&[u32]>,
+    ) -> Result<Option<Int32Array>> {
+        match self.source(column)? {
+            (Source::Kept(at), _) => self.file_lengths(granule, at, selection),
             (Source::Widened(_) | Source::Missing, _) => Ok(None),
         }
     }
