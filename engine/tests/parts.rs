@@ -146,7 +146,7 @@ fn rows_of_parts_give_what_the_same_rows_give_elsewhere() {
 }
 
 #[test]
-fn empty_texts_are_the_same_as_where_they_are_read() {
+fn texts_of_which_only_lengths_are_asked_give_what_the_same_rows_give_elsewhere() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let db = Database::open_with(folder.path(), Options { bulk_bytes: 1024, ..Options::default() }).expect("it opens");
     // The same texts in codes of strings, as they are, compressed, and others by dictionary. Those that are empty or NULL are none of those by
@@ -174,6 +174,12 @@ fn empty_texts_are_the_same_as_where_they_are_read() {
             "SELECT id, COLUMN FROM {} WHERE COLUMN <> '' AND id % 1000 = 5 ORDER BY id",
             "SELECT count(*), min(COLUMN) FROM {} WHERE NOT COLUMN <> '' AND id > 100",
             "SELECT count(*) FROM {} WHERE COLUMN = '' OR COLUMN IS NULL",
+            "SELECT id % 7, avg(octet_length(COLUMN)), count(COLUMN) FROM {} WHERE COLUMN <> '' GROUP BY 1 ORDER BY 1",
+            "SELECT count(COLUMN), sum(octet_length(COLUMN)), sum(length(page)), max(strlen(COLUMN)) FROM {} WHERE id % 3 = 1",
+            "SELECT octet_length(COLUMN), octet_length(page), page, count(*) FROM {} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT 50",
+            "SELECT id, octet_length(COLUMN) + 1, octet_length(COLUMN) IS NULL FROM {} WHERE id % 1000 < 9 ORDER BY id",
+            "SELECT count(*), sum(octet_length(COLUMN)) FROM {} WHERE octet_length(COLUMN) > 60 AND COLUMN <> ''",
+            "SELECT sum(octet_length(COLUMN)) FILTER (WHERE id < 5000), sum(CASE WHEN id % 2 = 0 THEN octet_length(COLUMN) END) FROM {}",
         ] {
             for column in ["url", "plain", "zstd", "lz4", "page", "nothing"] {
                 let query = query.replace("COLUMN", column);

@@ -4,7 +4,7 @@
 //! does: `ß` has no upper case of its own and stays.
 
 use arrow::array::{BinaryViewArray, StringViewArray};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use weir_sql::Type;
 use weir_sql::catalog::Param;
 
@@ -65,13 +65,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
             STRING,
             "How many bytes the text has in UTF-8, or the bytea.",
             ("octet_length('größe')", "7"),
-            vec![
-                strict([TEXT], Type::Int4, |_, a, n, ty| {
-                    let texts = text(a, 0)?;
-                    primitive_rows::<Int32Type>(a, n, ty, |row| Ok(Some(texts.at(row).len() as i32)))
-                }),
-                strict([BYTEA], Type::Int4, bytea_length),
-            ],
+            vec![strict([TEXT], Type::Int4, octet_length), strict([BYTEA], Type::Int4, bytea_length)],
         ),
         function(
             &["bit_length"],
@@ -274,6 +268,15 @@ fn length(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Da
 /// How many characters a text has: bytes that do not continue one.
 pub(crate) fn char_count(text: &str) -> usize {
     text.as_bytes().iter().filter(|&&byte| (byte as i8) >= -0x40).count()
+}
+
+/// The bytes of a text. Of a column of which nothing else is asked a scan may have read just these (see `exec::operators::reads`).
+fn octet_length(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {
+    if args[0].array().data_type() == &DataType::Int32 {
+        return Ok(args[0].clone());
+    }
+    let texts = text(args, 0)?;
+    primitive_rows::<Int32Type>(args, rows, ty, |row| Ok(Some(texts.at(row).len() as i32)))
 }
 
 fn bytea_length(_: &Context, args: &[Datum], rows: usize, ty: &Types<'_>) -> Result<Datum> {

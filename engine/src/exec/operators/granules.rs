@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, Int32Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::concat;
 use arrow::datatypes::Int64Type;
@@ -111,6 +111,10 @@ impl Columns for Granule<'_> {
     fn extremes(&self, column: usize) -> Result<Option<ArrayRef>> {
         let zone = self.scan.zone(self.number, column);
         Ok(zone.map(|zone| concat(&[zone.min.as_ref(), zone.max.as_ref()])).transpose()?)
+    }
+
+    fn lengths(&self, column: usize, selection: Option<&[u32]>) -> Result<Option<Int32Array>> {
+        Ok(self.scan.lengths(self.number, column, selection)?)
     }
 
     fn comparing(&self, comparison: &Prune) -> Result<Option<BooleanBuffer>> {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, UInt32Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::take;
 use weir_sql::plan::{self, Expr};
@@ -314,6 +314,13 @@ impl Reader {
                 alone.push((column, Arc::new(BooleanArray::new(values, Some(nulls)))));
             }
         }
+        for &column in &reads.lengths {
+            if columns.contains(&column)
+                && let Some(lengths) = stored.lengths(column, selection)?
+            {
+                alone.push((column, Arc::new(lengths)));
+            }
+        }
         for (&column, names) in &reads.fields {
             if columns.contains(&column)
                 && let Some(array) = stored.fields(column, selection, names)?
@@ -418,6 +425,11 @@ pub(crate) trait Columns {
 
     /// The least and the greatest value of a column, if they are known without reading it; twice NULL where it has no value.
     fn extremes(&self, _column: usize) -> Result<Option<ArrayRef>> {
+        Ok(None)
+    }
+
+    /// How many bytes the values of a text column have, of all rows or of some, if that is known without reading it.
+    fn lengths(&self, _column: usize, _selection: Option<&[u32]>) -> Result<Option<Int32Array>> {
         Ok(None)
     }
 
