@@ -41,11 +41,11 @@ use memchr::memmem::Finder;
 use crate::bytes::{Reader, Write};
 use crate::codec::Codec;
 use crate::error::{Decoded, damaged};
-use crate::prune::Numbers;
 pub use coded::{CodeRange, Coded};
 pub(crate) use coded::{decode_codes, decode_codes_within};
 use dictionary::Dictionary;
 pub(crate) use lengths::{decode_empty, decode_lengths};
+pub(crate) use numbers::decode_within;
 
 /// A chunk has at most this many rows: more is damage, not data.
 const ROWS_MAX: u64 = 1 << 28;
@@ -414,27 +414,6 @@ pub(crate) fn decode_containing(
         return Ok(Some(BooleanBuffer::new_unset(rows)));
     };
     let found = text::containing(encoding, rows, &body, needle, 0)?;
-    Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
-}
-
-/// Which values of a chunk of integers are some numbers, where that is found without making values of what is encoded; NULL is none.
-pub(crate) fn decode_within(
-    ty: &DataType,
-    rows: usize,
-    chunk: &Buffer,
-    numbers: &Numbers,
-) -> Decoded<Option<BooleanBuffer>> {
-    let Physical::Integer { width, signed } = Physical::of(ty)? else { return Ok(None) };
-    if !is_one_of(chunk, &[Encoding::Packed, Encoding::RunLength]) {
-        return Ok(None);
-    }
-    let Opened { encoding, nulls: Nulls::Some(nulls), body } = open(rows, chunk, None, 0)? else {
-        return Ok(Some(BooleanBuffer::new_unset(rows)));
-    };
-    let found = match encoding {
-        Encoding::RunLength => runs::within(ty, rows, &body, numbers)?,
-        _ => Some(numbers::packed_within(&body, rows, (width, signed), numbers)?),
-    };
     Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
 }
 

@@ -8,7 +8,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType};
 
 use super::bitpack::{self, Unpacked};
-use super::{decode_at, nested, nested_u32};
+use super::{Encoding, Nulls, Opened, Physical, decode_at, is_one_of, nested, nested_u32, open, runs};
 use crate::bytes::{Reader, Write};
 use crate::error::{Decoded, damaged};
 use crate::prune::Numbers;
@@ -93,8 +93,29 @@ pub(super) fn read_packed<T: Word>(body: &[u8], rows: usize, selection: Option<&
     Ok(select(values, selection))
 }
 
+/// Which values of a chunk of integers are some numbers, where that is found without making values of what is encoded; NULL is none.
+pub(crate) fn decode_within(
+    ty: &DataType,
+    rows: usize,
+    chunk: &Buffer,
+    numbers: &Numbers,
+) -> Decoded<Option<BooleanBuffer>> {
+    let Physical::Integer { width, signed } = Physical::of(ty)? else { return Ok(None) };
+    if !is_one_of(chunk, &[Encoding::Packed, Encoding::RunLength]) {
+        return Ok(None);
+    }
+    let Opened { encoding, nulls: Nulls::Some(nulls), body } = open(rows, chunk, None, 0)? else {
+        return Ok(Some(BooleanBuffer::new_unset(rows)));
+    };
+    let found = match encoding {
+        Encoding::RunLength => runs::within(ty, rows, &body, numbers)?,
+        _ => Some(packed_within(&body, rows, (width, signed), numbers)?),
+    };
+    Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
+}
+
 /// Which values of a packed chunk are some numbers, told by their distances; values are of so many bytes.
-pub(super) fn packed_within(
+fn packed_within(
     body: &[u8],
     rows: usize,
     (size, signed): (usize, bool),
