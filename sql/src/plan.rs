@@ -156,6 +156,8 @@ pub enum Plan {
         filter: Option<Expr>,
         /// Whether right refers to left.
         lateral: bool,
+        /// Whether rows of left are collected and those of right stream past, at a left, semi or anti join; otherwise it is the other way.
+        build_left: bool,
         /// Left's then right's (or left's alone).
         columns: Vec<OutputColumn>,
     },

@@ -4,10 +4,11 @@
 //! Selection in a Relational Database Management System, SIGMOD 1979). Conditions are taken to be independent.
 
 use arrow::array::AsArray;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, IntervalMonthDayNanoType};
 
 use crate::catalog::{Statistics, numbers};
 use crate::plan::{Expr, ExprKind, JoinKind, Plan};
+use crate::types::Type;
 use crate::value::Value;
 use crate::walk;
 
@@ -19,6 +20,9 @@ const COMPARISON: f64 = 1.0 / 3.0;
 const EQUALITY: f64 = 0.1;
 /// The same of LIKE, and of a regular expression.
 const PATTERN: f64 = 0.1;
+/// Microseconds of a day.
+const DAY: f64 = 86_400e6;
+const DAYS_OF_MONTH: f64 = 365.25 / 12.0;
 /// The least share that the ends of a range are taken to leave.
 const LEAST: f64 = 1e-4;
 
@@ -150,13 +154,15 @@ fn bound(
         _ => return None,
     };
     let [a, b] = args.as_slice() else { return None };
-    let (at, value, is_upper) = match (column_of(a), column_of(b)) {
+    let ((at, ty), value, is_upper) = match (typed_column_of(a), typed_column_of(b)) {
         (Some(at), None) => (at, constant(b)?, is_less),
         (None, Some(at)) => (at, constant(a)?, !is_less),
         _ => return None,
     };
     let of = column(at);
     let (least, greatest) = statistics.range(of.0, of.1)?;
+    let unit = if *ty == Type::Date { DAY } else { 1.0 };
+    let (least, greatest) = (least * unit, greatest * unit);
     Some((of, ((value - least) / (greatest - least).max(1.0)).clamp(0.0, 1.0), is_upper))
 }
 
@@ -196,14 +202,19 @@ fn values((oid, column): (u32, usize), statistics: &dyn Statistics) -> Option<f6
 }
 
 fn column_of(expr: &Expr) -> Option<usize> {
+    typed_column_of(expr).map(|(column, _)| column)
+}
+
+/// The column that an expression is under casts, and its type.
+fn typed_column_of(expr: &Expr) -> Option<(usize, &Type)> {
     match &expr.kind {
-        ExprKind::Column(column) => Some(*column),
-        ExprKind::Cast { expr, .. } => column_of(expr),
+        ExprKind::Column(column) => Some((*column, &expr.ty)),
+        ExprKind::Cast { expr, .. } => typed_column_of(expr),
         _ => None,
     }
 }
 
-/// The number that an expression without columns is; of a sum of a time and an interval the time, which decides where in a range it is.
+/// The number that an expression without columns is.
 fn constant(expr: &Expr) -> Option<f64> {
     match &expr.kind {
         ExprKind::Literal(value) => number(value),
@@ -215,16 +226,24 @@ fn constant(expr: &Expr) -> Option<f64> {
             _ => constant(inner),
         },
         ExprKind::Call { name, args, .. } => match (name.as_str(), args.as_slice()) {
-            ("+", [a, b]) => Some(constant(a)? + constant(b).unwrap_or(0.0)),
-            ("-", [a, b]) => Some(constant(a)? - constant(b).unwrap_or(0.0)),
+            ("+", [a, b]) => Some(constant(a)? + constant(b)?),
+            ("-", [a, b]) => Some(constant(a)? - constant(b)?),
             _ => None,
         },
         _ => None,
     }
 }
 
-/// A number, a date or a time as a number: of days, or microseconds.
+/// A number; of a date, a time or an interval that of its microseconds.
 fn number(value: &Value) -> Option<f64> {
-    let number = numbers(&value.array).filter(|_| !value.is_null())?;
-    Some(number.as_primitive::<Float64Type>().value(0))
+    if value.is_null() {
+        return None;
+    }
+    if value.ty == Type::Interval {
+        let interval = value.array.as_primitive::<IntervalMonthDayNanoType>().value(0);
+        let days = f64::from(interval.months) * DAYS_OF_MONTH + f64::from(interval.days);
+        return Some(days * DAY + interval.nanoseconds as f64 / 1000.0);
+    }
+    let number = numbers(&value.array)?.as_primitive::<Float64Type>().value(0);
+    Some(if value.ty == Type::Date { number * DAY } else { number })
 }

@@ -2,7 +2,8 @@
 //!
 //! A run of inner joins is taken apart into its inputs and conditions, and put together again in the cheapest way: of up to [`EXACT_MAX`] inputs
 //! all ways are looked at, by dynamic programming over sets of inputs; of more, the two whose join has the fewest rows are joined first, again
-//! and again. Cost is the number of rows that joins put out, and of those that they build tables of. The smaller side is the one that is built.
+//! and again. Cost is the number of rows that joins put out, and of those that they build tables of. The smaller side is the one that is built,
+//! of other joins too.
 //!
 //! What several equalities make equal is a class (`a = b AND b = c`): any two of its members join their inputs, so that any order is open, and
 //! each counts once in a guess.
@@ -34,7 +35,20 @@ pub(super) fn order(mut plan: Plan, statistics: &dyn Statistics) -> Plan {
         return run.ordered(columns, statistics);
     }
     order_inputs(&mut plan, statistics);
+    choose_built(&mut plan, statistics);
     plan
+}
+
+/// Which side's rows a join collects that is not inner: the one of fewer. A left join whose left is collected keeps its pairs back until all
+/// of the right was seen, so that has to be worth it.
+fn choose_built(plan: &mut Plan, statistics: &dyn Statistics) {
+    let Plan::Join { kind, left, right, on, lateral: false, build_left, .. } = plan else { return };
+    let times = match kind {
+        JoinKind::Semi | JoinKind::Anti => 1.0,
+        JoinKind::Left => 4.0,
+        JoinKind::Inner | JoinKind::Right | JoinKind::Full => return,
+    };
+    *build_left = !on.is_empty() && estimate::rows(left, statistics) * times < estimate::rows(right, statistics);
 }
 
 fn order_inputs(plan: &mut Plan, statistics: &dyn Statistics) {
@@ -135,6 +149,7 @@ impl Run {
                     on: on.into_iter().map(|(key, other)| (renamed(key), other)).collect(),
                     filter: filter.map(renamed),
                     lateral: false,
+                    build_left: false,
                 };
             }
             None if is_inner(&plan) => {
@@ -301,7 +316,10 @@ impl Run {
         on.extend(more);
         let columns = left.columns().iter().chain(right.columns()).cloned().collect();
         let (left, right) = (Box::new(left), Box::new(right));
-        (Plan::Join { kind: JoinKind::Inner, left, right, on, filter, lateral: false, columns }, order)
+        (
+            Plan::Join { kind: JoinKind::Inner, left, right, on, filter, lateral: false, build_left: false, columns },
+            order,
+        )
     }
 }
 

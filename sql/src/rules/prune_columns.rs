@@ -177,7 +177,7 @@ fn join(plan: &mut Plan, used: &[bool], functions: &dyn Functions) -> Places {
         places.resize(used.len(), GONE);
         return places;
     }
-    let Plan::Join { kind, left, right, on, filter, lateral, columns } = plan else { return Vec::new() };
+    let Plan::Join { kind, left, right, on, filter, lateral, columns, .. } = plan else { return Vec::new() };
     let (width, both) = (left.columns().len(), left.columns().len() + right.columns().len());
     let mut wanted = used.to_vec();
     wanted.resize(both, false);

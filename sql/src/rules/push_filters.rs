@@ -91,7 +91,7 @@ pub(super) fn push(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions)
 }
 
 fn join(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions) -> Plan {
-    let Plan::Join { kind, mut left, mut right, mut on, filter: own, lateral, columns } = plan else { return plan };
+    let Plan::Join { kind, mut left, mut right, mut on, filter: own, lateral, columns, .. } = plan else { return plan };
     let width = left.columns().len();
     let kind = outer_joins::simplified(kind, width, width + right.columns().len(), &conditions);
     let own = own.map(walk::conjuncts).unwrap_or_default();
@@ -148,7 +148,7 @@ fn join(plan: Plan, conditions: Vec<Expr>, functions: &dyn Functions) -> Plan {
     }
     let left = Box::new(push(*left, to_left, functions));
     let right = Box::new(push(*right, to_right, functions));
-    filter(Plan::Join { kind, left, right, on, filter: rest, lateral, columns }, above)
+    filter(Plan::Join { kind, left, right, on, filter: rest, lateral, build_left: false, columns }, above)
 }
 
 /// What follows for a side of a join from the conditions that make it, and from those that hold for its left side's rows.

@@ -107,9 +107,8 @@ fn estimated(plan: &Plan, context: &QueryContext) -> Option<f64> {
 
 fn compile_one(plan: &Plan, wanted: &[Wanted], reads: Reads, context: &Arc<QueryContext>) -> Result<Node> {
     let columns = plan.columns();
-    let (mut below, right_below) = runtime_filter::down(plan, wanted);
+    let (mut below, mut right_below) = runtime_filter::down(plan, wanted);
     let input = |from: &Plan| compile_read(from, &below, Reads::by(plan, context), context);
-    let right_input = |plan: &Plan| compile_for(plan, &right_below, context);
     Ok(match plan {
         Plan::Scan(scan) => return scan::compile(scan, wanted, reads, context),
         Plan::Values { rows, .. } => Node::new(values::Values::new(rows, columns, context)?, columns),
@@ -162,9 +161,11 @@ fn compile_one(plan: &Plan, wanted: &[Wanted], reads: Reads, context: &Arc<Query
         Plan::Distinct { input: from, on } => {
             Node::new(distinct::Distinct::new(input(from)?, on.as_deref(), context)?, columns)
         }
-        Plan::Join { kind, left, right, on, filter, lateral, .. } => {
+        Plan::Join { kind, left, right, on, filter, lateral, build_left, .. } => {
             let mut filters = Vec::new();
-            if matches!(kind, JoinKind::Inner | JoinKind::Semi) && !lateral {
+            if *build_left {
+                filters = runtime_filter::offer(on.iter().map(|(_, key)| key), &mut right_below);
+            } else if matches!(kind, JoinKind::Inner | JoinKind::Semi) && !lateral {
                 filters = runtime_filter::offer(on.iter().map(|(key, _)| key), &mut below);
             }
             let from = compile_for(left, &below, context)?;
@@ -172,22 +173,25 @@ fn compile_one(plan: &Plan, wanted: &[Wanted], reads: Reads, context: &Arc<Query
                 let join = nested_loop::Lateral::new(*kind, from, right, on, filter.as_ref(), context)?;
                 return Ok(Node::new(join, columns));
             }
-            let with = right_input(right)?;
+            let with = compile_for(right, &right_below, context)?;
             if on.is_empty() && *kind == JoinKind::Inner {
                 Node::new(nested_loop::NestedLoop::new(from, with, filter.as_ref(), context)?, columns)
             } else {
-                Node::new(hash_join::HashJoin::new(*kind, from, with, on, filter.as_ref(), filters, context)?, columns)
+                let build_left = *build_left || *kind == JoinKind::Right;
+                let sides = hash_join::Sides { kind: *kind, left: from, right: with, build_left };
+                Node::new(hash_join::HashJoin::new(sides, on, filter.as_ref(), filters, context)?, columns)
             }
         }
         Plan::NearestJoin { kind, left, right, on, order, filter, .. } => {
-            let (from, with) = (input(left)?, right_input(right)?);
+            let (from, with) = (input(left)?, compile_for(right, &right_below, context)?);
             let join =
                 nearest_join::NearestJoin::new(*kind, from, with, on, order.as_deref(), filter.as_ref(), context)?;
             Node::new(join, columns)
         }
-        Plan::SetOperation { kind, all, left, right, .. } => {
-            Node::new(set_operation::SetOperation::new(*kind, *all, input(left)?, right_input(right)?)?, columns)
-        }
+        Plan::SetOperation { kind, all, left, right, .. } => Node::new(
+            set_operation::SetOperation::new(*kind, *all, input(left)?, compile_for(right, &right_below, context)?)?,
+            columns,
+        ),
         Plan::Recursive { id, base, step, all, .. } => {
             Node::new(recursive::Recursive::new(*id, base, step, *all, context)?, columns)
         }

@@ -113,8 +113,16 @@ impl Binder<'_> {
         } else {
             scope
         };
-        let plan =
-            Plan::Join { kind, left: Box::new(left.plan), right: Box::new(right.plan), on, filter, lateral, columns };
+        let plan = Plan::Join {
+            kind,
+            left: Box::new(left.plan),
+            right: Box::new(right.plan),
+            on,
+            filter,
+            lateral,
+            build_left: false,
+            columns,
+        };
         Ok(Item { plan, scope })
     }
 

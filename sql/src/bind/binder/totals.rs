@@ -67,7 +67,8 @@ fn of_groups(totals: &mut Plan, groups: &mut Plan) {
     let nothing = Plan::Values { rows: Vec::new(), columns: Vec::new() };
     let (left, right) = (std::mem::replace(input.as_mut(), nothing), groups.clone());
     let (left, right) = (Box::new(left), Box::new(right));
-    **input = Plan::Join { kind: JoinKind::Semi, left, right, on, filter: None, lateral: false, columns };
+    **input =
+        Plan::Join { kind: JoinKind::Semi, left, right, on, filter: None, lateral: false, build_left: false, columns };
 }
 
 /// The aggregate of a query, beneath what is computed of it.

@@ -69,7 +69,16 @@ pub(super) fn join_on(kind: JoinKind, left: Plan, right: Plan, on: Vec<(Expr, Ex
     if !matches!(kind, JoinKind::Semi | JoinKind::Anti) {
         columns.extend_from_slice(right.columns());
     }
-    Plan::Join { kind, left: Box::new(left), right: Box::new(right), on, filter, lateral: false, columns }
+    Plan::Join {
+        kind,
+        left: Box::new(left),
+        right: Box::new(right),
+        on,
+        filter,
+        lateral: false,
+        build_left: false,
+        columns,
+    }
 }
 
 pub(super) fn not(expr: Expr) -> Expr {

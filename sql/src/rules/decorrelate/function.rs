@@ -33,7 +33,7 @@ pub(super) fn columns_of_call(value: Expr, columns: &[OutputColumn]) -> Vec<Expr
 
 /// `left, function(left's columns)`; anything else comes back as it is.
 pub(super) fn per_row(plan: Plan) -> Result<Plan, Box<Plan>> {
-    let Plan::Join { kind: JoinKind::Inner, left, right, on, filter, columns, lateral: true } = &plan else {
+    let Plan::Join { kind: JoinKind::Inner, left, right, on, filter, columns, lateral: true, .. } = &plan else {
         return Err(Box::new(plan));
     };
     let Plan::TableFunction { function, name, args, named_args, columns: given, ordinality: false } = &**right else {

@@ -155,9 +155,11 @@ impl Rule<'_> {
 
     /// A join whose condition has queries: they are joined to the side that they read, or are a condition on the pairs.
     fn join(&self, plan: Plan, closed: bool) -> Plan {
-        let Plan::Join { kind, left, right, on, filter: Some(filter), columns, lateral } = plan else { return plan };
+        let Plan::Join { kind, left, right, on, filter: Some(filter), columns, lateral, build_left } = plan else {
+            return plan;
+        };
         if !has_subquery(&filter) {
-            return Plan::Join { kind, left, right, on, filter: Some(filter), columns, lateral };
+            return Plan::Join { kind, left, right, on, filter: Some(filter), columns, lateral, build_left };
         }
         let width = left.columns().len();
         let (queries, mut plain): (Vec<Expr>, Vec<Expr>) = walk::conjuncts(filter).into_iter().partition(has_subquery);

@@ -128,6 +128,7 @@ pub(super) fn pull(plan: Plan, functions: &dyn Functions) -> Option<Pulled> {
             filter,
             lateral: false,
             columns,
+            ..
         } => {
             if on.iter().any(|(left, right)| reads_outer(left) || reads_outer(right)) {
                 return None;
@@ -173,6 +174,7 @@ pub(super) fn pull(plan: Plan, functions: &dyn Functions) -> Option<Pulled> {
                 on,
                 filter,
                 lateral: false,
+                build_left: false,
                 columns: all.clone(),
             };
             let own = if narrow { left_width } else { left_width + right_width };

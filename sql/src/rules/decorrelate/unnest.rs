@@ -452,7 +452,7 @@ impl Unnest<'_> {
     }
 
     fn join(&mut self, plan: Plan) -> Option<Plan> {
-        let Plan::Join { kind, left, right, on, filter, lateral, columns } = plan else { return None };
+        let Plan::Join { kind, left, right, on, filter, lateral, build_left, columns } = plan else { return None };
         let width = self.width();
         let (own_left, own_right) = (left.columns().len(), right.columns().len());
         if lateral {
@@ -465,7 +465,16 @@ impl Unnest<'_> {
             });
             let on = on.into_iter().map(|(a, b)| (self.over(a), b)).collect();
             let filter = filter.map(|filter| self.over(filter));
-            return Some(Plan::Join { kind, left, right, on, filter, lateral, columns: self.columns(columns) });
+            return Some(Plan::Join {
+                kind,
+                left,
+                right,
+                on,
+                filter,
+                lateral,
+                build_left,
+                columns: self.columns(columns),
+            });
         }
         let right_needs = self.needs(&right) || on.iter().any(|(_, key)| reads_outer(key));
         let left_needs = self.needs(&left) || on.iter().any(|(key, _)| reads_outer(key));

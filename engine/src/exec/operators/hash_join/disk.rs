@@ -10,9 +10,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, UInt32Array};
+use arrow::array::Array;
 use parking_lot::Mutex;
-use weir_sql::plan::JoinKind;
 
 use super::table::{Built, Matches, Shared};
 use crate::error::Result;
@@ -109,7 +108,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn join(&self, build: Vec<Extent>, metrics: &Metrics, runs: &mut Vec<Run>) -> Result<()> {
-        if self.lists.iter().all(|list| list.is_empty()) && self.shared.kind != JoinKind::Full {
+        if self.lists.iter().all(|list| list.is_empty()) && !self.shared.keeps_built() {
             return Ok(());
         }
         let matched: Vec<Mutex<Vec<bool>>> = self
@@ -127,7 +126,7 @@ impl Pass<'_> {
                 self.probe(&built, self.lists[i], &mut matched[i].lock(), rest.is_empty())
             })?;
             runs.extend(joined.into_iter().flatten());
-            runs.extend(self.unmet(&built)?);
+            runs.extend(self.kept(&built)?);
             if rest.is_empty() {
                 return Ok(());
             }
@@ -164,12 +163,12 @@ impl Pass<'_> {
         writer.finish()
     }
 
-    /// The built rows that met nothing, for a full join: after all others.
-    fn unmet(&self, built: &Built) -> Result<Option<Run>> {
+    /// The built rows that are put out by whether they were met: after all others.
+    fn kept(&self, built: &Built) -> Result<Option<Run>> {
         let mut writer = RunWriter::new(self.file);
-        for rows in built.unmet().chunks(self.context.batch_rows.max(1)) {
+        for rows in self.shared.kept(built).chunks(self.context.batch_rows.max(1)) {
             let keys = number_keys(rows.iter().map(|&row| [u64::MAX, built.positions[row as usize]]));
-            writer.push(self.shared.beside_nulls(&UInt32Array::from(rows.to_vec()), built)?, keys)?;
+            writer.push(self.shared.alone(rows, built)?, keys)?;
         }
         writer.finish()
     }

@@ -2,8 +2,9 @@
 //!
 //! One side is collected and its keys go into a group table; rows of a key lie side by side in one array. The other side streams past:
 //! each batch is looked up, pairs are made in runs of a batch, the rest of the condition is evaluated on these. The right side is built, except
-//! for a right join, which is a left join the other way round. A full join notes which built rows were met and puts out the others at the
-//! end. NULL keys meet nothing. Without equalities all rows have the same key.
+//! for a right join, and where the plan says that the left one has fewer rows. A join that puts out built rows by whether they were met (a
+//! full join; a left, semi or anti join whose left is built) notes which were, and puts them out at the end. NULL keys meet nothing. Without
+//! equalities all rows have the same key.
 //!
 //! What was built makes filters for the scans of the other side (`runtime_filter`). A side that does not fit is joined on disk (`disk`), with the same rows in the same order.
 
@@ -12,7 +13,6 @@ mod table;
 
 use std::sync::Arc;
 
-use arrow::array::UInt32Array;
 use weir_sql::Type;
 use weir_sql::plan::{Expr, JoinKind};
 
@@ -23,9 +23,18 @@ use crate::exec::context::QueryContext;
 use crate::exec::explain;
 use crate::exec::expression::Expression;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Batches, Chained, Mapped, Numbered, Source};
+use crate::exec::pipeline::{Batches, Chained, Mapped, Numbered, Source, drain};
 use crate::exec::runtime_filter::Slot;
 use crate::exec::spool::Spool;
+
+/// What is joined, and how.
+pub(crate) struct Sides {
+    pub(crate) kind: JoinKind,
+    pub(crate) left: Node,
+    pub(crate) right: Node,
+    /// Whether the left side is built.
+    pub(crate) build_left: bool,
+}
 
 pub(crate) struct HashJoin {
     kind: JoinKind,
@@ -38,9 +47,7 @@ pub(crate) struct HashJoin {
 
 impl HashJoin {
     pub(crate) fn new(
-        kind: JoinKind,
-        left: Node,
-        right: Node,
+        Sides { kind, left, right, build_left }: Sides,
         on: &[(Expr, Expr)],
         filter: Option<&Expr>,
         wanted: Vec<(usize, Arc<Slot>)>,
@@ -58,10 +65,9 @@ impl HashJoin {
         let both: Vec<String> = left_names.into_iter().chain(right_names).collect();
         let filter_text = filter.map(|f| explain::expression(f, &both));
         let filter = filter.map(|f| Expression::new(f, context)).transpose()?;
-        let swapped = kind == JoinKind::Right;
-        let (probe_keys, build_keys) = if swapped { (right_keys, left_keys) } else { (left_keys, right_keys) };
+        let (probe_keys, build_keys) = if build_left { (right_keys, left_keys) } else { (left_keys, right_keys) };
         let (mut probe_types, mut build_types) = (left.types(), right.types());
-        if swapped {
+        if build_left {
             std::mem::swap(&mut probe_types, &mut build_types);
         }
         let shared = Shared {
@@ -69,8 +75,8 @@ impl HashJoin {
             build_keys,
             types,
             filter,
-            kind: if swapped { JoinKind::Left } else { kind },
-            swapped,
+            kind,
+            build_left,
             probe_types,
             build_types,
             wanted: wanted.into_iter().filter(|(_, slot)| slot.is_wanted()).collect(),
@@ -93,10 +99,13 @@ impl Operator for HashJoin {
         if !self.text.is_empty() {
             description = description.with("Hash Cond", self.text.clone());
         }
-        match &self.filter_text {
-            Some(text) => description.with("Join Filter", text.clone()),
-            None => description,
+        if let Some(text) = &self.filter_text {
+            description = description.with("Join Filter", text.clone());
         }
+        if self.shared.build_left && self.kind != JoinKind::Right {
+            description = description.with("Hash Side", "left");
+        }
+        description
     }
 
     fn children(&self) -> Vec<&Node> {
@@ -105,7 +114,7 @@ impl Operator for HashJoin {
 
     fn open(&self, context: &Arc<QueryContext>, metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         self.shared.prepare(context);
-        let (probe, build) = if self.shared.swapped { (&self.right, &self.left) } else { (&self.left, &self.right) };
+        let (probe, build) = if self.shared.build_left { (&self.right, &self.left) } else { (&self.left, &self.right) };
         let built = match gather(&self.shared, build.open(context)?.as_ref(), context, metrics)? {
             Side::Memory(built) => Arc::new(*built),
             Side::Disk(side) => {
@@ -123,15 +132,20 @@ impl Operator for HashJoin {
             let mut matched = vec![false; batch.rows];
             shared.probe(&side, &batch, &mut matched, true, &own, &mut |matches| emit(matches.rows))
         });
-        if self.kind != JoinKind::Full {
+        if !self.shared.keeps_built() {
             return Ok(Arc::new(matches));
         }
-        let matches = Spool::fill(context, &matches, "Hash", metrics)?.read();
-        let (unmet, size, shared) = (built.unmet(), context.batch_rows.max(1), self.shared.clone());
-        let unmet = Numbered::new(unmet.len().div_ceil(size), move |i, emit| {
-            let rows = &unmet[i * size..((i + 1) * size).min(unmet.len())];
-            emit(shared.beside_nulls(&UInt32Array::from(rows.to_vec()), &built)?)
+        let matches = match self.shared.pairs_out() {
+            true => Some(Spool::fill(context, &matches, "Hash", metrics)?.read()),
+            false => {
+                drain(context, &matches, || Ok(()), |(), _, _| Ok(()))?;
+                None
+            }
+        };
+        let (kept, size, shared) = (self.shared.kept(&built), context.batch_rows.max(1), self.shared.clone());
+        let kept = Numbered::new(kept.len().div_ceil(size), move |i, emit| {
+            emit(shared.alone(&kept[i * size..((i + 1) * size).min(kept.len())], &built)?)
         });
-        Ok(Arc::new(Chained::new(vec![matches, Arc::new(unmet)])))
+        Ok(Arc::new(Chained::new(matches.into_iter().chain([Arc::new(kept) as Arc<dyn Source>]).collect())))
     }
 }

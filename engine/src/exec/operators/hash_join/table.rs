@@ -25,10 +25,9 @@ pub(super) struct Shared {
     pub(super) build_keys: Vec<Expression>,
     pub(super) types: Vec<Type>,
     pub(super) filter: Option<Expression>,
-    /// Inner, Left, Full, Semi or Anti, as the probing side sees it.
     pub(super) kind: JoinKind,
-    /// Whether the sides are swapped, so that the built one's columns come first.
-    pub(super) swapped: bool,
+    /// Whether the left side is the built one.
+    pub(super) build_left: bool,
     pub(super) probe_types: Vec<Type>,
     pub(super) build_types: Vec<Type>,
     /// Where scans of the probing side wait for keys of the built one, by number.
@@ -52,7 +51,7 @@ pub(super) struct Built {
     /// Rows of group `g` are `members[starts[g]..starts[g + 1]]`.
     starts: Vec<u32>,
     members: Vec<u32>,
-    /// Which rows were met, for a full join.
+    /// Which rows were met, if they are put out by that.
     met: Vec<AtomicBool>,
     pub(super) held: Reservation,
 }
@@ -63,9 +62,12 @@ impl Built {
         self.members.is_empty()
     }
 
-    /// The rows that met nothing, for a full join.
-    pub(super) fn unmet(&self) -> Vec<u32> {
-        (0..self.met.len() as u32).filter(|&row| !self.met[row as usize].load(Ordering::Relaxed)).collect()
+    fn is_met(&self, row: u32) -> bool {
+        self.met[row as usize].load(Ordering::Relaxed)
+    }
+
+    fn meet(&self, row: u32) {
+        self.met[row as usize].store(true, Ordering::Relaxed);
     }
 }
 
@@ -112,9 +114,40 @@ impl Shared {
         hash_keys(&self.types, &arrays(keys, rows, context)?, rows.rows)
     }
 
-    /// Rows of the built side beside NULLs.
-    pub(super) fn beside_nulls(&self, rows: &UInt32Array, built: &Built) -> Result<Batch> {
-        Ok(self.pairs(Batch::nulls(&self.probe_types, rows.len()), built.rows.take(rows)?))
+    /// Whether pairs are put out, rather than rows of the left side by whether they met something.
+    pub(super) fn pairs_out(&self) -> bool {
+        !matches!(self.kind, JoinKind::Semi | JoinKind::Anti)
+    }
+
+    /// Whether rows of the probing side that met nothing are put out beside NULLs.
+    fn keeps_probing(&self) -> bool {
+        match self.kind {
+            JoinKind::Left => !self.build_left,
+            JoinKind::Right => self.build_left,
+            kind => kind == JoinKind::Full,
+        }
+    }
+
+    /// Whether rows of the built side are put out by whether they were met, once all of the other was seen.
+    pub(super) fn keeps_built(&self) -> bool {
+        match self.kind {
+            JoinKind::Inner => false,
+            JoinKind::Full => true,
+            JoinKind::Right => !self.build_left,
+            JoinKind::Left | JoinKind::Semi | JoinKind::Anti => self.build_left,
+        }
+    }
+
+    /// These rows.
+    pub(super) fn kept(&self, built: &Built) -> Vec<u32> {
+        let wanted = self.kind == JoinKind::Semi;
+        (0..built.met.len() as u32).filter(|&row| built.is_met(row) == wanted).collect()
+    }
+
+    /// Rows of the built side as they are put out without one of the other.
+    pub(super) fn alone(&self, rows: &[u32], built: &Built) -> Result<Batch> {
+        let rows = built.rows.take(&UInt32Array::from(rows.to_vec()))?;
+        Ok(if self.pairs_out() { self.pairs(Batch::nulls(&self.probe_types, rows.rows), rows) } else { rows })
     }
 
     /// Makes the table of some rows of the built side; `positions` says where they stand in it, unless they are all of them.
@@ -156,7 +189,7 @@ impl Shared {
             members[next[group as usize] as usize] = row as u32;
             next[group as usize] += 1;
         }
-        let met = if self.kind == JoinKind::Full { rows.rows } else { 0 };
+        let met = if self.keeps_built() { rows.rows } else { 0 };
         held.resize(rows.bytes() + table.memory() + starts.len() * 4 + members.len() * 4 + met)?;
         let met = (0..met).map(|_| AtomicBool::new(false)).collect();
         Ok(Built { rows, positions, table, starts, members, met, held })
@@ -164,7 +197,7 @@ impl Shared {
 
     /// Pairs, side by side in the plan's order of columns. `None` on the built side is a row of NULLs.
     fn pairs(&self, probe: Batch, build: Batch) -> Batch {
-        if self.swapped { build.beside(probe) } else { probe.beside(build) }
+        if self.build_left { build.beside(probe) } else { probe.beside(build) }
     }
 
     /// Joins a batch of the probing side with a part of the built one. `matched` says which of its rows met something in parts before,
@@ -189,8 +222,17 @@ impl Shared {
             ABSENT => 0..0,
             g => built.starts[g as usize] as usize..built.starts[g as usize + 1] as usize,
         };
-        let narrow = matches!(self.kind, JoinKind::Semi | JoinKind::Anti);
-        if narrow && self.filter.is_none() {
+        let narrow = !self.pairs_out();
+        // A built row that was met once needs no more pairs.
+        let once = narrow && self.build_left;
+        if once && self.filter.is_none() {
+            for &group in &groups {
+                let members = &built.members[range(group)];
+                if members.first().is_some_and(|&row| !built.is_met(row)) {
+                    members.iter().rev().for_each(|&row| built.meet(row));
+                }
+            }
+        } else if narrow && self.filter.is_none() {
             for (row, &group) in groups.iter().enumerate() {
                 matched[row] |= !range(group).is_empty();
             }
@@ -200,6 +242,10 @@ impl Shared {
             for (row, &group) in groups.iter().enumerate() {
                 let mut members = &built.members[range(group)];
                 while !members.is_empty() {
+                    if once {
+                        let open = members.iter().position(|&row| !built.is_met(row)).unwrap_or(members.len());
+                        members = &members[open..];
+                    }
                     let n = members.len().min(size - run.left.len());
                     run.left.extend(std::iter::repeat_n(row as u32, n));
                     run.right.extend_from_slice(&members[..n]);
@@ -213,7 +259,7 @@ impl Shared {
             run.done.end = batch.rows;
             self.run(built, batch, &mut run, matched, last, context, out)?;
         }
-        if !narrow || !last {
+        if !narrow || once || !last {
             return Ok(());
         }
         let wanted = self.kind == JoinKind::Semi;
@@ -260,13 +306,13 @@ impl Shared {
         if self.kind != JoinKind::Inner {
             left.values().iter().for_each(|&row| matched[row as usize] = true);
         }
-        if self.kind == JoinKind::Full {
-            right.values().iter().for_each(|&row| built.met[row as usize].store(true, Ordering::Relaxed));
+        if self.keeps_built() {
+            right.values().iter().for_each(|&row| built.meet(row));
         }
-        if matches!(self.kind, JoinKind::Semi | JoinKind::Anti) {
+        if !self.pairs_out() {
             return Ok(());
         }
-        if last && matches!(self.kind, JoinKind::Left | JoinKind::Full) && done.clone().any(|row| !matched[row]) {
+        if last && self.keeps_probing() && done.clone().any(|row| !matched[row]) {
             let mut places: Vec<(u32, Option<u32>)> = Vec::with_capacity(left.len() + done.len());
             let mut next = done.start;
             for (&row, &other) in left.values().iter().zip(right.values()) {
