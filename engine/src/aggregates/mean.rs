@@ -32,7 +32,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
         "The mean of the values that are not NULL; NULL if there are none.",
         ("avg(x)", "2.0000000000000000"),
         vec![
-            AggregateOverload::new(vec![Param::AnyNumber], returns, state, create),
+            AggregateOverload::new(vec![Param::AnyNumber], returns, state, create).either_form(),
             AggregateOverload::new(vec![Param::Exact(Type::Interval)], Returns::Exact(Type::Interval), state, create),
         ],
     )]
@@ -172,13 +172,12 @@ impl Accumulator for Mean {
             }
             Sums::Numeric(sums) => {
                 let mut builder = NumericBuilder::with_capacity(n_groups);
-                for (group, &n) in counts.iter().enumerate() {
-                    match sums.sums.get(group).and_then(Option::as_ref) {
+                for (sum, &n) in sums.take(n_groups)?.iter().zip(&counts) {
+                    match sum {
                         Some(sum) if n > 0 => builder.append(&sum.div(&count(n))?),
                         _ => builder.append_null(),
                     }
                 }
-                sums.sums.clear();
                 Arc::new(builder.finish())
             }
             Sums::Float(sums) => {

@@ -186,6 +186,8 @@ pub struct AggregateOverload {
     pub condition: bool,
     /// Whether the result is the same however rows are split before their states are merged. No view keeps one of which that is not so.
     pub steady: bool,
+    /// Whether a column of unconstrained numerics may come as decimals of one scale, batch by batch.
+    pub either_form: bool,
 }
 
 /// An aggregate function.
@@ -218,11 +220,17 @@ impl AggregateOverload {
             ordered_set: false,
             condition: false,
             steady: true,
+            either_form: false,
         }
     }
 
     fn unsteady(mut self) -> Self {
         self.steady = false;
+        self
+    }
+
+    fn either_form(mut self) -> Self {
+        self.either_form = true;
         self
     }
 

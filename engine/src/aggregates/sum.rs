@@ -27,7 +27,7 @@ use super::exact::ExactSums;
 use super::states::{Optional, TOGETHER, each_row, one_group, out_of_range, rows_that_count};
 use super::{Accumulator, AggregateFunction, AggregateOverload, Call, function};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::numeric::{Numeric, NumericBuilder, decode_at};
+use crate::kernels::numeric::{Numeric, NumericBuilder, of_decimal, value_at};
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
     let state = |args: &[Type], returns: &Type| match args[0] {
@@ -40,7 +40,7 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
         "The sum of the values that are not NULL; NULL if there are none.",
         ("sum(x)", "6"),
         vec![
-            AggregateOverload::new(vec![Param::AnyNumber], returns, state, create),
+            AggregateOverload::new(vec![Param::AnyNumber], returns, state, create).either_form(),
             AggregateOverload::new(vec![Param::Exact(Type::Interval)], Returns::Exact(Type::Interval), state, create),
         ],
     )]
@@ -310,17 +310,73 @@ impl Accumulator for WideSum {
 /// Sums of numerics of any scale.
 #[derive(Debug, Default)]
 pub(super) struct NumericSum {
-    pub(super) sums: Vec<Option<Numeric>>,
+    sums: Vec<Option<Numeric>>,
+    /// What came as decimals, unscaled: a part of the sum.
+    decimals: Optional<i128>,
+    /// Their scale.
+    scale: i8,
 }
 
+/// Up to this decimals are added up as such: so many of them as are looked at together fit an `i128`.
+const DECIMAL_MOST: u128 = i128::MAX as u128 / TOGETHER as u128;
+
 impl NumericSum {
-    pub(super) fn add(&mut self, group: usize, value: &Numeric) -> Result<()> {
+    fn add(&mut self, group: usize, value: &Numeric) -> Result<()> {
         let sum = &mut self.sums[group];
         *sum = Some(match sum.take() {
             None => value.clone(),
             Some(sum) => sum.add(value)?,
         });
         Ok(())
+    }
+
+    /// Adds decimals; gives whether it did, which it does not if they are too large.
+    fn add_decimals(
+        &mut self,
+        array: &ArrayRef,
+        groups: &[u32],
+        n_groups: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Result<bool> {
+        let decimals = array.as_primitive::<Decimal128Type>();
+        if decimals.values().iter().fold(0, |bits, value| bits | value.unsigned_abs()) > DECIMAL_MOST {
+            return Ok(false);
+        }
+        if decimals.scale() != self.scale {
+            self.settle()?;
+            self.scale = decimals.scale();
+        }
+        self.decimals.resize(n_groups, 0);
+        let (sums, there, scale) = (&mut self.decimals.values, &mut self.decimals.there, self.scale);
+        let mut carried = Vec::new();
+        each_sum(array, groups, filter, |group, value, _| {
+            there[group] = true;
+            match sums[group].checked_add(value) {
+                Some(sum) => sums[group] = sum,
+                None => carried.push((group, std::mem::replace(&mut sums[group], value))),
+            }
+        })?;
+        for (group, sum) in carried {
+            self.add(group, &of_decimal(sum, scale))?;
+        }
+        Ok(true)
+    }
+
+    /// Adds what came as decimals to the sums.
+    fn settle(&mut self) -> Result<()> {
+        let decimals = std::mem::take(&mut self.decimals);
+        for (group, _) in decimals.there.iter().enumerate().filter(|(_, there)| **there) {
+            self.add(group, &of_decimal(decimals.values[group], self.scale))?;
+        }
+        Ok(())
+    }
+
+    /// The sums of groups `0..n_groups`, and forgets them.
+    pub(super) fn take(&mut self, n_groups: usize) -> Result<Vec<Option<Numeric>>> {
+        self.settle()?;
+        let mut sums = std::mem::take(&mut self.sums);
+        sums.resize(n_groups, None);
+        Ok(sums)
     }
 }
 
@@ -333,11 +389,16 @@ impl Accumulator for NumericSum {
         filter: Option<&BooleanArray>,
     ) -> Result<()> {
         self.sums.resize(n_groups.max(self.sums.len()), None);
-        let array = args[0].as_binary_view();
+        let array = &args[0];
+        if matches!(array.data_type(), DataType::Decimal128(..))
+            && self.add_decimals(array, groups, n_groups, filter)?
+        {
+            return Ok(());
+        }
         let mut result = Ok(());
         each_row(groups, array.nulls(), filter, |row, group| {
             if result.is_ok() {
-                result = self.add(group, &decode_at(array, row));
+                result = self.add(group, &value_at(array.as_ref(), row));
             }
         });
         result
@@ -353,14 +414,12 @@ impl Accumulator for NumericSum {
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
         let mut builder = NumericBuilder::with_capacity(n_groups);
-        let mut sums = std::mem::take(&mut self.sums);
-        sums.resize(n_groups, None);
-        sums.iter().for_each(|sum| builder.append_option(sum.as_ref()));
+        self.take(n_groups)?.iter().for_each(|sum| builder.append_option(sum.as_ref()));
         Ok(Arc::new(builder.finish()))
     }
 
     fn memory(&self) -> usize {
-        self.sums.capacity() * size_of::<Option<Numeric>>()
+        self.sums.capacity() * size_of::<Option<Numeric>>() + self.decimals.memory()
     }
 }
 

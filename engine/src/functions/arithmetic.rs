@@ -3,14 +3,18 @@
 //! Both sides have one type, which the binder has cast them to; numerics keep static scales where Postgres's rule for the display scale
 //! gives one (`+ -` the larger, `*` the sum) and 38 digits hold the result, and become unconstrained numerics otherwise. Integers and
 //! numerics that do not fit raise 22003, division by zero raises 22012, floats too, as in Postgres.
+//!
+//! A batch of unconstrained numerics that all have one scale and fit may be a column of decimals, for a reader that takes either form
+//! ([`either_form`]).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, Datum as ArrowDatum, Decimal128Array, PrimitiveArray, Scalar};
 use arrow::compute::kernels::numeric::{add, div, mul, sub};
 use arrow::datatypes::{
-    Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    DECIMAL128_MAX_PRECISION, DECIMAL128_MAX_SCALE, DataType, Decimal128Type, Float32Type, Float64Type, Int16Type,
+    Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use weir_sql::catalog::{Param, Returns};
@@ -371,6 +375,85 @@ pub(super) fn numerics(args: &[Datum], rows: usize, body: fn(&Numeric, &Numeric)
         }
         Ok(Arc::new(out.finish()))
     })
+}
+
+/// The operator of this name on numerics without a static scale, for a reader that takes decimals as well.
+pub(crate) fn either_form(name: &str) -> Option<Kernel> {
+    Some(match name {
+        "+" | "plus" => either::<0>,
+        "-" | "minus" => either::<1>,
+        "*" | "multiply" => either::<2>,
+        _ => return None,
+    })
+}
+
+/// The same as [`binary`], as decimals if both sides are and the results fit.
+fn either<const OP: usize>(context: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Result<Datum> {
+    match unconstrained_decimals(OPS[OP], args, rows) {
+        Some(decimals) => Ok(Datum::Array(Arc::new(decimals))),
+        None => binary::<OP>(context, args, rows, types),
+    }
+}
+
+/// One side of an operator on decimals of any precision: unscaled values and their scale.
+struct Decimals<'a> {
+    values: Cow<'a, [i128]>,
+    stride: usize,
+    scale: i8,
+}
+
+impl Decimals<'_> {
+    /// A column of decimals, or a constant.
+    fn new(datum: &Datum) -> Option<Decimals<'_>> {
+        let stride = usize::from(matches!(datum, Datum::Array(_)));
+        if let Some(array) = datum.array().as_any().downcast_ref::<Decimal128Array>() {
+            return Some(Decimals { values: Cow::Borrowed(array.values()), stride, scale: array.scale() });
+        }
+        match datum {
+            Datum::Scalar(value) if !value.is_null() => match value_at(value.array.as_ref(), 0) {
+                Numeric::Small(unscaled, scale) => {
+                    Some(Decimals { values: Cow::Owned(vec![unscaled]), stride, scale: i8::try_from(scale).ok()? })
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// No value is larger, whatever its sign.
+    fn most(&self) -> u128 {
+        let bits = self.values.iter().fold(0, |bits, value| bits | value.unsigned_abs());
+        u128::MAX.checked_shr(bits.leading_zeros()).unwrap_or(0)
+    }
+}
+
+/// Sums, differences or products of decimals; `None` if a side is no decimals, or one may not fit. The values of NULLs may be anything.
+fn unconstrained_decimals(op: Op, args: &[Datum], rows: usize) -> Option<Decimal128Array> {
+    let [left, right] = args else { return None };
+    let (left, right) = (Decimals::new(left)?, Decimals::new(right)?);
+    if left.stride == 0 && right.stride == 0 || left.scale < 0 || right.scale < 0 {
+        return None;
+    }
+    let scale = if op == Op::Mul { left.scale.checked_add(right.scale)? } else { left.scale.max(right.scale) };
+    let times = |side: &Decimals<'_>| 10_i128.checked_pow((scale - side.scale).unsigned_abs().into());
+    let (by_left, by_right) = if op == Op::Mul { (1, 1) } else { (times(&left)?, times(&right)?) };
+    let most = |side: &Decimals<'_>, by: i128| side.most().checked_mul(by.unsigned_abs());
+    let (of_left, of_right) = (most(&left, by_left)?, most(&right, by_right)?);
+    let most = if op == Op::Mul { of_left.checked_mul(of_right) } else { of_left.checked_add(of_right) }?;
+    if scale > DECIMAL128_MAX_SCALE || most >= 10_u128.pow(DECIMAL128_MAX_PRECISION.into()) {
+        return None;
+    }
+    let compute = |row: usize| {
+        let (a, b) = (left.values[row * left.stride] * by_left, right.values[row * right.stride] * by_right);
+        match op {
+            Op::Add => a + b,
+            Op::Sub => a - b,
+            _ => a * b,
+        }
+    };
+    let values: Vec<i128> = (0..rows).map(compute).collect();
+    let ty = DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale);
+    Some(Decimal128Array::new(values.into(), nulls_of(args, rows)).with_data_type(ty))
 }
 
 fn negate(_: &Context, args: &[Datum], rows: usize, types: &Types<'_>) -> Result<Datum> {

@@ -5,7 +5,7 @@
 //! their symbol. A kernel sees whole columns: it is called once a batch, never once a value, and must give the same rows however
 //! they are batched.
 
-mod arithmetic;
+pub(crate) mod arithmetic;
 mod array;
 mod bitmap;
 mod catalog;

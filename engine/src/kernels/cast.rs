@@ -237,6 +237,14 @@ fn integers(values: &[Option<i128>], to: &Type) -> Result<ArrayRef> {
 /// Between decimals: rounded half away from zero, 22003 if the digits do not fit.
 fn rescale(decimals: &Decimal128Array, precision: u8, scale: i8) -> Result<ArrayRef> {
     let from = decimals.scale();
+    let ty = DataType::Decimal128(precision, scale);
+    let digits = |precision: u8, scale: i8| i32::from(precision) - i32::from(scale);
+    if scale >= from && digits(precision, scale) >= digits(decimals.precision(), from) {
+        // Every value fits.
+        let times = 10_i128.pow((scale - from) as u32);
+        let array = if times == 1 { decimals.clone() } else { decimals.unary(|value| value.wrapping_mul(times)) };
+        return Ok(Arc::new(array.with_data_type(ty)));
+    }
     let limit = 10_i128.pow(u32::from(precision));
     let convert = |value: i128| -> Result<i128> {
         let scaled = match scale >= from {
@@ -249,7 +257,7 @@ fn rescale(decimals: &Decimal128Array, precision: u8, scale: i8) -> Result<Array
         }
     };
     let array: Decimal128Array = decimals.try_unary(convert)?;
-    Ok(Arc::new(array.with_data_type(DataType::Decimal128(precision, scale))))
+    Ok(Arc::new(array.with_data_type(ty)))
 }
 
 fn to_numeric(array: &ArrayRef, from: &Type, modifiers: Option<(u8, i8)>) -> Result<ArrayRef> {

@@ -14,7 +14,7 @@ use super::{Expression, Node, ValueSet};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
-use crate::functions::{Implementation, registry};
+use crate::functions::{Implementation, arithmetic, registry};
 
 /// Functions that cannot fail and cost little, whatever they are given: evaluating them for too many rows does no harm.
 const SAFE: &[&str] = &[
@@ -31,6 +31,19 @@ const SAFE: &[&str] = &[
     "is not distinct from",
     "not",
 ];
+
+/// See [`Expression::in_either_form`].
+pub(super) fn in_either_form(expr: &Expr, context: &Arc<QueryContext>) -> Result<Expression> {
+    let mut compiled = compile(expr, context)?;
+    if let (ExprKind::Call { name, args: parts, .. }, Type::Numeric(None)) = (&expr.kind, &expr.ty)
+        && let Node::Call { kernel, args, .. } = &mut compiled.node
+        && let Some(either) = arithmetic::either_form(name)
+    {
+        *kernel = either;
+        *args = parts.iter().map(|part| in_either_form(part, context)).collect::<Result<_>>()?;
+    }
+    Ok(compiled)
+}
 
 /// See [`Expression::new`].
 pub(super) fn compile(expr: &Expr, context: &Arc<QueryContext>) -> Result<Expression> {

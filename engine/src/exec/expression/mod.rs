@@ -103,6 +103,11 @@ impl Expression {
         exprs.into_iter().map(|e| Expression::new(e, context)).collect()
     }
 
+    /// The same for a reader that takes unconstrained numerics as decimals of one scale too, batch by batch.
+    pub(crate) fn in_either_form(expr: &weir_sql::plan::Expr, context: &Arc<QueryContext>) -> Result<Expression> {
+        compile::in_either_form(expr, context)
+    }
+
     /// Its value for each row.
     pub(crate) fn evaluate(&self, batch: &Batch, context: &Arc<QueryContext>) -> Result<Datum> {
         evaluate::evaluate(self, batch, context)

@@ -60,7 +60,9 @@ impl Call {
         let Implementation::Aggregate(overload) = registry().implementation(call.function) else {
             return Err(Error::internal(format!("{} is not an aggregate", call.name)));
         };
-        let mut args = Expression::list(&call.args, context)?;
+        let either_form = overload.either_form && !call.distinct && call.combinator.is_none();
+        let compile = if either_form { Expression::in_either_form } else { Expression::new };
+        let mut args = call.args.iter().map(|arg| compile(arg, context)).collect::<Result<Vec<_>>>()?;
         let mut filters = Expression::list(&call.filter, context)?;
         if overload.condition {
             filters.extend(args.pop());
