@@ -9,12 +9,16 @@ pub(crate) const WORD: usize = 64;
 /// Which values pass a test.
 #[inline]
 pub fn of<T: Copy>(values: &[T], test: impl Fn(T) -> bool) -> BooleanBuffer {
-    let words = values.chunks(WORD).map(|values| {
-        let mut bytes = [0; WORD];
-        bytes.iter_mut().zip(values).for_each(|(byte, &value)| *byte = u8::from(test(value)));
-        word(&bytes)
-    });
+    let words = values.chunks(WORD).map(|values| word_of(values, &test));
     BooleanBuffer::new(Buffer::from_vec(words.collect::<Vec<u64>>()), 0, values.len())
+}
+
+/// The same of up to [`WORD`] values.
+#[inline]
+pub(crate) fn word_of<T: Copy>(values: &[T], test: impl Fn(T) -> bool) -> u64 {
+    let mut bytes = [0; WORD];
+    bytes.iter_mut().zip(values).for_each(|(byte, &value)| *byte = u8::from(test(value)));
+    word(&bytes)
 }
 
 /// Which pairs of values, one of each side, pass a test.
@@ -32,7 +36,7 @@ pub fn of_pairs<T: Copy>(left: &[T], right: &[T], test: impl Fn(T, T) -> bool) -
 /// The lowest bits of bytes that are 0 or 1.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(crate) fn word(bytes: &[u8; WORD]) -> u64 {
+fn word(bytes: &[u8; WORD]) -> u64 {
     use std::arch::x86_64::{_mm_movemask_epi8, _mm_set_epi64x, _mm_slli_epi16};
     let (eights, _) = bytes.as_chunks::<8>();
     let (pairs, _) = eights.as_chunks::<2>();
@@ -47,7 +51,7 @@ pub(crate) fn word(bytes: &[u8; WORD]) -> u64 {
 /// The lowest bits of bytes that are 0 or 1. Of eight, the product moves bit 8 i to bit 56 + i, and no two bits to the same place.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-pub(crate) fn word(bytes: &[u8; WORD]) -> u64 {
+fn word(bytes: &[u8; WORD]) -> u64 {
     let (eights, _) = bytes.as_chunks::<8>();
     let bits = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
     eights.iter().rev().fold(0, |word, eight| word << 8 | bits(eight))

@@ -13,6 +13,7 @@ use crate::encoding;
 use crate::frame::{Frames, Kind};
 use crate::io::{Io, IoFile, LockError};
 use crate::part::{Part, PartDir};
+use crate::prune::Numbers;
 use crate::record::Replay;
 
 /// A disk of one file, which can only be read.
@@ -97,7 +98,7 @@ pub fn chunk(bytes: &[u8]) {
         assert_eq!((all.len(), some.len()), (rows, every_third.len()));
     }
     let _ = encoding::decode_nulls(rows, &chunk, Some(&every_third));
-    let _ = encoding::decode_within(ty, rows, &chunk, &(-3..=500).into());
+    let _ = encoding::decode_within(ty, rows, &chunk, &Numbers { range: -3..=500, outside: false });
     let _ = encoding::decode_empty(ty, rows, &chunk, true);
     let _ = encoding::decode_lengths(ty, rows, &chunk, None, Some(&every_third));
     let _ = encoding::decode_codes(ty, rows, &chunk, None, Some(&every_third));

@@ -68,12 +68,6 @@ pub(crate) struct Numbers {
     pub(crate) outside: bool,
 }
 
-impl From<RangeInclusive<i128>> for Numbers {
-    fn from(range: RangeInclusive<i128>) -> Numbers {
-        Numbers { range, outside: false }
-    }
-}
-
 /// What is known of the rows that are wanted. All conditions of a scan hold for them; they are hints: rows for which they do not hold
 /// may still come.
 #[derive(Debug, Clone)]

@@ -29,14 +29,15 @@ pub(super) fn derive(mut plan: Plan, functions: &dyn Functions) -> Plan {
         let is_it = |&at: &usize| determining(&keys[at]) == Some(column);
         left.iter().position(is_it).unwrap_or(usize::MAX)
     };
-    let exprs = (0..columns.len()).map(|at| match (derived.contains(&at), left.binary_search(&at)) {
-        (true, _) => {
+    let mut kept = 0;
+    let exprs = (0..columns.len()).map(|at| {
+        if derived.contains(&at) {
             let mut value = keys[at].clone();
             walk::rename_columns(&mut value, &of_group);
-            value
+            return value;
         }
-        (false, Ok(group)) => Expr::column(group, columns[at].ty.clone()),
-        (false, Err(_)) => Expr::column(at - derived.len(), columns[at].ty.clone()),
+        kept += 1;
+        Expr::column(kept - 1, columns[at].ty.clone())
     });
     let exprs: Vec<Expr> = exprs.collect();
     let kept = |at: &usize| !derived.contains(at);

@@ -39,16 +39,22 @@ pub(super) fn order(mut plan: Plan, statistics: &dyn Statistics) -> Plan {
     plan
 }
 
-/// Which side's rows a join collects that is not inner: the one of fewer. A left join whose left is collected keeps its pairs back until all
-/// of the right was seen, so that has to be worth it.
+/// Which side's rows a semi, anti or left join collects: of the left, if there are guessed to be far fewer. What a left join finds is kept back
+/// then until all of the right was seen, and guesses are often wrong.
 fn choose_built(plan: &mut Plan, statistics: &dyn Statistics) {
-    let Plan::Join { kind, left, right, on, lateral: false, build_left, .. } = plan else { return };
-    let times = match kind {
-        JoinKind::Semi | JoinKind::Anti => 1.0,
-        JoinKind::Left => 4.0,
-        JoinKind::Inner | JoinKind::Right | JoinKind::Full => return,
-    };
-    *build_left = !on.is_empty() && estimate::rows(left, statistics) * times < estimate::rows(right, statistics);
+    const FEWER: f64 = 4.0;
+    if let Plan::Join {
+        kind: JoinKind::Semi | JoinKind::Anti | JoinKind::Left,
+        left,
+        right,
+        on,
+        lateral: false,
+        build_left,
+        ..
+    } = plan
+    {
+        *build_left = !on.is_empty() && estimate::rows(left, statistics) * FEWER < estimate::rows(right, statistics);
+    }
 }
 
 fn order_inputs(plan: &mut Plan, statistics: &dyn Statistics) {

@@ -85,11 +85,7 @@ macro_rules! lanes {
         fn $within(block: &[$word; BLOCK], low: $word, span: $word, out: &mut [u64]) {
             let (words, _) = block.as_chunks::<{ bits::WORD }>();
             for (values, out) in words.iter().zip(out) {
-                let mut bytes = [0; bits::WORD];
-                for (byte, value) in bytes.iter_mut().zip(values) {
-                    *byte = u8::from(value.wrapping_sub(low) <= span);
-                }
-                *out = bits::word(&bytes);
+                *out = bits::word_of(values, |value| value.wrapping_sub(low) <= span);
             }
         }
     };

@@ -10,6 +10,7 @@ use arrow::datatypes::DataType;
 
 use super::{
     Encoding, NO_DICTIONARY, Nulls, Opened, decode_opened, decode_u32, decode_within, dictionary, is_one_of, open,
+    valid,
 };
 use crate::error::{Decoded, damaged};
 use crate::prune::Numbers;
@@ -114,5 +115,5 @@ pub(crate) fn decode_codes_within(
     };
     let codes = Numbers { range: i128::from(range.start)..=i128::from(range.end) - 1, outside };
     let found = decode_within(&DataType::UInt32, rows, &body, &codes)?;
-    Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
+    Ok(found.map(|found| valid(found, nulls.as_ref())))
 }

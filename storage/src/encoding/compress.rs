@@ -25,7 +25,6 @@ const VARINT_MAX: usize = 10;
 const BODY_MIN: usize = 256;
 /// How much of a body is tried.
 const SAMPLE: usize = 4096;
-const ZSTD_LEVEL: i32 = 1;
 
 /// What a column remembers about compressing its chunks.
 #[derive(Debug, Default)]
@@ -46,21 +45,25 @@ impl Memory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     Lz4,
-    Zstd,
+    /// At a level.
+    Zstd(i32),
 }
 
 impl Method {
+    /// At the level that pays for nearly all data.
+    pub(super) const ZSTD: Method = Method::Zstd(1);
+
     fn code(self) -> u8 {
         match self {
             Method::Lz4 => LZ4,
-            Method::Zstd => ZSTD,
+            Method::Zstd(_) => ZSTD,
         }
     }
 
     fn compress(self, body: &[u8]) -> Vec<u8> {
         match self {
             Method::Lz4 => lz4_flex::block::compress(body),
-            Method::Zstd => zstd::bulk::compress(body, ZSTD_LEVEL).unwrap_or_else(|_| body.to_vec()),
+            Method::Zstd(level) => zstd::bulk::compress(body, level).unwrap_or_else(|_| body.to_vec()),
         }
     }
 
@@ -76,62 +79,63 @@ pub(super) fn compress(out: &mut Vec<u8>, from: usize, effort: Effort, wanted: C
     if matches!(effort, Effort::Log | Effort::Inner) || body.len() < BODY_MIN {
         return NONE;
     }
-    let (method, compressed) = match wanted {
+    let method = match wanted {
         Compression::Auto => return by_data(out, from, effort, memory),
         Compression::Off => return NONE,
-        Compression::Lz4 => (LZ4, lz4_flex::block::compress(body)),
-        Compression::Zstd(level) => (ZSTD, zstd::bulk::compress(body, level.into()).unwrap_or_else(|_| body.to_vec())),
+        Compression::Lz4 => Method::Lz4,
+        Compression::Zstd(level) => Method::Zstd(level.into()),
     };
-    match compressed.len() < body.len() {
-        true => replace(out, from, &compressed, method),
-        false => NONE,
-    }
+    if_smaller(out, from, method).unwrap_or(NONE)
+}
+
+/// Replaces a body if a method makes it smaller at all.
+fn if_smaller(out: &mut Vec<u8>, from: usize, method: Method) -> Option<u8> {
+    let compressed = method.compress(&out[from..]);
+    (compressed.len() < out.len() - from).then(|| replace(out, from, &compressed, method))
 }
 
 fn by_data(out: &mut Vec<u8>, from: usize, effort: Effort, memory: &mut Memory) -> u8 {
-    let body = &out[from..];
-    if let Some(method) = memory.expected.take() {
-        let compressed = method.compress(body);
-        if compressed.len() < body.len() {
-            return replace(out, from, &compressed, method.code());
-        }
+    if let Some(method) = memory.expected.take()
+        && let Some(code) = if_smaller(out, from, method)
+    {
+        return code;
     }
+    let body = &out[from..];
     if memory.skip > 0 {
         memory.skip -= 1;
         return NONE;
     }
     let pays = |raw: usize, packed: usize| packed * 10 <= raw * 8;
     let sample = &body[..body.len().min(SAMPLE)];
-    let (method, compressed) = match pays(sample.len(), Method::Lz4.len(sample)) {
-        true => choose(body, effort),
-        false => (NONE, Vec::new()),
-    };
-    if method == NONE || !pays(body.len(), compressed.len()) {
-        memory.backoff = (memory.backoff * 2 + 1).min(255);
-        memory.skip = memory.backoff;
-        return NONE;
+    if pays(sample.len(), Method::Lz4.len(sample)) {
+        let (method, compressed) = choose(body, effort);
+        if pays(body.len(), compressed.len()) {
+            memory.backoff = 0;
+            return replace(out, from, &compressed, method);
+        }
     }
-    memory.backoff = 0;
-    replace(out, from, &compressed, method)
+    memory.backoff = (memory.backoff * 2 + 1).min(255);
+    memory.skip = memory.backoff;
+    NONE
 }
 
-fn replace(out: &mut Vec<u8>, from: usize, compressed: &[u8], method: u8) -> u8 {
+fn replace(out: &mut Vec<u8>, from: usize, compressed: &[u8], method: Method) -> u8 {
     let raw = (out.len() - from) as u64;
     out.truncate(from);
     out.put_varint(raw);
     out.extend_from_slice(compressed);
-    method
+    method.code()
 }
 
-fn choose(body: &[u8], effort: Effort) -> (u8, Vec<u8>) {
+fn choose(body: &[u8], effort: Effort) -> (Method, Vec<u8>) {
     let lz4 = Method::Lz4.compress(body);
     if effort == Effort::Dense {
-        let zstd = Method::Zstd.compress(body);
+        let zstd = Method::ZSTD.compress(body);
         if zstd.len() * 4 <= lz4.len() * 3 {
-            return (ZSTD, zstd);
+            return (Method::ZSTD, zstd);
         }
     }
-    (LZ4, lz4)
+    (Method::Lz4, lz4)
 }
 
 /// The raw body.
@@ -222,8 +226,8 @@ mod tests {
             out.put_bytes(&chunk);
             out.extend((0..after).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 28) as u8));
             let raw = Buffer::from(out.clone());
-            let compressed = zstd::bulk::compress(&raw, ZSTD_LEVEL).unwrap();
-            replace(&mut out, 0, &compressed, ZSTD);
+            let compressed = Method::ZSTD.compress(&raw);
+            replace(&mut out, 0, &compressed, Method::ZSTD);
             let expected = (Buffer::from(chunk), after as usize);
             assert_eq!(first_of_zstd(&out.clone().into()), Some(expected.clone()), "{first} of {}", raw.len());
             for (body, method) in [(raw, NONE), (out.into(), ZSTD)] {

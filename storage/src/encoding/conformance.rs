@@ -210,7 +210,7 @@ fn read_otherwise(
     selection: Option<&[u32]>,
 ) {
     let _ = decode_nulls(rows, chunk, selection);
-    let _ = decode_within(ty, rows, chunk, &(0..=1000).into());
+    let _ = decode_within(ty, rows, chunk, &Numbers { range: 0..=1000, outside: false });
     let _ = decode_empty(ty, rows, chunk, false);
     let _ = decode_lengths(ty, rows, chunk, dictionary, selection);
     let _ = decode_codes(ty, rows, chunk, dictionary, selection);

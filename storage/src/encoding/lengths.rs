@@ -6,7 +6,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 
 use super::coded::{Coded, decode_codes};
-use super::{Encoding, Nulls, Opened, Physical, check_rows, compress, decode_u32, fsst, is_one_of, nulls, open};
+use super::{Encoding, Nulls, Opened, Physical, check_rows, compress, decode_u32, fsst, is_one_of, nulls, open, valid};
 use crate::bits;
 use crate::bytes::Reader;
 use crate::error::{Decoded, damaged};
@@ -32,8 +32,7 @@ pub(crate) fn decode_empty(
     let found = bits::of(&lengths, |length| (length == 0) == is_empty);
     Ok(Some(match nulls {
         Nulls::All => BooleanBuffer::new_unset(rows),
-        Nulls::Some(Some(nulls)) => &found & nulls.inner(),
-        Nulls::Some(None) => found,
+        Nulls::Some(nulls) => valid(found, nulls.as_ref()),
     }))
 }
 

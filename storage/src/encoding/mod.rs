@@ -414,7 +414,7 @@ pub(crate) fn decode_containing(
         return Ok(Some(BooleanBuffer::new_unset(rows)));
     };
     let found = text::containing(encoding, rows, &body, needle, 0)?;
-    Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
+    Ok(found.map(|found| valid(found, nulls.as_ref())))
 }
 
 /// The same of the bytes of a nested chunk without NULLs, however they are kept.
@@ -456,6 +456,11 @@ struct Opened {
 enum Nulls {
     All,
     Some(Option<NullBuffer>),
+}
+
+/// Those of some rows that have a value.
+fn valid(rows: BooleanBuffer, nulls: Option<&NullBuffer>) -> BooleanBuffer {
+    nulls.map_or_else(|| rows.clone(), |nulls| &rows & nulls.inner())
 }
 
 fn open(rows: usize, chunk: &Buffer, selection: Option<&[u32]>, level: u8) -> Decoded<Opened> {

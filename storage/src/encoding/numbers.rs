@@ -8,7 +8,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType};
 
 use super::bitpack::{self, Unpacked};
-use super::{Encoding, Nulls, Opened, Physical, decode_at, is_one_of, nested, nested_u32, open, runs};
+use super::{Encoding, Nulls, Opened, Physical, decode_at, is_one_of, nested, nested_u32, open, runs, valid};
 use crate::bytes::{Reader, Write};
 use crate::error::{Decoded, damaged};
 use crate::prune::Numbers;
@@ -111,7 +111,7 @@ pub(crate) fn decode_within(
         Encoding::RunLength => runs::within(ty, rows, &body, numbers)?,
         _ => Some(packed_within(&body, rows, (width, signed), numbers)?),
     };
-    Ok(found.map(|found| nulls.map_or(found.clone(), |nulls| &found & nulls.inner())))
+    Ok(found.map(|found| valid(found, nulls.as_ref())))
 }
 
 /// Which values of a packed chunk are some numbers, told by their distances; values are of so many bytes.

@@ -122,7 +122,7 @@ impl Encoder {
         let coded = fsst::code(&mut self.text.table, values);
         if self.text.until == 0 {
             plain(values, out);
-            let [lz4, zstd] = [Method::Lz4, Method::Zstd].map(|method| method.len(&out[start..]));
+            let [lz4, zstd] = [Method::Lz4, Method::ZSTD].map(|method| method.len(&out[start..]));
             self.text.choice = choose(raw, coded.len(), lz4, zstd);
             self.text.until = CHOICE_CHUNKS;
             let likely = values.iter().find(|value| !value.is_empty()).is_some_and(|value| json::is_likely(value));
@@ -172,7 +172,7 @@ enum Choice {
 /// Codes and LZ4 are read twice as fast as zstd, and of codes single values at once: zstd has to save much more.
 fn choose(raw: usize, coded: usize, lz4: usize, zstd: usize) -> Choice {
     if zstd * 5 <= coded.min(lz4) * 2 {
-        Choice::Compressed(Method::Zstd)
+        Choice::Compressed(Method::ZSTD)
     } else if lz4 * 10 <= coded.min(raw) * 7 {
         Choice::Compressed(Method::Lz4)
     } else if coded * 10 <= raw * 8 {

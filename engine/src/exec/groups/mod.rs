@@ -151,6 +151,9 @@ fn is_view(ty: &Type) -> bool {
 /// New keys are made room for in runs of this many rows, so that a table of few groups stays small.
 const RUN: usize = 1024;
 
+/// Keys that are looked up together, so that their slots come from memory side by side.
+const AHEAD: usize = 32;
+
 fn hash_bytes(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(bytes)
 }

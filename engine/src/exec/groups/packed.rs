@@ -7,7 +7,7 @@ use arrow::buffer::NullBuffer;
 use weir_sql::Type;
 
 use super::text::TextTable;
-use super::{ABSENT, RUN, is_text, is_view};
+use super::{ABSENT, AHEAD, RUN, is_text, is_view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::keys::{self, Word};
 
@@ -16,9 +16,6 @@ const GROUPS_OF_TEXT: usize = 4;
 
 /// Bits of a text's number: two of them and their NULLs are a word of 64, and beside a number of 64 bits one of 128.
 const TEXT_BITS: u32 = 30;
-
-/// How many slots are read at a time.
-const AHEAD: usize = 32;
 
 /// Where a key column's bits are in the packed word.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, DictionaryArray, S
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::UInt32Type;
 
-use super::{ABSENT, RUN, fold_hash, hash_bytes};
+use super::{ABSENT, AHEAD, RUN, fold_hash, hash_bytes};
 use crate::exec::keys::Word;
 use crate::kernels::views::ViewMemo;
 
@@ -26,9 +26,6 @@ pub(super) struct TextTable {
 }
 
 const CHUNK: usize = 1 << 20;
-
-/// Texts that are looked up together.
-const AHEAD: usize = 32;
 
 /// Of a code: its text's group is being found.
 const PENDING: u32 = ABSENT - 1;
