@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::AsArray;
+use arrow::compute::concat;
 use arrow::datatypes::Int64Type;
 use weir_sql::catalog::Volatility;
 use weir_sql::plan::{Expr, ExprKind};
@@ -80,13 +81,12 @@ pub(super) fn compile(expr: &Expr, context: &Arc<QueryContext>) -> Result<Expres
         ExprKind::Or(parts) => Node::Or(list(parts)?),
         ExprKind::Not(input) => Node::Not(one(input)?),
         ExprKind::IsNull(input) => Node::IsNull(one(input)?),
-        ExprKind::Case { branches, otherwise } => Node::Case {
-            branches: branches
-                .iter()
-                .map(|(condition, result)| Ok((compile(condition, context)?, compile(result, context)?)))
-                .collect::<Result<_>>()?,
-            otherwise: otherwise.as_deref().map(one).transpose()?,
-        },
+        ExprKind::Case { branches, otherwise } => {
+            let of_branch =
+                |(condition, result): &(Expr, Expr)| Ok((compile(condition, context)?, compile(result, context)?));
+            let branches = branches.iter().map(of_branch).collect::<Result<Vec<_>>>()?;
+            case(branches, otherwise.as_deref().map(one).transpose()?, &expr.ty)?
+        }
         ExprKind::Coalesce(parts) => Node::Coalesce(list(parts)?),
         ExprKind::InList { expr: input, list: values } => {
             let (input, values) = (one(input)?, list(values)?);
@@ -127,6 +127,18 @@ pub(super) fn compile(expr: &Expr, context: &Arc<QueryContext>) -> Result<Expres
     compiled.safe = safe && compiled.children().iter().all(|child| child.safe);
     fold(&mut compiled, context);
     Ok(compiled)
+}
+
+fn case(branches: Vec<(Expression, Expression)>, otherwise: Option<Box<Expression>>, ty: &Type) -> Result<Node> {
+    let null = Value::null(ty.clone());
+    let last = otherwise.as_ref().map_or(Some(&null), |otherwise| otherwise.constant_value());
+    let values = branches.iter().map(|(_, result)| result.constant_value()).chain([last]);
+    let Some(values) = values.collect::<Option<Vec<&Value>>>().filter(|_| branches.iter().all(|(when, _)| when.safe))
+    else {
+        return Ok(Node::Case { branches, otherwise });
+    };
+    let values = concat(&values.iter().map(|value| value.array.as_ref()).collect::<Vec<_>>())?;
+    Ok(Node::Choice { conditions: branches.into_iter().map(|(condition, _)| condition).collect(), values })
 }
 
 /// Computes an expression of constants once. An error waits until a row asks for the value.

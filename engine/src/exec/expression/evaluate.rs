@@ -44,6 +44,9 @@ pub(super) fn evaluate(expr: &Expression, batch: &Batch, context: &Arc<QueryCont
             }
         }
         Node::Case { branches, otherwise } => lazy::case(branches, otherwise.as_deref(), &expr.ty, batch, context)?,
+        Node::Choice { conditions, values } => {
+            Datum::Array(take(values, &lazy::choice(conditions, batch, context)?, None)?)
+        }
         Node::Coalesce(parts) => lazy::coalesce(parts, &expr.ty, batch, context)?,
         Node::InSet { input, set } => match input.evaluate(batch, context)? {
             Datum::Scalar(value) => Datum::Scalar(Value::new(Type::Bool, Arc::new(set.contains(&value.array)?))),

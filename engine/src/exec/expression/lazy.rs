@@ -214,6 +214,19 @@ pub(super) fn case(
     pieces.finish()
 }
 
+/// For each row the number of the first condition that is true, or how many there are. They cannot fail, so each is asked of all rows.
+pub(super) fn choice(conditions: &[Expression], batch: &Batch, context: &Arc<QueryContext>) -> Result<UInt32Array> {
+    let mut chosen = vec![conditions.len() as u32; batch.rows];
+    for (nth, condition) in conditions.iter().enumerate().rev() {
+        let keep = condition.selects(batch, context)?;
+        chosen
+            .iter_mut()
+            .zip(keep.values())
+            .for_each(|(chosen, keep)| *chosen = if keep { nth as u32 } else { *chosen });
+    }
+    Ok(chosen.into())
+}
+
 /// COALESCE.
 pub(super) fn coalesce(parts: &[Expression], ty: &Type, batch: &Batch, context: &Arc<QueryContext>) -> Result<Datum> {
     let mut pieces = Pieces::new(ty, batch.rows);

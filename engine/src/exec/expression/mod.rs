@@ -18,7 +18,7 @@ mod subquery;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, DictionaryArray};
 use weir_sql::{Type, Value};
 
 use crate::error::Result;
@@ -65,6 +65,11 @@ enum Node {
     Case {
         branches: Vec<(Expression, Expression)>,
         otherwise: Option<Box<Expression>>,
+    },
+    /// CASE between constants, by conditions that cannot fail: the value of the first that is true, or the last one.
+    Choice {
+        conditions: Vec<Expression>,
+        values: ArrayRef,
     },
     Coalesce(Vec<Expression>),
     InSet {
@@ -118,6 +123,17 @@ impl Expression {
         self.evaluate(batch, context)?.into_array(batch.rows)
     }
 
+    /// The same, maybe as codes: what is chosen of few texts.
+    fn coded(&self, batch: &Batch, context: &Arc<QueryContext>) -> Result<ArrayRef> {
+        match &self.node {
+            Node::Choice { conditions, values } if self.ty == Type::Text && values.null_count() == 0 => {
+                let codes = lazy::choice(conditions, batch, context)?;
+                Ok(Arc::new(DictionaryArray::try_new(codes, values.clone())?))
+            }
+            _ => self.array(batch, context),
+        }
+    }
+
     /// A predicate's rows: true where it is true, false where it is false or NULL.
     pub(crate) fn selects(&self, batch: &Batch, context: &Arc<QueryContext>) -> Result<BooleanArray> {
         Ok(match self.evaluate(batch, context)? {
@@ -164,6 +180,7 @@ impl Expression {
         match &self.node {
             Node::Column(_) | Node::Constant(_) | Node::Failure(_) | Node::Lambda(_) => Vec::new(),
             Node::Call { args: list, .. }
+            | Node::Choice { conditions: list, .. }
             | Node::And(list)
             | Node::Or(list)
             | Node::Coalesce(list)
@@ -187,6 +204,11 @@ impl Expression {
 /// Evaluates several expressions to columns.
 pub(crate) fn arrays(exprs: &[Expression], batch: &Batch, context: &Arc<QueryContext>) -> Result<Vec<ArrayRef>> {
     exprs.iter().map(|e| e.array(batch, context)).collect()
+}
+
+/// The same, texts maybe as a dictionary's codes.
+pub(crate) fn coded_arrays(exprs: &[Expression], batch: &Batch, context: &Arc<QueryContext>) -> Result<Vec<ArrayRef>> {
+    exprs.iter().map(|e| e.coded(batch, context)).collect()
 }
 
 /// The conjuncts' rows, each evaluated only for what the ones before left.

@@ -15,7 +15,7 @@ use crate::aggregates::{self, Accumulator, AggregateOverload, StateOf};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
-use crate::exec::expression::Expression;
+use crate::exec::expression::{Expression, arrays, coded_arrays};
 use crate::exec::groups::GroupTable;
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
@@ -304,7 +304,7 @@ impl Groups {
         batch: &Batch,
         context: &Arc<QueryContext>,
     ) -> Result<()> {
-        let keys = crate::exec::expression::arrays(&grouping.keys, batch, context)?;
+        let keys = coded_arrays(&grouping.keys, batch, context)?;
         match at >= self.end {
             true => self.intern_next(grouping, &keys, batch.rows, at)?,
             false => self.intern(grouping, &keys, batch.rows, |row| at + row as u64)?,
@@ -320,7 +320,7 @@ impl Groups {
         batch: &Batch,
         context: &Arc<QueryContext>,
     ) -> Result<PartialGroups> {
-        let keys = crate::exec::expression::arrays(&grouping.keys, batch, context)?;
+        let keys = coded_arrays(&grouping.keys, batch, context)?;
         let mut groups = Groups::new(grouping, &context.functions)?;
         groups.scratch = (0..batch.rows as u32).collect();
         groups.accumulate(grouping, at, batch, batch.rows, context)?;
@@ -355,7 +355,7 @@ impl Groups {
                 (Some(keep), false) if keep.true_count() < batch.rows => {
                     let rows = UInt32Array::from(keep.values().set_indices_u32().collect::<Vec<_>>());
                     let few = batch.take(&rows)?;
-                    let mut args = crate::exec::expression::arrays(&call.inputs, &few, context)?;
+                    let mut args = arrays(&call.inputs, &few, context)?;
                     if let (Some(positions), true) = (&positions, call.overload.wants_position()) {
                         args.push(take(positions, &rows, None)?);
                     }
@@ -363,7 +363,7 @@ impl Groups {
                     accumulator.update(&args, &groups, n_groups, None)?;
                     continue;
                 }
-                _ => crate::exec::expression::arrays(&call.inputs, batch, context)?,
+                _ => arrays(&call.inputs, batch, context)?,
             };
             if let (Some(positions), true) = (&positions, call.overload.wants_position()) {
                 args.push(positions.clone());
