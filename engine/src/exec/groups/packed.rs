@@ -61,6 +61,8 @@ trait Slot<W>: Copy {
     fn new(word: W, hash: u64, group: u32) -> Self;
     fn group(self) -> u32;
     fn is(self, word: W, hash: u64, words: &[W]) -> bool;
+    /// The word of the slot's group; of an empty slot any.
+    fn word(self, words: &[W]) -> W;
 }
 
 impl Slot<u64> for (u64, u32) {
@@ -77,6 +79,10 @@ impl Slot<u64> for (u64, u32) {
     fn is(self, word: u64, _: u64, _: &[u64]) -> bool {
         self.1 != ABSENT && self.0 == word
     }
+    #[inline]
+    fn word(self, _: &[u64]) -> u64 {
+        self.0
+    }
 }
 
 impl Slot<u128> for (u32, u32) {
@@ -92,6 +98,10 @@ impl Slot<u128> for (u32, u32) {
     #[inline]
     fn is(self, word: u128, hash: u64, words: &[u128]) -> bool {
         self.1 != ABSENT && self.0 == (hash >> 32) as u32 && words[self.1 as usize] == word
+    }
+    #[inline]
+    fn word(self, words: &[u128]) -> u128 {
+        words.get((self.1 as usize).min(words.len().wrapping_sub(1))).copied().unwrap_or_default()
     }
 }
 
@@ -150,9 +160,6 @@ impl<W: Keyed> WordTable<W> {
 
     #[inline]
     fn find(&self, word: W) -> u32 {
-        if self.slots.is_empty() {
-            return ABSENT;
-        }
         let (mask, hash) = (self.slots.len() - 1, word.hash());
         let mut at = hash as usize & mask;
         loop {
@@ -186,7 +193,6 @@ impl<W: Keyed> WordTable<W> {
 
     /// Puts the groups of words into `groups`. There must be room.
     fn insert_all(&mut self, words: &[W], groups: &mut [u32]) {
-        let mask = self.slots.len() - 1;
         let mut last: Option<(W, u32)> = None;
         for (words, groups) in words.chunks(AHEAD).zip(groups.chunks_mut(AHEAD)) {
             // Rows come in the order of the sort key: many in a row may have the same.
@@ -196,20 +202,34 @@ impl<W: Keyed> WordTable<W> {
                 groups.fill(group);
                 continue;
             }
-            // All first slots are read before any is decided upon, so that their misses of the cache overlap.
-            let mut first = [ABSENT; AHEAD];
-            for (found, &word) in first.iter_mut().zip(words) {
-                let hash = word.hash();
-                let slot = self.slots[hash as usize & mask];
-                if slot.is(word, hash, &self.words) {
-                    *found = slot.group();
-                }
-            }
-            for ((&word, group), found) in words.iter().zip(groups).zip(first) {
-                *group = if found != ABSENT { found } else { self.insert(word) };
+            let first = self.first_slots(words);
+            for ((&word, group), (found, known)) in words.iter().zip(groups).zip(first) {
+                *group = if found != ABSENT && known == word { found } else { self.insert(word) };
                 last = Some((word, *group));
             }
         }
+    }
+
+    /// Puts the groups of words into `groups`, [`ABSENT`] for those that are not there.
+    fn find_all(&self, words: &[W], groups: &mut [u32]) {
+        if self.slots.is_empty() {
+            return groups.fill(ABSENT);
+        }
+        for (words, groups) in words.chunks(AHEAD).zip(groups.chunks_mut(AHEAD)) {
+            let first = self.first_slots(words);
+            for ((&word, group), (found, known)) in words.iter().zip(groups).zip(first) {
+                *group = if found == ABSENT || known == word { found } else { self.find(word) };
+            }
+        }
+    }
+
+    /// The groups and words in the first slots where words may be. All are read before any is decided upon, and without a branch that depends on one: so
+    /// the misses of the cache overlap.
+    fn first_slots(&self, words: &[W]) -> [(u32, W); AHEAD] {
+        let mask = self.slots.len() - 1;
+        let mut slots = [W::Slot::EMPTY; AHEAD];
+        slots.iter_mut().zip(words).for_each(|(slot, word)| *slot = self.slots[word.hash() as usize & mask]);
+        slots.map(|slot| (slot.group(), slot.word(&self.words)))
     }
 
     /// The group of NULL.
@@ -297,9 +317,7 @@ impl<W: Keyed> Packed<W> {
                 add_nulls(column, place.null, &mut words);
             }
         }
-        for (group, &word) in groups.iter_mut().zip(&words) {
-            *group = self.table.find(word);
-        }
+        self.table.find_all(&words, groups);
         for (row, _) in missing.iter().enumerate().filter(|(_, missing)| **missing) {
             groups[row] = ABSENT;
         }

@@ -253,7 +253,10 @@ impl TextTable {
         }
         let mut views = [0; AHEAD];
         for (view, &group) in views.iter_mut().zip(&groups) {
-            *view = self.views.get(group as usize).copied().unwrap_or_default();
+            // Without a branch: whether it is there is not foreseen.
+            let last = self.views.len().wrapping_sub(1);
+            let known = self.views.get(last.min(group as usize)).copied().unwrap_or_default();
+            *view = if group == ABSENT { 0 } else { known };
         }
         let ends = |bytes: &[u8]| bytes[0] ^ bytes[bytes.len() - 1];
         let read =

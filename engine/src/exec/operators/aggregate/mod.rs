@@ -51,8 +51,10 @@ use crate::functions::registry;
 const MERGED_ALONE: usize = 1 << 14;
 /// With this many groups it is looked whether rows meet in them.
 const LOOKED_AT: usize = 1 << 16;
-/// And where fewer than so many of ten rows found a group that was there, they do not.
-const MEETING: usize = 3;
+/// They do where so large a share of the rows found a group that was there,
+const MEETING: f64 = 0.3;
+/// or where a group is going to have so many rows of each thread.
+const ROWS_OF_GROUP: f64 = 3.0;
 
 pub(crate) struct Aggregate {
     input: Node,
@@ -156,7 +158,7 @@ fn grouped(
     context: &Arc<QueryContext>,
     metrics: &Arc<Metrics>,
 ) -> Result<Merged> {
-    combine(grouping, context, metrics, |pass| {
+    combine(grouping, input.morsels(), context, metrics, |pass| {
         drain(context, input, || pass.start(), |local, at, batch| pass.add(local, at, batch))
     })
 }
@@ -169,7 +171,7 @@ pub(crate) fn merge_states(
     metrics: &Arc<Metrics>,
     split: impl Fn(u64, Batch) -> PartialGroups + Sync,
 ) -> Result<Arc<dyn Source>> {
-    combine(grouping, context, metrics, |pass| {
+    combine(grouping, None, context, metrics, |pass| {
         drain(context, input, || pass.start(), |local, at, batch| pass.merge(local, split(at, batch)))
     })?
     .in_order(context)
@@ -196,10 +198,16 @@ impl Local {
         self.groups.memory() + self.bytes
     }
 
-    /// Whether rows hardly meet.
-    fn is_in_vain(&self) -> bool {
-        let groups = self.groups.len();
-        !self.apart && groups >= LOOKED_AT && (self.rows - groups.min(self.rows)) * 10 < self.rows * MEETING
+    /// Whether rows hardly meet, and will not by the end. `done` is the share of the input that was taken.
+    fn is_in_vain(&self, done: f64) -> bool {
+        if self.apart || self.groups.len() < LOOKED_AT {
+            return false;
+        }
+        let (rows, groups) = (self.rows as f64, self.groups.len() as f64);
+        let met = (1.0 - groups / rows).max(0.0);
+        // Of n keys at random, r rows find n (1 - exp(-r / n)): so many keys there are, to the second order.
+        let keys = rows / (2.0 * met * (1.0 + 2.0 / 3.0 * met));
+        met < MEETING && rows / done < keys * ROWS_OF_GROUP
     }
 
     /// Writes all groups to disk, and begins anew.
@@ -234,6 +242,8 @@ struct Pass<'a> {
     spilled: Spilled,
     may_give_up: bool,
     first_groups: Option<FirstGroups>,
+    /// Of the input, if that is known and positions count them.
+    morsels: Option<usize>,
 }
 
 impl Pass<'_> {
@@ -260,7 +270,7 @@ impl Pass<'_> {
             false => local.groups.update(self.grouping, at, &batch, self.context)?,
         }
         self.look_for_first(at, &local.groups)?;
-        self.added(local)
+        self.added(local, at)
     }
 
     /// Under a LIMIT, looks whether the first groups are known by now.
@@ -271,21 +281,23 @@ impl Pass<'_> {
 
     /// Adds partial states.
     fn merge(&self, local: &mut Local, partial: PartialGroups) -> Result<()> {
+        let at = partial.first.last().copied().unwrap_or_default();
         local.rows += partial.len();
         match local.apart {
             true => local.divide(partial, self.grouping)?,
             false => local.groups.merge(self.grouping, &partial)?,
         }
-        self.added(local)
+        self.added(local, at)
     }
 
     /// Asks to hold what there is now; what does not fit goes to disk.
-    fn added(&self, local: &mut Local) -> Result<()> {
+    fn added(&self, local: &mut Local, at: u64) -> Result<()> {
         let (grouping, context) = (self.grouping, self.context);
         if grouping.is_one() && !local.groups.divides() {
             return local.held.resize(local.groups.memory());
         }
-        if self.may_give_up && local.is_in_vain() {
+        let done = self.morsels.map_or(1.0, |morsels| ((at >> 32) + 1) as f64 / morsels as f64);
+        if self.may_give_up && local.is_in_vain(done) {
             let groups = std::mem::replace(&mut local.groups, Groups::new(grouping, &context.functions)?);
             local.divide(groups.coded_states(grouping)?, grouping)?;
             local.apart = true;
@@ -300,13 +312,14 @@ impl Pass<'_> {
 /// Merges the groups of all threads, which `gather` fills.
 fn combine<'a>(
     grouping: &'a Arc<Grouping>,
+    morsels: Option<usize>,
     context: &'a Arc<QueryContext>,
     metrics: &Arc<Metrics>,
     gather: impl FnOnce(&Pass<'a>) -> Result<Vec<Local>>,
 ) -> Result<Merged> {
     let may_give_up = !grouping.is_one() && grouping.has_small_states();
     let first_groups = grouping.wanted.map(FirstGroups::new);
-    let pass = Pass { grouping, context, spilled: Spilled::default(), may_give_up, first_groups };
+    let pass = Pass { grouping, context, spilled: Spilled::default(), may_give_up, first_groups, morsels };
     let mut locals = gather(&pass)?;
     let spilled = pass.spilled;
     metrics.memory.fetch_max(locals.iter().map(|local| local.held.peak()).sum(), Ordering::Relaxed);

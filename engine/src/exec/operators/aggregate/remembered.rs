@@ -66,7 +66,8 @@ pub(super) fn aggregate(
     for (run, states) in runs.iter_mut().zip(of_runs) {
         run.states = states;
     }
-    let mut is_covered = vec![false; units.len()];
+    let morsels = units.len();
+    let mut is_covered = vec![false; morsels];
     for run in runs.iter().filter(|run| run.states.is_some()) {
         is_covered[run.start..run.start + RUN].fill(true);
     }
@@ -122,7 +123,7 @@ pub(super) fn aggregate(
     let keeping = Keeping { cache, room, in_vain: AtomicBool::new(false) };
     let count = work.len();
     let work = Mutex::new(work.into_iter());
-    combine(grouping, context, metrics, |pass| {
+    combine(grouping, Some(morsels), context, metrics, |pass| {
         let claim = || Ok(work.lock().next());
         share_out(
             context,
