@@ -1,7 +1,7 @@
 //! ORDER BY: rows sorted by their keys' row bytes, in memory in parallel; what does not fit goes to disk in sorted runs.
 //!
-//! Keys are normalised and encoded so that bytes compare as SQL does; the first sixteen bytes stand in the entry itself, so that most comparisons
-//! touch nothing else. Equal keys keep the order of the input: the answer is always the same. Rows are gathered morsel by morsel when they
+//! Keys are normalised and encoded so that bytes compare as SQL does; the first sixteen bytes that differ between rows stand in the entry itself, so that
+//! most comparisons touch nothing else. Equal keys keep the order of the input: the answer is always the same. Rows are gathered morsel by morsel when they
 //! are read. A run's key is the row's key and then its position in the input, so that the merge keeps that order too.
 
 use std::cmp::Ordering;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray};
 use arrow::compute::SortOptions;
 use arrow::row::{RowConverter, Rows};
+use parking_lot::Mutex;
 use weir_sql::Type;
 use weir_sql::plan::SortKey;
 
@@ -84,17 +85,55 @@ struct Entry {
     row: u32,
 }
 
-/// The first bytes, as numbers that compare like them.
-fn prefix(key: &[u8]) -> [u64; 2] {
-    let mut bytes = [0; PREFIX];
-    let n = key.len().min(PREFIX);
-    bytes[..n].copy_from_slice(&key[..n]);
-    let bytes = u128::from_be_bytes(bytes);
-    [(bytes >> 64) as u64, bytes as u64]
-}
-
 /// Bytes of a key that stand in the entry.
 const PREFIX: usize = 16;
+
+/// Which bytes of a key stand in the entry.
+struct Prefix {
+    places: Vec<usize>,
+    /// Whether no other bytes differ between keys.
+    is_whole: bool,
+}
+
+impl Prefix {
+    /// The first that differ between the keys, if these are of one length; the first otherwise.
+    fn new(inputs: &[Input], context: &QueryContext) -> Result<Prefix> {
+        let Some(first) = inputs.iter().find(|input| input.batch.rows > 0).map(|input| input.keys.row(0)) else {
+            return Ok(Prefix { places: Vec::new(), is_whole: true });
+        };
+        let first = first.as_ref();
+        // For each byte of a key the bits that differ; `None` where lengths do.
+        let differences = parallel(context, inputs.len(), |i| {
+            let mut all = vec![0; first.len()];
+            for row in 0..inputs[i].batch.rows {
+                let key = inputs[i].keys.row(row);
+                if key.as_ref().len() != first.len() {
+                    return Ok(None);
+                }
+                all.iter_mut().zip(key.as_ref().iter().zip(first)).for_each(|(all, (a, b))| *all |= a ^ b);
+            }
+            Ok(Some(all))
+        })?;
+        let Some(differences) = differences.into_iter().collect::<Option<Vec<Vec<u8>>>>() else {
+            return Ok(Prefix { places: (0..PREFIX).collect(), is_whole: false });
+        };
+        let differs = |at: &usize| differences.iter().any(|bits| bits[*at] != 0);
+        let mut places: Vec<usize> = (0..first.len()).filter(differs).collect();
+        let is_whole = places.len() <= PREFIX;
+        places.truncate(PREFIX);
+        Ok(Prefix { places, is_whole })
+    }
+
+    /// These bytes of a key, as numbers that compare like them.
+    fn of(&self, key: &[u8]) -> [u64; 2] {
+        let mut bytes = [0; PREFIX];
+        for (byte, &place) in bytes.iter_mut().zip(&self.places) {
+            *byte = key.get(place).copied().unwrap_or(0);
+        }
+        let bytes = u128::from_be_bytes(bytes);
+        [(bytes >> 64) as u64, bytes as u64]
+    }
+}
 
 /// A batch of the input: where it stands, its rows, and their keys.
 struct Input {
@@ -105,23 +144,25 @@ struct Input {
 
 /// The rows of some batches in order, with the batches' numbers.
 fn sorted(inputs: &[Input], context: &QueryContext) -> Result<Vec<Entry>> {
-    let mut entries = Vec::with_capacity(inputs.iter().map(|input| input.batch.rows).sum());
-    for (i, input) in inputs.iter().enumerate() {
-        entries.extend((0..input.batch.rows).map(|row| Entry {
-            prefix: prefix(input.keys.row(row).as_ref()),
-            batch: i as u32,
-            row: row as u32,
-        }));
-    }
-    // Keys of one short length are in the entries as a whole.
-    let mut lengths = inputs.iter().flat_map(|i| (0..i.batch.rows).map(|row| i.keys.row(row).as_ref().len()));
-    let length = lengths.next().unwrap_or(0);
-    let whole = length <= PREFIX && lengths.all(|n| n == length);
+    let prefix = Prefix::new(inputs, context)?;
+    let rows = inputs.iter().map(|input| input.batch.rows).sum();
+    let mut entries = vec![Entry { prefix: [0; 2], batch: 0, row: 0 }; rows];
+    let mut rest = entries.as_mut_slice();
+    let own = |input: &Input| Mutex::new(rest.split_off_mut(..input.batch.rows).unwrap_or_default());
+    let of_inputs: Vec<Mutex<&mut [Entry]>> = inputs.iter().map(own).collect();
+    parallel(context, inputs.len(), |i| {
+        for (row, entry) in of_inputs[i].lock().iter_mut().enumerate() {
+            let prefix = prefix.of(inputs[i].keys.row(row).as_ref());
+            *entry = Entry { prefix, batch: i as u32, row: row as u32 };
+        }
+        Ok(())
+    })?;
+    drop(of_inputs);
     let key = |e: &Entry| inputs[e.batch as usize].keys.row(e.row as usize);
     let compare = |a: &Entry, b: &Entry| -> Ordering {
         a.prefix
             .cmp(&b.prefix)
-            .then_with(|| if whole { Ordering::Equal } else { key(a).cmp(&key(b)) })
+            .then_with(|| if prefix.is_whole { Ordering::Equal } else { key(a).cmp(&key(b)) })
             .then_with(|| (a.batch, a.row).cmp(&(b.batch, b.row)))
     };
     sort(context, &mut entries, compare)?;
@@ -189,7 +230,7 @@ impl Operator for Sort {
         )?;
         locals.iter().for_each(|local| metrics.held(&local.held));
         if let Some(file) = file.used() {
-            let locals: Vec<_> = locals.into_iter().map(parking_lot::Mutex::new).collect();
+            let locals: Vec<_> = locals.into_iter().map(Mutex::new).collect();
             let runs = parallel(context, locals.len(), |i| {
                 let mut local = locals[i].lock();
                 local.spill(&file, context)?;
