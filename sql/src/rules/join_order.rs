@@ -29,7 +29,10 @@ pub(super) fn order(mut plan: Plan, statistics: &dyn Statistics) -> Plan {
         let columns = plan.columns().to_vec();
         let mut run = Run::default();
         run.take(plan);
-        run.leaves.iter_mut().for_each(|leaf| order_inputs(leaf, statistics));
+        for leaf in &mut run.leaves {
+            order_inputs(leaf, statistics);
+            choose_built(leaf, statistics);
+        }
         run.narrow();
         run.classify();
         return run.ordered(columns, statistics);
