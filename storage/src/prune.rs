@@ -68,6 +68,20 @@ pub(crate) struct Numbers {
     pub(crate) outside: bool,
 }
 
+impl Numbers {
+    /// Whether a number is one of them.
+    pub(crate) fn contains(&self, number: i128) -> bool {
+        self.range.contains(&number) != self.outside
+    }
+
+    /// Which distances from `base` are in the range; `None` if none is.
+    pub(crate) fn distances(&self, base: i128) -> Option<(u64, u64)> {
+        let (low, high) = (self.range.start().saturating_sub(base).max(0), self.range.end().saturating_sub(base));
+        let low = u64::try_from(low).ok().filter(|_| low <= high)?;
+        Some((low, u64::try_from(high).unwrap_or(u64::MAX)))
+    }
+}
+
 /// What is known of the rows that are wanted. All conditions of a scan hold for them; they are hints: rows for which they do not hold
 /// may still come.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 //! Integers of up to 8 bytes are handled as their 64 bits (sign-extended or zero-extended), 16-byte integers as i128 or, where they
 //! fit, as 64 bits too. Distances are taken modulo the word size, so the extremes of a type need no special case.
 
-use arrow::array::{Array, Int64Array, UInt64Array};
+use arrow::array::{Array, BooleanBufferBuilder, Int64Array, UInt64Array};
 use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType};
 
@@ -11,6 +11,7 @@ use super::bitpack::{self, Unpacked};
 use super::{Encoding, Nulls, Opened, Physical, decode_at, is_one_of, nested, nested_u32, open, runs, valid};
 use crate::bytes::{Reader, Write};
 use crate::error::{Decoded, damaged};
+use crate::key::{Key, key_at};
 use crate::prune::Numbers;
 
 /// The bits of a fixed-width value.
@@ -101,43 +102,96 @@ pub(crate) fn decode_within(
     numbers: &Numbers,
 ) -> Decoded<Option<BooleanBuffer>> {
     let Physical::Integer { width, signed } = Physical::of(ty)? else { return Ok(None) };
-    if !is_one_of(chunk, &[Encoding::Packed, Encoding::RunLength]) {
+    if !is_one_of(chunk, &[Encoding::Packed, Encoding::Patched, Encoding::RunLength]) {
         return Ok(None);
     }
     let Opened { encoding, nulls: Nulls::Some(nulls), body } = open(rows, chunk, None, 0)? else {
         return Ok(Some(BooleanBuffer::new_unset(rows)));
     };
     let found = match encoding {
-        Encoding::RunLength => runs::within(ty, rows, &body, numbers)?,
+        Encoding::RunLength => Some(runs::within(ty, rows, &body, numbers)?),
+        Encoding::Patched => patched_within(&body, rows, signed, numbers)?,
         _ => Some(packed_within(&body, rows, (width, signed), numbers)?),
     };
     Ok(found.map(|found| valid(found, nulls.as_ref())))
 }
 
+/// Which values are some numbers.
+pub(super) fn values_within(values: &dyn Array, numbers: &Numbers) -> BooleanBuffer {
+    let is_one = |row| matches!(key_at(values, row), Some(Key::Number(number)) if numbers.contains(number));
+    BooleanBuffer::collect_bool(values.len(), is_one)
+}
+
 /// Which values of a packed chunk are some numbers, told by their distances; values are of so many bytes.
-fn packed_within(
-    body: &[u8],
-    rows: usize,
-    (size, signed): (usize, bool),
-    Numbers { range, outside }: &Numbers,
-) -> Decoded<BooleanBuffer> {
+fn packed_within(body: &[u8], rows: usize, (size, signed): (usize, bool), numbers: &Numbers) -> Decoded<BooleanBuffer> {
     let mut reader = Reader::new(body);
     let base = reader.take(size)?.iter().rev().fold(0, |base, &byte| base << 8 | i128::from(byte));
     let unused = 128 - 8 * size;
     let base = if signed { base << unused >> unused } else { base };
     let width = reader.u8()?;
-    let (low, high) = (range.start().saturating_sub(base).max(0), range.end().saturating_sub(base));
-    let distances = reader.take(reader.left())?;
-    let found = match u64::try_from(low).ok().filter(|_| low <= high) {
-        Some(low) => bitpack::within(distances, rows, width, (low, u64::try_from(high).unwrap_or(u64::MAX)))?,
-        None => bitpack::check(distances, rows, width).map(|()| BooleanBuffer::new_unset(rows))?,
+    distances_within(reader.take(reader.left())?, rows, width, base, numbers)
+}
+
+/// Which packed distances from a base are to some numbers.
+fn distances_within(bytes: &[u8], rows: usize, width: u8, base: i128, numbers: &Numbers) -> Decoded<BooleanBuffer> {
+    let found = match numbers.distances(base) {
+        Some(distances) => bitpack::within(bytes, rows, width, distances)?,
+        None => bitpack::check(bytes, rows, width).map(|()| BooleanBuffer::new_unset(rows))?,
     };
-    Ok(if *outside { !&found } else { found })
+    Ok(if numbers.outside { !&found } else { found })
+}
+
+/// The same of a patched chunk: what has no patch by its distance, the others one by one. `None` where distances may go past the last number.
+fn patched_within(body: &Buffer, rows: usize, signed: bool, numbers: &Numbers) -> Decoded<Option<BooleanBuffer>> {
+    let Patched { base: bits, width, low, rows: patched, rest } = Patched::open(body, rows, 0)?;
+    let number = |bits: u64| if signed { i128::from(bits as i64) } else { i128::from(bits) };
+    let base = number(bits);
+    if number(bits.wrapping_add((1 << width) - 1)) < base {
+        return Ok(None);
+    }
+    let mut found = BooleanBufferBuilder::new(rows);
+    found.append_buffer(&distances_within(low, rows, width, base, numbers)?);
+    for (&row, &rest) in patched.iter().zip(&*rest) {
+        let distance = bitpack::get(low, rows, width, row as usize) | rest << width;
+        found.set_bit(row as usize, numbers.contains(number(bits.wrapping_add(distance))));
+    }
+    Ok(Some(found.finish()))
 }
 
 /// A selection that is worth finding value by value.
 fn few(selection: Option<&[u32]>, rows: usize) -> Option<&[u32]> {
     selection.filter(|selection| selection.len() * 8 < rows)
+}
+
+/// The body of a patched chunk taken apart: the low bits of all distances from `base`, and the rows of which there are more.
+struct Patched<'a> {
+    base: u64,
+    width: u8,
+    low: &'a [u8],
+    rows: ScalarBuffer<u32>,
+    rest: ScalarBuffer<u64>,
+}
+
+impl Patched<'_> {
+    fn open(body: &Buffer, rows: usize, level: u8) -> Decoded<Patched<'_>> {
+        let mut reader = Reader::new(body);
+        let (base, width) = (reader.u64()?, reader.u8()?);
+        if width > 63 {
+            return damaged(format!("patches over {width} bits"));
+        }
+        let low = reader.take(bitpack::packed_len(rows, width))?;
+        let count = reader.varint()?;
+        if count > rows as u64 {
+            return damaged(format!("{count} patches of {rows} rows"));
+        }
+        let patched = nested_u32(&mut reader, body, count as usize, level)?;
+        let rest = nested_u64(&mut reader, body, count as usize, level)?;
+        if patched.windows(2).any(|pair| pair[0] >= pair[1]) || patched.last().is_some_and(|&row| row as usize >= rows)
+        {
+            return damaged("patches of rows that are not in order, or not there");
+        }
+        Ok(Patched { base, width, low, rows: patched, rest })
+    }
 }
 
 /// Reads the body of a patched chunk.
@@ -147,21 +201,7 @@ pub(super) fn read_patched<T: Word>(
     selection: Option<&[u32]>,
     level: u8,
 ) -> Decoded<Buffer> {
-    let mut reader = Reader::new(body);
-    let (base, width) = (reader.u64()?, reader.u8()?);
-    if width > 63 {
-        return damaged(format!("patches over {width} bits"));
-    }
-    let low = reader.take(bitpack::packed_len(rows, width))?;
-    let count = reader.varint()?;
-    if count > rows as u64 {
-        return damaged(format!("{count} patches of {rows} rows"));
-    }
-    let patched = nested_u32(&mut reader, body, count as usize, level)?;
-    let rest = nested_u64(&mut reader, body, count as usize, level)?;
-    if patched.windows(2).any(|pair| pair[0] >= pair[1]) || patched.last().is_some_and(|&row| row as usize >= rows) {
-        return damaged("patches of rows that are not in order, or not there");
-    }
+    let Patched { base, width, low, rows: patched, rest } = Patched::open(body, rows, level)?;
     let patches = patched.iter().zip(rest.iter().map(|rest| rest << width));
     if let Some(selection) = few(selection, rows) {
         let mut bits: Vec<u64> = selection.iter().map(|&row| bitpack::get(low, rows, width, row as usize)).collect();

@@ -7,7 +7,7 @@ use arrow::compute::take;
 use arrow::datatypes::DataType;
 
 use super::integers::{self, Shape, Tries};
-use super::numbers::Word;
+use super::numbers::{Word, values_within};
 use super::{
     Effort, Encoder, Encoding, Physical, decode_at, decode_within, fixed_array, fixed_bytes, nested, nested_u32,
 };
@@ -89,13 +89,16 @@ impl Encoder {
     }
 }
 
-/// Which values are some numbers, where that is found without making values of what is encoded.
-pub(super) fn within(ty: &DataType, rows: usize, body: &Buffer, numbers: &Numbers) -> Decoded<Option<BooleanBuffer>> {
+/// Which values are some numbers: what is asked are the runs.
+pub(super) fn within(ty: &DataType, rows: usize, body: &Buffer, numbers: &Numbers) -> Decoded<BooleanBuffer> {
     let (runs, values, lengths) = open(rows, body, 0)?;
-    let Some(passing) = decode_within(ty, runs, &values, numbers)? else { return Ok(None) };
+    let passing = match decode_within(ty, runs, &values, numbers)? {
+        Some(passing) => passing,
+        None => values_within(&decode_at(ty, runs, &values, None, None, 1)?, numbers),
+    };
     let mut found = BooleanBufferBuilder::new(rows);
     passing.iter().zip(&*lengths).for_each(|(passes, &length)| found.append_n(length as usize, passes));
-    Ok(Some(found.finish()))
+    Ok(found.finish())
 }
 
 /// How many runs there are, the chunk of their values, and how long each is.
