@@ -11,6 +11,7 @@
 mod packed;
 mod rows;
 mod text;
+mod words;
 
 use std::cell::OnceCell;
 

@@ -7,7 +7,8 @@ use arrow::buffer::NullBuffer;
 use weir_sql::Type;
 
 use super::text::TextTable;
-use super::{ABSENT, AHEAD, RUN, is_text, is_view};
+use super::words::{Keyed, WordTable};
+use super::{ABSENT, RUN, is_text, is_view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::keys::{self, Word};
 
@@ -54,197 +55,6 @@ impl Layout {
     }
 }
 
-/// What a slot holds of a word: all of it beside the group's number, or of a long one some bits of its hash, so that a table of many groups
-/// is small.
-trait Slot<W>: Copy {
-    const EMPTY: Self;
-    fn new(word: W, hash: u64, group: u32) -> Self;
-    fn group(self) -> u32;
-    fn is(self, word: W, hash: u64, words: &[W]) -> bool;
-    /// The word of the slot's group; of an empty slot any.
-    fn word(self, words: &[W]) -> W;
-}
-
-impl Slot<u64> for (u64, u32) {
-    const EMPTY: (u64, u32) = (0, ABSENT);
-    #[inline]
-    fn new(word: u64, _: u64, group: u32) -> (u64, u32) {
-        (word, group)
-    }
-    #[inline]
-    fn group(self) -> u32 {
-        self.1
-    }
-    #[inline]
-    fn is(self, word: u64, _: u64, _: &[u64]) -> bool {
-        self.1 != ABSENT && self.0 == word
-    }
-    #[inline]
-    fn word(self, _: &[u64]) -> u64 {
-        self.0
-    }
-}
-
-impl Slot<u128> for (u32, u32) {
-    const EMPTY: (u32, u32) = (0, ABSENT);
-    #[inline]
-    fn new(_: u128, hash: u64, group: u32) -> (u32, u32) {
-        ((hash >> 32) as u32, group)
-    }
-    #[inline]
-    fn group(self) -> u32 {
-        self.1
-    }
-    #[inline]
-    fn is(self, word: u128, hash: u64, words: &[u128]) -> bool {
-        self.1 != ABSENT && self.0 == (hash >> 32) as u32 && words[self.1 as usize] == word
-    }
-    #[inline]
-    fn word(self, words: &[u128]) -> u128 {
-        words.get((self.1 as usize).min(words.len().wrapping_sub(1))).copied().unwrap_or_default()
-    }
-}
-
-/// A word that a table may be over.
-#[allow(private_interfaces, private_bounds)]
-pub(super) trait Keyed: Word {
-    type Slot: Slot<Self>;
-}
-
-impl Keyed for u64 {
-    type Slot = (u64, u32);
-}
-
-impl Keyed for u128 {
-    type Slot = (u32, u32);
-}
-
-/// A table over words.
-struct WordTable<W: Keyed> {
-    slots: Vec<W::Slot>,
-    words: Vec<W>,
-    /// The group of NULL, where that is apart: its word stands for nothing and is not in the slots.
-    null_group: Option<u32>,
-}
-
-impl<W: Keyed> WordTable<W> {
-    fn new() -> WordTable<W> {
-        WordTable { slots: Vec::new(), words: Vec::new(), null_group: None }
-    }
-
-    fn len(&self) -> usize {
-        self.words.len()
-    }
-
-    fn reserve(&mut self, more: usize) {
-        let need = (self.words.len() + more) * 2;
-        if need <= self.slots.len() {
-            return;
-        }
-        let size = need.next_power_of_two().max(64);
-        let mask = size - 1;
-        let mut slots = vec![W::Slot::EMPTY; size];
-        for (group, &word) in self.words.iter().enumerate() {
-            if self.null_group == Some(group as u32) {
-                continue;
-            }
-            let hash = word.hash();
-            let mut at = hash as usize & mask;
-            while slots[at].group() != ABSENT {
-                at = (at + 1) & mask;
-            }
-            slots[at] = W::Slot::new(word, hash, group as u32);
-        }
-        self.slots = slots;
-    }
-
-    #[inline]
-    fn find(&self, word: W) -> u32 {
-        let (mask, hash) = (self.slots.len() - 1, word.hash());
-        let mut at = hash as usize & mask;
-        loop {
-            let slot = self.slots[at];
-            if slot.group() == ABSENT || slot.is(word, hash, &self.words) {
-                return slot.group();
-            }
-            at = (at + 1) & mask;
-        }
-    }
-
-    /// There must be room: see [`WordTable::reserve`].
-    #[inline]
-    fn insert(&mut self, word: W) -> u32 {
-        let (mask, hash) = (self.slots.len() - 1, word.hash());
-        let mut at = hash as usize & mask;
-        loop {
-            let slot = self.slots[at];
-            if slot.group() == ABSENT {
-                let new = self.words.len() as u32;
-                self.slots[at] = W::Slot::new(word, hash, new);
-                self.words.push(word);
-                return new;
-            }
-            if slot.is(word, hash, &self.words) {
-                return slot.group();
-            }
-            at = (at + 1) & mask;
-        }
-    }
-
-    /// Puts the groups of words into `groups`. There must be room.
-    fn insert_all(&mut self, words: &[W], groups: &mut [u32]) {
-        let mut last: Option<(W, u32)> = None;
-        for (words, groups) in words.chunks(AHEAD).zip(groups.chunks_mut(AHEAD)) {
-            // Rows come in the order of the sort key: many in a row may have the same.
-            if let Some((word, group)) = last
-                && words.iter().all(|other| *other == word)
-            {
-                groups.fill(group);
-                continue;
-            }
-            let first = self.first_slots(words);
-            for ((&word, group), (found, known)) in words.iter().zip(groups).zip(first) {
-                *group = if found != ABSENT && known == word { found } else { self.insert(word) };
-                last = Some((word, *group));
-            }
-        }
-    }
-
-    /// Puts the groups of words into `groups`, [`ABSENT`] for those that are not there.
-    fn find_all(&self, words: &[W], groups: &mut [u32]) {
-        if self.slots.is_empty() {
-            return groups.fill(ABSENT);
-        }
-        for (words, groups) in words.chunks(AHEAD).zip(groups.chunks_mut(AHEAD)) {
-            let first = self.first_slots(words);
-            for ((&word, group), (found, known)) in words.iter().zip(groups).zip(first) {
-                *group = if found == ABSENT || known == word { found } else { self.find(word) };
-            }
-        }
-    }
-
-    /// The groups and words in the first slots where words may be. All are read before any is decided upon, and without a branch that depends on one: so
-    /// the misses of the cache overlap.
-    fn first_slots(&self, words: &[W]) -> [(u32, W); AHEAD] {
-        let mask = self.slots.len() - 1;
-        let mut slots = [W::Slot::EMPTY; AHEAD];
-        slots.iter_mut().zip(words).for_each(|(slot, word)| *slot = self.slots[word.hash() as usize & mask]);
-        slots.map(|slot| (slot.group(), slot.word(&self.words)))
-    }
-
-    /// The group of NULL.
-    fn null(&mut self) -> u32 {
-        *self.null_group.get_or_insert_with(|| {
-            self.words.push(W::default());
-            self.words.len() as u32 - 1
-        })
-    }
-
-    fn memory(&self) -> usize {
-        self.slots.capacity() * size_of::<W::Slot>() + self.words.capacity() * size_of::<W>()
-    }
-}
-
 pub(super) struct Packed<W: Keyed> {
     layout: Layout,
     table: WordTable<W>,
@@ -285,14 +95,9 @@ impl<W: Keyed> Packed<W> {
         }
         let apart = columns[0].nulls().filter(|n| self.layout.null_apart && n.null_count() > 0);
         for (words, (groups, start)) in words.chunks(RUN).zip(groups.chunks_mut(RUN).zip((0..).step_by(RUN))) {
-            self.table.reserve(words.len() + 1);
             match apart {
                 None => self.table.insert_all(words, groups),
-                Some(nulls) => {
-                    for (i, (group, &word)) in groups.iter_mut().zip(words).enumerate() {
-                        *group = if nulls.is_valid(start + i) { self.table.insert(word) } else { self.table.null() };
-                    }
-                }
+                Some(nulls) => self.table.insert_some(words, |i| nulls.is_valid(start + i), groups),
             }
         }
         self.scratch = words;
@@ -325,7 +130,7 @@ impl<W: Keyed> Packed<W> {
             && let Some(nulls) = columns[0].nulls().filter(|n| n.null_count() > 0)
         {
             for row in (!nulls.inner()).set_indices() {
-                groups[row] = self.table.null_group.unwrap_or(ABSENT);
+                groups[row] = self.table.null_group().unwrap_or(ABSENT);
             }
         }
         Ok(())
@@ -333,14 +138,14 @@ impl<W: Keyed> Packed<W> {
 
     /// The keys; texts in numbers if `coded` and each has several groups.
     pub(super) fn keys(&self, types: &[Type], coded: bool) -> Result<Vec<ArrayRef>> {
-        let words = &self.table.words;
+        let words = self.table.words();
         let rows = words.len();
         let mut columns = Vec::with_capacity(types.len());
         for ((place, ty), texts) in self.layout.columns.iter().zip(types).zip(&self.texts) {
             let mask = if place.bits == 128 { u128::MAX } else { (1_u128 << place.bits) - 1 };
             let value = |row: usize| (words[row].wide() >> place.shift) & mask;
             let null = |row: usize| match self.layout.null_apart {
-                true => self.table.null_group == Some(row as u32),
+                true => self.table.null_group() == Some(row as u32),
                 false => (words[row].wide() >> place.null) & 1 == 1,
             };
             columns.push(match texts {
