@@ -51,6 +51,8 @@ pub(super) struct Built {
     /// Rows of group `g` are `members[starts[g]..starts[g + 1]]`.
     starts: Vec<u32>,
     members: Vec<u32>,
+    /// Whether each row is a group by itself.
+    is_key: bool,
     /// Which rows were met, if they are put out by that.
     met: Vec<AtomicBool>,
     pub(super) held: Reservation,
@@ -60,6 +62,16 @@ impl Built {
     /// Whether no row of it can be met.
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// The rows of a group.
+    fn members<'a>(&'a self, group: &'a u32) -> &'a [u32] {
+        match *group {
+            ABSENT => &[],
+            // Of a key, groups are numbered as the rows are.
+            _ if self.is_key => std::slice::from_ref(group),
+            g => &self.members[self.starts[g as usize] as usize..self.starts[g as usize + 1] as usize],
+        }
     }
 
     fn is_met(&self, row: u32) -> bool {
@@ -192,7 +204,8 @@ impl Shared {
         let met = if self.keeps_built() { rows.rows } else { 0 };
         held.resize(rows.bytes() + table.memory() + starts.len() * 4 + members.len() * 4 + met)?;
         let met = (0..met).map(|_| AtomicBool::new(false)).collect();
-        Ok(Built { rows, positions, table, starts, members, met, held })
+        let is_key = n_groups == rows.rows && members.len() == rows.rows;
+        Ok(Built { rows, positions, table, starts, members, is_key, met, held })
     }
 
     /// Pairs, side by side in the plan's order of columns. `None` on the built side is a row of NULLs.
@@ -218,29 +231,25 @@ impl Shared {
         if let Some(nulls) = any_null(&columns).filter(|n| n.null_count() > 0) {
             (!nulls.inner()).set_indices().for_each(|row| groups[row] = ABSENT);
         }
-        let range = |group: u32| match group {
-            ABSENT => 0..0,
-            g => built.starts[g as usize] as usize..built.starts[g as usize + 1] as usize,
-        };
         let narrow = !self.pairs_out();
         // A built row that was met once needs no more pairs.
         let once = narrow && self.build_left;
         if once && self.filter.is_none() {
-            for &group in &groups {
-                let members = &built.members[range(group)];
+            for group in &groups {
+                let members = built.members(group);
                 if members.first().is_some_and(|&row| !built.is_met(row)) {
                     members.iter().rev().for_each(|&row| built.meet(row));
                 }
             }
         } else if narrow && self.filter.is_none() {
-            for (row, &group) in groups.iter().enumerate() {
-                matched[row] |= !range(group).is_empty();
+            for (row, group) in groups.iter().enumerate() {
+                matched[row] |= !built.members(group).is_empty();
             }
         } else {
             let size = context.batch_rows.max(1024);
             let mut run = Run { left: Vec::new(), right: Vec::new(), done: 0..0 };
-            for (row, &group) in groups.iter().enumerate() {
-                let mut members = &built.members[range(group)];
+            for (row, group) in groups.iter().enumerate() {
+                let mut members = built.members(group);
                 while !members.is_empty() {
                     if once {
                         let open = members.iter().position(|&row| !built.is_met(row)).unwrap_or(members.len());
@@ -290,7 +299,10 @@ impl Shared {
         run.done.start = done.end;
         let (mut left, mut right) =
             (UInt32Array::from(std::mem::take(&mut run.left)), UInt32Array::from(std::mem::take(&mut run.right)));
-        let mut pairs = self.pairs(batch.take(&left)?, built.rows.take(&right)?);
+        // Where every row met one other, which keys of another table do, they are all there as they stand.
+        let is_all = left.len() == batch.rows && left.values().iter().enumerate().all(|(i, &row)| row as usize == i);
+        let of_probe = if is_all { batch.clone() } else { batch.take(&left)? };
+        let mut pairs = self.pairs(of_probe, built.rows.take(&right)?);
         if let Some(filter) = &self.filter {
             let keep = filter.selects(&pairs, context)?;
             if keep.true_count() < pairs.rows {
