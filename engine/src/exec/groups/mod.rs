@@ -87,6 +87,15 @@ impl GroupTable {
         Ok(())
     }
 
+    /// Makes room for so many more groups, if they are going to be that many.
+    pub(crate) fn expect(&mut self, more: usize) {
+        match &mut self.kind {
+            Kind::Narrow(table) => table.expect(more),
+            Kind::Wide(table) => table.expect(more),
+            Kind::One(_) | Kind::Text(_) | Kind::Rows(_) => {}
+        }
+    }
+
     /// Makes the one group of a table without keys, which is there even over no rows.
     pub(crate) fn ensure_one(&mut self) {
         if let Kind::One(there) = &mut self.kind {

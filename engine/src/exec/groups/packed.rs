@@ -73,6 +73,11 @@ impl<W: Keyed> Packed<W> {
         self.table.len()
     }
 
+    /// See [`GroupTable::expect`](super::GroupTable::expect).
+    pub(super) fn expect(&mut self, more: usize) {
+        self.table.reserve(std::iter::empty(), more);
+    }
+
     pub(super) fn intern(&mut self, columns: &[ArrayRef], groups: &mut [u32]) -> Result<()> {
         let mut words = std::mem::take(&mut self.scratch);
         words.clear();

@@ -118,7 +118,7 @@ impl<W: Keyed> WordTable<W> {
     }
 
     /// Makes room for words, so many at the most, and one NULL.
-    fn reserve(&mut self, words: impl Iterator<Item = W>, most: usize) {
+    pub(super) fn reserve(&mut self, words: impl Iterator<Item = W>, most: usize) {
         let own = words.filter_map(W::integer).fold(self.range, |range, word| {
             Some(range.map_or((word, word), |(least, greatest)| (least.min(word), greatest.max(word))))
         });

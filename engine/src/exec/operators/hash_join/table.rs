@@ -101,6 +101,9 @@ fn any_null(columns: &[ArrayRef]) -> Option<NullBuffer> {
     })
 }
 
+/// Each time a table is to have so many times as many rows it is looked whether they are a key.
+const GROWTH: usize = 16;
+
 impl Shared {
     pub(super) fn prepare(&self, context: &Arc<QueryContext>) {
         self.probe_keys.iter().chain(&self.build_keys).chain(&self.filter).for_each(|e| e.prepare(context));
@@ -177,7 +180,7 @@ impl Shared {
         let mut table = GroupTable::new(&self.types)?;
         let mut groups = Vec::with_capacity(rows.rows);
         let mut scratch = Vec::new();
-        let size = context.batch_rows.max(1024);
+        let (size, mut looked_at) = (context.batch_rows.max(1024), 1);
         for start in (0..rows.rows).step_by(size) {
             context.cancel.check()?;
             let batch = rows.slice(start, size.min(rows.rows - start));
@@ -188,6 +191,14 @@ impl Shared {
                 (!nulls.inner()).set_indices().for_each(|row| scratch[row] = ABSENT);
             }
             groups.extend_from_slice(&scratch);
+            let done = start + batch.rows;
+            if done >= looked_at {
+                looked_at = done * GROWTH;
+                if table.len() * 20 > done * 19 {
+                    // It is a key, or nearly: the table need not double again and again.
+                    table.expect((rows.rows - done).min(looked_at));
+                }
+            }
         }
         let n_groups = table.len();
         let mut starts = vec![0_u32; n_groups + 1];
