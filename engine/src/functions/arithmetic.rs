@@ -267,6 +267,17 @@ impl<T: ArrowPrimitiveType> Side<'_, T> {
     fn at(&self, row: usize) -> T::Native {
         self.values[row * self.stride]
     }
+
+    /// What an operator gives of each pair; which side is a constant is asked outside the loop.
+    #[inline]
+    fn with(&self, right: &Self, rows: usize, f: impl Fn(T::Native, T::Native) -> T::Native) -> Vec<T::Native> {
+        match (self.stride, right.stride) {
+            (1, 1) => self.values.iter().zip(right.values).map(|(&a, &b)| f(a, b)).collect(),
+            (1, _) => self.values.iter().map(|&a| f(a, right.at(0))).collect(),
+            (_, 1) => right.values.iter().map(|&b| f(self.at(0), b)).collect(),
+            _ => vec![f(self.at(0), right.at(0)); rows],
+        }
+    }
 }
 
 fn side<T: ArrowPrimitiveType>(datum: &Datum) -> Side<'_, T> {
@@ -331,20 +342,16 @@ fn decimals(context: &Context, op: Op, args: &[Datum], rows: usize, types: &Type
     batch(args, rows, ty, |rows| {
         let (left, right) = (side::<Decimal128Type>(&aligned[0]), side::<Decimal128Type>(&aligned[1]));
         let nulls = nulls_of(args, rows);
-        // The result's precision holds every result, so nothing here can overflow.
-        let compute = |row: usize| -> i128 {
-            let (a, b) = (left.at(row), right.at(row));
-            match op {
-                Op::Add => a.wrapping_add(b),
-                Op::Sub => a.wrapping_sub(b),
-                Op::Mul | Op::Div => a.wrapping_mul(b),
-                Op::Rem => a.checked_rem(b).unwrap_or(0),
-            }
-        };
         if op == Op::Rem && (0..rows).any(|row| is_valid(&nulls, row) && right.at(row) == 0) {
             return Err(division_by_zero());
         }
-        let values: Vec<i128> = (0..rows).map(compute).collect();
+        // The result's precision holds every result, so nothing here can overflow.
+        let values = match op {
+            Op::Add => left.with(&right, rows, i128::wrapping_add),
+            Op::Sub => left.with(&right, rows, i128::wrapping_sub),
+            Op::Mul | Op::Div => left.with(&right, rows, i128::wrapping_mul),
+            Op::Rem => left.with(&right, rows, |a, b| a.checked_rem(b).unwrap_or(0)),
+        };
         Ok(Arc::new(Decimal128Array::new(values.into(), nulls).with_data_type(ty.to_arrow())))
     })
 }
@@ -395,7 +402,7 @@ fn either<const OP: usize>(context: &Context, args: &[Datum], rows: usize, types
     }
 }
 
-/// One side of an operator on decimals of any precision: unscaled values and their scale.
+/// One side of an operator on decimals of any precision: unscaled values, how far each is from the one before, and their scale.
 struct Decimals<'a> {
     values: Cow<'a, [i128]>,
     stride: usize,
@@ -443,15 +450,13 @@ fn unconstrained_decimals(op: Op, args: &[Datum], rows: usize) -> Option<Decimal
     if scale > DECIMAL128_MAX_SCALE || most >= 10_u128.pow(DECIMAL128_MAX_PRECISION.into()) {
         return None;
     }
-    let compute = |row: usize| {
-        let (a, b) = (left.values[row * left.stride] * by_left, right.values[row * right.stride] * by_right);
-        match op {
-            Op::Add => a + b,
-            Op::Sub => a - b,
-            _ => a * b,
-        }
+    let [left, right] =
+        [&left, &right].map(|side| Side::<Decimal128Type> { values: &side.values, stride: side.stride });
+    let values = match op {
+        Op::Add => left.with(&right, rows, |a, b| a * by_left + b * by_right),
+        Op::Sub => left.with(&right, rows, |a, b| a * by_left - b * by_right),
+        _ => left.with(&right, rows, |a, b| a * b),
     };
-    let values: Vec<i128> = (0..rows).map(compute).collect();
     let ty = DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale);
     Some(Decimal128Array::new(values.into(), nulls_of(args, rows)).with_data_type(ty))
 }

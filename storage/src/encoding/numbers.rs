@@ -94,14 +94,18 @@ pub(super) fn read_packed<T: Word>(body: &[u8], rows: usize, selection: Option<&
     Ok(select(values, selection))
 }
 
-/// Which values of a chunk of integers are some numbers, where that is found without making values of what is encoded; NULL is none.
+/// Which values of a chunk of integers, or of decimals unscaled, are some numbers, where that is found without making values of what is encoded; NULL is none.
 pub(crate) fn decode_within(
     ty: &DataType,
     rows: usize,
     chunk: &Buffer,
     numbers: &Numbers,
 ) -> Decoded<Option<BooleanBuffer>> {
-    let Physical::Integer { width, signed } = Physical::of(ty)? else { return Ok(None) };
+    let (width, signed) = match Physical::of(ty)? {
+        Physical::Integer { width, signed } => (width, signed),
+        Physical::Wide => (16, true),
+        _ => return Ok(None),
+    };
     if !is_one_of(chunk, &[Encoding::Packed, Encoding::Patched, Encoding::RunLength]) {
         return Ok(None);
     }

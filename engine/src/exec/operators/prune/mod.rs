@@ -17,6 +17,7 @@ use weir_storage::{Condition, Prune, PruneOp};
 
 use crate::exec::context::QueryContext;
 use crate::exec::expression::constant;
+use crate::exec::keys;
 use crate::functions::registry;
 
 pub(crate) use index::{Indexed, indexed};
@@ -263,8 +264,8 @@ pub(super) fn constant_side(expr: &Expr, context: &Arc<QueryContext>) -> Option<
     if varies { None } else { constant(expr, context).ok() }
 }
 
-/// The value in the form of a column that it is compared with, and whether it is still the same value. One that is not is the nearest: the
-/// casts below keep the order and every value that the column can have, so that no row is lost by comparing with `<=` instead of `<`.
+/// The value in the form of a column that it is compared with, and whether it is still the same value: midnight as a date is. One that is not is the
+/// nearest: the casts below keep the order and every value that the column can have, so that no row is lost by comparing with `<=` instead of `<`.
 fn near_column(value: &Value, ty: &Type, context: &Arc<QueryContext>) -> Option<(ArrayRef, bool)> {
     if let Some(same) = as_column(value, ty) {
         return Some((same, true));
@@ -283,10 +284,16 @@ fn near_column(value: &Value, ty: &Type, context: &Arc<QueryContext>) -> Option<
     if !moment && !nearest {
         return None;
     }
+    let near = cast(value, ty, context)?;
+    let is_same = |back: Value| keys::equal(&value.ty, &back.array, &value.array).is_ok_and(|same| same.value(0));
+    let is_exact = moment || cast(&near, &value.ty, context).is_some_and(is_same);
+    Some((near.array, is_exact))
+}
+
+fn cast(value: &Value, ty: &Type, context: &Arc<QueryContext>) -> Option<Value> {
     let literal = Expr::new(ExprKind::Literal(value.clone()), value.ty.clone());
     let cast = ExprKind::Cast { expr: Box::new(literal), explicit: true, lenient: false };
-    let value = constant(&Expr::new(cast, ty.clone()), context).ok()?;
-    Some((value.array, moment))
+    constant(&Expr::new(cast, ty.clone()), context).ok()
 }
 
 /// The value in the column's own form, if it has one there.
