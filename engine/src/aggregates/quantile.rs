@@ -20,7 +20,7 @@ use super::{Accumulator, AggregateFunction, AggregateOverload, Call, Create, fun
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::array_bytes;
 use crate::exec::keys;
-use crate::kernels::compare::{compare_floats, compare_rows};
+use crate::kernels::compare::compare_rows;
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
     let state = |args: &[Type], _: &Type| vec![Type::Array(Box::new(args[0].clone()))];
@@ -192,8 +192,16 @@ impl Quantile {
     fn floats(&mut self, n_groups: usize) -> Result<ArrayRef> {
         let (columns, groups) = self.values.take(&[self.ty.to_arrow()])?;
         let values = columns[0].as_primitive::<Float64Type>().values();
-        let (order, lengths) = by_group(&groups, n_groups);
-        let mut sorted: Vec<f64> = order.values().iter().map(|&row| values[row as usize]).collect();
+        let (mut sorted, lengths): (Vec<u64>, Vec<usize>) = match n_groups {
+            1 => (values.iter().map(|&value| place_of(value)).collect(), vec![values.len()]),
+            _ => {
+                let (order, lengths) = by_group(&groups, n_groups);
+                (order.values().iter().map(|&row| place_of(values[row as usize])).collect(), lengths)
+            }
+        };
+        if self.descending {
+            sorted.iter_mut().for_each(|place| *place = !*place);
+        }
         let mut left = sorted.as_mut_slice();
         let (mut all, mut counts) = (Vec::with_capacity(n_groups), Vec::with_capacity(n_groups));
         for &n in &lengths {
@@ -249,21 +257,28 @@ impl Quantile {
     }
 }
 
-/// Values at fractions of one group's floats, which are partly sorted by it: one selection a fraction.
-fn select(values: &mut [f64], fractions: &[Option<f64>], what: What, descending: bool) -> Vec<Option<f64>> {
-    let compare = |a: &f64, b: &f64| {
-        let order = compare_floats(*a, *b);
-        if descending { order.reverse() } else { order }
-    };
+/// A double as an integer that orders like it, NaN last: selecting among integers needs no branch for each.
+fn place_of(value: f64) -> u64 {
+    let bits = if value.is_nan() { f64::NAN } else { value }.to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+/// The double of a place.
+fn value_of(place: u64) -> f64 {
+    f64::from_bits(if place >> 63 == 1 { place & !(1 << 63) } else { !place })
+}
+
+/// Values at fractions of one group's floats, given by their places, which are partly sorted by it: one selection a fraction.
+fn select(places: &mut [u64], fractions: &[Option<f64>], what: What, descending: bool) -> Vec<Option<f64>> {
+    let value = |place: u64| value_of(if descending { !place } else { place });
     let at = |fraction: &Option<f64>| {
         let (low, high, part) = match what {
-            What::Between => between((*fraction)?, values.len())?,
-            what => place((*fraction)?, values.len(), what)?,
+            What::Between => between((*fraction)?, places.len())?,
+            what => place((*fraction)?, places.len(), what)?,
         };
-        let (_, value, above) = values.select_nth_unstable_by(low, compare);
-        let value = *value;
-        let next = if high == low { None } else { above.iter().copied().min_by(compare) };
-        Some(mix(value, next.unwrap_or(value), part))
+        let (_, &mut nth, above) = places.select_nth_unstable(low);
+        let next = if high == low { None } else { above.iter().min() };
+        Some(mix(value(nth), value(next.copied().unwrap_or(nth)), part))
     };
     fractions.iter().map(at).collect()
 }
@@ -286,6 +301,9 @@ impl Accumulator for Quantile {
 
     fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
         let (columns, groups) = self.values.take(&[self.ty.to_arrow()])?;
+        if n_groups == 1 {
+            return Ok(vec![lists(self.ty.element_field(), columns[0].clone(), &[groups.len()], false)?]);
+        }
         let (order, lengths) = by_group(&groups, n_groups);
         Ok(vec![lists(self.ty.element_field(), take(&columns[0], &order, None)?, &lengths, false)?])
     }
