@@ -384,12 +384,12 @@ pub(super) fn numerics(args: &[Datum], rows: usize, body: fn(&Numeric, &Numeric)
     })
 }
 
-/// The operator of this name on numerics without a static scale, for a reader that takes decimals as well.
-pub(crate) fn either_form(name: &str) -> Option<Kernel> {
-    Some(match name {
-        "+" | "plus" => either::<0>,
-        "-" | "minus" => either::<1>,
-        "*" | "multiply" => either::<2>,
+/// The operator of this name on so many numerics without a static scale, for a reader that takes decimals as well.
+pub(crate) fn either_form(name: &str, args: usize) -> Option<Kernel> {
+    Some(match (name, args) {
+        ("+" | "plus", 2) => either::<0>,
+        ("-" | "minus", 2) => either::<1>,
+        ("*" | "multiply", 2) => either::<2>,
         _ => return None,
     })
 }

@@ -38,7 +38,7 @@ pub(super) fn in_either_form(expr: &Expr, context: &Arc<QueryContext>) -> Result
     let mut compiled = compile(expr, context)?;
     if let (ExprKind::Call { name, args: parts, .. }, Type::Numeric(None)) = (&expr.kind, &expr.ty)
         && let Node::Call { kernel, args, .. } = &mut compiled.node
-        && let Some(either) = arithmetic::either_form(name)
+        && let Some(either) = arithmetic::either_form(name, parts.len())
     {
         *kernel = either;
         *args = parts.iter().map(|part| in_either_form(part, context)).collect::<Result<_>>()?;

@@ -108,7 +108,7 @@ impl Expression {
         exprs.into_iter().map(|e| Expression::new(e, context)).collect()
     }
 
-    /// The same for a reader that takes unconstrained numerics as decimals of one scale too, batch by batch.
+    /// Compiles one for a reader that takes unconstrained numerics as decimals of one scale too, batch by batch.
     pub(crate) fn in_either_form(expr: &weir_sql::plan::Expr, context: &Arc<QueryContext>) -> Result<Expression> {
         compile::in_either_form(expr, context)
     }
