@@ -558,12 +558,19 @@ impl Expr {
 
     /// A constant.
     pub fn literal(value: Value) -> Expr {
-        let ty = value.ty.clone();
-        Expr::new(ExprKind::Literal(value), ty)
+        Expr { ty: value.ty.clone(), kind: ExprKind::Literal(value), collating: Collating::default() }
     }
 }
 
 impl Plan {
+    /// A join that is not lateral.
+    pub(crate) fn join(kind: JoinKind, left: Plan, right: Plan, on: Vec<(Expr, Expr)>, filter: Option<Expr>) -> Plan {
+        let is_narrow = matches!(kind, JoinKind::Semi | JoinKind::Anti);
+        let columns = [left.columns(), if is_narrow { &[] } else { right.columns() }].concat();
+        let (left, right) = (Box::new(left), Box::new(right));
+        Plan::Join { kind, left, right, on, filter, lateral: false, build_left: false, columns }
+    }
+
     /// What this operator puts out.
     pub fn columns(&self) -> &[OutputColumn] {
         match self {
@@ -574,8 +581,8 @@ impl Plan {
             | Plan::Fill { input, .. }
             | Plan::Limit { input, .. }
             | Plan::Distinct { input, .. }
-            | Plan::Cte { input, .. } => input.columns(),
-            Plan::With { body, .. } => body.columns(),
+            | Plan::Cte { input, .. }
+            | Plan::With { body: input, .. } => input.columns(),
             Plan::Values { columns, .. }
             | Plan::TableFunction { columns, .. }
             | Plan::Project { columns, .. }

@@ -150,16 +150,8 @@ impl Run {
                     walk::rename_columns(&mut expr, &place);
                     expr
                 };
-                self.leaves[leaf] = Plan::Join {
-                    kind: JoinKind::Semi,
-                    columns: input.columns().to_vec(),
-                    left: Box::new(input),
-                    right,
-                    on: on.into_iter().map(|(key, other)| (renamed(key), other)).collect(),
-                    filter: filter.map(renamed),
-                    lateral: false,
-                    build_left: false,
-                };
+                let on = on.into_iter().map(|(key, other)| (renamed(key), other)).collect();
+                self.leaves[leaf] = Plan::join(JoinKind::Semi, input, *right, on, filter.map(renamed));
             }
             None if is_inner(&plan) => {
                 let Plan::Join { left, right, on, filter, .. } = plan else { return };
@@ -323,12 +315,7 @@ impl Run {
             None => (Vec::new(), None),
         };
         on.extend(more);
-        let columns = left.columns().iter().chain(right.columns()).cloned().collect();
-        let (left, right) = (Box::new(left), Box::new(right));
-        (
-            Plan::Join { kind: JoinKind::Inner, left, right, on, filter, lateral: false, build_left: false, columns },
-            order,
-        )
+        (Plan::join(JoinKind::Inner, left, right, on, filter), order)
     }
 }
 

@@ -58,17 +58,14 @@ fn of_groups(totals: &mut Plan, groups: &mut Plan) {
     let keys = keys.clone();
     let Some(Plan::Aggregate { input, .. }) = aggregate_in(totals) else { return };
     let Plan::ProjectSet { input, .. } = input.as_mut() else { return };
-    let columns = input.columns().to_vec();
     let of = |(at, key): (usize, crate::plan::Expr)| {
         let group = crate::plan::Expr::column(at, key.ty.clone());
         not_distinct(key, group, false)
     };
     let on = keys.into_iter().take(groups.columns().len()).enumerate().flat_map(of).collect();
     let nothing = Plan::Values { rows: Vec::new(), columns: Vec::new() };
-    let (left, right) = (std::mem::replace(input.as_mut(), nothing), groups.clone());
-    let (left, right) = (Box::new(left), Box::new(right));
-    **input =
-        Plan::Join { kind: JoinKind::Semi, left, right, on, filter: None, lateral: false, build_left: false, columns };
+    let left = std::mem::replace(input.as_mut(), nothing);
+    **input = Plan::join(JoinKind::Semi, left, groups.clone(), on, None);
 }
 
 /// The aggregate of a query, beneath what is computed of it.

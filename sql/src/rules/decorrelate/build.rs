@@ -63,24 +63,6 @@ pub(super) fn ascending(exprs: Vec<Expr>) -> Vec<SortKey> {
     exprs.into_iter().map(|expr| SortKey { expr, descending: false, nulls_first: false }).collect()
 }
 
-/// A join that is not lateral.
-pub(super) fn join_on(kind: JoinKind, left: Plan, right: Plan, on: Vec<(Expr, Expr)>, filter: Option<Expr>) -> Plan {
-    let mut columns = left.columns().to_vec();
-    if !matches!(kind, JoinKind::Semi | JoinKind::Anti) {
-        columns.extend_from_slice(right.columns());
-    }
-    Plan::Join {
-        kind,
-        left: Box::new(left),
-        right: Box::new(right),
-        on,
-        filter,
-        lateral: false,
-        build_left: false,
-        columns,
-    }
-}
-
 pub(super) fn not(expr: Expr) -> Expr {
     Expr::new(ExprKind::Not(Box::new(expr)), Type::Bool)
 }

@@ -23,7 +23,7 @@ impl Left {
     pub(super) fn join(&mut self, kind: JoinKind, rows: Plan, pairs: Vec<(Expr, Expr)>, own: usize) -> usize {
         let at = self.plan.columns().len() + own;
         let plan = std::mem::replace(&mut self.plan, nothing());
-        self.plan = join_on(kind, plan, rows, pairs, None);
+        self.plan = Plan::join(kind, plan, rows, pairs, None);
         at
     }
 
@@ -273,7 +273,7 @@ impl Rule<'_> {
         match self.members(left, subquery) {
             Some((right, on, filter)) => {
                 let taken = std::mem::replace(&mut left.plan, nothing());
-                left.plan = join_on(kind, taken, right, on, filter);
+                left.plan = Plan::join(kind, taken, right, on, filter);
                 true
             }
             None => false,

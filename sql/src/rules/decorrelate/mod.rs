@@ -27,7 +27,7 @@ use std::collections::HashSet;
 
 pub(crate) use self::build::not_distinct;
 pub(super) use self::build::{aggregate, call};
-use self::build::{extended, filtered, first_columns, is_never_null, join_on, numbered, select};
+use self::build::{extended, filtered, first_columns, is_never_null, numbered, select};
 use self::lookup::Left;
 use self::pull::{equalities, exists, over_join, pull, uncorrelated};
 use self::unnest::Unnest;
@@ -164,7 +164,7 @@ impl Rule<'_> {
         let width = left.columns().len();
         let (queries, mut plain): (Vec<Expr>, Vec<Expr>) = walk::conjuncts(filter).into_iter().partition(has_subquery);
         if kind == JoinKind::Inner {
-            let pairs = join_on(kind, *left, *right, on, walk::conjunction(plain));
+            let pairs = Plan::join(kind, *left, *right, on, walk::conjunction(plain));
             return match walk::conjunction(queries) {
                 Some(predicate) => self.filter(pairs, predicate, closed),
                 None => pairs,
@@ -196,7 +196,7 @@ impl Rule<'_> {
             return self.pairs(kind, sides, on, plain, of_pairs);
         }
         plain.extend(of_pairs);
-        join_on(kind, left, right, on, walk::conjunction(plain))
+        Plan::join(kind, left, right, on, walk::conjunction(plain))
     }
 
     /// An outer, semi or anti join by the pairs that fulfil its condition: rows of both sides are numbered, pairs found, and joined to the rows
@@ -216,7 +216,7 @@ impl Rule<'_> {
             expr
         };
         let plain = walk::conjunction(plain.into_iter().map(renamed).collect());
-        let met = join_on(JoinKind::Inner, numbered_left.clone(), numbered_right.clone(), on, plain);
+        let met = Plan::join(JoinKind::Inner, numbered_left.clone(), numbered_right.clone(), on, plain);
         let queries = walk::conjunction(queries.into_iter().map(renamed).collect());
         let met = match queries {
             Some(predicate) => self.filter(met, predicate, true),
@@ -227,25 +227,25 @@ impl Rule<'_> {
         let own = |from: usize, count: usize| from..from + count;
         match kind {
             JoinKind::Semi | JoinKind::Anti => {
-                let joined = join_on(kind, numbered_left, met, vec![(first.clone(), first)], None);
+                let joined = Plan::join(kind, numbered_left, met, vec![(first.clone(), first)], None);
                 select(joined, &own(0, of_left).collect::<Vec<_>>())
             }
             JoinKind::Right => {
-                let joined = join_on(kind, met, numbered_right, vec![(second, number_of(of_right))], None);
+                let joined = Plan::join(kind, met, numbered_right, vec![(second, number_of(of_right))], None);
                 let right = own(of_left + of_right + 2, of_right);
                 select(joined, &own(0, of_left).chain(right).collect::<Vec<_>>())
             }
             JoinKind::Full => {
                 let met = self.named(met, Some(true));
-                let all = join_on(JoinKind::Left, numbered_left, met.clone(), vec![(first.clone(), first)], None);
+                let all = Plan::join(JoinKind::Left, numbered_left, met.clone(), vec![(first.clone(), first)], None);
                 let all = self.named(all, None);
                 // Rows of the right that no pair has, beside NULLs.
                 let pair = (number_of(of_right), second);
-                let unmet = join_on(JoinKind::Anti, numbered_right, met, vec![pair], None);
+                let unmet = Plan::join(JoinKind::Anti, numbered_right, met, vec![pair], None);
                 let beside = select(all.clone(), &own(0, of_left).collect::<Vec<_>>());
                 let none = filtered(beside, vec![Expr::literal(Value::bool(false))]);
                 let always = vec![(Expr::literal(Value::bool(true)), Expr::literal(Value::bool(true)))];
-                let unmet = join_on(JoinKind::Right, none, unmet, always, None);
+                let unmet = Plan::join(JoinKind::Right, none, unmet, always, None);
                 let pairs = own(0, of_left).chain(own(of_left * 2 + 2, of_right));
                 let left = Box::new(select(all, &pairs.collect::<Vec<_>>()));
                 let right = Box::new(select(unmet, &own(0, of_left + of_right).collect::<Vec<_>>()));
@@ -253,7 +253,7 @@ impl Rule<'_> {
                 Plan::SetOperation { kind: crate::plan::SetKind::Union, all: true, left, right, columns }
             }
             JoinKind::Left | JoinKind::Inner => {
-                let joined = join_on(JoinKind::Left, numbered_left, met, vec![(first.clone(), first)], None);
+                let joined = Plan::join(JoinKind::Left, numbered_left, met, vec![(first.clone(), first)], None);
                 let right = own(of_left * 2 + 2, of_right);
                 select(joined, &own(0, of_left).chain(right).collect::<Vec<_>>())
             }
@@ -290,7 +290,7 @@ impl Rule<'_> {
             filter
         });
         let right_width = right.columns().len();
-        let joined = join_on(*kind, from.plan, rows, pairs, filter);
+        let joined = Plan::join(*kind, from.plan, rows, pairs, filter);
         let joined = if has_query_in_condition(&joined) { self.join(joined, closed) } else { joined };
         let places: Vec<usize> = (0..width).chain(width + own..width + own + right_width).collect();
         let plan = select(joined, &places);
@@ -445,5 +445,5 @@ fn join(kind: JoinKind, left: Plan, right: Plan, condition: Vec<Expr>) -> Plan {
         Some(condition) => split_condition(condition, left.columns().len()),
         None => (Vec::new(), None),
     };
-    join_on(kind, left, right, on, filter)
+    Plan::join(kind, left, right, on, filter)
 }

@@ -154,10 +154,6 @@ pub(super) fn pull(plan: Plan, functions: &dyn Functions) -> Option<Pulled> {
             let mut filter = walk::conjunction(stay);
             filter.iter_mut().for_each(|filter| walk::rename_columns(filter, &place));
             let narrow = matches!(kind, JoinKind::Semi | JoinKind::Anti);
-            let mut all = left.plan.columns().to_vec();
-            if !narrow {
-                all.extend_from_slice(right.plan.columns());
-            }
             let mut conditions = left.conditions;
             conditions.extend(right.conditions.drain(..).map(|mut condition| {
                 walk::rename_columns(&mut condition, &|column| column + wide_left);
@@ -167,16 +163,8 @@ pub(super) fn pull(plan: Plan, functions: &dyn Functions) -> Option<Pulled> {
                 walk::rename_columns(&mut condition, &place);
                 condition
             }));
-            let plan = Plan::Join {
-                kind,
-                left: Box::new(left.plan),
-                right: Box::new(right.plan),
-                on,
-                filter,
-                lateral: false,
-                build_left: false,
-                columns: all.clone(),
-            };
+            let plan = Plan::join(kind, left.plan, right.plan, on, filter);
+            let all = plan.columns().to_vec();
             let own = if narrow { left_width } else { left_width + right_width };
             if all.len() == own {
                 return Some(Pulled { plan, conditions, missing: None });

@@ -12,8 +12,7 @@
 use std::collections::HashSet;
 
 use super::build::{
-    ascending, call, case, columns_from, extended, filtered, is_null, join_on, not_distinct, numbered, select, settled,
-    sorted,
+    ascending, call, case, columns_from, extended, filtered, is_null, not_distinct, numbered, select, settled, sorted,
 };
 use super::function::{call_column, columns_of_call};
 use super::pull::over_no_rows;
@@ -125,7 +124,7 @@ impl Unnest<'_> {
     /// Every row of a query that reads nothing outer, for each value.
     fn beside(&self, mut plan: Plan) -> Plan {
         walk::shift_plan(&mut plan, -1, 0);
-        join_on(JoinKind::Inner, self.domain.clone(), plan, Vec::new(), None)
+        Plan::join(JoinKind::Inner, self.domain.clone(), plan, Vec::new(), None)
     }
 
     /// The rows for each value, those that are there without any among them.
@@ -135,7 +134,7 @@ impl Unnest<'_> {
         let (width, own) = (self.width(), rows.plan.columns().len());
         let columns = rows.plan.columns().to_vec();
         let marked = extended(rows.plan, vec![Expr::literal(Value::bool(true))]);
-        let joined = join_on(JoinKind::Left, self.domain.clone(), marked, self.same(), None);
+        let joined = Plan::join(JoinKind::Left, self.domain.clone(), marked, self.same(), None);
         let unmet = is_null(Expr::column(width + own, Type::Bool));
         let mut exprs = self.keys();
         for (at, missing) in missing.into_iter().enumerate() {
@@ -380,7 +379,7 @@ impl Unnest<'_> {
         }
         let met = Expr::column(self.width() + first + parts.len(), Type::Bool);
         parts.push(Expr::literal(Value::bool(true)));
-        let joined = join_on(JoinKind::Left, self.domain.clone(), extended(input, parts), self.same(), None);
+        let joined = Plan::join(JoinKind::Left, self.domain.clone(), extended(input, parts), self.same(), None);
         for call in &mut aggregates {
             let conditions = call.filter.take().into_iter().chain([settled(met.clone(), false)]);
             call.filter = walk::conjunction(conditions.collect());
@@ -404,11 +403,11 @@ impl Unnest<'_> {
             return None;
         }
         let ids = Plan::Values { rows: ids, columns: vec![of_set] };
-        let wanted = join_on(JoinKind::Inner, self.domain.clone(), ids, Vec::new(), None);
+        let wanted = Plan::join(JoinKind::Inner, self.domain.clone(), ids, Vec::new(), None);
         let marked = extended(plan, vec![Expr::literal(Value::bool(true))]);
         let mut on = self.same();
         on.push((Expr::column(width, Type::Int4), Expr::column(set, Type::Int4)));
-        let joined = join_on(JoinKind::Full, wanted, marked, on, None);
+        let joined = Plan::join(JoinKind::Full, wanted, marked, on, None);
         let unmet = is_null(Expr::column(width + 1 + columns.len(), Type::Bool));
         let place = |at: usize| Expr::column(width + 1 + at, columns[at].ty.clone());
         let either = |left: usize, right: Expr| {
@@ -504,7 +503,7 @@ impl Unnest<'_> {
             filter
         });
         let narrow = matches!(kind, JoinKind::Semi | JoinKind::Anti);
-        let joined = join_on(kind, left, right, pairs, filter);
+        let joined = Plan::join(kind, left, right, pairs, filter);
         if kind == JoinKind::Full {
             let keys = self.keys().into_iter().enumerate().map(|(at, key)| {
                 let ty = key.ty.clone();

@@ -138,7 +138,8 @@ impl Shared {
     fn keeps_probing(&self) -> bool {
         match self.kind {
             JoinKind::Left => !self.build_left,
-            JoinKind::Right => self.build_left,
+            // It always builds its left side.
+            JoinKind::Right => true,
             kind => kind == JoinKind::Full,
         }
     }
@@ -146,9 +147,8 @@ impl Shared {
     /// Whether rows of the built side are put out by whether they were met, once all of the other was seen.
     pub(super) fn keeps_built(&self) -> bool {
         match self.kind {
-            JoinKind::Inner => false,
+            JoinKind::Inner | JoinKind::Right => false,
             JoinKind::Full => true,
-            JoinKind::Right => !self.build_left,
             JoinKind::Left | JoinKind::Semi | JoinKind::Anti => self.build_left,
         }
     }
