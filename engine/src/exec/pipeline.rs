@@ -302,7 +302,8 @@ where
     if threads == 1 || alone(context) {
         work();
     } else {
-        context.pool.scope(|scope| {
+        // In place: a thread of the pool that waited for this would take up another query meanwhile, and answer only after that.
+        context.pool.in_place_scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|_| work());
             }
@@ -349,21 +350,21 @@ where
     T: Send,
     W: Fn(usize) -> Result<T> + Sync,
 {
-    use rayon::prelude::*;
-    if count <= 1 || alone(context) {
-        return (0..count).map(work).collect();
-    }
-    context.pool.install(|| {
-        (0..count)
-            .into_par_iter()
-            .map(|i| {
-                guard(|| {
-                    context.cancel.check()?;
-                    work(i)
-                })
-            })
-            .collect()
-    })
+    let next = AtomicUsize::new(0);
+    let claim = || Ok(Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < count));
+    let done = share_out(
+        context,
+        Some(count),
+        claim,
+        || Ok(Vec::new()),
+        |done: &mut Vec<(usize, T)>, _, i| {
+            done.push((i, work(i)?));
+            Ok(())
+        },
+    )?;
+    let mut done: Vec<(usize, T)> = done.into_iter().flatten().collect();
+    done.sort_unstable_by_key(|(i, _)| *i);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
 /// All rows of a source, in order.
