@@ -93,6 +93,10 @@ impl Accumulator for Count {
         Ok(vec![self.finish(n_groups)?])
     }
 
+    fn counts_values(&self) -> bool {
+        true
+    }
+
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
         let mut counts = std::mem::take(&mut self.counts);
         counts.resize(n_groups, 0);

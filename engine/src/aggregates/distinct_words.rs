@@ -5,9 +5,11 @@
 //! later, a look-up near by, where one large table costs a miss of the cache; and there is never more than about twice what is distinct. The
 //! same partition of several threads has the same values, so that partitions are merged side by side ([`Parts`]). This is the partitioning of Manegold, Boncz and Kersten: "Optimizing Main-Memory Join on Modern Hardware", TKDE 2002.
 //!
-//! State: the list of the distinct values, as in [`super::distinct`].
+//! State: the list of the distinct values, as in [`super::distinct`]. Kept for other queries, where values are only counted: [`ValueSets`].
 
-use arrow::array::{Array, ArrayRef, BooleanArray, new_empty_array, new_null_array};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, new_null_array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::DataType;
 use arrow::row::Rows;
@@ -16,6 +18,7 @@ use weir_sql::Type;
 use super::Accumulator;
 use super::distinct::divide;
 use super::states::{by_group, flatten, lists, rows_that_count};
+use super::value_sets::ValueSets;
 use crate::error::{Error, Result};
 use crate::exec::groups::ABSENT;
 use crate::exec::keys::{self, SEED_1, Word, fold};
@@ -31,6 +34,10 @@ type Pair<W> = (W, u32);
 /// Distinct values before another aggregate.
 pub(super) struct DistinctWords<W> {
     pairs: Pairs<W>,
+    /// Where values are only counted, sets of those that can be had as bits, which may be among the pairs too.
+    sets: ValueSets,
+    /// Whether they are.
+    counted: bool,
     inner: Box<dyn Accumulator>,
 }
 
@@ -77,17 +84,25 @@ impl<W: Word> DistinctWords<W> {
             words: Vec::new(),
             table: Vec::new(),
         };
-        DistinctWords { pairs, inner }
+        let counted = size_of::<W>() <= size_of::<u64>() && inner.counts_values();
+        DistinctWords { pairs, sets: ValueSets::default(), counted, inner }
     }
 }
 
 impl<W: Word> Pairs<W> {
-    fn add(&mut self, values: &ArrayRef, groups: impl Iterator<Item = (usize, u32)>) -> Result<()> {
+    /// Adds values of groups. Those that sets take are added to them, if there are some.
+    fn add(
+        &mut self,
+        values: &ArrayRef,
+        groups: impl Iterator<Item = (usize, u32)>,
+        mut sets: Option<&mut ValueSets>,
+    ) -> Result<()> {
         let values = keys::normalize(&self.ty, values)?;
         self.words.clear();
         self.words.resize(values.len(), W::default());
         keys::pack(&values, 0, &mut self.words)?;
         let valid = values.nulls().filter(|nulls| nulls.null_count() > 0);
+        sets.iter_mut().for_each(|sets| sets.expect(values.len()));
         for (row, group) in groups {
             if valid.is_some_and(|valid| valid.is_null(row)) {
                 let at = group as usize;
@@ -96,11 +111,17 @@ impl<W: Word> Pairs<W> {
                 continue;
             }
             let pair = (self.words[row], group);
+            if sets.as_mut().is_some_and(|sets| sets.add_row(pair.0.wide() as u64, group)) {
+                continue;
+            }
             if self.partitions.is_empty() {
                 self.young.pairs.push(pair);
                 if self.young.is_due() {
                     self.young.settle(&mut self.table);
                     if self.young.pairs.len() > FEW / 2 {
+                        if let Some(sets) = &mut sets {
+                            sets.begin(self.young.pairs.iter().map(|(word, _)| word.wide() as u64));
+                        }
                         self.spread();
                     }
                 }
@@ -129,18 +150,38 @@ impl<W: Word> Pairs<W> {
         }
     }
 
-    /// All values and their groups, in pieces, and forgets them.
-    fn take(&mut self) -> impl Iterator<Item = Result<(ArrayRef, Vec<u32>)>> + use<'_, W> {
+    /// All values and their groups that are in none of some sets, in pieces, and forgets them.
+    fn take<'a>(&'a mut self, sets: &'a ValueSets) -> impl Iterator<Item = Result<(ArrayRef, Vec<u32>)>> + use<'a, W> {
         let ty = self.ty.to_arrow();
         let nulls = self.take_nulls();
         let null = (!nulls.is_empty()).then(|| Ok((new_null_array(&ty, nulls.len()), nulls)));
         let table = &mut self.table;
         let partitions = self.partitions.iter_mut().chain(std::iter::once(&mut self.young));
         let pieces = partitions.filter(|partition| !partition.pairs.is_empty()).map(move |partition| {
+            let mut partition = std::mem::take(partition);
             partition.settle(table);
-            std::mem::take(partition).columns(&ty)
+            partition.leave_out(sets);
+            partition.columns(&ty)
         });
         pieces.chain(null)
+    }
+
+    /// All groups and values, which stay.
+    fn pairs(&mut self) -> Vec<(u32, u64)> {
+        let partitions = self.partitions.iter_mut().chain(std::iter::once(&mut self.young));
+        let mut all = Vec::new();
+        for partition in partitions {
+            partition.settle(&mut self.table);
+            all.extend(partition.pairs.iter().map(|&(value, group)| (group, value.wide() as u64)));
+        }
+        all
+    }
+
+    /// Forgets everything.
+    fn clear(&mut self) {
+        self.young = Partition::default();
+        self.partitions.clear();
+        self.nulls.clear();
     }
 
     /// The groups that have a NULL, and forgets them.
@@ -202,6 +243,14 @@ impl<W: Word> Partition<W> {
         Ok((values, self.pairs.into_iter().map(|(_, group)| group).collect()))
     }
 
+    /// Drops what is in sets.
+    fn leave_out(&mut self, sets: &ValueSets) {
+        if !sets.is_empty() {
+            self.pairs.retain(|&(value, group)| !sets.has(value.wide() as u64, group));
+            self.distinct = self.pairs.len();
+        }
+    }
+
     /// Adds the pairs of another thread, whose groups have other numbers here, behind what is without duplicates.
     fn append(&mut self, other: Partition<W>, groups: &[u32]) {
         self.pairs.extend(other.pairs.into_iter().map(|(value, group)| (value, groups[group as usize])));
@@ -214,6 +263,7 @@ pub struct Parts {
     ty: DataType,
     /// The groups that have a NULL.
     nulls: Vec<u32>,
+    sets: ValueSets,
 }
 
 pub(super) enum Partitions {
@@ -221,8 +271,16 @@ pub(super) enum Partitions {
     Wide(Vec<Partition<u128>>),
 }
 
-/// Gives a part's distinct values and their groups.
-type Settle = Box<dyn FnOnce() -> Result<(ArrayRef, Vec<u32>)> + Send>;
+/// What a part comes to.
+pub enum Settled {
+    /// Distinct values, and whose they are.
+    Values(ArrayRef, Vec<u32>),
+    /// How many other values each group has.
+    Counts(Vec<i64>),
+}
+
+/// Merges a part.
+type Settle = Box<dyn FnOnce() -> Result<Settled> + Send>;
 
 impl Parts {
     /// Adds the parts of another thread; `groups` are the numbers here of its groups.
@@ -236,29 +294,35 @@ impl Parts {
             _ => return Err(Error::internal("one call has one kind of parts")),
         }
         self.nulls.extend(other.nulls.into_iter().map(|group| groups[group as usize]));
+        self.sets.append(other.sets, groups);
         Ok(())
     }
 
     /// What merges each part.
-    pub(crate) fn split(mut self) -> Vec<Settle> {
-        fn tasks<W: Word>(partitions: Vec<Partition<W>>, ty: &DataType) -> Vec<Settle> {
+    pub(crate) fn split(mut self, n_groups: usize) -> Vec<Settle> {
+        fn tasks<W: Word>(partitions: Vec<Partition<W>>, ty: &DataType, sets: &Arc<ValueSets>) -> Vec<Settle> {
             let task = |mut partition: Partition<W>| -> Settle {
-                let ty = ty.clone();
+                let (ty, sets) = (ty.clone(), sets.clone());
                 Box::new(move || {
                     partition.settle(&mut Vec::new());
-                    partition.columns(&ty)
+                    partition.leave_out(&sets);
+                    let (values, groups) = partition.columns(&ty)?;
+                    Ok(Settled::Values(values, groups))
                 })
             };
             partitions.into_iter().filter(|partition| !partition.pairs.is_empty()).map(task).collect()
         }
+        let counts = (!self.sets.is_empty()).then(|| self.sets.counts(n_groups));
+        let sets = Arc::new(self.sets);
         let mut tasks = match self.partitions {
-            Partitions::Narrow(partitions) => tasks(partitions, &self.ty),
-            Partitions::Wide(partitions) => tasks(partitions, &self.ty),
+            Partitions::Narrow(partitions) => tasks(partitions, &self.ty, &sets),
+            Partitions::Wide(partitions) => tasks(partitions, &self.ty, &sets),
         };
+        tasks.extend(counts.map(|counts| -> Settle { Box::new(move || Ok(Settled::Counts(counts))) }));
         if !self.nulls.is_empty() {
             self.nulls.sort_unstable();
             self.nulls.dedup();
-            tasks.push(Box::new(move || Ok((new_null_array(&self.ty, self.nulls.len()), self.nulls))));
+            tasks.push(Box::new(move || Ok(Settled::Values(new_null_array(&self.ty, self.nulls.len()), self.nulls))));
         }
         tasks
     }
@@ -289,20 +353,28 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
         _n_groups: usize,
         filter: Option<&BooleanArray>,
     ) -> Result<()> {
+        let sets = self.counted.then_some(&mut self.sets);
         match rows_that_count(None, filter) {
-            None => self.pairs.add(&args[0], groups.iter().copied().enumerate()),
-            Some(mask) => self.pairs.add(&args[0], mask.set_indices().map(|row| (row, groups[row]))),
+            None => self.pairs.add(&args[0], groups.iter().copied().enumerate(), sets),
+            Some(mask) => self.pairs.add(&args[0], mask.set_indices().map(|row| (row, groups[row])), sets),
         }
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[u32], _n_groups: usize) -> Result<()> {
+        if let Some(kept) = states[0].as_binary_opt::<i32>() {
+            return self.sets.merge(kept, groups);
+        }
         let (values, owners) = flatten(states, groups)?;
-        self.pairs.add(&values[0], owners.into_iter().enumerate())
+        let sets = self.counted.then_some(&mut self.sets);
+        self.pairs.add(&values[0], owners.into_iter().enumerate(), sets)
     }
 
     fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
-        let (mut pieces, mut groups) = (vec![new_empty_array(&self.pairs.ty.to_arrow())], Vec::new());
-        for piece in self.pairs.take() {
+        let mut sets = std::mem::take(&mut self.sets);
+        let (values, mut groups) = sets.values();
+        let ty = self.pairs.ty.to_arrow();
+        let mut pieces = vec![keys::unpack(&ty, values.len(), |row| values[row].into(), |_| false)?];
+        for piece in self.pairs.take(&sets) {
             let (values, owners) = piece?;
             pieces.push(values);
             groups.extend(owners);
@@ -311,6 +383,18 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
         let (order, lengths) = by_group(&groups, n_groups);
         let values = take(&values, &order, None)?;
         Ok(vec![lists(self.pairs.ty.element_field(), values, &lengths, false)?])
+    }
+
+    fn kept_state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
+        if !self.counted {
+            return self.state(n_groups);
+        }
+        let pairs = self.pairs.pairs();
+        if !self.sets.take(pairs)? {
+            return self.state(n_groups);
+        }
+        self.pairs.clear();
+        Ok(vec![std::mem::take(&mut self.sets).kept(n_groups)?])
     }
 
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef> {
@@ -332,15 +416,25 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
         }
         let partitions = std::mem::take(&mut self.pairs.partitions);
         let (ty, nulls) = (self.pairs.ty.to_arrow(), self.pairs.take_nulls());
-        Some(Parts { partitions: W::partitions(partitions), ty, nulls })
+        Some(Parts { partitions: W::partitions(partitions), ty, nulls, sets: std::mem::take(&mut self.sets) })
     }
 
-    fn settled(&mut self, values: ArrayRef, groups: &[u32], n_groups: usize) -> Result<()> {
-        self.inner.update(&[values], groups, n_groups, None)
+    fn settled(&mut self, settled: Settled, n_groups: usize) -> Result<()> {
+        match settled {
+            Settled::Values(values, groups) => self.inner.update(&[values], &groups, n_groups, None),
+            Settled::Counts(counts) => {
+                let groups: Vec<u32> = (0..n_groups as u32).collect();
+                self.inner.merge(&[Arc::new(Int64Array::from(counts))], &groups, n_groups)
+            }
+        }
     }
 
     fn settle(&mut self, n_groups: usize) -> Result<()> {
-        self.pairs.take().try_for_each(|piece| {
+        let mut sets = std::mem::take(&mut self.sets);
+        if !sets.is_empty() {
+            self.settled(Settled::Counts(sets.counts(n_groups)), n_groups)?;
+        }
+        self.pairs.take(&sets).try_for_each(|piece| {
             let (values, groups) = piece?;
             self.inner.update(&[values], &groups, n_groups, None)
         })
@@ -363,16 +457,14 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
     }
 
     fn memory(&self) -> usize {
-        self.pairs.memory() + self.inner.memory()
+        self.pairs.memory() + self.sets.memory() + self.inner.memory()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::sync::Arc;
 
-    use arrow::array::{AsArray, Int64Array};
     use arrow::datatypes::Int64Type;
 
     use super::*;
@@ -384,10 +476,12 @@ mod tests {
         DistinctWords::new(&Type::Int8, Box::new(Count::default()))
     }
 
-    /// Adds a run of values, many of them twice, so often that partitions are rid of duplicates on the way.
-    fn add(set: &mut DistinctWords<u64>, seed: i64, model: &mut HashSet<(u32, i64)>) {
+    /// Adds a run of values so far apart, many of them twice, so often that partitions are rid of duplicates on the way; and some that are far
+    /// from all others.
+    fn add(set: &mut DistinctWords<u64>, seed: i64, apart: i64, model: &mut HashSet<(u32, i64)>) {
         for batch in 0..60_i64 {
-            let value = |row: i64| (batch * 10_000 + row * 7 + seed) % 271_003 * 1_000_003;
+            let near = |row: i64| (batch * 10_000 + row * 7 + seed) % 271_003 * apart;
+            let value = |row: i64| if row % 1009 == 0 { -near(row) << 30 } else { near(row) };
             let values: Int64Array = (0..10_000).map(|row| (row % 11 != 0).then(|| value(row))).collect();
             let groups: Vec<u32> = (0..10_000).map(|row| (row % GROUPS) as u32).collect();
             model.extend(groups.iter().zip(&values).filter_map(|(&group, value)| Some((group, value?))));
@@ -397,33 +491,43 @@ mod tests {
 
     #[test]
     fn threads_states_and_parts_count_what_a_set_counts() {
+        // As bits, as bits where there is room, and as pairs.
+        [1, 97, 1_000_003].into_iter().for_each(check);
+    }
+
+    fn check(apart: i64) {
         let counts = |set: &mut DistinctWords<u64>| -> Vec<i64> {
             set.finish(GROUPS).expect("it counts").as_primitive::<Int64Type>().values().to_vec()
         };
         let of = |model: &HashSet<(u32, i64)>| -> Vec<i64> {
             (0..GROUPS as u32).map(|group| model.iter().filter(|(g, _)| *g == group).count() as i64).collect()
         };
-        let (mut one, mut model) = (set(), HashSet::new());
-        add(&mut one, 0, &mut model);
-        assert!(one.memory() < 600_000 * size_of::<Pair<u64>>(), "duplicates are not kept");
-        let state = one.state(GROUPS).expect("a state");
-        let (mut merged, groups) = (set(), [2, 0, 1]);
-        let mut whole: HashSet<(u32, i64)> = model.iter().map(|&(g, v)| (groups[g as usize], v)).collect();
-        add(&mut merged, 13, &mut whole);
-        merged.merge(&state, &groups, GROUPS).expect("it merges");
-        assert_eq!(counts(&mut merged), of(&whole));
+        let groups = [2, 0, 1];
+        type State = fn(&mut DistinctWords<u64>, usize) -> Result<Vec<ArrayRef>>;
+        let states: [State; 2] = [|set, n_groups| set.state(n_groups), |set, n_groups| set.kept_state(n_groups)];
+        for state in states {
+            let (mut one, mut model) = (set(), HashSet::new());
+            add(&mut one, 0, apart, &mut model);
+            assert!(one.memory() < 600_000 * size_of::<Pair<u64>>(), "duplicates are not kept");
+            let state = state(&mut one, GROUPS).expect("a state");
+            let mut merged = set();
+            let mut whole: HashSet<(u32, i64)> = model.iter().map(|&(g, v)| (groups[g as usize], v)).collect();
+            add(&mut merged, 13, apart, &mut whole);
+            merged.merge(&state, &groups, GROUPS).expect("it merges");
+            assert_eq!(counts(&mut merged), of(&whole), "{apart}");
+        }
 
+        // Another thread may have begun with values that are elsewhere.
         let (mut own, mut other) = (set(), set());
         let (mut whole, mut more) = (HashSet::new(), HashSet::new());
-        add(&mut own, 0, &mut whole);
-        add(&mut other, 29, &mut more);
+        add(&mut own, 0, apart, &mut whole);
+        add(&mut other, 100_000, apart, &mut more);
         whole.extend(more.iter().map(|&(g, v)| (groups[g as usize], v)));
         let mut parts = own.take_parts().expect("parts");
         parts.append(other.take_parts().expect("parts"), &groups).expect("they are of one kind");
-        for task in parts.split() {
-            let (values, groups) = task().expect("it settles");
-            own.settled(values, &groups, GROUPS).expect("it counts");
+        for task in parts.split(GROUPS) {
+            own.settled(task().expect("it settles"), GROUPS).expect("it counts");
         }
-        assert_eq!(counts(&mut own), of(&whole));
+        assert_eq!(counts(&mut own), of(&whole), "{apart}");
     }
 }

@@ -18,6 +18,7 @@ mod composite;
 mod count;
 mod ddsketch;
 mod delta;
+mod dense_sets;
 mod distinct;
 mod distinct_words;
 mod events;
@@ -42,6 +43,7 @@ mod sum;
 mod text;
 mod theta;
 mod top;
+mod value_sets;
 mod whole;
 
 pub(crate) use bitmap::{read as read_bitmap, words as bitmap_words, write as write_bitmap};
@@ -56,7 +58,7 @@ use weir_sql::catalog::{Param, Returns};
 use weir_sql::plan::Spread;
 use weir_sql::{Type, Value};
 
-pub use self::distinct_words::Parts;
+pub use self::distinct_words::{Parts, Settled};
 use crate::error::{Error, Result};
 use crate::functions::Context;
 
@@ -92,6 +94,16 @@ pub trait Accumulator: Send {
     /// The partial states of groups `0..n_groups`, and forgets them. Columns are of the types that the overload's `state` says.
     fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>>;
 
+    /// The same, of whatever types: what only [`Accumulator::merge`] is given again, many times.
+    fn kept_state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
+        self.state(n_groups)
+    }
+
+    /// Whether it counts the values that are not NULL, whatever they are, so that its state is how many there are.
+    fn counts_values(&self) -> bool {
+        false
+    }
+
     /// The results of groups `0..n_groups`, and forgets them.
     fn finish(&mut self, n_groups: usize) -> Result<ArrayRef>;
 
@@ -115,7 +127,7 @@ pub trait Accumulator: Send {
     }
 
     /// Counts the distinct values of a merged part.
-    fn settled(&mut self, _values: ArrayRef, _groups: &[u32], _n_groups: usize) -> Result<()> {
+    fn settled(&mut self, _settled: Settled, _n_groups: usize) -> Result<()> {
         Err(Error::internal("these states have no parts"))
     }
 

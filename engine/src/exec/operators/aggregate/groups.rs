@@ -208,7 +208,7 @@ pub(crate) struct Groups {
 }
 
 /// States of up to this many bytes are merged by one thread.
-const MERGED_ALONE_BYTES: usize = 1 << 20;
+const MERGED_ALONE_BYTES: usize = 1 << 16;
 
 impl Groups {
     pub(crate) fn new(grouping: &Grouping, context: &Context) -> Result<Groups> {
@@ -446,13 +446,13 @@ impl Groups {
                 let more = accumulators[nth].take_parts();
                 parts.append(more.ok_or_else(|| Error::internal("one call has one kind of states"))?, groups)?;
             }
-            let tasks: Vec<_> = parts.split().into_iter().map(|task| Mutex::new(Some(task))).collect();
+            let tasks: Vec<_> = parts.split(n_groups).into_iter().map(|task| Mutex::new(Some(task))).collect();
             let settled = parallel(context, tasks.len(), |i| match tasks[i].lock().take() {
                 Some(task) => task(),
                 None => Err(Error::internal("a part is merged once")),
             })?;
-            for (values, groups) in settled {
-                own.settled(values, &groups, n_groups)?;
+            for settled in settled {
+                own.settled(settled, n_groups)?;
             }
         }
         Ok(())
@@ -519,19 +519,23 @@ impl Groups {
     /// The partial states.
     pub(crate) fn states(mut self, grouping: &Grouping) -> Result<PartialGroups> {
         let keys = self.keys(grouping)?;
-        self.states_of(keys)
+        self.states_of(keys, |accumulator, n_groups| accumulator.state(n_groups))
     }
 
     /// The same with keys that may be in codes, for this query's other threads.
     pub(super) fn coded_states(mut self, grouping: &Grouping) -> Result<PartialGroups> {
         let keys = self.table.coded_keys()?;
         let keys = self.shown(keys, grouping)?;
-        self.states_of(keys)
+        self.states_of(keys, |accumulator, n_groups| accumulator.state(n_groups))
     }
 
-    fn states_of(mut self, keys: Vec<ArrayRef>) -> Result<PartialGroups> {
+    fn states_of(
+        mut self,
+        keys: Vec<ArrayRef>,
+        state: impl Fn(&mut dyn Accumulator, usize) -> Result<Vec<ArrayRef>>,
+    ) -> Result<PartialGroups> {
         let n_groups = self.table.len();
-        let states = self.accumulators.iter_mut().map(|a| a.state(n_groups)).collect::<Result<_>>()?;
+        let states = self.accumulators.iter_mut().map(|a| state(a.as_mut(), n_groups)).collect::<Result<_>>()?;
         self.first.resize(n_groups, 0);
         Ok(PartialGroups { keys, first: self.first, states })
     }
