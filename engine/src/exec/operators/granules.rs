@@ -15,7 +15,7 @@ use weir_storage::{CodeRange, Coded, Prune, Run, Shown};
 use super::scan::{Columns, Reader};
 use crate::error::Result;
 use crate::exec::context::QueryContext;
-use crate::exec::partial_cache::{BLOCK_ROWS_MIN, Block, Proof, Zones, block_granules};
+use crate::exec::partial_cache::{BLOCK_GRANULES, BLOCK_ROWS_MIN, Block, Proof, Zones};
 use crate::exec::pipeline::{Emit, Source, Task, Unit, Units};
 use crate::exec::runtime_filter::Trial;
 
@@ -184,7 +184,7 @@ impl Source for Granules {
                 unproven.len() - 1
             });
             let rows = (i..end).map(|i| scan.rows(i)).sum();
-            let block = Block { of, def: scan.def().clone(), number, deleted, rows, blocks: 1 };
+            let block = Block { of, def: scan.def().clone(), number, deleted, rows };
             let block = (rows >= BLOCK_ROWS_MIN).then_some((block, list));
             units.push(Unit { task: self.task(i..end), block });
             i = end;
@@ -205,7 +205,7 @@ struct Bounds {
 impl Bounds {
     fn of_part(part: &Shown, proofs: &[Proof], context: &Arc<QueryContext>) -> Result<Bounds> {
         let granules = part.granule_count()?;
-        Bounds::new(granules, block_granules(granules), &Zones::Part(part), proofs, context)
+        Bounds::new(granules, BLOCK_GRANULES, &Zones::Part(part), proofs, context)
     }
 
     fn of_run(run: &Run, proofs: &[Proof], context: &Arc<QueryContext>) -> Result<Bounds> {

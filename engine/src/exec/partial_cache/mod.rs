@@ -2,9 +2,9 @@
 //!
 //! A part is immutable, so what an aggregation makes of its rows is too, as long as the rows that are deleted, the table's definition and the
 //! question stay the same. A part's granules are taken in [`Block`]s, whose bounds depend on the part alone; the states of a block are kept
-//! under the part, the block's number and the [`Shape`] of the question, and merged again when a query asks the same. A filter that holds
-//! for all rows of a block is not in its shape (`proof`), so that a window that slides with the clock meets what was kept for all blocks that lie
-//! within it. Of the head, the runs that stay as they are until they are flushed are blocks too.
+//! under the part, the block's number and the [`Shape`] of the question, and merged again when a query asks the same; so are those of several
+//! blocks in a row. A filter that holds for all rows of a block is not in its shape (`proof`), so that a window that slides with the clock meets
+//! what was kept for all blocks that lie within it. Of the head, the runs that stay as they are until they are flushed are blocks too.
 //!
 //! Invariants: an answer is the same with and without the cache, since states are merged in the same way as those of threads, and nothing is
 //! found by a hash alone: shapes are compared in full, parts by identity (an entry holds a weak reference, so that the address is nobody
@@ -27,21 +27,15 @@ pub(crate) use shape::{Question, Shape};
 
 use crate::exec::operators::PartialGroups;
 
-/// A block has at most this many granules, and at least [`GRANULES_MIN`]: a sixteenth of its part between the two.
-const GRANULES_MAX: usize = 16;
-const GRANULES_MIN: usize = 4;
+/// A block has so many granules. Those at a window's edge are read each time.
+pub(crate) const BLOCK_GRANULES: usize = 4;
 /// Fewer rows are read as soon as found.
 pub(crate) const BLOCK_ROWS_MIN: usize = 128;
 /// An entry may take this share of all, and the blocks of one query together this one.
-const ENTRY_SHARE: usize = 32;
+const ENTRY_SHARE: usize = 8;
 const QUERY_SHARE: usize = 4;
 /// About what an entry takes besides its states.
 const ENTRY_BYTES: usize = 256;
-
-/// How many granules of a part are a block.
-pub(crate) fn block_granules(granules_of_part: usize) -> usize {
-    (granules_of_part / 16).next_power_of_two().clamp(GRANULES_MIN, GRANULES_MAX)
-}
 
 /// A run of granules of one part, or a full run of the head, with those of its rows that are deleted.
 pub(crate) struct Block {
@@ -55,31 +49,56 @@ pub(crate) struct Block {
     pub(crate) deleted: Vec<u32>,
     /// How many of its rows are read when it is not known.
     pub(crate) rows: usize,
-    /// How many blocks it is, if it stands for several in a row.
-    pub(crate) blocks: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     shape: u64,
-    /// The address of the part or run, which the entry keeps from being another's.
+    /// The first block: the address of its part or run, which the entry keeps from being another's, and its number.
     of: usize,
     block: usize,
+    /// How many blocks in a row there are.
+    blocks: usize,
 }
 
-struct Entry {
+/// A block of which something is known.
+struct KnownBlock {
     of: Weak<dyn Any + Send + Sync>,
     def: Weak<TableDef>,
+    number: usize,
     deleted: Vec<u32>,
+}
+
+impl KnownBlock {
+    fn new(block: &Block) -> KnownBlock {
+        KnownBlock {
+            of: Arc::downgrade(&block.of),
+            def: Arc::downgrade(&block.def),
+            number: block.number,
+            deleted: block.deleted.clone(),
+        }
+    }
+
+    /// Whether the same rows of it are read, in the same way.
+    fn is(&self, block: &Block) -> bool {
+        std::ptr::addr_eq(self.of.as_ptr(), Arc::as_ptr(&block.of))
+            && std::ptr::eq(self.def.as_ptr(), Arc::as_ptr(&block.def))
+            && self.number == block.number
+            && self.deleted == block.deleted
+    }
+}
+
+/// What blocks in a row come to together.
+struct Entry {
+    blocks: Vec<KnownBlock>,
     states: Arc<PartialGroups>,
     bytes: usize,
     used: u64,
 }
 
 impl Entry {
-    /// Whether the same rows of it are read, in the same way.
-    fn is_of(&self, block: &Block) -> bool {
-        std::ptr::eq(self.def.as_ptr(), Arc::as_ptr(&block.def)) && self.deleted == block.deleted
+    fn is_of(&self, blocks: &[&Block]) -> bool {
+        self.blocks.len() == blocks.len() && self.blocks.iter().zip(blocks).all(|(known, block)| known.is(block))
     }
 }
 
@@ -113,7 +132,7 @@ pub struct PartialCache {
 /// What a cache did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheStatus {
-    /// Blocks of which states are kept.
+    /// Blocks, alone or in a row, of which states are kept.
     pub entries: usize,
     /// Bytes they hold.
     pub bytes: usize,
@@ -190,52 +209,32 @@ impl PartialCache {
         id
     }
 
-    /// What is kept of blocks, each of which is asked for by a shape; and how many bytes that takes.
-    pub(crate) fn find<'b>(
-        &self,
-        blocks: impl Iterator<Item = Option<(u64, &'b Block)>>,
-    ) -> (Vec<Option<Arc<PartialGroups>>>, usize) {
+    /// What is kept of blocks in a row, asked for by a shape; and how many bytes that takes.
+    pub(crate) fn find(&self, shape: u64, blocks: &[&Block]) -> Option<(Arc<PartialGroups>, usize)> {
         let mut kept = self.kept.lock();
         kept.clock += 1;
-        let (clock, mut hits, mut misses, mut rows, mut bytes) = (kept.clock, 0, 0, 0, 0);
-        let found = blocks
-            .map(|block| {
-                let (shape, block) = block?;
-                let entry = kept.entries.get_mut(&Key::new(shape, block)).filter(|entry| entry.is_of(block));
-                match entry {
-                    None => misses += u64::from(block.blocks == 1),
-                    Some(entry) => {
-                        entry.used = clock;
-                        hits += block.blocks as u64;
-                        rows += block.rows as u64;
-                        bytes += entry.bytes;
-                        return Some(entry.states.clone());
-                    }
-                }
-                None
-            })
-            .collect();
-        self.hits.fetch_add(hits, Ordering::Relaxed);
-        self.misses.fetch_add(misses, Ordering::Relaxed);
-        self.rows.fetch_add(rows, Ordering::Relaxed);
-        (found, bytes)
+        let clock = kept.clock;
+        let entry = kept.entries.get_mut(&Key::new(shape, blocks)?).filter(|entry| entry.is_of(blocks));
+        let Some(entry) = entry else {
+            self.misses.fetch_add(u64::from(blocks.len() == 1), Ordering::Relaxed);
+            return None;
+        };
+        entry.used = clock;
+        self.hits.fetch_add(blocks.len() as u64, Ordering::Relaxed);
+        self.rows.fetch_add(blocks.iter().map(|block| block.rows as u64).sum(), Ordering::Relaxed);
+        Some((entry.states.clone(), entry.bytes))
     }
 
-    /// Keeps what a block came to: states that share memory with nothing, of so many bytes.
-    pub(crate) fn keep(&self, shape: u64, block: &Block, states: Arc<PartialGroups>, bytes: usize) {
-        let bytes = bytes + ENTRY_BYTES + 4 * block.deleted.len();
+    /// Keeps what blocks in a row came to: states that share memory with nothing, of so many bytes.
+    pub(crate) fn keep(&self, shape: u64, blocks: &[&Block], states: Arc<PartialGroups>, bytes: usize) {
+        let Some(key) = Key::new(shape, blocks) else { return };
+        let bytes = bytes + blocks.iter().map(|block| ENTRY_BYTES + 4 * block.deleted.len()).sum::<usize>();
         let mut kept = self.kept.lock();
         kept.clock += 1;
-        let entry = Entry {
-            of: Arc::downgrade(&block.of),
-            def: Arc::downgrade(&block.def),
-            deleted: block.deleted.clone(),
-            states,
-            bytes,
-            used: kept.clock,
-        };
+        let blocks = blocks.iter().map(|block| KnownBlock::new(block)).collect();
+        let entry = Entry { blocks, states, bytes, used: kept.clock };
         kept.bytes += bytes;
-        if let Some(old) = kept.entries.insert(Key::new(shape, block), entry) {
+        if let Some(old) = kept.entries.insert(key, entry) {
             kept.bytes -= old.bytes;
         }
         self.evict(&mut kept);
@@ -270,7 +269,7 @@ impl Kept {
     fn sweep(&mut self) {
         let bytes = &mut self.bytes;
         self.entries.retain(|_, entry| {
-            let lives = entry.of.strong_count() > 0;
+            let lives = entry.blocks.iter().all(|block| block.of.strong_count() > 0);
             if !lives {
                 *bytes -= entry.bytes;
             }
@@ -296,7 +295,10 @@ impl Kept {
 }
 
 impl Key {
-    fn new(shape: u64, block: &Block) -> Key {
-        Key { shape, of: Arc::as_ptr(&block.of).cast::<()>() as usize, block: block.number }
+    /// `None` of no blocks.
+    fn new(shape: u64, blocks: &[&Block]) -> Option<Key> {
+        let first = blocks.first()?;
+        let of = Arc::as_ptr(&first.of).cast::<()>() as usize;
+        Some(Key { shape, of, block: first.number, blocks: blocks.len() })
     }
 }

@@ -529,6 +529,12 @@ impl Groups {
         self.states_of(keys, |accumulator, n_groups| accumulator.state(n_groups))
     }
 
+    /// The same to be kept, in forms that only [`Groups::merge`] knows.
+    pub(super) fn kept_states(mut self, grouping: &Grouping) -> Result<PartialGroups> {
+        let keys = self.keys(grouping)?;
+        self.states_of(keys, |accumulator, n_groups| accumulator.kept_state(n_groups))
+    }
+
     fn states_of(
         mut self,
         keys: Vec<ArrayRef>,

@@ -107,6 +107,12 @@ impl PartialGroups {
         })
     }
 
+    /// Whether the columns of their states are of the same types: what is kept has others.
+    pub(super) fn is_typed_as(&self, other: &PartialGroups) -> bool {
+        let mut columns = self.states.iter().flatten().zip(other.states.iter().flatten());
+        columns.all(|(own, other)| own.data_type() == other.data_type())
+    }
+
     /// All groups of several, with keys in codes of the same dictionaries.
     pub(super) fn concat<P: Borrow<PartialGroups>>(pieces: &[P]) -> Result<PartialGroups> {
         let pieces: Vec<&PartialGroups> = pieces.iter().map(Borrow::borrow).collect();
