@@ -2,7 +2,7 @@
 //!
 //! A group's words with the same high bits share a block of 2^[`BLOCK_BITS`] bits, which is made once [`WORDS_MIN`] of them came. From then on a row
 //! costs two loads and a bit, and equal values are never there twice, so that nothing has to be rid of duplicates and counting is counting bits.
-//! Blocks are made only while they take no more than the words that came would by themselves: words that are few for their range, or far from those
+//! Blocks are made only while they take no more than the words that came would by themselves, nor more than is near the processor: words that are few for their range, or far from those
 //! that came first, are left to the caller; so are all that still come, if those were most.
 
 const BLOCK_BITS: u32 = 16;
@@ -11,14 +11,15 @@ const BLOCK_WORDS: usize = (1 << BLOCK_BITS) / 64;
 const BLOCKS_MAX: u64 = 1024;
 /// So many words come to a place before it has a block.
 const WORDS_MIN: u32 = 64;
-/// What there may be of blocks before any words came, and for each word; and of places.
+/// What there may be of blocks before any words came, for each word, and in all: where they are many, a row waits for memory. And of places.
 const ROOM_FIRST: usize = 1 << 20;
 const ROOM_OF_WORD: usize = 16;
+const ROOM_MAX: usize = 32 << 20;
 const PLACES_OF_WORD: usize = 4;
 /// Without a block: less the words that came.
 const NONE: u32 = u32::MAX;
 /// After so many words one of how many has to have had a block.
-const LOOKED_AT: [(usize, usize); 2] = [(1 << 18, 16), (1 << 20, 2)];
+const LOOKED_AT: [(usize, usize); 2] = [(1 << 18, 4), (1 << 20, 2)];
 
 /// Sets of words, by group.
 #[derive(Default)]
@@ -112,7 +113,7 @@ impl DenseSets {
             return None;
         }
         let bytes = size_of_val(self.bits.as_slice()) + size_of::<u64>() * BLOCK_WORDS;
-        (bytes <= ROOM_FIRST + ROOM_OF_WORD * self.came).then(|| self.make(at))
+        (bytes <= (ROOM_FIRST + ROOM_OF_WORD * self.came).min(ROOM_MAX)).then(|| self.make(at))
     }
 
     fn make(&mut self, at: usize) -> u32 {

@@ -361,7 +361,7 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[u32], _n_groups: usize) -> Result<()> {
-        if let Some(kept) = states[0].as_binary_opt::<i32>() {
+        if let Some(kept) = states[0].as_binary_opt::<i64>() {
             return self.sets.merge(kept, groups);
         }
         let (values, owners) = flatten(states, groups)?;

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, BinaryBuilder};
+use arrow::array::{ArrayRef, LargeBinaryArray, LargeBinaryBuilder};
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::dense_sets::DenseSets;
@@ -60,7 +60,7 @@ impl ValueSets {
     }
 
     /// Adds sets in their kept form to groups.
-    pub(super) fn merge(&mut self, kept: &BinaryArray, groups: &[u32]) -> Result<()> {
+    pub(super) fn merge(&mut self, kept: &LargeBinaryArray, groups: &[u32]) -> Result<()> {
         for (&group, bytes) in groups.iter().zip(kept).filter_map(|(group, bytes)| Some((group, bytes?))) {
             let set = RoaringTreemap::deserialize_unchecked_from(bytes);
             let set = set.map_err(|error| Error::internal(format!("a kept set of values is not one: {error}")))?;
@@ -130,7 +130,7 @@ impl ValueSets {
         owned.unzip()
     }
 
-    /// Adds pairs of a group and a value, if bitmaps of them are smaller than the pairs; whether they were added.
+    /// Adds pairs of a group and a value, if bitmaps of them are smaller than lists of the values; whether they were added.
     pub(super) fn take(&mut self, mut pairs: Vec<(u32, u64)>) -> Result<bool> {
         self.settle_rows();
         pairs.sort_unstable();
@@ -150,7 +150,7 @@ impl ValueSets {
     /// Their kept form.
     pub(super) fn kept(&self, n_groups: usize) -> Result<ArrayRef> {
         let sizes = self.sets.iter().map(RoaringTreemap::serialized_size);
-        let mut kept = BinaryBuilder::with_capacity(n_groups, sizes.sum());
+        let mut kept = LargeBinaryBuilder::with_capacity(n_groups, sizes.sum());
         let mut bytes = Vec::new();
         for group in 0..n_groups {
             let Some(set) = self.sets.get(group).filter(|set| !set.is_empty()) else {

@@ -24,9 +24,9 @@ use crate::exec::operator::Metrics;
 use crate::exec::partial_cache::{Block, PartialCache, Question};
 use crate::exec::pipeline::{Task, Units, parallel, run_at, share_out};
 
-/// Groups are worth to be kept if one row of so many meets another; and so many groups of any number of rows.
+/// Groups are worth to be kept if one row of so many meets another; and so many groups of any number of rows, since few rows tell nothing.
 const MEETING: usize = 4;
-const GROUPS_LEAST: usize = 64;
+const GROUPS_LEAST: usize = 1 << 12;
 /// Blocks in a row are kept as one by so many.
 const RUN: usize = 8;
 /// Parts in a row are kept as one unless they have so many times as many rows as what follows.
