@@ -103,7 +103,7 @@ impl DenseSets {
     /// Makes a block, if it is worth it and there is room.
     fn begin(&mut self, at: usize) -> Option<u32> {
         if at >= self.places.len() {
-            if at * size_of::<u32>() > ROOM_FIRST + PLACES_OF_WORD * self.came {
+            if !self.reaches(at) {
                 return None;
             }
             self.places.resize(at + 1, NONE);
@@ -114,6 +114,11 @@ impl DenseSets {
         }
         let bytes = size_of_val(self.bits.as_slice()) + size_of::<u64>() * BLOCK_WORDS;
         (bytes <= (ROOM_FIRST + ROOM_OF_WORD * self.came).min(ROOM_MAX)).then(|| self.make(at))
+    }
+
+    /// Whether there may be so many places.
+    fn reaches(&self, at: usize) -> bool {
+        at * size_of::<u32>() <= ROOM_FIRST + PLACES_OF_WORD * self.came
     }
 
     fn make(&mut self, at: usize) -> u32 {
@@ -135,7 +140,7 @@ impl DenseSets {
 
     /// Adds a block of another; false if its words have no place here.
     pub(super) fn merge(&mut self, group: u32, first: u64, bits: &[u64]) -> bool {
-        let Some(at) = self.at(first, group) else { return false };
+        let Some(at) = self.at(first, group).filter(|&at| self.reaches(at)) else { return false };
         let place = self.places.get(at).copied().filter(|&place| is_block(place)).unwrap_or_else(|| self.make(at));
         let own = &mut self.bits[place as usize * BLOCK_WORDS..][..BLOCK_WORDS];
         own.iter_mut().zip(bits).for_each(|(own, other)| *own |= other);
