@@ -1,4 +1,7 @@
 //! The gate after `cargo test --workspace`: format, clippy, tidy, then the tests that need the outside world.
+//!
+//! Tests are named in the whole workspace and not in their package: with a package's own features all that they stand on would be
+//! built again.
 
 use std::process::Command;
 
@@ -27,14 +30,14 @@ pub(crate) fn run() -> Done {
     crate::simulate(None, Some(SIM_SEEDS))?;
     crate::fuzz::run(FUZZ_SECONDS)?;
     sh(cargo()
-        .args(["test", "--package", "weir-tests", "--test", "histories", "--", "--nocapture"])
+        .args(["test", "--workspace", "--test", "histories", "--", "--nocapture"])
         .env("WEIR_HISTORIES", HISTORIES.to_string()))?;
     setup::run()?;
     sh(cargo().args(["build", "--release", "--package", "weir-server"]))?;
     // One at a time: these tests start servers, kill them, and share two cores with a broker. The server is the one that users get; the
     // tests themselves need no optimiser.
     sh(cargo()
-        .args(["test", "--package", "weir-tests", "--features", "outside", "--test", "outside", "--"])
+        .args(["test", "--workspace", "--features", "weir-tests/outside", "--test", "outside", "--"])
         .args(["--test-threads", "1", "--nocapture"])
         .env("WEIR_BINARY", root().join("target/release/weir")))
 }

@@ -24,7 +24,7 @@ pub(crate) fn run(seconds: u32) -> Done {
     }
     let corpus = root().join("target/fuzz");
     sh(Command::new(env!("CARGO"))
-        .args(["test", "--package", "weir-storage", "--test", "sim"])
+        .args(["test", "--workspace", "--test", "sim"])
         .env("WEIR_SIM_SEEDS", "30")
         .env("WEIR_SIM_KEEP", &corpus)
         .current_dir(root()))?;

@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 
 fn simulate(seed: Option<u64>, seeds: Option<u64>) -> Done {
     let mut command = Command::new(env!("CARGO"));
-    command.current_dir(root()).args(["test", "--package", "weir-storage", "--test", "sim", "--", "--nocapture"]);
+    command.current_dir(root()).args(["test", "--workspace", "--test", "sim", "--", "--nocapture"]);
     for (name, number) in [("WEIR_SIM_SEED", seed), ("WEIR_SIM_SEEDS", seeds)] {
         if let Some(number) = number {
             command.env(name, number.to_string());
