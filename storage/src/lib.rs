@@ -49,6 +49,7 @@ mod partition;
 mod policy;
 mod priority;
 mod prune;
+mod recent;
 mod record;
 mod recovery;
 mod rows;

@@ -7,7 +7,7 @@
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryViewArray, GenericByteViewArray, StringViewArray};
+use arrow::array::{Array, ArrayRef, BinaryViewArray, GenericByteViewArray, StringViewArray, make_view};
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ByteViewType, DataType};
 use hashbrown::HashTable;
@@ -17,18 +17,81 @@ use super::numbers::Word;
 use super::{Physical, decode_at, decode_u32, fixed_array, fixed_bytes, nested};
 use crate::bytes::Reader;
 use crate::error::{Decoded, damaged};
+use crate::recent::{INLINE_MAX, Recent};
 
 /// A dictionary has at most this many entries…
 const ENTRIES_MAX: usize = 1 << 16;
 /// …and this many bytes of text.
 const BYTES_MAX: usize = 4 << 20;
 
+/// What was found of a chunk's own dictionary holds for so many chunks.
+const TRIAL_CHUNKS: u32 = 16;
+
+/// Whether a column's chunks are worth dictionaries of their own, asked anew from time to time.
+#[derive(Default)]
+pub(super) struct Trials {
+    pays: bool,
+    until: u32,
+}
+
+impl Trials {
+    /// Whether the next chunk should try.
+    pub(super) fn pays(&mut self, ask: impl FnOnce() -> bool) -> bool {
+        if self.until == 0 {
+            (self.pays, self.until) = (ask(), TRIAL_CHUNKS);
+        }
+        self.until -= 1;
+        self.pays
+    }
+
+    /// Says that a chunk tried in vain.
+    pub(super) fn failed(&mut self) {
+        self.pays = false;
+    }
+}
+
 /// Distinct values and their codes.
 pub(super) enum Dictionary {
     /// Fixed-width values, as the low bytes of 16.
     Fixed(Entries<u128>),
     /// Text and bytes.
-    Bytes { table: HashTable<u32>, ends: Vec<u32>, bytes: Vec<u8>, hasher: foldhash::fast::FixedState },
+    Bytes(Texts),
+}
+
+/// Distinct texts or bytes.
+#[derive(Default)]
+pub(super) struct Texts {
+    table: HashTable<u32>,
+    ends: Vec<u32>,
+    bytes: Vec<u8>,
+    hasher: foldhash::fast::FixedState,
+}
+
+impl Texts {
+    fn value(&self, code: u32) -> &[u8] {
+        &self.bytes[Texts::range(&self.ends, code)]
+    }
+
+    fn range(ends: &[u32], code: u32) -> std::ops::Range<usize> {
+        let from = if code == 0 { 0 } else { ends[code as usize - 1] as usize };
+        from..ends[code as usize] as usize
+    }
+
+    fn code(&mut self, value: &[u8]) -> Option<u32> {
+        let Texts { table, ends, bytes, hasher } = self;
+        let hash = hasher.hash_one(value);
+        if let Some(&code) = table.find(hash, |&code| &bytes[Texts::range(ends, code)] == value) {
+            return Some(code);
+        }
+        if ends.len() >= ENTRIES_MAX || bytes.len() + value.len() > BYTES_MAX {
+            return None;
+        }
+        let code = ends.len() as u32;
+        bytes.extend_from_slice(value);
+        ends.push(bytes.len() as u32);
+        table.insert_unique(hash, code, |&code| hasher.hash_one(&bytes[Texts::range(ends, code)]));
+        Some(code)
+    }
 }
 
 /// Distinct fixed-width values.
@@ -60,13 +123,13 @@ impl Dictionary {
     }
 
     pub(super) fn bytes() -> Dictionary {
-        Dictionary::Bytes { table: HashTable::new(), ends: Vec::new(), bytes: Vec::new(), hasher: Default::default() }
+        Dictionary::Bytes(Texts::default())
     }
 
     pub(super) fn len(&self) -> usize {
         match self {
             Dictionary::Fixed(entries) => entries.values.len(),
-            Dictionary::Bytes { ends, .. } => ends.len(),
+            Dictionary::Bytes(texts) => texts.ends.len(),
         }
     }
 
@@ -93,38 +156,35 @@ impl Dictionary {
         array: &GenericByteViewArray<T>,
         nulls: Option<&NullBuffer>,
     ) -> Option<Vec<u64>> {
-        let Dictionary::Bytes { table, ends, bytes, hasher } = self else { return None };
-        let entry = |ends: &[u32], bytes: &[u8], code: u32| -> std::ops::Range<usize> {
-            let from = if code == 0 { 0 } else { ends[code as usize - 1] as usize };
-            debug_assert!(ends[code as usize] as usize <= bytes.len());
-            from..ends[code as usize] as usize
-        };
+        let Dictionary::Bytes(texts) = self else { return None };
+        let mut recent = Recent::default();
         let mut codes = Vec::with_capacity(array.len());
         let (mut code, mut last_view) = (0, None);
         for (row, &view) in array.views().iter().enumerate() {
-            if nulls.is_some_and(|nulls| nulls.is_null(row)) || last_view == Some(view) {
-                codes.push(u64::from(code));
-                continue;
+            if nulls.is_none_or(|nulls| nulls.is_valid(row)) && last_view != Some(view) {
+                code = recent.number(view, || texts.code(array.value(row).as_ref()))?;
+                last_view = Some(view);
             }
-            let value: &[u8] = array.value(row).as_ref();
-            let hash = hasher.hash_one(value);
-            code = match table.find(hash, |&code| &bytes[entry(ends, bytes, code)] == value) {
-                Some(&code) => code,
-                None => {
-                    if ends.len() >= ENTRIES_MAX || bytes.len() + value.len() > BYTES_MAX {
-                        return None;
-                    }
-                    let code = ends.len() as u32;
-                    bytes.extend_from_slice(value);
-                    ends.push(bytes.len() as u32);
-                    table.insert_unique(hash, code, |&code| hasher.hash_one(&bytes[entry(ends, bytes, code)]));
-                    code
-                }
-            };
-            last_view = Some(view);
             codes.push(u64::from(code));
         }
         Some(codes)
+    }
+
+    /// The same for values that are in no array.
+    pub(super) fn codes_values(&mut self, values: &[&[u8]]) -> Option<Vec<u64>> {
+        let Dictionary::Bytes(texts) = self else { return None };
+        let (mut recent, mut long) = (Recent::default(), Recent::default());
+        let code = |value: &&[u8]| {
+            let Some((first, last)) = value.first_chunk().zip(value.last_chunk()).filter(|_| value.len() > INLINE_MAX)
+            else {
+                return recent.number(make_view(value, 0, 0), || texts.code(value));
+            };
+            // Of long ones the ends say which it may be; without a bit, since no word is all ones.
+            let ends = u128::from(u64::from_le_bytes(*first)) << 64 | u128::from(u64::from_le_bytes(*last));
+            let code = long.number(ends >> 1, || texts.code(value))?;
+            if texts.value(code) == *value { Some(code) } else { texts.code(value) }
+        };
+        values.iter().map(code).map(|code| code.map(u64::from)).collect()
     }
 
     /// The entries as an array of the column's type.
@@ -136,7 +196,7 @@ impl Dictionary {
                     entries.values.iter().flat_map(|value| value.to_le_bytes()[..width].to_vec()).collect();
                 fixed_array(ty, entries.values.len(), bytes.into(), None)
             }
-            Dictionary::Bytes { ends, bytes, .. } => {
+            Dictionary::Bytes(Texts { ends, bytes, .. }) => {
                 let starts = std::iter::once(0).chain(ends.iter().copied());
                 let values = starts.zip(ends).map(|(from, &to)| &bytes[from as usize..to as usize]);
                 Ok(match ty {
@@ -219,4 +279,26 @@ pub(super) fn lookup(dictionary: &ArrayRef, codes: &[u32], nulls: Option<NullBuf
         width => return damaged(format!("a dictionary of {width}-byte values")),
     };
     fixed_array(ty, codes.len(), values, nulls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_any_length_have_their_own_codes() {
+        // Short, long, and long with the same ends; the last are all ones.
+        let long = |middle: u32| format!("a beginning {middle:08} and an end").into_bytes();
+        let mut values: Vec<Vec<u8>> = (0..3000).map(long).collect();
+        values.extend((0..3000u32).map(|number| number.to_string().into_bytes()));
+        values.extend([vec![], vec![0], vec![0; 2], vec![255; 12], vec![255; 16], vec![255; 17]]);
+        let twice: Vec<&[u8]> = values.iter().chain(&values).map(Vec::as_slice).collect();
+        let mut dictionary = Dictionary::bytes();
+        let codes = dictionary.codes_values(&twice).expect("few values");
+        let expected: Vec<u64> = (0..values.len() as u64).chain(0..values.len() as u64).collect();
+        assert_eq!(codes, expected);
+        let array = BinaryViewArray::from_iter_values(&twice);
+        assert_eq!(Dictionary::bytes().codes_bytes(&array, None), Some(expected));
+        assert_eq!(Dictionary::bytes().codes_values(&[&[255; 16]]), Some(vec![0]));
+    }
 }

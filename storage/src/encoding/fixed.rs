@@ -225,16 +225,20 @@ impl Encoder {
             return Ok(Some(Encoding::PartDictionary));
         }
         self.give_up_shared();
-        if values.len() < DICTIONARY_ROWS_MIN || sampled().is_none_or(|bits| bits + 2 >= width) {
+        let pays = || sampled().is_some_and(|bits| bits + 2 < width);
+        if values.len() < DICTIONARY_ROWS_MIN || !self.own.pays(pays) {
             return Ok(None);
         }
         let mut dictionary = Dictionary::fixed();
-        let Some(codes) = dictionary.codes_fixed(values, key) else { return Ok(None) };
-        let codes_width = bitpack::width_of(dictionary.len() as u64);
-        let size = dictionary.len() * usize::from(width) + values.len() * usize::from(codes_width);
-        if size * 10 > values.len() * usize::from(width) * 8 {
+        let codes = dictionary.codes_fixed(values, key).filter(|_| {
+            let codes_width = bitpack::width_of(dictionary.len() as u64);
+            let size = dictionary.len() * usize::from(width) + values.len() * usize::from(codes_width);
+            size * 10 <= values.len() * usize::from(width) * 8
+        });
+        let Some(codes) = codes else {
+            self.own.failed();
             return Ok(None);
-        }
+        };
         self.write_dictionary(&dictionary, ty, &codes, out)?;
         Ok(Some(Encoding::Dictionary))
     }

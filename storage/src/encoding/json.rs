@@ -4,215 +4,35 @@
 //! Putting the holes back gives the same bytes, whatever they were, so nothing here has to know JSON well: a number that is not
 //! written as an integer is kept as text, keys belong to the shape, and text that has a hole's mark in it is left to others.
 //!
+//! Documents are cut in [`super::shapes`]; here they are put together.
+//!
 //! Where all values are well-formed documents the chunk says so, and single fields can be read without the others ([`fields`]).
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray};
 use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Int64Type};
-use hashbrown::HashMap;
 use memchr::memmem::Finder;
 
-use super::integers::{self, Shape};
-use super::{Effort, Encoder, decode_at, nested, nested_containing, nested_u32};
-use crate::bytes::{Reader, Write};
+use super::{decode_at, nested, nested_containing, nested_u32};
+use crate::bytes::Reader;
 use crate::error::{Decoded, damaged};
 
 /// Stands for an integer.
-const INTEGER: u8 = 0;
+pub(super) const INTEGER: u8 = 0;
 /// Stands for other bytes.
-const BYTES: u8 = 1;
+pub(super) const BYTES: u8 = 1;
 /// A chunk of more shapes than this is no such thing.
-const SHAPES_MAX: usize = 64;
-/// A shape of more holes than this is not cut.
-const HOLES_MAX: usize = 256;
+pub(super) const SHAPES_MAX: usize = 64;
 /// Beside the number of shapes: every object is one that nothing refuses.
-const WELL_FORMED: u64 = 128;
-
-/// What one hole of a shape has, in the order of rows.
-enum Hole<'a> {
-    Integers(Vec<i64>),
-    Bytes(Vec<&'a [u8]>),
-}
+pub(super) const WELL_FORMED: u64 = 128;
 
 /// Whether a value looks like a document worth cutting.
 pub(super) fn is_likely(value: &[u8]) -> bool {
     matches!(value.first(), Some(b'{' | b'['))
 }
 
-/// The body for these values, if they have few shapes.
-pub(super) fn encode(values: &[&[u8]]) -> Decoded<Option<Vec<u8>>> {
-    let mut numbers: HashMap<Vec<u8>, usize> = HashMap::new();
-    let (mut shapes, mut holes): (Vec<Vec<u8>>, Vec<Vec<Hole<'_>>>) = (Vec::new(), Vec::new());
-    let mut codes = Vec::with_capacity(values.len());
-    let (mut shape, mut cuts) = (Vec::new(), Vec::new());
-    for value in values {
-        if !cut(value, &mut shape, &mut cuts) {
-            return Ok(None);
-        }
-        let number = match numbers.get(&shape) {
-            Some(&number) => number,
-            None if shapes.len() == SHAPES_MAX => return Ok(None),
-            None => {
-                numbers.insert(shape.clone(), shapes.len());
-                shapes.push(shape.clone());
-                let new = |cut: &Cut<'_>| match cut {
-                    Cut::Integer(_) => Hole::Integers(Vec::new()),
-                    Cut::Bytes(_) => Hole::Bytes(Vec::new()),
-                };
-                holes.push(cuts.iter().map(new).collect());
-                shapes.len() - 1
-            }
-        };
-        for (hole, cut) in holes[number].iter_mut().zip(&cuts) {
-            match (hole, cut) {
-                (Hole::Integers(all), Cut::Integer(number)) => all.push(*number),
-                (Hole::Bytes(all), Cut::Bytes(bytes)) => all.push(bytes),
-                // The shape has the marks, so this cannot be.
-                _ => return Ok(None),
-            }
-        }
-        codes.push(number as u64);
-    }
-    let mut out = Vec::new();
-    out.put_varint(values.iter().map(|value| value.len() as u64).sum());
-    let is_well_formed = shapes.iter().zip(&holes).all(|(shape, holes)| is_well_formed(shape, holes));
-    out.put_varint(shapes.len() as u64 + if is_well_formed { WELL_FORMED } else { 0 });
-    shapes.iter().for_each(|shape| out.put_bytes(shape));
-    integers::nest(&codes, Shape::U32, &mut out);
-    for hole in holes.iter().flatten() {
-        let array: ArrayRef = match hole {
-            Hole::Integers(all) => std::sync::Arc::new(Int64Array::from(all.clone())),
-            Hole::Bytes(all) => std::sync::Arc::new(BinaryViewArray::from_iter_values(all)),
-        };
-        // With all its means, as a column by itself.
-        Encoder::new(Effort::Fast).encode_nested(&array, &mut out)?;
-    }
-    Ok(Some(out))
-}
-
-enum Cut<'a> {
-    Integer(i64),
-    Bytes(&'a [u8]),
-}
-
-/// A value's shape, and what is cut out of it; false when it has a mark in it or is too long.
-fn cut<'a>(value: &'a [u8], shape: &mut Vec<u8>, cuts: &mut Vec<Cut<'a>>) -> bool {
-    shape.clear();
-    cuts.clear();
-    let mut at = 0;
-    while let Some(&byte) = value.get(at) {
-        match byte {
-            INTEGER | BYTES => return false,
-            b'"' => {
-                let end = string_end(value, at + 1);
-                let is_key = value[end..].iter().skip(1).find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
-                shape.push(b'"');
-                if is_key {
-                    if value[at + 1..end].iter().any(|&byte| byte <= BYTES) {
-                        return false;
-                    }
-                    shape.extend_from_slice(&value[at + 1..end]);
-                } else {
-                    shape.push(BYTES);
-                    cuts.push(Cut::Bytes(&value[at + 1..end]));
-                }
-                if end < value.len() {
-                    shape.push(b'"');
-                }
-                at = end + 1;
-            }
-            b'-' | b'0'..=b'9' => {
-                let is_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-                let end = at + value[at..].iter().take_while(|byte| is_number(byte)).count();
-                match integer(&value[at..end]) {
-                    Some(number) => {
-                        shape.push(INTEGER);
-                        cuts.push(Cut::Integer(number));
-                    }
-                    None => {
-                        shape.push(BYTES);
-                        cuts.push(Cut::Bytes(&value[at..end]));
-                    }
-                }
-                at = end;
-            }
-            other => {
-                shape.push(other);
-                at += 1;
-            }
-        }
-        if cuts.len() > HOLES_MAX {
-            return false;
-        }
-    }
-    true
-}
-
-/// Where a string that begins at `at` has its closing quote, or the value its end.
-fn string_end(value: &[u8], mut at: usize) -> usize {
-    while at < value.len() && value[at] != b'"' {
-        at += if value[at] == b'\\' { 2 } else { 1 };
-    }
-    at.min(value.len())
-}
-
-/// The integer that is written in exactly these bytes.
-fn integer(text: &[u8]) -> Option<i64> {
-    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
-}
-
-/// Whether objects of this shape, with these in its holes, are JSON of which no reader would refuse a part: strings without code points
-/// by number, and numbers of a common size. Of what is no object nothing is asked, since it is always read whole.
-fn is_well_formed(shape: &[u8], holes: &[Hole<'_>]) -> bool {
-    if !is_object(shape) {
-        return true;
-    }
-    let mut filled = Vec::with_capacity(shape.len());
-    // A quote within a string is in its hole, or behind a backslash, which is refused below.
-    let (mut holes, mut is_string) = (holes.iter(), false);
-    for &byte in shape {
-        match byte {
-            INTEGER => {
-                filled.push(b'0');
-                holes.next();
-            }
-            BYTES => {
-                filled.push(b'0');
-                let is_sound: fn(&[u8]) -> bool = if is_string { is_plain_string } else { is_plain_number };
-                if !matches!(holes.next(), Some(Hole::Bytes(all)) if all.iter().all(|bytes| is_sound(bytes))) {
-                    return false;
-                }
-            }
-            other => {
-                is_string ^= other == b'"';
-                filled.push(other);
-            }
-        }
-    }
-    // Keys are read as they are written.
-    !filled.contains(&b'\\') && serde_json::from_slice::<serde::de::IgnoredAny>(&filled).is_ok()
-}
-
-fn is_object(shape: &[u8]) -> bool {
+pub(super) fn is_object(shape: &[u8]) -> bool {
     shape.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
-}
-
-fn is_plain_string(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|&byte| byte < b' ' || byte == b'\\') {
-        match rest[at..] {
-            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => rest = &rest[at + 2..],
-            _ => return false,
-        }
-    }
-    true
-}
-
-fn is_plain_number(bytes: &[u8]) -> bool {
-    bytes.len() <= 32
-        && !bytes.iter().any(|byte| matches!(byte, b'e' | b'E'))
-        && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
 /// A body taken apart; its holes are not read yet.

@@ -5,8 +5,8 @@
 //! against the bytes that are there, and bad bytes give [`Damage`](crate::error::Damage), never a panic.
 //!
 //! One file holds one family: [`integers`] and [`numbers`] (writing and reading packed, patched, delta, scaled), [`alp`] and [`split`] (floats),
-//! [`gorilla`], [`bools`], [`runs`], [`dictionary`] and [`coded`] (codes, as values and as what they are), [`text`], [`fsst`], [`json`] and [`lengths`] (text and
-//! bytes), [`fixed`] (constant and plain of fixed width, and how fixed-width chunks are chosen), [`nested`] (lists and structs); [`bitpack`] and
+//! [`gorilla`], [`bools`], [`runs`], [`dictionary`] and [`coded`] (codes, as values and as what they are), [`text`], [`fsst`], [`json`] and [`shapes`], and [`lengths`] (text
+//! and bytes), [`fixed`] (constant and plain of fixed width, and how fixed-width chunks are chosen), [`nested`] (lists and structs); [`bitpack`] and
 //! [`compress`] are what they stand on.
 
 mod alp;
@@ -24,6 +24,7 @@ mod lengths;
 mod nested;
 mod numbers;
 mod runs;
+mod shapes;
 mod split;
 mod text;
 
@@ -235,6 +236,7 @@ pub(crate) struct Encoder {
     shared: Shared,
     compression: compress::Memory,
     text: text::Memory,
+    own: dictionary::Trials,
     /// Rows seen, to judge whether the dictionary pays.
     rows: usize,
     children: Vec<Encoder>,
@@ -249,6 +251,7 @@ impl Encoder {
             shared: Shared::No,
             compression: Default::default(),
             text: Default::default(),
+            own: Default::default(),
             rows: 0,
             children: Vec::new(),
         }
@@ -308,16 +311,21 @@ impl Encoder {
             Physical::Struct => self.encode_struct(array, out)?,
             _ => self.encode_fixed(array, physical, nulls, out)?,
         };
-        let compression = match encoding {
+        let compression = self.compress(encoding, body, out);
+        out[start] = encoding as u8;
+        out[start + 1] = if nulls.is_some() { NULLS_SOME } else { 0 } | compression << 2;
+        Ok(encoding)
+    }
+
+    /// Compresses a body where that pays; says how.
+    fn compress(&mut self, encoding: Encoding, body: usize, out: &mut Vec<u8>) -> u8 {
+        match encoding {
             // Their children are chunks that are compressed themselves.
             Encoding::List | Encoding::Struct => compress::NONE,
             // Nothing is left to compress, and single values are found.
             Encoding::Constant | Encoding::Fsst | Encoding::Json => compress::NONE,
             _ => compress::compress(out, body, self.effort, self.codec.compression, &mut self.compression),
-        };
-        out[start] = encoding as u8;
-        out[start + 1] = if nulls.is_some() { NULLS_SOME } else { 0 } | compression << 2;
-        Ok(encoding)
+        }
     }
 
     /// Appends `array` as a nested chunk: its length, then itself.

@@ -8,15 +8,15 @@ use arrow::array::{
     StructArray, make_view,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::{BinaryViewType, ByteViewType, StringViewType};
+use arrow::datatypes::{BinaryViewType, ByteViewType, DataType, StringViewType};
 use memchr::memmem::Finder;
 
 use super::compress::Method;
 use super::dictionary::Dictionary;
 use super::fixed::{sample_distinct, sample_entries};
 use super::integers::{self, Shape};
-use super::{Effort, Encoder, Encoding, Physical, Shared, fsst, json, nested_u32, runs};
-use crate::bytes::Reader;
+use super::{Effort, Encoder, Encoding, Physical, Shared, fsst, json, nested_u32, runs, shapes};
+use crate::bytes::{Reader, Write};
 use crate::codec::{Codec, Transform};
 use crate::error::{Decoded, damaged};
 
@@ -29,6 +29,8 @@ const PART_ENTRIES_MAX: usize = 32_768;
 const PART_ROWS: usize = 4 * PART_ENTRIES_MAX;
 /// A choice between codes and compression holds for so many chunks.
 const CHOICE_CHUNKS: u32 = 64;
+/// And is made by about so many bytes of the first.
+const SAMPLE_BYTES: usize = 256 << 10;
 
 impl Encoder {
     pub(super) fn encode_text(
@@ -37,56 +39,61 @@ impl Encoder {
         nulls: Option<&NullBuffer>,
         out: &mut Vec<u8>,
     ) -> Decoded<Encoding> {
-        if let Some(strings) = array.as_any().downcast_ref::<StringViewArray>() {
-            return self.encode_views(strings, nulls, out);
+        if let Some(array) = array.as_any().downcast_ref::<StringViewArray>() {
+            return self.encode_texts(&Views { array, nulls }, out);
         }
         match array.as_any().downcast_ref::<BinaryViewArray>() {
-            Some(bytes) => self.encode_views(bytes, nulls, out),
+            Some(array) => self.encode_texts(&Views { array, nulls }, out),
             None => damaged("text of another type"),
         }
     }
 
-    fn encode_views<T: ByteViewType>(
-        &mut self,
-        array: &GenericByteViewArray<T>,
-        nulls: Option<&NullBuffer>,
-        out: &mut Vec<u8>,
-    ) -> Decoded<Encoding> {
-        let valid = |row: usize| nulls.is_none_or(|nulls| nulls.is_valid(row));
-        let value = |row: usize| -> &[u8] { array.value(row).as_ref() };
-        if let Some(first) = (array.len() > 1).then(|| (0..array.len()).find(|&row| valid(row))).flatten()
-            && (first..array.len()).all(|row| !valid(row) || value(row) == value(first))
+    /// Appends bytes that are in no array, at least one value, as a nested chunk; see [`Encoder::encode_nested`].
+    pub(super) fn encode_nested_bytes(&mut self, values: &[&[u8]], out: &mut Vec<u8>) -> Decoded<()> {
+        let mut chunk = vec![0, 0];
+        self.rows += values.len();
+        let encoding = self.encode_texts(&values, &mut chunk)?;
+        chunk[1] = self.compress(encoding, 2, &mut chunk) << 2;
+        chunk[0] = encoding as u8;
+        out.put_bytes(&chunk);
+        Ok(())
+    }
+
+    fn encode_texts<'a>(&mut self, texts: &impl Texts<'a>, out: &mut Vec<u8>) -> Decoded<Encoding> {
+        let rows = texts.rows();
+        if let Some(first) = (rows > 1).then(|| (0..rows).find(|&row| texts.is_valid(row))).flatten()
+            && (first..rows).all(|row| !texts.is_valid(row) || texts.value(row) == texts.value(first))
         {
-            out.extend_from_slice(value(first));
+            out.extend_from_slice(texts.value(first));
             return Ok(Encoding::Constant);
         }
-        let pays = || sample_distinct((0..array.len()).map(&value)).is_some();
         if self.effort != Effort::Log && self.codec.transform != Transform::Plain {
             let pays_in_part = || {
-                let entries = sample_entries((0..array.len()).map(&value));
-                let is_few = array.len() >= CHUNK_ROWS_MIN && entries <= PART_ENTRIES_MAX as f64;
-                is_few || entries * 2.0 <= array.len() as f64
+                let entries = sample_entries((0..rows).map(|row| texts.value(row)));
+                let is_few = rows >= CHUNK_ROWS_MIN && entries <= PART_ENTRIES_MAX as f64;
+                is_few || entries * 2.0 <= rows as f64
             };
             if self.decide_shared(pays_in_part, Dictionary::bytes, PART_ROWS)
                 && let Shared::Yes(dictionary) = &mut self.shared
-                && let Some(codes) = dictionary.codes_bytes(array, nulls)
+                && let Some(codes) = texts.codes(dictionary)
             {
                 runs::write_codes(&codes, out);
                 return Ok(Encoding::PartDictionary);
             }
             self.give_up_shared();
-            if array.len() >= DICTIONARY_ROWS_MIN && pays() {
+            let pays = || sample_distinct((0..rows).map(|row| texts.value(row))).is_some();
+            if rows >= DICTIONARY_ROWS_MIN && self.own.pays(pays) {
                 let mut dictionary = Dictionary::bytes();
-                if let Some(codes) = dictionary.codes_bytes(array, nulls)
-                    && dictionary.len() * 2 < array.len()
+                if let Some(codes) = texts.codes(&mut dictionary)
+                    && dictionary.len() * 2 < rows
                 {
-                    self.write_dictionary(&dictionary, array.data_type(), &codes, out)?;
+                    self.write_dictionary(&dictionary, &texts.data_type(), &codes, out)?;
                     return Ok(Encoding::Dictionary);
                 }
+                self.own.failed();
             }
         }
-        let values: Vec<&[u8]> = (0..array.len()).map(|row| if valid(row) { value(row) } else { &[] }).collect();
-        self.encode_values(&values, out)
+        self.encode_values(&texts.values(), out)
     }
 
     /// Text without a dictionary.
@@ -97,57 +104,86 @@ impl Encoder {
             plain(values, out);
             return Ok(Encoding::Plain);
         }
-        if self.text.until > 0 && self.text.choice == Choice::Plain {
-            self.text.until -= 1;
-            plain(values, out);
-            return Ok(Encoding::Plain);
-        }
-        let start = out.len();
-        if self.text.until > 0 && self.text.choice == Choice::Shapes {
-            self.text.until -= 1;
-            if let Some(body) = json::encode(values)? {
-                out.extend_from_slice(&body);
-                return Ok(Encoding::Json);
-            }
-            self.text.until = 0;
-        }
-        if self.text.until > 0
-            && let Choice::Compressed(method) = self.text.choice
-        {
-            self.text.until -= 1;
-            plain(values, out);
-            self.compression.expect(method);
-            return Ok(Encoding::Plain);
-        }
-        let coded = fsst::code(&mut self.text.table, values);
         if self.text.until == 0 {
-            plain(values, out);
-            let [lz4, zstd] = [Method::Lz4, Method::ZSTD].map(|method| method.len(&out[start..]));
-            self.text.choice = choose(raw, coded.len(), lz4, zstd);
-            self.text.until = CHOICE_CHUNKS;
-            let likely = values.iter().find(|value| !value.is_empty()).is_some_and(|value| json::is_likely(value));
-            // Documents are put together anew: beside codes that has to save half. Beside zstd, which reads all rows for one, a third.
-            if likely
-                && let Some(body) = json::encode(values)?
-                && body.len() * 2 <= coded.len()
-                && body.len() * 10 <= zstd * 7
-            {
-                self.text.choice = Choice::Shapes;
-                out.truncate(start);
+            self.text.choose(sample(values, raw), true)?;
+        }
+        if self.text.choice == Choice::Shapes {
+            if let Some(body) = shapes::encode(values, &mut self.text.holes)? {
+                self.text.until -= 1;
                 out.extend_from_slice(&body);
                 return Ok(Encoding::Json);
             }
-            if self.text.choice != Choice::Coded {
-                if let Choice::Compressed(method) = self.text.choice {
-                    self.compression.expect(method);
-                }
-                return Ok(Encoding::Plain);
-            }
-            out.truncate(start);
+            self.text.choose(sample(values, raw), false)?;
         }
         self.text.until -= 1;
-        fsst::write(&self.text.table, &coded, out);
-        Ok(Encoding::Fsst)
+        match self.text.choice {
+            Choice::Coded => {
+                let coded = fsst::code(&mut self.text.table, values);
+                fsst::write(&self.text.table, &coded, out);
+                return Ok(Encoding::Fsst);
+            }
+            Choice::Compressed(method) => self.compression.expect(method),
+            Choice::Plain | Choice::Shapes => {}
+        }
+        plain(values, out);
+        Ok(Encoding::Plain)
+    }
+}
+
+/// Texts or bytes to encode.
+trait Texts<'a> {
+    fn data_type(&self) -> DataType;
+    fn rows(&self) -> usize;
+    fn is_valid(&self, row: usize) -> bool;
+    /// Anything where it is NULL.
+    fn value(&self, row: usize) -> &'a [u8];
+    /// Codes of a dictionary; see [`Dictionary::codes_bytes`].
+    fn codes(&self, dictionary: &mut Dictionary) -> Option<Vec<u64>>;
+
+    /// All values; a NULL is empty.
+    fn values(&self) -> Vec<&'a [u8]> {
+        (0..self.rows()).map(|row| if self.is_valid(row) { self.value(row) } else { &[] }).collect()
+    }
+}
+
+struct Views<'a, T: ByteViewType> {
+    array: &'a GenericByteViewArray<T>,
+    nulls: Option<&'a NullBuffer>,
+}
+
+impl<'a, T: ByteViewType> Texts<'a> for Views<'a, T> {
+    fn data_type(&self) -> DataType {
+        T::DATA_TYPE
+    }
+    fn rows(&self) -> usize {
+        self.array.len()
+    }
+    fn is_valid(&self, row: usize) -> bool {
+        self.nulls.is_none_or(|nulls| nulls.is_valid(row))
+    }
+    fn value(&self, row: usize) -> &'a [u8] {
+        self.array.value(row).as_ref()
+    }
+    fn codes(&self, dictionary: &mut Dictionary) -> Option<Vec<u64>> {
+        dictionary.codes_bytes(self.array, self.nulls)
+    }
+}
+
+impl<'a> Texts<'a> for &[&'a [u8]] {
+    fn data_type(&self) -> DataType {
+        DataType::BinaryView
+    }
+    fn rows(&self) -> usize {
+        self.len()
+    }
+    fn is_valid(&self, _: usize) -> bool {
+        true
+    }
+    fn value(&self, row: usize) -> &'a [u8] {
+        self[row]
+    }
+    fn codes(&self, dictionary: &mut Dictionary) -> Option<Vec<u64>> {
+        dictionary.codes_values(self)
     }
 }
 
@@ -155,6 +191,7 @@ impl Encoder {
 #[derive(Default)]
 pub(super) struct Memory {
     table: Option<Box<fsst::Table>>,
+    holes: shapes::Memory,
     choice: Choice,
     /// For so many chunks more.
     until: u32,
@@ -167,6 +204,37 @@ enum Choice {
     Coded,
     Compressed(Method),
     Shapes,
+}
+
+impl Memory {
+    /// Chooses by a sample of the values how they are written, as documents if they may be.
+    fn choose(&mut self, sample: &[&[u8]], may_cut: bool) -> Decoded<()> {
+        let raw = sample.iter().map(|value| value.len()).sum();
+        let coded = fsst::code(&mut self.table, sample).len();
+        let mut body = Vec::with_capacity(raw + raw / 8);
+        plain(sample, &mut body);
+        let [lz4, zstd] = [Method::Lz4, Method::ZSTD].map(|method| method.len(&body));
+        (self.choice, self.until) = (choose(raw, coded, lz4, zstd), CHOICE_CHUNKS);
+        let is_likely = sample.iter().find(|value| !value.is_empty()).is_some_and(|value| json::is_likely(value));
+        // Documents are put together anew: beside codes that has to save half. Beside zstd, which reads all rows for one, a third.
+        if may_cut
+            && is_likely
+            && let Some(body) = shapes::encode(sample, &mut self.holes)?
+            && body.len() * 2 <= coded
+            && body.len() * 10 <= zstd * 7
+        {
+            self.choice = Choice::Shapes;
+        } else {
+            self.holes = shapes::Memory::default();
+        }
+        Ok(())
+    }
+}
+
+/// Some of the values, by which to choose for all.
+fn sample<'a, 'b>(values: &'a [&'b [u8]], raw: usize) -> &'a [&'b [u8]] {
+    let rows = (values.len() * SAMPLE_BYTES / raw.max(1)).clamp(1, values.len());
+    &values[(values.len() - rows) / 2..][..rows]
 }
 
 /// Codes and LZ4 are read twice as fast as zstd, and of codes single values at once: zstd has to save much more.
