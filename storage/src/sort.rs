@@ -21,9 +21,12 @@ use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::key::{Key, float_order, is_comparable, key_at};
+use crate::recent::Recent;
 
 /// Bits of codes in a packed key.
 const CODE_BITS: u32 = 96;
+/// Fewer rows than this are sorted by comparing.
+const DIGITS_ROWS_MIN: usize = 4096;
 /// Text with more distinct values than this has no ranks.
 const RANKS_MAX: usize = 1 << 16;
 
@@ -60,7 +63,7 @@ pub(crate) fn sort_order(keys: &[ArrayRef]) -> Result<Option<Vec<u32>>, ArrowErr
     for (row, packed) in packed.iter_mut().enumerate() {
         *packed = *packed << 32 | row as u128;
     }
-    packed.sort_unstable();
+    sort_packed(&mut packed, CODE_BITS - left);
     let mut order: Vec<u32> = packed.iter().map(|&packed| packed as u32).collect();
     if !exact {
         let rows = key_rows(keys)?;
@@ -71,6 +74,14 @@ pub(crate) fn sort_order(keys: &[ArrayRef]) -> Result<Option<Vec<u32>>, ArrowErr
         }
     }
     Ok((!order.is_sorted()).then_some(order))
+}
+
+/// Sorts keys of so many bits, each with its row below; the rows are in order already. Many are sorted by their digits, a pass a byte.
+fn sort_packed(packed: &mut [u128], bits: u32) {
+    match bits {
+        0..=64 if packed.len() >= DIGITS_ROWS_MIN => radsort::sort_by_key(packed, |packed| (packed >> 32) as u64),
+        _ => packed.sort_unstable(),
+    }
 }
 
 /// The keys in Arrow's row format, which compares bytewise in the order of parts.
@@ -113,8 +124,8 @@ fn codes(key: &ArrayRef) -> Codes {
     let keys = || (0..key.len()).map(|row| key_at(key, row));
     match key.data_type() {
         _ if !comparable => Codes { codes: Vec::new(), bits: 0, exact: false },
-        DataType::Utf8View | DataType::BinaryView | DataType::FixedSizeBinary(_) => match ranks(keys()) {
-            Some(codes) => distances(codes.into_iter().map(|rank| Some(rank.into()))),
+        DataType::Utf8View | DataType::BinaryView | DataType::FixedSizeBinary(_) => match ranks(key) {
+            Some(codes) => codes,
             None => prefixes(keys()),
         },
         _ => match words(key) {
@@ -200,32 +211,35 @@ fn distances(numbers: impl Iterator<Item = Option<i128>>) -> Codes {
 }
 
 /// Each value's rank among the distinct ones, NULL last.
-fn ranks<'a>(keys: impl Iterator<Item = Option<Key<'a>>>) -> Option<Vec<u32>> {
-    let mut first_seen: HashMap<Option<Key<'a>>, u32, foldhash::fast::FixedState> = HashMap::default();
-    let mut codes = Vec::with_capacity(keys.size_hint().0);
-    let mut last: Option<(Option<Key<'a>>, u32)> = None;
-    for key in keys {
-        let code = match last {
-            Some((same, code)) if same == key => code,
-            _ => {
-                let next = first_seen.len() as u32;
-                *first_seen.entry(key).or_insert(next)
-            }
+fn ranks(keys: &ArrayRef) -> Option<Codes> {
+    let views: Option<&[u128]> = match keys.data_type() {
+        DataType::Utf8View => Some(keys.as_string_view().views()),
+        DataType::BinaryView => Some(keys.as_binary_view().views()),
+        _ => None,
+    };
+    let mut first_seen: HashMap<Option<Key<'_>>, u32, foldhash::fast::FixedState> = HashMap::default();
+    let mut recent = Recent::default();
+    let mut codes = Vec::with_capacity(keys.len());
+    for row in 0..keys.len() {
+        let mut find = || {
+            let next = first_seen.len() as u32;
+            let code = *first_seen.entry(key_at(keys, row)).or_insert(next);
+            (first_seen.len() <= RANKS_MAX).then_some(code)
         };
-        if first_seen.len() > RANKS_MAX {
-            return None;
-        }
-        last = Some((key, code));
-        codes.push(code);
+        codes.push(match views {
+            Some(views) if keys.is_valid(row) => u64::from(recent.number(views[row], find)?),
+            _ => u64::from(find()?),
+        });
     }
-    let mut distinct: Vec<(Option<Key<'a>>, u32)> = first_seen.into_iter().collect();
+    let mut distinct: Vec<(Option<Key<'_>>, u32)> = first_seen.into_iter().collect();
     distinct.sort_unstable_by_key(|&(key, _)| (key.is_none(), key));
     let mut rank_of = vec![0; distinct.len()];
+    let bits = usize::BITS - distinct.len().saturating_sub(1).leading_zeros();
     for (rank, (_, code)) in distinct.iter().enumerate() {
-        rank_of[*code as usize] = rank as u32;
+        rank_of[*code as usize] = rank as u64;
     }
     codes.iter_mut().for_each(|code| *code = rank_of[*code as usize]);
-    Some(codes)
+    Some(Codes { codes, bits, exact: true })
 }
 
 /// The first bytes; NULL is the greatest.
