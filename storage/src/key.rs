@@ -9,6 +9,8 @@ use arrow::datatypes::{
     UInt64Type,
 };
 
+use crate::recent::INLINE_MAX;
+
 /// Zones keep text and bytes up to this length.
 const TEXT_MAX: usize = 64;
 
@@ -126,12 +128,29 @@ pub(crate) fn extremes(array: &dyn Array) -> Option<(usize, usize)> {
     }
 }
 
-/// The same for text and bytes: the first four bytes, which the view has, decide most comparisons.
+/// The same for text and bytes. Of short ones the view has all bytes; of others the first four, which decide most comparisons.
 fn views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> Option<(usize, usize)> {
+    let views = array.views();
+    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    // With those of NULLs, which may be anything.
+    let lengths = views.iter().map(|&view| view as u32 as usize);
+    let (shortest, longest) =
+        lengths.fold((usize::MAX, 0), |(least, most), length| (least.min(length), most.max(length)));
+    if nulls.is_none() && shortest > TEXT_MAX {
+        return None;
+    }
+    if longest <= INLINE_MAX {
+        // The bytes as a number, the first one highest, and the length, which decides between texts that differ in zeros at their ends.
+        let value = |row: usize| (views[row] >> 32).swap_bytes() | u128::from(views[row] as u32);
+        return match nulls {
+            None => extremes_of(0..array.len(), value),
+            Some(nulls) => extremes_of(nulls.valid_indices(), value),
+        };
+    }
     let bytes = |row: usize| -> &[u8] { array.value(row).as_ref() };
-    let prefix = |row: usize| ((array.views()[row] >> 32) as u32).swap_bytes();
+    let prefix = |row: usize| ((views[row] >> 32) as u32).swap_bytes();
     let value = |row: usize| (prefix(row), bytes(row));
-    let (min, max) = match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+    let (min, max) = match nulls {
         None => extremes_of(0..array.len(), value)?,
         Some(nulls) => extremes_of(nulls.valid_indices(), value)?,
     };
@@ -169,6 +188,20 @@ mod tests {
         assert_eq!(keys[2], keys[3]);
         let array = Float64Array::from(vec![None, Some(f64::NAN), Some(-2.0), None, Some(7.0)]);
         assert_eq!(extremes(&array), Some((2, 1)));
+    }
+
+    #[test]
+    fn short_text_is_ordered_by_its_bytes_and_then_its_length() {
+        let values = ["b", "a\0", "a", "", "\u{ff}", "abcdefghijkl", "abcdefghijkm", "zz"];
+        let array = StringViewArray::from(values.to_vec());
+        let order = |row: &usize| values[*row].as_bytes();
+        for from in 0..values.len() {
+            for to in from + 1..=values.len() {
+                let (min, max) = extremes(&array.slice(from, to - from)).expect("values");
+                assert_eq!(values[from + min].as_bytes(), (from..to).map(|row| order(&row)).min().expect("one"));
+                assert_eq!(values[from + max].as_bytes(), (from..to).map(|row| order(&row)).max().expect("one"));
+            }
+        }
     }
 
     #[test]
