@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use weir_sql::Type;
@@ -163,19 +165,28 @@ impl Split {
         let mut index: HashMap<String, usize> = HashMap::new();
         let encoder = crate::format::TextEncoder::new(&expr.ty, &keys, &settings);
         let mut text = Vec::new();
-        for row in 0..rows.num_rows() {
+        // Neighbours mostly belong together: a key is written only where it is another than that before.
+        let (before, after) = (keys.slice(0, keys.len() - 1), keys.slice(1, keys.len() - 1));
+        let changes = match keys.data_type().is_nested() {
+            true => BooleanBuffer::new_set(before.len()),
+            false => distinct(&before, &after)?.values().clone(),
+        };
+        let starts = std::iter::once(0).chain(changes.set_indices().map(|row| row + 1));
+        let ends = changes.set_indices().map(|row| row + 1).chain(std::iter::once(keys.len()));
+        for (from, to) in starts.zip(ends) {
             text.clear();
-            if encoder.is_null(row) {
+            if encoder.is_null(from) {
                 text.extend_from_slice(b"NULL");
             } else {
-                encoder.write(row, &mut text);
+                encoder.write(from, &mut text);
             }
             let key = String::from_utf8_lossy(&text);
+            let run = from as u32..to as u32;
             match index.get(key.as_ref()) {
-                Some(&at) => order[at].1.push(row as u32),
+                Some(&at) => order[at].1.extend(run),
                 None => {
                     index.insert(key.to_string(), order.len());
-                    order.push((key.into_owned(), vec![row as u32]));
+                    order.push((key.into_owned(), run.collect()));
                 }
             }
         }

@@ -84,7 +84,6 @@ impl ColumnWriter {
         self.index.encodings.push(encoding as u8);
         self.index.nulls.push(array.null_count() as u32);
         self.index.hashes.push(checksum::of(chunk));
-        self.raw_bytes += raw_size(array) as u64;
         if let Some((mins, maxs)) = &mut self.zones {
             let value = |row: Option<usize>| match row {
                 // A copy of the one value: a slice would keep the whole granule in memory.
@@ -167,6 +166,7 @@ impl PartWriter {
             self.keys[at].push(first_value(batch.column(column))?);
         }
         for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
+            column.raw_bytes += raw_size(array) as u64;
             column.push(array).map_err(|damage| Error::invalid(damage.0))?;
         }
         for index in &mut self.indexes {
@@ -394,6 +394,7 @@ pub(crate) fn write_rows(
             }
             let Some((at, writer)) = columns.get(at - indexes.len()) else { return Ok(()) };
             let (array, mut writer) = (column(*at)?, writer.lock());
+            writer.raw_bytes = sizes[*at] as u64;
             for &(from, to) in &granules {
                 writer.push(&granule(&array, from, to)?).map_err(|damage| Error::invalid(damage.0))?;
             }
