@@ -8,11 +8,12 @@
 //! A set is exact bits over integers that lie close together, or a split block Bloom filter (Putze, Sanders, Singler: "Cache-, Hash- and
 //! Space-Efficient Bloom Filters", JEA 2009, in Parquet's form). It may let rows through that meet nothing: the join looks again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
-use arrow::compute::{SortOptions, cast, sort_to_indices, take};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, make_comparator};
+use arrow::compute::{SortOptions, cast, take};
 use arrow::datatypes::{
     DataType, Date32Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
     UInt8Type, UInt16Type, UInt32Type,
@@ -363,8 +364,14 @@ impl RuntimeFilter {
 fn kept<T: Copy>(values: &ArrayRef, words: &[T], test: impl Fn(T) -> bool) -> Vec<u32> {
     let nulls = values.logical_nulls();
     let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-    let rows = words.iter().enumerate().filter(|(row, word)| test(**word) && valid(*row));
-    rows.map(|(row, _)| row as u32).collect()
+    // Every row is written, those that are not kept to be written over: which they are cannot be foretold.
+    let (mut rows, mut count) = (vec![0; words.len()], 0);
+    for (row, &word) in words.iter().enumerate() {
+        rows[count] = row as u32;
+        count += usize::from(test(word) & valid(row));
+    }
+    rows.truncate(count);
+    rows
 }
 
 fn valid_rows(values: &ArrayRef) -> UInt32Array {
@@ -373,22 +380,29 @@ fn valid_rows(values: &ArrayRef) -> UInt32Array {
 
 /// The least and the greatest value; nothing of none.
 fn bounds(keys: &ArrayRef) -> Result<ArrayRef> {
-    let end = |descending| sort_to_indices(keys, Some(SortOptions { descending, nulls_first: false }), Some(1));
-    let ends: UInt32Array = end(false)?.values().iter().chain(end(true)?.values()).copied().collect::<Vec<_>>().into();
+    let valid = || (0..keys.len()).filter(|&row| keys.is_valid(row));
+    let ends = match words(keys) {
+        Some(words) => (valid().min_by_key(|&row| words[row]), valid().max_by_key(|&row| words[row])),
+        None => {
+            let compare = make_comparator(keys, keys, SortOptions::default())?;
+            (valid().min_by(|&a, &b| compare(a, b)), valid().max_by(|&a, &b| compare(a, b)))
+        }
+    };
+    let ends: UInt32Array = [ends.0, ends.1].into_iter().flatten().map(|row| row as u32).collect::<Vec<_>>().into();
     Ok(take(keys, &ends, None)?)
 }
 
 /// Values as integers, whatever their width; `None` of types that are none.
-fn words(values: &ArrayRef) -> Option<Vec<i64>> {
+fn words(values: &ArrayRef) -> Option<Cow<'_, [i64]>> {
     macro_rules! words {
         ($ty:ty) => {
-            values.as_primitive::<$ty>().values().iter().map(|&v| i64::from(v)).collect()
+            Cow::Owned(values.as_primitive::<$ty>().values().iter().map(|&v| i64::from(v)).collect())
         };
     }
     Some(match values.data_type() {
         DataType::Int16 => words!(Int16Type),
         DataType::Int32 => words!(Int32Type),
-        DataType::Int64 => words!(Int64Type),
+        DataType::Int64 => Cow::Borrowed(values.as_primitive::<Int64Type>().values()),
         DataType::UInt8 => words!(UInt8Type),
         DataType::UInt16 => words!(UInt16Type),
         DataType::UInt32 => words!(UInt32Type),
@@ -402,7 +416,7 @@ fn words(values: &ArrayRef) -> Option<Vec<i64>> {
 /// Hashes of normalised values.
 fn hashes(ty: &Type, values: &ArrayRef) -> Result<Vec<u64>> {
     match words(values) {
-        Some(words) => Ok(words.into_iter().map(|word| keys::fold(word as u64 ^ keys::SEED_1, keys::SEED_2)).collect()),
+        Some(words) => Ok(words.iter().map(|&word| keys::fold(word as u64 ^ keys::SEED_1, keys::SEED_2)).collect()),
         None => hash_rows(std::slice::from_ref(ty), std::slice::from_ref(values), values.len()),
     }
 }
