@@ -3,6 +3,8 @@
 //! Units up to a week have a fixed length on the wall clock: cutting is one division, in a loop without branches when the clock is UTC. Months
 //! and more go through the calendar. A timestamptz is cut on the wall clock of the session's zone.
 
+use std::ops::Range;
+
 use arrow::datatypes::{
     Date32Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
 };
@@ -75,16 +77,43 @@ impl Unit {
     fn cut(self, at: i64) -> i64 {
         match self {
             Unit::Fixed { length, origin } => at - (at - origin).rem_euclid(length),
-            Unit::Months(months) => {
-                let (year, month, _) = civil_from_days(at.div_euclid(MICROS_PER_DAY));
-                let count = (year * 12 + i64::from(month) - 1).div_euclid(months) * months;
-                days_from_civil(count.div_euclid(12), count.rem_euclid(12) + 1, 1) * MICROS_PER_DAY
-            }
-            Unit::YearsFromOne(years) => {
-                let (year, ..) = civil_from_days(at.div_euclid(MICROS_PER_DAY));
-                days_from_civil((year - 1).div_euclid(years) * years + 1, 1, 1) * MICROS_PER_DAY
-            }
+            _ => self.begins(self.number(at)),
         }
+    }
+
+    /// The unit that a wall-clock time is in: its beginning, and the next one's.
+    fn around(self, at: i64) -> Range<i64> {
+        match self {
+            Unit::Fixed { length, .. } => {
+                let start = self.cut(at);
+                start..start.saturating_add(length)
+            }
+            _ => self.begins(self.number(at))..self.begins(self.number(at) + 1),
+        }
+    }
+
+    /// Which one of the calendar's units a wall-clock time is in.
+    fn number(self, at: i64) -> i64 {
+        let (year, month, _) = civil_from_days(at.div_euclid(MICROS_PER_DAY));
+        match self {
+            Unit::Fixed { .. } => 0,
+            Unit::Months(months) => (year * 12 + i64::from(month) - 1).div_euclid(months),
+            Unit::YearsFromOne(years) => (year - 1).div_euclid(years),
+        }
+    }
+
+    /// When one of the calendar's units begins.
+    fn begins(self, number: i64) -> i64 {
+        let days = match self {
+            Unit::Fixed { .. } => 0,
+            Unit::Months(months) => {
+                let count = number * months;
+                days_from_civil(count.div_euclid(12), count.rem_euclid(12) + 1, 1)
+            }
+            Unit::YearsFromOne(years) => days_from_civil(number * years + 1, 1, 1),
+        };
+        // The next unit may be beyond the last moment that there is.
+        days.saturating_mul(MICROS_PER_DAY)
     }
 }
 
@@ -95,8 +124,8 @@ fn shifting(zone: &TimeZone) -> Option<&TimeZone> {
 
 /// Cuts a column of moments, on the wall clock of a zone if there is one.
 fn cut(args: &[Datum], index: usize, rows: usize, ty: &Type, unit: Unit, zone: Option<&TimeZone>) -> Result<Datum> {
-    match (zone.and_then(shifting), unit) {
-        (None, Unit::Fixed { length, .. }) => {
+    match zone.and_then(shifting) {
+        None => {
             // Events come about in the order of time: most are in the same unit as the one before.
             let mut last = 0..0;
             map_rows::<Micros, Micros>(args, index, rows, ty, |at| {
@@ -104,17 +133,13 @@ fn cut(args: &[Datum], index: usize, rows: usize, ty: &Type, unit: Unit, zone: O
                     if is_infinite(at) {
                         return at;
                     }
-                    let start = unit.cut(at);
-                    last = start..start.saturating_add(length);
+                    last = unit.around(at);
                 }
                 last.start
             })
         }
-        (None, _) => {
-            map_rows::<Micros, Micros>(args, index, rows, ty, |at| if is_infinite(at) { at } else { unit.cut(at) })
-        }
         // Units shorter than a day are cut on the offset that holds at the moment, so that an hour that the clock shows twice stays two.
-        (Some(zone), _) => map_rows::<Micros, Micros>(args, index, rows, ty, |at| match unit {
+        Some(zone) => map_rows::<Micros, Micros>(args, index, rows, ty, |at| match unit {
             _ if is_infinite(at) => at,
             Unit::Fixed { length, .. } if length < MICROS_PER_DAY => {
                 let offset = i64::from(offset_at(zone, at)) * MICROS_PER_SECOND;
