@@ -40,6 +40,7 @@ use crate::session::{Outcome, Session};
 use crate::statement::bootstrap;
 use crate::statement::rollup;
 use crate::statement::ttl::ExpiredRows;
+use crate::turns::Turns;
 use crate::views::StateCollapse;
 
 /// How a database is opened.
@@ -133,6 +134,7 @@ struct Inner {
     sessions: Mutex<BTreeMap<i32, Arc<Mutex<Live>>>>,
     closing: AtomicBool,
     gates: Arc<Gates>,
+    turns: Arc<Turns>,
     places: RwLock<Places>,
     settling: Mutex<()>,
     /// What [`Database::watch_rollups`] began.
@@ -257,6 +259,7 @@ impl Database {
             sessions: Mutex::default(),
             closing: AtomicBool::new(false),
             gates: Arc::default(),
+            turns: Turns::new(threads),
             places: RwLock::new(places),
             settling: Mutex::default(),
             rollups: Once::new(),
@@ -392,6 +395,10 @@ impl Database {
     }
 
     /// What commits of rows pass.
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.inner.turns
+    }
+
     pub(crate) fn gates(&self) -> &Arc<Gates> {
         &self.inner.gates
     }

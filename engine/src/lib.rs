@@ -22,6 +22,7 @@ pub mod session;
 mod statement;
 mod statistics;
 mod transaction;
+mod turns;
 mod views;
 
 pub use copy::{CopyIn, CopyOut};
