@@ -166,13 +166,18 @@ impl<W: Word> Pairs<W> {
         pieces.chain(null)
     }
 
+    /// How many pairs there are, those that are there twice among them.
+    fn len(&self) -> usize {
+        self.partitions.iter().chain([&self.young]).map(|partition| partition.pairs.len()).sum()
+    }
+
     /// All groups and values, which stay.
     fn pairs(&mut self) -> Vec<(u32, u64)> {
         let partitions = self.partitions.iter_mut().chain(std::iter::once(&mut self.young));
         let mut all = Vec::new();
         for partition in partitions {
             partition.settle(&mut self.table);
-            all.extend(partition.pairs.iter().map(|&(value, group)| (group, value.wide() as u64)));
+            all.extend(partition.pairs());
         }
         all
     }
@@ -243,6 +248,11 @@ impl<W: Word> Partition<W> {
         Ok((values, self.pairs.into_iter().map(|(_, group)| group).collect()))
     }
 
+    /// Groups and values.
+    fn pairs(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.pairs.iter().map(|&(value, group)| (group, value.wide() as u64))
+    }
+
     /// Drops what is in sets.
     fn leave_out(&mut self, sets: &ValueSets) {
         if !sets.is_empty() {
@@ -294,12 +304,11 @@ impl Parts {
             _ => return Err(Error::internal("one call has one kind of parts")),
         }
         self.nulls.extend(other.nulls.into_iter().map(|group| groups[group as usize]));
-        self.sets.append(other.sets, groups);
-        Ok(())
+        self.sets.append(other.sets, groups)
     }
 
     /// What merges each part.
-    pub(crate) fn split(mut self, n_groups: usize) -> Vec<Settle> {
+    pub(crate) fn split(mut self, n_groups: usize) -> Result<Vec<Settle>> {
         fn tasks<W: Word>(partitions: Vec<Partition<W>>, ty: &DataType, sets: &Arc<ValueSets>) -> Vec<Settle> {
             let task = |mut partition: Partition<W>| -> Settle {
                 let (ty, sets) = (ty.clone(), sets.clone());
@@ -312,7 +321,13 @@ impl Parts {
             };
             partitions.into_iter().filter(|partition| !partition.pairs.is_empty()).map(task).collect()
         }
-        let counts = (!self.sets.is_empty()).then(|| self.sets.counts(n_groups));
+        if let Partitions::Narrow(partitions) = &mut self.partitions {
+            let count = partitions.iter().map(|partition| partition.pairs.len()).sum();
+            if self.sets.take_few(count, || partitions.iter().flat_map(Partition::pairs).collect())? {
+                partitions.clear();
+            }
+        }
+        let counts = (!self.sets.is_empty()).then(|| self.sets.counts(n_groups)).transpose()?;
         let sets = Arc::new(self.sets);
         let mut tasks = match self.partitions {
             Partitions::Narrow(partitions) => tasks(partitions, &self.ty, &sets),
@@ -324,7 +339,7 @@ impl Parts {
             self.nulls.dedup();
             tasks.push(Box::new(move || Ok(Settled::Values(new_null_array(&self.ty, self.nulls.len()), self.nulls))));
         }
-        tasks
+        Ok(tasks)
     }
 }
 
@@ -371,7 +386,7 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
 
     fn state(&mut self, n_groups: usize) -> Result<Vec<ArrayRef>> {
         let mut sets = std::mem::take(&mut self.sets);
-        let (values, mut groups) = sets.values();
+        let (values, mut groups) = sets.values()?;
         let ty = self.pairs.ty.to_arrow();
         let mut pieces = vec![keys::unpack(&ty, values.len(), |row| values[row].into(), |_| false)?];
         for piece in self.pairs.take(&sets) {
@@ -431,8 +446,11 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
 
     fn settle(&mut self, n_groups: usize) -> Result<()> {
         let mut sets = std::mem::take(&mut self.sets);
+        if sets.take_few(self.pairs.len(), || self.pairs.pairs())? {
+            self.pairs.clear();
+        }
         if !sets.is_empty() {
-            self.settled(Settled::Counts(sets.counts(n_groups)), n_groups)?;
+            self.settled(Settled::Counts(sets.counts(n_groups)?), n_groups)?;
         }
         self.pairs.take(&sets).try_for_each(|piece| {
             let (values, groups) = piece?;
@@ -495,13 +513,15 @@ mod tests {
         [1, 97, 1_000_003].into_iter().for_each(check);
     }
 
+    fn counts(set: &mut DistinctWords<u64>) -> Vec<i64> {
+        set.finish(GROUPS).expect("it counts").as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    fn of(model: &HashSet<(u32, i64)>) -> Vec<i64> {
+        (0..GROUPS as u32).map(|group| model.iter().filter(|(g, _)| *g == group).count() as i64).collect()
+    }
+
     fn check(apart: i64) {
-        let counts = |set: &mut DistinctWords<u64>| -> Vec<i64> {
-            set.finish(GROUPS).expect("it counts").as_primitive::<Int64Type>().values().to_vec()
-        };
-        let of = |model: &HashSet<(u32, i64)>| -> Vec<i64> {
-            (0..GROUPS as u32).map(|group| model.iter().filter(|(g, _)| *g == group).count() as i64).collect()
-        };
         let groups = [2, 0, 1];
         type State = fn(&mut DistinctWords<u64>, usize) -> Result<Vec<ArrayRef>>;
         let states: [State; 2] = [|set, n_groups| set.state(n_groups), |set, n_groups| set.kept_state(n_groups)];
@@ -517,15 +537,35 @@ mod tests {
             assert_eq!(counts(&mut merged), of(&whole), "{apart}");
         }
 
-        // Another thread may have begun with values that are elsewhere.
-        let (mut own, mut other) = (set(), set());
+        // Another thread may have begun with values that are elsewhere; either may have kept ones too, unread while rows are few.
+        for (seed, rows) in [(50_000, true), (150_000, true), (50_000, false), (150_000, false)] {
+            check_threads(apart, seed, rows);
+        }
+    }
+
+    /// Two threads, of which one merges what was kept of others' rows, and may have its own.
+    fn check_threads(apart: i64, seed: i64, rows: bool) {
+        let groups = [2, 0, 1];
+        let (mut own, mut other, mut kept) = (set(), set(), set());
         let (mut whole, mut more) = (HashSet::new(), HashSet::new());
         add(&mut own, 0, apart, &mut whole);
-        add(&mut other, 100_000, apart, &mut more);
+        if !rows {
+            let state = own.kept_state(GROUPS).expect("a state");
+            own.merge(&state, &[0, 1, 2], GROUPS).expect("it merges");
+            let few: Int64Array = (0..50).map(|row| row * 999 * apart).collect();
+            whole.extend(few.iter().flatten().map(|value| (1, value)));
+            own.update(&[Arc::new(few)], &[1; 50], GROUPS, None).expect("it adds");
+        }
+        add(&mut kept, seed, apart, &mut more);
+        let state = kept.kept_state(GROUPS).expect("a state");
+        other.merge(&state, &[0, 1, 2], GROUPS).expect("it merges");
+        if rows {
+            add(&mut other, 100_000, apart, &mut more);
+        }
         whole.extend(more.iter().map(|&(g, v)| (groups[g as usize], v)));
         let mut parts = own.take_parts().expect("parts");
         parts.append(other.take_parts().expect("parts"), &groups).expect("they are of one kind");
-        for task in parts.split(GROUPS) {
+        for task in parts.split(GROUPS).expect("tasks") {
             own.settled(task().expect("it settles"), GROUPS).expect("it counts");
         }
         assert_eq!(counts(&mut own), of(&whole), "{apart}");

@@ -446,7 +446,7 @@ impl Groups {
                 let more = accumulators[nth].take_parts();
                 parts.append(more.ok_or_else(|| Error::internal("one call has one kind of states"))?, groups)?;
             }
-            let tasks: Vec<_> = parts.split(n_groups).into_iter().map(|task| Mutex::new(Some(task))).collect();
+            let tasks: Vec<_> = parts.split(n_groups)?.into_iter().map(|task| Mutex::new(Some(task))).collect();
             let settled = parallel(context, tasks.len(), |i| match tasks[i].lock().take() {
                 Some(task) => task(),
                 None => Err(Error::internal("a part is merged once")),

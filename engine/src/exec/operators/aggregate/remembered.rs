@@ -26,7 +26,7 @@ use crate::exec::pipeline::{Task, Units, parallel, run_at, share_out};
 
 /// Groups are worth to be kept if one row of so many meets another; and so many groups of any number of rows, since few rows tell nothing.
 const MEETING: usize = 4;
-const GROUPS_LEAST: usize = 1 << 12;
+const GROUPS_LEAST: usize = 1 << 13;
 /// Blocks in a row are kept as one by so many.
 const RUN: usize = 8;
 /// Parts in a row are kept as one unless they have so many times as many rows as what follows.
@@ -34,6 +34,8 @@ const MORE_ROWS: usize = 8;
 /// States of this many blocks and groups are merged at once.
 const BLOCKS_TOGETHER: usize = 1024;
 const GROUPS_TOGETHER: usize = 1 << 16;
+/// Larger ones are merged alone.
+const BYTES_TOGETHER: usize = 1 << 20;
 
 /// States that are known, and the position that their own are counted from.
 type Known = (u64, Arc<PartialGroups>);
@@ -262,9 +264,10 @@ fn look(blocks: &Blocks, found: &mut Found<'_>) -> [Vec<Range<usize>>; 4] {
     [runs, long_runs, parts, chains]
 }
 
-/// Merges what is known.
+/// Merges what is known. Large states are merged one by one: putting them together would only copy them.
 fn merge_known(pass: &Pass<'_>, local: &mut Local, known: &[Known]) -> Result<()> {
-    for alike in known.chunk_by(|(_, a), (_, b)| a.is_typed_as(b)) {
+    let is_large = |states: &PartialGroups| states.bytes() > BYTES_TOGETHER;
+    for alike in known.chunk_by(|(_, a), (_, b)| a.is_typed_as(b) && !is_large(a) && !is_large(b)) {
         pass.merge(local, together(alike)?)?;
     }
     Ok(())
