@@ -88,6 +88,55 @@ macro_rules! of_integer {
     };
 }
 
+/// Integers of which a few, those that are looked at together, are added up at once.
+trait Summed: Sized {
+    /// The sum of up to [`TOGETHER`]; `None` if it does not fit.
+    fn sum(values: &[Self]) -> Option<i128>;
+}
+
+macro_rules! small {
+    ($($ty:ty),*) => {$(
+        impl Summed for $ty {
+            #[inline]
+            fn sum(values: &[$ty]) -> Option<i128> {
+                Some(values.iter().fold(0, |sum, &value| sum + i64::from(value)).into())
+            }
+        }
+    )*};
+}
+small!(i16, i32, u8, u16, u32);
+
+impl Summed for u64 {
+    #[inline]
+    fn sum(values: &[u64]) -> Option<i128> {
+        Some(halves(values.iter().copied()))
+    }
+}
+
+impl Summed for i64 {
+    #[inline]
+    fn sum(values: &[i64]) -> Option<i128> {
+        // Moved up to be unsigned, and back as a sum.
+        let sum = halves(values.iter().map(|&value| value as u64 ^ 1 << 63));
+        Some(sum - ((values.len() as i128) << 63))
+    }
+}
+
+impl Summed for i128 {
+    #[inline]
+    fn sum(values: &[i128]) -> Option<i128> {
+        values.iter().try_fold(0_i128, |sum, &value| sum.checked_add(value))
+    }
+}
+
+/// The sum of words, of which the lower and the upper halves are added up by themselves: in 64 bits, as SIMD does.
+#[inline]
+fn halves(words: impl Iterator<Item = u64>) -> i128 {
+    let (low, high) =
+        words.fold((0, 0), |(low, high): (u64, u64), word| (low + (word & 0xFFFF_FFFF), high + (word >> 32)));
+    i128::from(low) + (i128::from(high) << 32)
+}
+
 /// Calls `f` with a group, the sum of some of its values and how many those are, until all rows that count were among some: of any integer
 /// column or a decimal's unscaled values. Fails if a sum of few does not fit.
 #[inline]
@@ -104,7 +153,7 @@ pub(super) fn each_sum(
         f: &mut impl FnMut(usize, i128, i64),
     ) -> Result<()>
     where
-        T::Native: Into<i128>,
+        T::Native: Into<i128> + Summed,
     {
         let array = array.as_primitive::<T>();
         let values = array.values();
@@ -118,12 +167,9 @@ pub(super) fn each_sum(
                 values.iter().zip(groups).for_each(|(&value, &group)| f(group as usize, value.into(), 1));
                 continue;
             };
-            let mut sum = 0_i128;
-            for &value in values {
-                let (more, over) = sum.overflowing_add(value.into());
-                sum = more;
-                overflow |= over;
-            }
+            let sum = T::Native::sum(values);
+            overflow |= sum.is_none();
+            let sum = sum.unwrap_or_default();
             f(group, sum, values.len() as i64);
         }
         if overflow { Err(out_of_range("numeric")) } else { Ok(()) }
