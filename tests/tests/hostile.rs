@@ -13,7 +13,7 @@ use weir_storage::StoreOptions;
 use weir_tests::script;
 
 /// How long all scripts may take under one of the settings; scripts that come later are left out, which is said.
-const TIME_MAX: Duration = Duration::from_secs(240);
+const TIME_MAX: Duration = Duration::from_secs(400);
 
 /// One set of settings.
 #[derive(Clone)]
