@@ -40,7 +40,6 @@ use crate::session::{Outcome, Session};
 use crate::statement::bootstrap;
 use crate::statement::rollup;
 use crate::statement::ttl::ExpiredRows;
-use crate::turns::Turns;
 use crate::views::StateCollapse;
 
 /// How a database is opened.
@@ -134,7 +133,6 @@ struct Inner {
     sessions: Mutex<BTreeMap<i32, Arc<Mutex<Live>>>>,
     closing: AtomicBool,
     gates: Arc<Gates>,
-    turns: Arc<Turns>,
     places: RwLock<Places>,
     settling: Mutex<()>,
     /// What [`Database::watch_rollups`] began.
@@ -259,7 +257,6 @@ impl Database {
             sessions: Mutex::default(),
             closing: AtomicBool::new(false),
             gates: Arc::default(),
-            turns: Turns::new(threads),
             places: RwLock::new(places),
             settling: Mutex::default(),
             rollups: Once::new(),
@@ -395,10 +392,6 @@ impl Database {
     }
 
     /// What commits of rows pass.
-    pub(crate) fn turns(&self) -> &Arc<Turns> {
-        &self.inner.turns
-    }
-
     pub(crate) fn gates(&self) -> &Arc<Gates> {
         &self.inner.gates
     }

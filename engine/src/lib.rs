@@ -22,7 +22,6 @@ pub mod session;
 mod statement;
 mod statistics;
 mod transaction;
-mod turns;
 mod views;
 
 pub use copy::{CopyIn, CopyOut};

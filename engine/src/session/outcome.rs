@@ -13,7 +13,6 @@ use crate::database::Live;
 use crate::error::Result;
 use crate::exec::RowStream;
 use crate::statement::format::Lines;
-use crate::turns::Turn;
 
 /// The result of [`Session::run`].
 #[derive(Debug)]
@@ -73,8 +72,6 @@ pub(super) struct AtWork {
     pub(super) cancel: Cancel,
     /// When the statement started: a later one of the session is not this one's to end.
     pub(super) started: Option<i64>,
-    /// A query's.
-    pub(super) _turn: Option<Turn>,
 }
 
 impl Drop for AtWork {

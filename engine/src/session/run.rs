@@ -97,11 +97,10 @@ impl Session {
             live.activity.application = self.settings.raw("application_name").unwrap_or_default();
         }
         let started = self.live.lock().activity.query_started;
-        let turn = matches!(prepared.bound.statement, Statement::Query(_)).then(|| self.database.turns().take());
         let mut outcome = self.run_cancellable(prepared, params, &cancel);
         match &mut outcome {
             Ok(Outcome::Rows(rows)) => {
-                rows.set_at_work(AtWork { live: self.live.clone(), cancel: cancel.clone(), started, _turn: turn });
+                rows.set_at_work(AtWork { live: self.live.clone(), cancel: cancel.clone(), started });
             }
             Ok(Outcome::CopyIn(_) | Outcome::CopyOut(_)) => {}
             _ => self.rest(),
