@@ -1,4 +1,4 @@
-//! How fast events come in: `cargo run --release -p weir-benches --features outside --bin ingest`.
+//! How fast events come in: `cargo run --release -p weir-benches --features outside --bin ingest [inserts | drain | latency]`, all three unless one is named.
 //!
 //! 1. Draining the prefilled soccer topic (3,251,294 JSON events on a real Kafka), as a ratio to the time that ClickHouse (chdb) takes to INSERT the
 //!    same JSON lines from a file into a MergeTree table with the same sorting key, on the same machine, in turns.
@@ -21,10 +21,18 @@ const TOPIC: &str = "soccer";
 const ROUNDS: usize = 3;
 
 fn main() {
-    inserts();
+    let named = std::env::args().nth(1);
+    let is_wanted = |name: &str| named.as_ref().is_none_or(|named| named == name);
+    if is_wanted("inserts") {
+        inserts();
+    }
     let broker = Broker::start("bench");
-    drain(&broker);
-    latency(&broker);
+    if is_wanted("drain") {
+        drain(&broker);
+    }
+    if is_wanted("latency") {
+        latency(&broker);
+    }
 }
 
 fn inserts() {
