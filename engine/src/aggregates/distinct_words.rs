@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, new_null_array};
 use arrow::compute::{concat, take};
-use arrow::datatypes::DataType;
 use arrow::row::Rows;
 use weir_sql::Type;
 
@@ -19,17 +18,17 @@ use super::Accumulator;
 use super::distinct::divide;
 use super::states::{by_group, flatten, lists, rows_that_count};
 use super::value_sets::ValueSets;
-use crate::error::{Error, Result};
+use super::word_partitions::{Pair, PartWord, Partition, Parts, Settled, hash, partition_of};
+use crate::error::Result;
 use crate::exec::groups::ABSENT;
-use crate::exec::keys::{self, SEED_1, Word, fold};
+use crate::exec::keys::{self, Word};
 
-const PARTITIONS: usize = 256;
 /// Pairs that were seen a moment ago.
 const RECENT: usize = 1 << 11;
 /// A partition of fewer pairs is left alone.
 const FEW: usize = 1 << 11;
-
-type Pair<W> = (W, u32);
+/// So many are in one partition: with a table for twice as many they are near the processor, and no more is made of short queries.
+const YOUNG: usize = 1 << 13;
 
 /// Distinct values before another aggregate.
 pub(super) struct DistinctWords<W> {
@@ -53,17 +52,6 @@ struct Pairs<W> {
     words: Vec<W>,
     /// Of a partition's values while it is rid of duplicates: pairs, or no group.
     table: Vec<Pair<W>>,
-}
-
-pub(super) struct Partition<W> {
-    pairs: Vec<Pair<W>>,
-    /// How many pairs there were when there were no duplicates; the first ones still are without.
-    distinct: usize,
-}
-
-/// The same for equal pairs.
-fn hash<W: Word>((value, group): Pair<W>) -> u64 {
-    fold(value.hash() ^ u64::from(group), SEED_1)
 }
 
 /// Whether an argument of this type is a word, and its values are equal only if their bits are.
@@ -116,9 +104,9 @@ impl<W: Word> Pairs<W> {
             }
             if self.partitions.is_empty() {
                 self.young.pairs.push(pair);
-                if self.young.is_due() {
+                if self.young.is_due(YOUNG) {
                     self.young.settle(&mut self.table);
-                    if self.young.pairs.len() > FEW / 2 {
+                    if self.young.pairs.len() > YOUNG / 2 {
                         if let Some(sets) = &mut sets {
                             sets.begin(self.young.pairs.iter().map(|(word, _)| word.wide() as u64));
                         }
@@ -132,9 +120,9 @@ impl<W: Word> Pairs<W> {
                 continue;
             }
             *recent = pair;
-            let partition = &mut self.partitions[(pair.0.hash() >> 56) as usize];
+            let partition = &mut self.partitions[partition_of(pair)];
             partition.pairs.push(pair);
-            if partition.is_due() {
+            if partition.is_due(FEW) {
                 partition.settle(&mut self.table);
             }
         }
@@ -144,10 +132,7 @@ impl<W: Word> Pairs<W> {
     /// Begins the partitions.
     fn spread(&mut self) {
         self.recent.resize(RECENT, (W::default(), ABSENT));
-        self.partitions.resize_with(PARTITIONS, Partition::default);
-        for pair in std::mem::take(&mut self.young).pairs {
-            self.partitions[(pair.0.hash() >> 56) as usize].pairs.push(pair);
-        }
+        self.partitions = std::mem::take(&mut self.young).spread();
     }
 
     /// All values and their groups that are in none of some sets, in pieces, and forgets them.
@@ -201,164 +186,6 @@ impl<W: Word> Pairs<W> {
         let pairs: usize = self.partitions.iter().map(|partition| partition.pairs.capacity()).sum();
         let pairs = pairs + self.young.pairs.capacity() + self.recent.capacity() + self.table.capacity();
         pairs * size_of::<Pair<W>>() + self.words.capacity() * size_of::<W>() + self.nulls.capacity()
-    }
-}
-
-impl<W> Default for Partition<W> {
-    fn default() -> Partition<W> {
-        Partition { pairs: Vec::new(), distinct: 0 }
-    }
-}
-
-impl<W: Word> Partition<W> {
-    /// Whether it has grown so much that duplicates are worth looking for.
-    fn is_due(&self) -> bool {
-        self.pairs.len() >= FEW.max(2 * self.distinct) && self.pairs.len() == self.pairs.capacity()
-    }
-
-    /// Drops what is there twice.
-    fn settle(&mut self, table: &mut Vec<Pair<W>>) {
-        if self.pairs.len() == self.distinct {
-            return;
-        }
-        let size = (self.pairs.len() * 2).next_power_of_two();
-        table.clear();
-        table.resize(size, (W::default(), ABSENT));
-        let mut nth = 0;
-        let distinct = self.distinct;
-        self.pairs.retain(|&pair| {
-            let known = nth < distinct;
-            nth += 1;
-            let mut at = hash(pair) as usize & (size - 1);
-            while table[at].1 != ABSENT {
-                if !known && table[at] == pair {
-                    return false;
-                }
-                at = (at + 1) & (size - 1);
-            }
-            table[at] = pair;
-            true
-        });
-        self.distinct = self.pairs.len();
-    }
-}
-
-impl<W: Word> Partition<W> {
-    /// The values and their groups.
-    fn columns(self, ty: &DataType) -> Result<(ArrayRef, Vec<u32>)> {
-        let values = keys::unpack(ty, self.pairs.len(), |row| self.pairs[row].0.wide(), |_| false)?;
-        Ok((values, self.pairs.into_iter().map(|(_, group)| group).collect()))
-    }
-
-    /// Groups and values.
-    fn pairs(&self) -> impl Iterator<Item = (u32, u64)> {
-        self.pairs.iter().map(|&(value, group)| (group, value.wide() as u64))
-    }
-
-    /// Drops what is in sets.
-    fn leave_out(&mut self, sets: &ValueSets) {
-        if !sets.is_empty() {
-            self.pairs.retain(|&(value, group)| !sets.has(value.wide() as u64, group));
-            self.distinct = self.pairs.len();
-        }
-    }
-
-    /// Adds the pairs of another thread, whose groups have other numbers here, behind what is without duplicates.
-    fn append(&mut self, other: Partition<W>, groups: &[u32]) {
-        self.pairs.extend(other.pairs.into_iter().map(|(value, group)| (value, groups[group as usize])));
-    }
-}
-
-/// What several threads found for one call, in parts that are merged side by side.
-pub struct Parts {
-    partitions: Partitions,
-    ty: DataType,
-    /// The groups that have a NULL.
-    nulls: Vec<u32>,
-    sets: ValueSets,
-}
-
-pub(super) enum Partitions {
-    Narrow(Vec<Partition<u64>>),
-    Wide(Vec<Partition<u128>>),
-}
-
-/// What a part comes to.
-pub enum Settled {
-    /// Distinct values, and whose they are.
-    Values(ArrayRef, Vec<u32>),
-    /// How many other values each group has.
-    Counts(Vec<i64>),
-}
-
-/// Merges a part.
-type Settle = Box<dyn FnOnce() -> Result<Settled> + Send>;
-
-impl Parts {
-    /// Adds the parts of another thread; `groups` are the numbers here of its groups.
-    pub(crate) fn append(&mut self, other: Parts, groups: &[u32]) -> Result<()> {
-        fn append<W: Word>(own: &mut [Partition<W>], others: Vec<Partition<W>>, groups: &[u32]) {
-            own.iter_mut().zip(others).for_each(|(own, other)| own.append(other, groups));
-        }
-        match (&mut self.partitions, other.partitions) {
-            (Partitions::Narrow(own), Partitions::Narrow(others)) => append(own, others, groups),
-            (Partitions::Wide(own), Partitions::Wide(others)) => append(own, others, groups),
-            _ => return Err(Error::internal("one call has one kind of parts")),
-        }
-        self.nulls.extend(other.nulls.into_iter().map(|group| groups[group as usize]));
-        self.sets.append(other.sets, groups)
-    }
-
-    /// What merges each part.
-    pub(crate) fn split(mut self, n_groups: usize) -> Result<Vec<Settle>> {
-        fn tasks<W: Word>(partitions: Vec<Partition<W>>, ty: &DataType, sets: &Arc<ValueSets>) -> Vec<Settle> {
-            let task = |mut partition: Partition<W>| -> Settle {
-                let (ty, sets) = (ty.clone(), sets.clone());
-                Box::new(move || {
-                    partition.settle(&mut Vec::new());
-                    partition.leave_out(&sets);
-                    let (values, groups) = partition.columns(&ty)?;
-                    Ok(Settled::Values(values, groups))
-                })
-            };
-            partitions.into_iter().filter(|partition| !partition.pairs.is_empty()).map(task).collect()
-        }
-        if let Partitions::Narrow(partitions) = &mut self.partitions {
-            let count = partitions.iter().map(|partition| partition.pairs.len()).sum();
-            if self.sets.take_few(count, || partitions.iter().flat_map(Partition::pairs).collect())? {
-                partitions.clear();
-            }
-        }
-        let counts = (!self.sets.is_empty()).then(|| self.sets.counts(n_groups)).transpose()?;
-        let sets = Arc::new(self.sets);
-        let mut tasks = match self.partitions {
-            Partitions::Narrow(partitions) => tasks(partitions, &self.ty, &sets),
-            Partitions::Wide(partitions) => tasks(partitions, &self.ty, &sets),
-        };
-        tasks.extend(counts.map(|counts| -> Settle { Box::new(move || Ok(Settled::Counts(counts))) }));
-        if !self.nulls.is_empty() {
-            self.nulls.sort_unstable();
-            self.nulls.dedup();
-            tasks.push(Box::new(move || Ok(Settled::Values(new_null_array(&self.ty, self.nulls.len()), self.nulls))));
-        }
-        Ok(tasks)
-    }
-}
-
-/// Words that parts are of.
-pub(super) trait PartWord: Word {
-    fn partitions(partitions: Vec<Partition<Self>>) -> Partitions;
-}
-
-impl PartWord for u64 {
-    fn partitions(partitions: Vec<Partition<u64>>) -> Partitions {
-        Partitions::Narrow(partitions)
-    }
-}
-
-impl PartWord for u128 {
-    fn partitions(partitions: Vec<Partition<u128>>) -> Partitions {
-        Partitions::Wide(partitions)
     }
 }
 
@@ -428,10 +255,10 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
     }
 
     fn take_parts(&mut self) -> Option<Parts> {
-        if self.pairs.partitions.is_empty() {
-            self.pairs.spread();
-        }
-        let partitions = std::mem::take(&mut self.pairs.partitions);
+        let partitions = match self.pairs.partitions.is_empty() {
+            true => vec![std::mem::take(&mut self.pairs.young)],
+            false => std::mem::take(&mut self.pairs.partitions),
+        };
         let (ty, nulls) = (self.pairs.ty.to_arrow(), self.pairs.take_nulls());
         Some(Parts { partitions: W::partitions(partitions), ty, nulls, sets: std::mem::take(&mut self.sets) })
     }
@@ -439,8 +266,8 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
     fn settled(&mut self, settled: Settled, n_groups: usize) -> Result<()> {
         match settled {
             Settled::Values(values, groups) => self.inner.update(&[values], &groups, n_groups, None),
-            Settled::Counts(counts) => {
-                let groups: Vec<u32> = (0..n_groups as u32).collect();
+            Settled::Counts(first, counts) => {
+                let groups: Vec<u32> = (first..first + counts.len()).map(|group| group as u32).collect();
                 self.inner.merge(&[Arc::new(Int64Array::from(counts))], &groups, n_groups)
             }
         }
@@ -452,7 +279,8 @@ impl<W: PartWord> Accumulator for DistinctWords<W> {
             self.pairs.clear();
         }
         if !sets.is_empty() {
-            self.settled(Settled::Counts(sets.counts(n_groups)?), n_groups)?;
+            sets.settle();
+            self.settled(Settled::Counts(0, sets.counts(0..n_groups)?), n_groups)?;
         }
         self.pairs.take(&sets).try_for_each(|piece| {
             let (values, groups) = piece?;
@@ -496,12 +324,14 @@ mod tests {
         DistinctWords::new(&Type::Int8, Box::new(Count::default()))
     }
 
-    /// Adds a run of values so far apart, many of them twice, so often that partitions are rid of duplicates on the way; and some that are far
-    /// from all others.
-    fn add(set: &mut DistinctWords<u64>, seed: i64, apart: i64, model: &mut HashSet<(u32, i64)>) {
+    /// How far values are from each other, and whether some are far from all others.
+    type Spread = (i64, bool);
+
+    /// Adds a run of values, many of them twice, so often that partitions are rid of duplicates on the way.
+    fn add(set: &mut DistinctWords<u64>, seed: i64, (apart, far): Spread, model: &mut HashSet<(u32, i64)>) {
         for batch in 0..60_i64 {
             let near = |row: i64| (batch * 10_000 + row * 7 + seed) % 271_003 * apart;
-            let value = |row: i64| if row % 1009 == 0 { -near(row) << 30 } else { near(row) };
+            let value = |row: i64| if far && row % 1009 == 0 { -near(row) << 30 } else { near(row) };
             let values: Int64Array = (0..10_000).map(|row| (row % 11 != 0).then(|| value(row))).collect();
             let groups: Vec<u32> = (0..10_000).map(|row| (row % GROUPS) as u32).collect();
             model.extend(groups.iter().zip(&values).filter_map(|(&group, value)| Some((group, value?))));
@@ -511,8 +341,8 @@ mod tests {
 
     #[test]
     fn threads_states_and_parts_count_what_a_set_counts() {
-        // As bits, as bits where there is room, and as pairs.
-        [1, 97, 1_000_003].into_iter().for_each(check);
+        // As bits, as bits where there is room, kept as lists, and as pairs.
+        [(1, true), (97, true), (50, false), (1_000_003, true)].into_iter().for_each(check);
     }
 
     fn counts(set: &mut DistinctWords<u64>) -> Vec<i64> {
@@ -523,45 +353,45 @@ mod tests {
         (0..GROUPS as u32).map(|group| model.iter().filter(|(g, _)| *g == group).count() as i64).collect()
     }
 
-    fn check(apart: i64) {
+    fn check(spread: Spread) {
         let groups = [2, 0, 1];
         type State = fn(&mut DistinctWords<u64>, usize) -> Result<Vec<ArrayRef>>;
         let states: [State; 2] = [|set, n_groups| set.state(n_groups), |set, n_groups| set.kept_state(n_groups)];
         for state in states {
             let (mut one, mut model) = (set(), HashSet::new());
-            add(&mut one, 0, apart, &mut model);
+            add(&mut one, 0, spread, &mut model);
             assert!(one.memory() < 600_000 * size_of::<Pair<u64>>(), "duplicates are not kept");
             let state = state(&mut one, GROUPS).expect("a state");
             let mut merged = set();
             let mut whole: HashSet<(u32, i64)> = model.iter().map(|&(g, v)| (groups[g as usize], v)).collect();
-            add(&mut merged, 13, apart, &mut whole);
+            add(&mut merged, 13, spread, &mut whole);
             merged.merge(&state, &groups, GROUPS).expect("it merges");
-            assert_eq!(counts(&mut merged), of(&whole), "{apart}");
+            assert_eq!(counts(&mut merged), of(&whole), "{spread:?}");
         }
 
         // Another thread may have begun with values that are elsewhere; either may have kept ones too, unread while rows are few.
-        check_threads(apart, 50_000, true);
-        check_threads(apart, 150_000, false);
+        check_threads(spread, 50_000, true);
+        check_threads(spread, 150_000, false);
     }
 
     /// Two threads, of which one merges what was kept of others' rows, and may have its own.
-    fn check_threads(apart: i64, seed: i64, rows: bool) {
+    fn check_threads(spread: Spread, seed: i64, rows: bool) {
         let groups = [2, 0, 1];
         let (mut own, mut other, mut kept) = (set(), set(), set());
         let (mut whole, mut more) = (HashSet::new(), HashSet::new());
-        add(&mut own, 0, apart, &mut whole);
+        add(&mut own, 0, spread, &mut whole);
         if !rows {
             let state = own.kept_state(GROUPS).expect("a state");
             own.merge(&state, &[0, 1, 2], GROUPS).expect("it merges");
-            let few: Int64Array = (0..50).map(|row| row * 999 * apart).collect();
+            let few: Int64Array = (0..50).map(|row| row * 999 * spread.0).collect();
             whole.extend(few.iter().flatten().map(|value| (1, value)));
             own.update(&[Arc::new(few)], &[1; 50], GROUPS, None).expect("it adds");
         }
-        add(&mut kept, seed, apart, &mut more);
+        add(&mut kept, seed, spread, &mut more);
         let state = kept.kept_state(GROUPS).expect("a state");
         other.merge(&state, &[0, 1, 2], GROUPS).expect("it merges");
         if rows {
-            add(&mut other, 100_000, apart, &mut more);
+            add(&mut other, 100_000, spread, &mut more);
         }
         whole.extend(more.iter().map(|&(g, v)| (groups[g as usize], v)));
         let mut parts = own.take_parts().expect("parts");
@@ -569,6 +399,6 @@ mod tests {
         for task in parts.split(GROUPS).expect("tasks") {
             own.settled(task().expect("it settles"), GROUPS).expect("it counts");
         }
-        assert_eq!(counts(&mut own), of(&whole), "{apart}");
+        assert_eq!(counts(&mut own), of(&whole), "{spread:?}");
     }
 }

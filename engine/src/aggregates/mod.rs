@@ -43,8 +43,10 @@ mod sum;
 mod text;
 mod theta;
 mod top;
+mod value_lists;
 mod value_sets;
 mod whole;
+mod word_partitions;
 
 pub(crate) use bitmap::{read as read_bitmap, words as bitmap_words, write as write_bitmap};
 pub(crate) use packed::{StateOf, pack, unpack};
@@ -58,7 +60,7 @@ use weir_sql::catalog::{Param, Returns};
 use weir_sql::plan::Spread;
 use weir_sql::{Type, Value};
 
-pub use self::distinct_words::{Parts, Settled};
+pub use self::word_partitions::{Parts, Settled};
 use crate::error::{Error, Result};
 use crate::functions::Context;
 
