@@ -31,7 +31,7 @@ use crate::backup::Places;
 use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Broker, Limits, PartialCache, QueryMemory};
+use crate::exec::{Broker, Limits, PartialCache, Pool, QueryMemory};
 use crate::gate::Gates;
 use crate::index_values::IndexExpressions;
 use crate::ingest::RelationRows;
@@ -122,7 +122,7 @@ pub struct Database {
 struct Inner {
     store: Mutex<Option<Store>>,
     catalog: RwLock<Option<Arc<CatalogState>>>,
-    pool: Arc<rayon::ThreadPool>,
+    pool: Arc<Pool>,
     broker: Arc<Broker>,
     partial_cache: Option<Arc<PartialCache>>,
     temporary: PathBuf,
@@ -226,13 +226,8 @@ impl Database {
         let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
         let collapse = Arc::new(StateCollapse::default());
         let expired = Arc::new(ExpiredRows::default());
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("weir-query-{i}"))
-            .build()
-            .map_err(|e| Error::internal(format!("cannot start threads: {e}")))?;
+        let pool = Pool::new(threads)?;
         let places = Places::local(options.store.io.clone());
-        let pool = Arc::new(pool);
         let store_options = StoreOptions {
             granule_rows: options.granule_rows,
             threads,
@@ -361,7 +356,7 @@ impl Database {
         &self.inner.options
     }
 
-    pub(crate) fn pool(&self) -> &Arc<rayon::ThreadPool> {
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.inner.pool
     }
 

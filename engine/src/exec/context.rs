@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::memory::QueryMemory;
 use crate::exec::partial::ViewPlan;
 use crate::exec::partial_cache::PartialCache;
+use crate::exec::pool::Pool;
 use crate::exec::spool::Spool;
 use crate::functions::Context;
 
@@ -27,8 +28,8 @@ pub struct QueryContext {
     pub relations: Arc<dyn Relations>,
     /// `$1`, `$2`, …
     pub parameters: Vec<Value>,
-    /// The threads it runs on. With one thread everything runs on the caller's.
-    pub pool: Arc<rayon::ThreadPool>,
+    /// The threads that help it.
+    pub pool: Arc<Pool>,
     /// Rows of a batch, where an operator is free to choose.
     pub batch_rows: usize,
     /// What it may hold.

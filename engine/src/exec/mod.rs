@@ -21,6 +21,8 @@ pub mod partial;
 pub(crate) mod partial_cache;
 mod partitions;
 mod pipeline;
+mod pool;
+mod reader;
 mod runs;
 mod runtime_filter;
 pub(crate) mod spill;
@@ -43,9 +45,11 @@ pub use explain::explain;
 pub use memory::{Broker, Limits, QueryMemory};
 pub use partial::ViewPlan;
 pub use partial_cache::{CacheStatus, PartialCache};
+pub use pool::Pool;
 
 use crate::error::Result;
 use operator::Node;
+use reader::Reader;
 
 /// Runs a plan. The work happens while the stream is read, on the context's pool and the reader's own thread.
 pub fn run(plan: &Plan, context: &Arc<QueryContext>) -> Result<RowStream> {
@@ -62,7 +66,7 @@ pub struct RowStream {
     node: Arc<Node>,
     context: Arc<QueryContext>,
     schema: SchemaRef,
-    reader: Option<pipeline::Reader>,
+    reader: Option<Reader>,
     finished: bool,
 }
 
@@ -118,7 +122,7 @@ impl RowStream {
         if self.reader.is_none() {
             self.context.cancel.check()?;
             let source = self.node.open(&self.context)?;
-            self.reader = Some(pipeline::Reader::new(&self.context, source));
+            self.reader = Some(Reader::new(&self.context, source));
         }
         let batch = match &mut self.reader {
             Some(reader) => reader.next()?,

@@ -1,4 +1,4 @@
-//! How rows move: sources of morsels, sinks that drain them, and the reader that keeps their order.
+//! How rows move: sources of morsels, and sinks that drain them.
 //!
 //! A [`Source`] hands out [`Task`]s. Claiming is cheap and gives an order; running a task, on any thread, gives the morsel's rows batch
 //! after batch. A streaming operator (filter, project, the probe side of a join) is a source around a source: it wraps the task it
@@ -6,30 +6,25 @@
 //! side of a join) drains its input when it is opened ([`drain`]: all threads claim, each into a local state, which the operator then
 //! combines), and is a source of its results.
 //!
-//! Order: rows of an earlier claim come before those of a later one, so that each row has a position that does not depend on threads;
-//! [`Reader`] gives the batches back in that order, with at most a window of morsels in flight. The reader's caller drives it: nothing
-//! runs ahead of the window, and dropping the reader stops what is in flight. Only the morsel that is being read ever waits for the
-//! consumer, and only if it gives more than some megabytes.
+//! Order: rows of an earlier claim come before those of a later one, so that each row has a position that does not depend on threads; `reader`
+//! gives the batches back in that order.
 //!
-//! Work that is started on a pool thread (a correlated subquery inside an expression) runs on that thread alone: it neither waits for
-//! the pool nor floods it.
+//! Work that is started within work (a correlated subquery inside an expression) runs on that thread alone: it neither waits for the pool nor
+//! floods it. Threads of the pool are only asked for help while they are free (`pool`): no query waits for another.
 
-use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use weir_sql::plan::Expr;
 
-use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::memory::Reservation;
 use crate::exec::partial_cache::Block;
+use crate::exec::pool;
 
 /// Takes the batches of a morsel; an error ends the morsel.
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(Batch) -> Result<()>;
@@ -209,11 +204,11 @@ impl Source for Chained {
 
 /// Whether work started here has to stay on this thread.
 pub(crate) fn alone(context: &QueryContext) -> bool {
-    context.pool.current_num_threads() == 1 || rayon::current_thread_index().is_some()
+    context.pool.size() == 1 || pool::is_working()
 }
 
 /// Runs a task; a panic in it is an error of the query, not the end of the process.
-fn run_task(task: Task, emit: Emit<'_>) -> Result<()> {
+pub(super) fn run_task(task: Task, emit: Emit<'_>) -> Result<()> {
     guard(|| task(emit))
 }
 
@@ -259,7 +254,7 @@ pub(crate) fn run_at(
     })
 }
 
-/// Does work on all threads that is claimed piece by piece, `count` pieces at the most: each thread has a local state, made by `new`, and `each`
+/// Does work on this thread and those that are free, which is claimed piece by piece, `count` pieces at the most: each thread has a local state, made by `new`, and `each`
 /// does a piece, whose number among all is its second argument. Gives the local states, in no order.
 pub(crate) fn share_out<L, W>(
     context: &QueryContext,
@@ -275,11 +270,12 @@ where
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     let locals = Mutex::new(Vec::new());
     let stop = AtomicBool::new(false);
-    let work = || {
+    let work = |before_each: &mut dyn FnMut()| {
         let result = guard(|| {
             let mut local = new()?;
             while !stop.load(Ordering::Relaxed) {
                 context.cancel.check()?;
+                before_each();
                 let (order, piece) = {
                     let mut order = claims.lock();
                     let Some(piece) = claim()? else { break };
@@ -298,15 +294,27 @@ where
             }
         }
     };
-    let threads = context.pool.current_num_threads().min(count.unwrap_or(usize::MAX)).max(1);
+    let threads = context.pool.size().min(count.unwrap_or(usize::MAX)).max(1);
     if threads == 1 || alone(context) {
-        work();
+        work(&mut || {});
     } else {
-        // In place: a thread of the pool that waited for this would take up another query meanwhile, and answer only after that.
-        context.pool.in_place_scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|_| work());
-            }
+        // This thread counts: where many queries are at work, each stays on its own.
+        let _own = context.pool.take();
+        context.pool.scope(|scope| {
+            let mut helpers = 0;
+            let mut get_help = || {
+                while helpers + 1 < threads
+                    && let Some(slot) = context.pool.take()
+                {
+                    helpers += 1;
+                    let work = &work;
+                    scope.spawn(move |_| {
+                        pool::working(|| work(&mut || {}));
+                        drop(slot);
+                    });
+                }
+            };
+            pool::working(|| work(&mut get_help));
         });
     }
     match failed.into_inner() {
@@ -318,7 +326,7 @@ where
 /// What unwinds a sort that was cancelled.
 struct Stopped;
 
-/// Sorts on all threads, by a total order. A cancel ends it: the comparison looks now and then, and unwinds.
+/// Sorts on the threads that are free, by a total order. A cancel ends it: the comparison looks now and then, and unwinds.
 pub(crate) fn sort<T: Copy + Send>(
     context: &QueryContext,
     items: &mut [T],
@@ -336,9 +344,10 @@ pub(crate) fn sort<T: Copy + Send>(
         }
         compare(a, b)
     };
-    let sorted = catch_unwind(AssertUnwindSafe(|| match alone(context) {
-        true => items.sort_unstable_by(compare),
-        false => context.pool.install(|| items.par_sort_unstable_by(compare)),
+    let slot = (!alone(context)).then(|| context.pool.take()).flatten();
+    let sorted = catch_unwind(AssertUnwindSafe(|| match slot {
+        None => items.sort_unstable_by(compare),
+        Some(slot) => slot.install(|| items.par_sort_unstable_by(compare)),
     }));
     context.cancel.check()?;
     sorted.map_err(|_| Error::internal("a bug in query execution: a sort failed"))
@@ -393,190 +402,4 @@ pub(crate) fn collect(
     }
     all.sort_unstable_by_key(|(at, _)| *at);
     Ok((all.into_iter().map(|(_, batch)| batch).collect(), reservation))
-}
-
-/// What a running morsel tells its reader.
-enum Message {
-    Batch(Batch),
-    End(Result<()>),
-}
-
-/// What a reader and the morsels it started share.
-#[derive(Default)]
-struct Shared {
-    stop: AtomicBool,
-    /// The morsel whose batches are passed on now, and bytes of it that wait.
-    current: Mutex<(u64, usize)>,
-    taken: Condvar,
-}
-
-impl Shared {
-    /// A batch of the current morsel waits while many of it do; the reader is about to take them. Others do not wait: the reader needs
-    /// the threads for the current one.
-    fn pause(&self, order: u64, bytes: usize, cancel: &Cancel) -> Result<()> {
-        let mut current = self.current.lock();
-        while current.0 == order && current.1 > PENDING_MAX {
-            self.taken.wait_for(&mut current, Duration::from_millis(20));
-            self.check()?;
-            cancel.check()?;
-        }
-        if current.0 == order {
-            current.1 += bytes;
-        }
-        self.check()
-    }
-
-    fn check(&self) -> Result<()> {
-        match self.stop.load(Ordering::Relaxed) {
-            true => Err(Error::internal("nobody reads the result any more")),
-            false => Ok(()),
-        }
-    }
-}
-
-/// Bytes of the current morsel that may wait for a reader.
-const PENDING_MAX: usize = 16 << 20;
-
-/// A morsel in flight, or finished before its turn.
-#[derive(Default)]
-struct Morsel {
-    batches: VecDeque<Batch>,
-    end: Option<Result<()>>,
-}
-
-/// Reads a source in order.
-pub(crate) struct Reader {
-    context: Arc<QueryContext>,
-    source: Arc<dyn Source>,
-    /// Morsels in flight at once; 0 runs them here, one after the other.
-    window: usize,
-    /// Whether those in flight are the last before the window is 0.
-    winding_down: bool,
-    claimed: u64,
-    passed: u64,
-    exhausted: bool,
-    morsels: HashMap<u64, Morsel>,
-    ready: VecDeque<Batch>,
-    held: Reservation,
-    shared: Arc<Shared>,
-    sender: Sender<(u64, Message)>,
-    receiver: Receiver<(u64, Message)>,
-}
-
-impl Reader {
-    /// Starts nothing yet.
-    pub(crate) fn new(context: &Arc<QueryContext>, source: Arc<dyn Source>) -> Reader {
-        let one = alone(context) || source.morsels().is_some_and(|n| n <= 1);
-        let (sender, receiver) = unbounded();
-        Reader {
-            context: context.clone(),
-            source,
-            window: if one { 0 } else { 2 * context.pool.current_num_threads() },
-            winding_down: false,
-            claimed: 0,
-            passed: 0,
-            exhausted: false,
-            morsels: HashMap::new(),
-            ready: VecDeque::new(),
-            held: context.memory.reservation("Result"),
-            shared: Arc::default(),
-            sender,
-            receiver,
-        }
-    }
-
-    /// The next batch, never an empty one; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Batch>> {
-        loop {
-            if let Some(batch) = self.ready.pop_front() {
-                return Ok(Some(batch));
-            }
-            self.context.cancel.check()?;
-            if self.window == 0 {
-                let Some(task) = self.source.claim()? else { return Ok(None) };
-                let (ready, context, held) = (&mut self.ready, &self.context, &mut self.held);
-                held.resize(0)?;
-                run_task(task, &mut |batch| {
-                    context.cancel.check()?;
-                    if batch.rows > 0 {
-                        held.grow(batch.bytes())?;
-                        ready.push_back(batch);
-                    }
-                    Ok(())
-                })?;
-                continue;
-            }
-            while !self.exhausted && !self.winding_down && self.morsels.len() < self.window {
-                self.start()?;
-            }
-            let Some(morsel) = self.morsels.get_mut(&self.passed) else {
-                if self.exhausted {
-                    return Ok(None);
-                }
-                self.window = 0;
-                continue;
-            };
-            if let Some(batch) = morsel.batches.pop_front() {
-                let bytes = batch.bytes();
-                self.held.resize(self.held.bytes().saturating_sub(bytes))?;
-                let mut current = self.shared.current.lock();
-                current.1 = current.1.saturating_sub(bytes);
-                self.shared.taken.notify_all();
-                return Ok(Some(batch));
-            }
-            if let Some(end) = morsel.end.take() {
-                end?;
-                self.morsels.remove(&self.passed);
-                self.passed += 1;
-                *self.shared.current.lock() = (self.passed, 0);
-                continue;
-            }
-            let Ok((order, message)) = self.receiver.recv() else { return Ok(None) };
-            let Some(morsel) = self.morsels.get_mut(&order) else { continue };
-            match message {
-                Message::Batch(batch) => {
-                    self.held.grow(batch.bytes())?;
-                    morsel.batches.push_back(batch);
-                }
-                Message::End(end) => morsel.end = Some(end),
-            }
-        }
-    }
-
-    /// Starts nothing on the pool any more, so that pool threads may read on: whether something is still in flight, which must be read first.
-    pub(crate) fn wind_down(&mut self) -> bool {
-        self.winding_down = true;
-        !self.morsels.is_empty()
-    }
-
-    fn start(&mut self) -> Result<()> {
-        let Some(task) = self.source.claim()? else {
-            self.exhausted = true;
-            return Ok(());
-        };
-        let order = self.claimed;
-        self.claimed += 1;
-        self.morsels.insert(order, Morsel::default());
-        let (cancel, shared, sender) = (self.context.cancel.clone(), self.shared.clone(), self.sender.clone());
-        self.context.pool.spawn(move || {
-            // The reader may be gone: then nobody wants to know.
-            let result = run_task(task, &mut |batch| {
-                cancel.check()?;
-                if batch.rows > 0 {
-                    shared.pause(order, batch.bytes(), &cancel)?;
-                    let _ = sender.send((order, Message::Batch(batch)));
-                }
-                Ok(())
-            });
-            let _ = sender.send((order, Message::End(result)));
-        });
-        Ok(())
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        self.shared.taken.notify_all();
-    }
 }

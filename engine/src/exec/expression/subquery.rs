@@ -25,7 +25,7 @@ use crate::exec::context::QueryContext;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::Metrics;
 use crate::exec::operators;
-use crate::exec::pipeline::Reader;
+use crate::exec::reader::Reader;
 use crate::exec::spool::Spool;
 use crate::functions::subquery::several_rows;
 use crate::functions::{Datum, Implementation, Kernel, registry};

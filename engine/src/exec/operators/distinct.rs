@@ -20,7 +20,8 @@ use crate::exec::groups::{GroupTable, hash_rows};
 use crate::exec::keys;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::partitions::{PARTITIONS, Partitioned, partitions, split_positions};
-use crate::exec::pipeline::{Reader, Source, parallel};
+use crate::exec::pipeline::{Source, parallel};
+use crate::exec::reader::Reader;
 use crate::exec::runs::{RunWriter, merge, number_keys};
 use crate::exec::spill::SpillFile;
 

@@ -7,7 +7,8 @@ use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Batches, Reader, Source, Task};
+use crate::exec::pipeline::{Batches, Source, Task};
+use crate::exec::reader::Reader;
 use crate::exec::spool::Spool;
 
 pub(crate) struct Limit {

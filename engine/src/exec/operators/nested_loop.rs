@@ -18,7 +18,8 @@ use crate::exec::expression::{Expression, put_outer};
 use crate::exec::keys;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Emit, Mapped, Numbered, Reader, Source};
+use crate::exec::pipeline::{Emit, Mapped, Numbered, Source};
+use crate::exec::reader::Reader;
 use crate::exec::spool::Spool;
 
 pub(crate) struct NestedLoop {

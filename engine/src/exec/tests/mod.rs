@@ -80,12 +80,12 @@ impl World {
     }
 
     pub(super) fn context_of(&self, threads: usize, batch_rows: usize, memory: Arc<QueryMemory>) -> Arc<QueryContext> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let pool = Pool::new(threads).expect("a pool");
         Arc::new(QueryContext {
             functions: Arc::new(Context::detached()),
             relations: Arc::new(Substituted { rows: self.rows.clone(), others: None }),
             parameters: Vec::new(),
-            pool: Arc::new(pool),
+            pool,
             batch_rows,
             memory,
             cancel: Cancel::default(),

@@ -20,7 +20,8 @@ use crate::error::Result;
 use crate::exec::batch::Batch;
 use crate::exec::context::QueryContext;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Numbered, Reader, Source};
+use crate::exec::pipeline::{Numbered, Source};
+use crate::exec::reader::Reader;
 
 pub(crate) struct Fill {
     input: Node,

@@ -29,7 +29,8 @@ use crate::exec::explain;
 use crate::exec::expression::Expression;
 use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
-use crate::exec::pipeline::{Reader, Source, Task};
+use crate::exec::pipeline::{Source, Task};
+use crate::exec::reader::Reader;
 use crate::functions::{Implementation, registry};
 
 pub(crate) struct Window {
