@@ -4,19 +4,15 @@
 //! What is kept are roaring bitmaps (Lemire et al., "Roaring Bitmaps: Implementation of an Optimized Software Library", Software: Practice and
 //! Experience 48, 2018), in their portable form. Two of them become one container by container, where pairs would be looked up one by one, and the
 //! values of a merged one need not be looked at to be counted. Words that are far from each other take more room so than by themselves: what is of
-//! such is not kept so. A large one is not even read as long as it is only counted: what else there is of its group is, and what both have. Those
-//! whose containers would have few values are kept as lists ([`ValueLists`]), which are not read either.
+//! such is not kept so. A large one is not even read as long as it is only counted: what else there is of its group is, and what both have.
 
-use std::borrow::Cow;
 use std::io::{self, Cursor};
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, LargeBinaryArray, LargeBinaryBuilder};
+use arrow::array::{Array, ArrayRef, LargeBinaryArray, LargeBinaryBuilder};
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::dense_sets::DenseSets;
-use super::value_lists::{List, Union, ValueLists};
 use crate::error::{Error, Result};
 
 /// Bytes of a container besides its values, which are all words of the same high 48 bits.
@@ -26,10 +22,6 @@ const VALUE_BYTES: usize = 2;
 /// A set in its kept form stays in it if it has so many bytes; and so many times as many as there are pairs to be counted with it.
 const UNREAD_BYTES: usize = 512;
 const UNREAD_BYTES_OF_PAIR: usize = 16;
-/// Sets whose containers have fewer values are kept as lists.
-const CONTAINER_VALUES: u64 = 512;
-/// The first byte of the kept form of others.
-const BITMAPS: u8 = 1;
 
 /// Sets of values, by group.
 #[derive(Default)]
@@ -39,22 +31,13 @@ pub(super) struct ValueSets {
     sets: Vec<RoaringTreemap>,
     /// One more of each group in its kept form: an array, and where in it.
     unread: Vec<Option<(LargeBinaryArray, usize)>>,
-    lists: ValueLists,
     /// About what they take: what came, as if no two had a value in common.
     bytes: usize,
 }
 
 impl ValueSets {
     pub(super) fn is_empty(&self) -> bool {
-        self.is_all_rows() && self.rows.as_ref().is_none_or(DenseSets::is_empty)
-    }
-
-    fn is_all_rows(&self) -> bool {
-        self.sets.is_empty() && self.is_all_read()
-    }
-
-    fn is_all_read(&self) -> bool {
-        self.unread.is_empty() && self.lists.is_empty()
+        self.sets.is_empty() && self.unread.is_empty() && self.rows.as_ref().is_none_or(DenseSets::is_empty)
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -84,10 +67,7 @@ impl ValueSets {
 
     /// Adds sets in their kept form to groups.
     pub(super) fn merge(&mut self, kept: &LargeBinaryArray, groups: &[u32]) -> Result<()> {
-        let before = self.lists.bytes();
-        let others = self.lists.merge(kept, groups);
-        self.bytes += self.lists.bytes() - before;
-        others.into_iter().try_for_each(|at| self.merge_one(kept, at, groups[at]))
+        (0..kept.len()).filter(|&at| kept.is_valid(at)).try_for_each(|at| self.merge_one(kept, at, groups[at]))
     }
 
     fn merge_one(&mut self, kept: &LargeBinaryArray, at: usize, group: u32) -> Result<()> {
@@ -114,18 +94,11 @@ impl ValueSets {
 
     /// Reads what was left unread.
     fn read_all(&mut self) -> Result<()> {
-        for (unread, group) in std::mem::take(&mut self.unread).into_iter().zip(0..) {
-            if let Some((kept, at)) = unread {
-                self.add(read(kept.value(at))?, group);
-            }
-        }
-        let lists = std::mem::take(&mut self.lists);
-        for group in 0..lists.groups() {
-            for list in lists.of(group) {
-                self.add(set_of(list.values())?, group as u32);
-            }
-        }
-        Ok(())
+        let unread = std::mem::take(&mut self.unread).into_iter().zip(0..);
+        unread.filter_map(|(unread, group)| Some((unread?, group))).try_for_each(|((kept, at), group)| {
+            self.add(read(kept.value(at))?, group);
+            Ok(())
+        })
     }
 
     /// Adds another thread's, whose groups have other numbers here.
@@ -137,7 +110,6 @@ impl ValueSets {
             self.bytes -= kept.value(at).len();
             self.merge_one(&kept, at, group)?;
         }
-        self.lists.append(other.lists, groups);
         match (&mut self.rows, other.rows) {
             (_, None) => {}
             (Some(rows), Some(others)) => {
@@ -175,43 +147,21 @@ impl ValueSets {
         }
     }
 
-    /// Makes it ready to be counted.
-    pub(super) fn settle(&mut self) {
-        if !self.is_all_rows() {
+    /// How many values each group has.
+    pub(super) fn counts(&mut self, n_groups: usize) -> Result<Vec<i64>> {
+        if !self.sets.is_empty() || !self.unread.is_empty() {
             self.settle_rows();
         }
-    }
-
-    /// How many values each of some groups has, when it is settled.
-    pub(super) fn counts(&self, groups: Range<usize>) -> Result<Vec<i64>> {
-        let first = groups.start;
-        let mut union = Union::default();
-        let mut counts = groups.map(|group| self.count(group, &mut union)).collect::<Result<Vec<i64>>>()?;
+        let mut counts: Vec<i64> = self.sets.iter().map(|set| set.len() as i64).collect();
+        counts.resize(n_groups, 0);
+        for (group, unread) in self.unread.iter().enumerate() {
+            let Some((kept, at)) = unread else { continue };
+            counts[group] += more_of(kept.value(*at), self.sets.get(group)).map_err(not_kept)?;
+        }
         for (group, _, bits) in self.rows.iter().flat_map(DenseSets::blocks) {
-            if let Some(count) = (group as usize).checked_sub(first).and_then(|at| counts.get_mut(at)) {
-                *count += bits.iter().map(|bits| i64::from(bits.count_ones())).sum::<i64>();
-            }
+            counts[group as usize] += bits.iter().map(|bits| i64::from(bits.count_ones())).sum::<i64>();
         }
         Ok(counts)
-    }
-
-    /// How many a group has of those that came in their kept form.
-    fn count(&self, group: usize, union: &mut Union) -> Result<i64> {
-        let (set, lists) = (self.sets.get(group), self.lists.of(group));
-        let Some((kept, at)) = self.unread.get(group).and_then(Option::as_ref) else {
-            return Ok(match lists.as_slice() {
-                [] => set.map_or(0, RoaringTreemap::len) as i64,
-                lists => union.count(lists, set) as i64,
-            });
-        };
-        let mut others = Cow::Owned(RoaringTreemap::new());
-        if let Some(set) = set {
-            others = Cow::Borrowed(set);
-        }
-        for list in lists {
-            *others.to_mut() |= set_of(list.values())?;
-        }
-        Ok(others.len() as i64 + more_of(kept.value(*at), &others).map_err(not_kept)?)
     }
 
     /// The values of all groups, one behind the other, and whose they are.
@@ -238,11 +188,10 @@ impl ValueSets {
     /// Adds pairs of a group and a value to what is to be counted, if they are so few that with them there is less to be read than without;
     /// whether they were added.
     pub(super) fn take_few(&mut self, count: usize, pairs: impl FnOnce() -> Vec<(u32, u64)>) -> Result<bool> {
-        if self.is_all_read() {
+        if self.unread.is_empty() {
             return Ok(false);
         }
-        let unread = self.unread.iter().flatten().map(|(kept, at)| kept.value(*at).len());
-        let unread = unread.sum::<usize>() + self.lists.bytes();
+        let unread: usize = self.unread.iter().flatten().map(|(kept, at)| kept.value(*at).len()).sum();
         if count * UNREAD_BYTES_OF_PAIR > unread {
             self.read_all()?;
             return Ok(false);
@@ -257,7 +206,8 @@ impl ValueSets {
     fn add_sorted(&mut self, pairs: &[(u32, u64)], bytes: usize) -> Result<()> {
         self.bytes += bytes;
         for pairs in pairs.chunk_by(|a, b| a.0 == b.0) {
-            self.add(set_of(pairs.iter().map(|&(_, value)| value))?, pairs[0].0);
+            let set = RoaringTreemap::from_sorted_iter(pairs.iter().map(|&(_, value)| value));
+            self.add(set.map_err(|error| Error::internal(error.to_string()))?, pairs[0].0);
         }
         Ok(())
     }
@@ -273,12 +223,6 @@ impl ValueSets {
                 continue;
             };
             bytes.clear();
-            if let Some((high, bitmap)) = as_list(set) {
-                List::write(high, bitmap.iter(), &mut bytes);
-                kept.append_value(&bytes);
-                continue;
-            }
-            bytes.push(BITMAPS);
             for (high, bitmap) in set.bitmaps() {
                 bytes.extend(high.to_le_bytes());
                 bytes.extend((bitmap.serialized_size() as u32).to_le_bytes());
@@ -301,22 +245,8 @@ fn not_kept(error: io::Error) -> Error {
     Error::internal(format!("a kept set of values is not one: {error}"))
 }
 
-/// A set of ascending values.
-fn set_of(values: impl Iterator<Item = u64>) -> Result<RoaringTreemap> {
-    RoaringTreemap::from_sorted_iter(values).map_err(|error| Error::internal(error.to_string()))
-}
-
-/// What a list is made of, if the set is to be kept as one: all values have the same high bits, and its containers have few.
-fn as_list(set: &RoaringTreemap) -> Option<(u32, &RoaringBitmap)> {
-    let mut bitmaps = set.bitmaps();
-    let (high, bitmap) = bitmaps.next()?;
-    let is_sparse = || bitmap.len() < CONTAINER_VALUES * u64::from(bitmap.statistics().n_containers);
-    (bitmaps.next().is_none() && is_sparse()).then_some((high, bitmap))
-}
-
-/// A set's bitmaps in its kept form: after [`BITMAPS`] for each the high 32 bits of what is in one, how many values that are, and the bitmap's portable form.
-fn bitmaps(kept: &[u8]) -> impl Iterator<Item = io::Result<(u32, u64, &[u8])>> {
-    let mut kept = kept.get(1..).unwrap_or_default();
+/// A set's bitmaps in its kept form: the high 32 bits of what is in one, how many values that are, and the bitmap's portable form.
+fn bitmaps(mut kept: &[u8]) -> impl Iterator<Item = io::Result<(u32, u64, &[u8])>> {
     std::iter::from_fn(move || {
         let (high, rest) = kept.split_first_chunk()?;
         let mut next = || {
@@ -343,11 +273,11 @@ fn read(kept: &[u8]) -> Result<RoaringTreemap> {
 }
 
 /// How many values a set in its kept form has that another lacks.
-fn more_of(kept: &[u8], other: &RoaringTreemap) -> io::Result<i64> {
+fn more_of(kept: &[u8], other: Option<&RoaringTreemap>) -> io::Result<i64> {
     let mut more = 0;
     for found in bitmaps(kept) {
         let (high, count, bytes) = found?;
-        let same = other.bitmaps().find(|(key, _)| *key == high);
+        let same = other.into_iter().flat_map(RoaringTreemap::bitmaps).find(|(key, _)| *key == high);
         let both = match same {
             Some((_, bitmap)) => bitmap.intersection_with_serialized_unchecked(Cursor::new(bytes))?.len(),
             None => 0,

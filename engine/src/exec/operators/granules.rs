@@ -153,7 +153,7 @@ impl Source for Granules {
         let mut i = 0;
         while i < scan.len() {
             let rest = i..scan.len();
-            let (of, granules, deleted, list, end): (Arc<dyn Any + Send + Sync>, _, _, _, _) =
+            let (of, number, deleted, list, end): (Arc<dyn Any + Send + Sync>, _, _, _, _) =
                 match (scan.place_in_part(i), scan.run(i)) {
                     (Some((part, granule)), _) => {
                         let shown = &scan.shown()[part];
@@ -161,17 +161,17 @@ impl Source for Granules {
                             Some((number, bounds)) if *number == part => bounds,
                             _ => &of_part.insert((part, Bounds::of_part(shown, &proofs, context)?)).1,
                         };
-                        let run = bounds.block(granule);
+                        let (number, run) = bounds.block(granule);
                         let is_in_run =
                             |&i: &usize| scan.place_in_part(i).is_some_and(|(of, at)| of == part && run.contains(&at));
                         let end = i + rest.take_while(is_in_run).count();
-                        (shown.part().clone(), run.clone(), shown.deleted_in(run.clone())?, bounds.unproven(&run), end)
+                        (shown.part().clone(), number, shown.deleted_in(run.clone())?, bounds.unproven(&run), end)
                     }
                     (None, Some(run)) => {
                         let bounds = Bounds::of_run(run, &proofs, context)?;
                         let is_in_run = |&i: &usize| scan.run(i).is_some_and(|of| Arc::ptr_eq(of, run));
                         let end = i + rest.take_while(is_in_run).count();
-                        (run.clone(), 0..1, scan.deleted_in_run(i), bounds.unproven(&(0..1)), end)
+                        (run.clone(), 0, scan.deleted_in_run(i), bounds.unproven(&(0..1)), end)
                     }
                     (None, None) => {
                         units.push(Unit { task: self.task(i..i + 1), block: None });
@@ -184,7 +184,7 @@ impl Source for Granules {
                 unproven.len() - 1
             });
             let rows = (i..end).map(|i| scan.rows(i)).sum();
-            let block = Block { of, def: scan.def().clone(), granules, deleted, rows };
+            let block = Block { of, def: scan.def().clone(), number, deleted, rows };
             let block = (rows >= BLOCK_ROWS_MIN).then_some((block, list));
             units.push(Unit { task: self.task(i..end), block });
             i = end;
@@ -196,33 +196,37 @@ impl Source for Granules {
 /// What is known of granules of a part, or of a run of the head as one.
 struct Bounds {
     granules: usize,
+    /// Granules of a block.
+    size: usize,
     /// For each filter, of which granules it is known to hold.
     proven: Vec<Vec<bool>>,
 }
 
 impl Bounds {
     fn of_part(part: &Shown, proofs: &[Proof], context: &Arc<QueryContext>) -> Result<Bounds> {
-        Bounds::new(part.granule_count()?, &Zones::Part(part), proofs, context)
+        let granules = part.granule_count()?;
+        Bounds::new(granules, BLOCK_GRANULES, &Zones::Part(part), proofs, context)
     }
 
     fn of_run(run: &Run, proofs: &[Proof], context: &Arc<QueryContext>) -> Result<Bounds> {
-        Bounds::new(1, &Zones::Run(run), proofs, context)
+        Bounds::new(1, 1, &Zones::Run(run), proofs, context)
     }
 
-    fn new(granules: usize, zones: &Zones<'_>, proofs: &[Proof], context: &Arc<QueryContext>) -> Result<Bounds> {
+    fn new(
+        granules: usize,
+        size: usize,
+        zones: &Zones<'_>,
+        proofs: &[Proof],
+        context: &Arc<QueryContext>,
+    ) -> Result<Bounds> {
         let proven = proofs.iter().map(|proof| proof.of(zones, context)).collect::<Result<_>>()?;
-        Ok(Bounds { granules, proven })
+        Ok(Bounds { granules, size, proven })
     }
 
-    /// The block that a granule is in. Where a filter holds for some granules of it only, each is one of its own.
-    fn block(&self, granule: usize) -> Range<usize> {
-        let first = granule - granule % BLOCK_GRANULES;
-        let block = first..(first + BLOCK_GRANULES).min(self.granules);
-        let is_cut = |proven: &Vec<bool>| proven[block.clone()].windows(2).any(|known| known[0] != known[1]);
-        match self.proven.iter().any(is_cut) {
-            true => granule..granule + 1,
-            false => block,
-        }
+    /// The block that a granule is in: its number and its granules.
+    fn block(&self, granule: usize) -> (usize, Range<usize>) {
+        let number = granule / self.size;
+        (number, number * self.size..((number + 1) * self.size).min(self.granules))
     }
 
     /// The filters that are not known to hold for all of a run. Granules that were pruned count: what is left out of a question must hold for

@@ -2,9 +2,9 @@
 //!
 //! A part is immutable, so what an aggregation makes of its rows is too, as long as the rows that are deleted, the table's definition and the
 //! question stay the same. A part's granules are taken in [`Block`]s, whose bounds depend on the part alone; the states of a block are kept
-//! under the part, the block's granules and the [`Shape`] of the question, and merged again when a query asks the same; so are those of several
+//! under the part, the block's number and the [`Shape`] of the question, and merged again when a query asks the same; so are those of several
 //! blocks in a row. A filter that holds for all rows of a block is not in its shape (`proof`), so that a window that slides with the clock meets
-//! what was kept for all blocks that lie within it; one that lies across a window's edge is taken granule by granule. Of the head, the runs that stay as they are until they are flushed are blocks too.
+//! what was kept for all blocks that lie within it. Of the head, the runs that stay as they are until they are flushed are blocks too.
 //!
 //! Invariants: an answer is the same with and without the cache, since states are merged in the same way as those of threads, and nothing is
 //! found by a hash alone: shapes are compared in full, parts by identity (an entry holds a weak reference, so that the address is nobody
@@ -16,7 +16,6 @@ mod shape;
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -28,7 +27,7 @@ pub(crate) use shape::{Question, Shape};
 
 use crate::exec::operators::PartialGroups;
 
-/// A block has so many granules, or one at a window's edge.
+/// A block has so many granules. Those at a window's edge are read each time.
 pub(crate) const BLOCK_GRANULES: usize = 4;
 /// Fewer rows are read as soon as found.
 pub(crate) const BLOCK_ROWS_MIN: usize = 128;
@@ -45,7 +44,7 @@ pub(crate) struct Block {
     /// The definition by which they are read.
     pub(crate) def: Arc<TableDef>,
     /// Which of the part's.
-    pub(crate) granules: Range<usize>,
+    pub(crate) number: usize,
     /// Ascending, counted from the block's first row.
     pub(crate) deleted: Vec<u32>,
     /// How many of its rows are read when it is not known.
@@ -55,10 +54,9 @@ pub(crate) struct Block {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     shape: u64,
-    /// The address of the first block's part or run, which the entry keeps from being another's.
+    /// The first block: the address of its part or run, which the entry keeps from being another's, and its number.
     of: usize,
-    /// The first granule, and behind the last.
-    granules: (usize, usize),
+    block: usize,
     /// How many blocks in a row there are.
     blocks: usize,
 }
@@ -67,7 +65,7 @@ struct Key {
 struct KnownBlock {
     of: Weak<dyn Any + Send + Sync>,
     def: Weak<TableDef>,
-    granules: Range<usize>,
+    number: usize,
     deleted: Vec<u32>,
 }
 
@@ -76,7 +74,7 @@ impl KnownBlock {
         KnownBlock {
             of: Arc::downgrade(&block.of),
             def: Arc::downgrade(&block.def),
-            granules: block.granules.clone(),
+            number: block.number,
             deleted: block.deleted.clone(),
         }
     }
@@ -85,7 +83,7 @@ impl KnownBlock {
     fn is(&self, block: &Block) -> bool {
         std::ptr::addr_eq(self.of.as_ptr(), Arc::as_ptr(&block.of))
             && std::ptr::eq(self.def.as_ptr(), Arc::as_ptr(&block.def))
-            && self.granules == block.granules
+            && self.number == block.number
             && self.deleted == block.deleted
     }
 }
@@ -299,8 +297,8 @@ impl Kept {
 impl Key {
     /// `None` of no blocks.
     fn new(shape: u64, blocks: &[&Block]) -> Option<Key> {
-        let (first, last) = (blocks.first()?, blocks.last()?);
+        let first = blocks.first()?;
         let of = Arc::as_ptr(&first.of).cast::<()>() as usize;
-        Some(Key { shape, of, granules: (first.granules.start, last.granules.end), blocks: blocks.len() })
+        Some(Key { shape, of, block: first.number, blocks: blocks.len() })
     }
 }

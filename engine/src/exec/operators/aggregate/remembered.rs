@@ -21,7 +21,7 @@ use super::{Local, Merged, PartialGroups, Pass, combine};
 use crate::error::Result;
 use crate::exec::context::QueryContext;
 use crate::exec::operator::Metrics;
-use crate::exec::partial_cache::{BLOCK_GRANULES, Block, PartialCache, Question};
+use crate::exec::partial_cache::{Block, PartialCache, Question};
 use crate::exec::pipeline::{Task, Units, parallel, run_at, share_out};
 
 /// Groups are worth to be kept if one row of so many meets another; and so many groups of any number of rows, since few rows tell nothing.
@@ -35,7 +35,7 @@ const MORE_ROWS: usize = 8;
 const BLOCKS_TOGETHER: usize = 1024;
 const GROUPS_TOGETHER: usize = 1 << 16;
 /// Larger ones are merged alone.
-const BYTES_TOGETHER: usize = 1 << 18;
+const BYTES_TOGETHER: usize = 1 << 20;
 
 /// States that are known, and the position that their own are counted from.
 type Known = (u64, Arc<PartialGroups>);
@@ -245,10 +245,7 @@ pub(super) fn aggregate(
 
 /// Looks for all blocks, by the longest rows of them first. Gives the rows that can be kept as one, the shortest first.
 fn look(blocks: &Blocks, found: &mut Found<'_>) -> [Vec<Range<usize>>; 4] {
-    let run = |size: usize| {
-        let of = move |block: &Block| block.granules.start / (BLOCK_GRANULES * size);
-        blocks.rows(move |a, b| same_part(a, b) && of(a) == of(b))
-    };
+    let run = |size: usize| blocks.rows(move |a, b| same_part(a, b) && a.number / size == b.number / size);
     let (runs, long_runs, parts, mut chains) = (run(RUN), run(RUN * RUN), blocks.rows(same_part), blocks.chains());
     for row in chains.iter().rev().chain(&parts).chain(&long_runs).chain(&runs).cloned() {
         found.look(row);
