@@ -43,7 +43,6 @@ mod sum;
 mod text;
 mod theta;
 mod top;
-mod value_lists;
 mod value_sets;
 mod whole;
 mod word_partitions;

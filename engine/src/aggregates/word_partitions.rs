@@ -13,8 +13,6 @@ use crate::exec::groups::ABSENT;
 use crate::exec::keys::{self, SEED_1, Word, fold};
 
 const PARTITIONS: usize = 256;
-/// Sets of so many ranges of groups are counted side by side.
-const COUNTED_IN: usize = 16;
 /// More young pairs of several threads are merged side by side.
 const YOUNG_TOGETHER: usize = 1 << 15;
 
@@ -130,8 +128,8 @@ pub(super) enum Partitions {
 pub enum Settled {
     /// Distinct values, and whose they are.
     Values(ArrayRef, Vec<u32>),
-    /// How many other values groups have, from one on.
-    Counts(usize, Vec<i64>),
+    /// How many other values each group has.
+    Counts(Vec<i64>),
 }
 
 /// Merges a part.
@@ -186,18 +184,13 @@ impl Parts {
                 partitions.clear();
             }
         }
-        self.sets.settle();
+        let counts = (!self.sets.is_empty()).then(|| self.sets.counts(n_groups)).transpose()?;
         let sets = Arc::new(self.sets);
         let mut tasks = match self.partitions {
             Partitions::Narrow(partitions) => tasks(partitions, &self.ty, &sets),
             Partitions::Wide(partitions) => tasks(partitions, &self.ty, &sets),
         };
-        let size = n_groups.div_ceil(COUNTED_IN).max(1);
-        for first in (0..n_groups).step_by(size).filter(|_| !sets.is_empty()) {
-            let sets = sets.clone();
-            let count = move || Ok(Settled::Counts(first, sets.counts(first..n_groups.min(first + size))?));
-            tasks.push(Box::new(count));
-        }
+        tasks.extend(counts.map(|counts| -> Settle { Box::new(move || Ok(Settled::Counts(counts))) }));
         if !self.nulls.is_empty() {
             self.nulls.sort_unstable();
             self.nulls.dedup();
