@@ -21,7 +21,7 @@ pub(super) type Pair<W> = (W, u32);
 pub(super) struct Partition<W> {
     pub(super) pairs: Vec<Pair<W>>,
     /// How many pairs there were when there were no duplicates; the first ones still are without.
-    pub(super) distinct: usize,
+    distinct: usize,
 }
 
 /// The same for equal pairs.
@@ -81,9 +81,7 @@ impl<W: Word> Partition<W> {
         });
         self.distinct = self.pairs.len();
     }
-}
 
-impl<W: Word> Partition<W> {
     /// The values and their groups.
     pub(super) fn columns(self, ty: &DataType) -> Result<(ArrayRef, Vec<u32>)> {
         let values = keys::unpack(ty, self.pairs.len(), |row| self.pairs[row].0.wide(), |_| false)?;
