@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, RecordBatch, StructArray};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, SchemaRef};
+use roaring::RoaringBitmap;
 
 use crate::error::Result;
 use crate::key::extremes;
@@ -150,6 +151,20 @@ impl Head {
         self.deleted += (runs.deleted.len() - before) as usize;
         self.partitions.insert(partition.into(), runs);
         Some(())
+    }
+
+    /// Marks all rows but those numbered so within their partitions.
+    pub(crate) fn keep_only(&mut self, kept: &[(Arc<str>, RoaringBitmap)]) {
+        let mut partitions = Map::default();
+        for (partition, rows) in kept {
+            let Some(runs) = self.partitions.get(partition) else { continue };
+            let (first, end) = (runs.first, runs.end());
+            let deleted = Marks::all_but(first..end, rows.iter().map(|row| first + u64::from(row)));
+            partitions.insert(partition.clone(), Runs { deleted, ..runs.clone() });
+        }
+        let counts = partitions.iter().map(|(_, runs): (_, &Runs)| (runs.end() - runs.first, runs.deleted.len()));
+        let (rows, deleted) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+        (self.partitions, self.rows, self.deleted) = (partitions, rows as usize, deleted as usize);
     }
 
     /// Drops all rows.

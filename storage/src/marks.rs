@@ -122,6 +122,34 @@ impl Marks {
         known
     }
 
+    /// Marks all rows of a range but some of them, ascending.
+    pub(crate) fn all_but(rows: Range<u64>, kept: impl Iterator<Item = u64>) -> Marks {
+        let (mut kept, mut marks) = (kept.peekable(), Marks::default());
+        let full = Arc::new(Block::new(RoaringBitmap::from_iter(0..1 << BLOCK_BITS)));
+        let mut from = rows.start;
+        while from < rows.end {
+            let (block, low) = split(from);
+            let until = rows.end.min(join(block + 1, 0));
+            let whole = low == 0 && until == join(block + 1, 0);
+            if whole && kept.peek().is_none_or(|&row| row >= until) {
+                marks.len += until - from;
+                marks.blocks.insert(block, full.clone());
+            } else {
+                let mut bitmap = RoaringBitmap::new();
+                bitmap.insert_range(low..low + (until - from) as u32);
+                while let Some(row) = kept.next_if(|&row| row < until) {
+                    bitmap.remove(split(row).1);
+                }
+                if !bitmap.is_empty() {
+                    marks.len += bitmap.len();
+                    marks.blocks.insert(block, Arc::new(Block::new(bitmap)));
+                }
+            }
+            from = until;
+        }
+        marks
+    }
+
     /// How many rows in a range are marked.
     pub(crate) fn count(&self, rows: Range<u64>) -> u64 {
         self.pieces(rows).map(|(_, marked, low)| marked.list(low).len() as u64).sum()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::def::{Change, TableId};
 use crate::error::Result;
 use crate::prune::Condition;
-use crate::rows::OwnRows;
+use crate::rows::{OwnRows, RowSet};
 use crate::scan::Scan;
 use crate::state::{Effects, Op, State, TableState};
 
@@ -58,6 +58,13 @@ impl Snapshot {
             state.apply(&Op::Change(change.clone()), self.version(), &mut effects)?;
         }
         Ok(Snapshot { state: Arc::new(state), granule_rows: self.granule_rows, own: Arc::new(effects.own) })
+    }
+
+    /// This snapshot with these rows of a table alone, to be read and not to be changed.
+    pub fn with_only(&self, table: TableId, rows: &RowSet) -> Result<Snapshot> {
+        let mut state = State::clone(&self.state);
+        state.keep_only(table, rows, &self.own)?;
+        Ok(Snapshot { state: Arc::new(state), ..self.clone() })
     }
 
     /// The granules of a table that may hold rows for which all of `conditions` hold.

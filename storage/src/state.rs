@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::head::{Head, Runs};
 use crate::index;
 use crate::map::Map;
+use crate::marks::Marks;
 use crate::moved::{Late, Moved, PartRows, Recent};
 use crate::part::{NewPart, Part, repeat, widen, widens};
 use crate::rows::{Marked, OwnRows, RowSet, without_deleted};
@@ -324,6 +325,21 @@ impl State {
             for (batch, bytes) in runs.iter().flat_map(living_rows) {
                 table.head.append(partition, conform(&table.def, &batch?)?, bytes, Vec::new());
             }
+            Ok(())
+        })
+    }
+
+    /// Leaves only these rows of a table.
+    pub(crate) fn keep_only(&mut self, table: TableId, rows: &RowSet, own: &OwnRows) -> Result<()> {
+        self.update(table, |table| {
+            let kept = resolve(table, rows, own)?;
+            let shown = |shown: &Shown| {
+                let rows = kept.parts.get(&shown.id())?;
+                let deleted = Marks::all_but(0..shown.rows(), rows.iter().map(u64::from));
+                Some(Shown { part: shown.part.clone(), deleted })
+            };
+            table.parts = Arc::new(table.parts.iter().filter_map(shown).collect());
+            table.head.keep_only(&kept.head);
             Ok(())
         })
     }

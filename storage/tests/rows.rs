@@ -82,6 +82,29 @@ fn deleted_rows_are_gone_at_once_and_after_a_restart() {
 }
 
 #[test]
+fn a_snapshot_of_some_rows_shows_them_alone_wherever_they_are() {
+    let store = open(&Disk::default());
+    sample(&store);
+    let before = store.snapshot();
+    let (kept, none) = ([3, 99, 100, 249, 250, 401, 449, 450, 519], set(&before, &[]));
+    let rows = set(&before, &kept);
+    let only = before.with_only(T, &rows).unwrap();
+    assert_eq!((ids(&only), only.table(T).unwrap().rows()), (kept.to_vec(), kept.len() as u64));
+    // The last granule of the second part has none of them.
+    assert_eq!(only.scan(T, &[]).unwrap().len(), 6);
+    assert_eq!(ids(&before.with_only(T, &none).unwrap()), Vec::<i64>::new());
+    assert_eq!(ids(&before), (0..520).collect::<Vec<_>>());
+    // The set names them in a later version as well, where the head is in parts.
+    store.flush(None).unwrap();
+    assert_eq!(ids(&store.snapshot().with_only(T, &rows).unwrap()), kept);
+    // An overlay's own rows.
+    let over = before
+        .with_changes(&[Change::Append { table: T, partition: "a".into(), rows: support::rows(600..603) }])
+        .unwrap();
+    assert_eq!(ids(&over.with_only(T, &set(&over, &[449, 601])).unwrap()), [449, 601]);
+}
+
+#[test]
 fn granules_count_read_and_select_living_rows_only() {
     let store = open(&Disk::default());
     sample(&store);
