@@ -40,7 +40,7 @@ use crate::session::{Outcome, Session};
 use crate::statement::bootstrap;
 use crate::statement::rollup;
 use crate::statement::ttl::ExpiredRows;
-use crate::views::StateCollapse;
+use crate::views::{Building, StateCollapse};
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -135,6 +135,10 @@ struct Inner {
     gates: Arc<Gates>,
     places: RwLock<Places>,
     settling: Mutex<()>,
+    derivations: Mutex<()>,
+    building: Building,
+    /// Ends work that belongs to no session.
+    background: Cancel,
     /// What [`Database::watch_rollups`] began.
     rollups: Once,
 }
@@ -254,6 +258,9 @@ impl Database {
             gates: Arc::default(),
             places: RwLock::new(places),
             settling: Mutex::default(),
+            derivations: Mutex::default(),
+            building: Building::default(),
+            background: Cancel::default(),
             rollups: Once::new(),
         };
         let database = Database { inner: Arc::new(inner) };
@@ -264,6 +271,7 @@ impl Database {
         expired.attach(&database);
         bootstrap::first_open(&database)?;
         crate::statement::partition::settle(&database)?;
+        crate::views::resume(&database, &catalog)?;
         if catalog.entries().any(|entry| entry.def.ttl.iter().any(|rule| rule.rollup)) {
             database.watch_rollups();
         }
@@ -303,6 +311,7 @@ impl Database {
     /// Finishes all commits and lets the directory go. Statements that still run end with 57P01.
     pub fn close(self) -> Result<()> {
         self.inner.closing.store(true, Ordering::Relaxed);
+        self.inner.background.shut_down();
         for live in self.inner.sessions.lock().values() {
             if let Some(cancel) = &live.lock().running {
                 cancel.shut_down();
@@ -384,6 +393,21 @@ impl Database {
 
     pub(crate) fn change_places(&self, change: impl FnOnce(&mut Places)) {
         change(&mut self.inner.places.write());
+    }
+
+    /// Held by commits that mean more for views than their rows say, from the snapshot that they look at to their end.
+    pub(crate) fn derivations(&self) -> &Mutex<()> {
+        &self.inner.derivations
+    }
+
+    /// Ends work that belongs to no session, when the database is closed.
+    pub(crate) fn background(&self) -> &Cancel {
+        &self.inner.background
+    }
+
+    /// What is to be done to views that are being filled.
+    pub(crate) fn building(&self) -> &Building {
+        &self.inner.building
     }
 
     /// What commits of rows pass.

@@ -17,7 +17,7 @@ use weir_storage::IndexValues;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::exec::{self, Pool, QueryContext, QueryMemory, Substituted};
+use crate::exec::{self, Given, Pool, QueryContext, QueryMemory};
 use crate::functions::{Context, registry};
 use crate::statement::table::bind_over;
 
@@ -30,7 +30,7 @@ impl IndexExpressions {
     pub(crate) fn new(pool: Arc<Pool>, batch_rows: usize) -> IndexExpressions {
         let context = QueryContext {
             functions: Arc::new(Context::detached()),
-            relations: Arc::new(Substituted { rows: HashMap::new(), others: None }),
+            relations: Arc::new(Given::default()),
             parameters: Vec::new(),
             pool,
             batch_rows,

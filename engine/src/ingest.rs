@@ -6,15 +6,15 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use weir_sql::Type;
 use weir_sql::catalog::ColumnInfo;
-use weir_storage::{Change, Commit};
+use weir_storage::Change;
 
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry, Kind};
 use crate::database::Database;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::evolve;
 use crate::exec;
-use crate::statement::commit::tables_of;
+use crate::statement::commit::{tables_of, with_views};
 use crate::statement::table::{assigned, bind_over, detached_context};
 use crate::statement::unique::Policy;
 use crate::statement::writer::{Base, Writer};
@@ -197,14 +197,13 @@ impl Database {
             }
             let _passing = self.gates().pass(&tables_of(&pending), &[], &Cancel::default())?;
             // Against a newer catalogue everything is computed again, parts among it: a view may have come.
-            match store.commit(Commit {
-                changes: pending.joined()?,
-                expect_catalog: Some(state.version),
-                seen: pending.seen,
-            }) {
-                Ok(committed) => return Ok(committed.version),
-                Err(weir_storage::Error::CatalogChanged | weir_storage::Error::RowsChanged { .. }) => {}
-                Err(e) => return Err(e.into()),
+            pending.catalog = Some(state.version);
+            match with_views(self, &pending) {
+                Ok(Ok(committed)) => return Ok(committed.version),
+                Ok(Err(weir_storage::Error::CatalogChanged | weir_storage::Error::RowsChanged { .. })) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(error) if error.kind == ErrorKind::SerializationFailure => {}
+                Err(error) => return Err(error),
             }
         }
     }

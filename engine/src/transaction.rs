@@ -5,7 +5,7 @@
 //!
 //! Rows that feed views come with their deltas, computed against one catalogue version; the commit insists on that version, so that a
 //! view made meanwhile cannot miss them. If it has moved, the deltas are computed again from the rows (`views::maintain`) and the
-//! commit is tried again. Changes of the catalogue itself are checked against the newer one by name and oid.
+//! commit is tried again. What else a commit means for views is found when it is made (`views::derive`). Changes of the catalogue itself are checked against the newer one by name and oid.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use crate::gate::Closed;
 pub(crate) enum Item {
     /// A change that stands by itself.
     Own(Change),
+    /// Rows of a table that come or go, which views on it follow.
+    Fed(Change),
     /// What a view makes of rows before it; thrown away and computed again when the catalogue moves.
     Delta(Change),
 }
@@ -29,7 +31,7 @@ pub(crate) enum Item {
 impl Item {
     pub(crate) fn change(&self) -> &Change {
         match self {
-            Item::Own(change) | Item::Delta(change) => change,
+            Item::Own(change) | Item::Fed(change) | Item::Delta(change) => change,
         }
     }
 }
@@ -86,9 +88,9 @@ impl Pending {
     }
 
     /// All but what rows mean for views that this transaction makes: they are filled after the commit, from all rows of its version.
-    fn kept(&self) -> impl Iterator<Item = &Item> {
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().filter(|item| match item {
-            Item::Own(_) => true,
+            Item::Own(_) | Item::Fed(_) => true,
             Item::Delta(change) => !table_of(change).is_some_and(|table| self.views.contains(&table.0)),
         })
     }
@@ -117,7 +119,7 @@ impl Pending {
 }
 
 /// The table whose rows change.
-fn table_of(change: &Change) -> Option<TableId> {
+pub(crate) fn table_of(change: &Change) -> Option<TableId> {
     match change {
         Change::Append { table, .. }
         | Change::AddParts { table, .. }

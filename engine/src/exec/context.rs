@@ -118,29 +118,28 @@ pub enum RelationRows {
     States { snapshot: Snapshot, table: TableId, view: Arc<ViewPlan> },
 }
 
-/// Relations whose rows are given, by oid, and others' for the rest: what a view's plan runs over when one commit brings rows.
-pub struct Substituted {
-    /// Rows in place of a relation's own.
-    pub rows: HashMap<u32, Vec<RecordBatch>>,
-    /// Where all others are.
-    pub others: Option<Arc<dyn Relations>>,
-}
-
-impl Relations for Substituted {
-    fn rows(&self, relation: &Relation) -> Result<RelationRows> {
-        match (self.rows.get(&relation.oid), &self.others) {
-            (Some(rows), _) => Ok(RelationRows::Batches(rows.clone())),
-            (None, Some(others)) => others.rows(relation),
-            (None, None) => Err(Error::internal(format!("no rows for relation \"{}\"", relation.name))),
+impl RelationRows {
+    /// About how many rows these are.
+    pub(crate) fn count(&self) -> Option<u64> {
+        match self {
+            RelationRows::Batches(batches) => Some(batches.iter().map(|rows| rows.num_rows() as u64).sum()),
+            RelationRows::Stored { snapshot, table, .. }
+            | RelationRows::View { snapshot, table, .. }
+            | RelationRows::States { snapshot, table, .. } => snapshot.table(*table).map(|table| table.rows()),
         }
     }
+}
 
-    fn working(&self, id: usize) -> Option<Arc<Spool>> {
-        self.others.as_ref().and_then(|others| others.working(id))
-    }
+/// Relations whose rows are given, by oid; there are no others.
+#[derive(Default)]
+pub struct Given(pub HashMap<u32, Vec<RecordBatch>>);
 
-    fn shared(&self, id: usize) -> Option<Result<Arc<Spool>>> {
-        self.others.as_ref().and_then(|others| others.shared(id))
+impl Relations for Given {
+    fn rows(&self, relation: &Relation) -> Result<RelationRows> {
+        match self.0.get(&relation.oid) {
+            Some(rows) => Ok(RelationRows::Batches(rows.clone())),
+            None => Err(Error::internal(format!("no rows for relation \"{}\"", relation.name))),
+        }
     }
 }
 

@@ -38,9 +38,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use weir_sql::plan::{Expr, OutputColumn, Plan};
 
-pub use context::{
-    QueryContext, RelationRows, Relations, Substituted, TableCall, TableFunction, TableOverload, TableRows,
-};
+pub use context::{Given, QueryContext, RelationRows, Relations, TableCall, TableFunction, TableOverload, TableRows};
 pub use explain::explain;
 pub use memory::{Broker, Limits, QueryMemory};
 pub use partial::ViewPlan;

@@ -1,6 +1,6 @@
 //! What binder, kernels and executor ask of a session: [`View`], the catalogue at one version as one session sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::AsArray;
 use parking_lot::Mutex;
@@ -14,10 +14,14 @@ use crate::cancel::Cancel;
 use crate::catalog::system::{self, SystemContext};
 use crate::catalog::{CatalogState, Found, procs};
 use crate::database::{Database, Registered};
+use crate::error::Result;
 use crate::exec::{self, QueryContext};
 use crate::functions::{CatalogLookup, Context, registry};
 use crate::kernels::cast::cast_array;
 use crate::statement::relations::SnapshotRelations;
+use crate::statement::writer::Base;
+use crate::transaction::Pending;
+use crate::views::derive;
 
 /// Who is connected, for what is computed from it; later changes of the session do not reach it.
 #[derive(Debug)]
@@ -54,8 +58,10 @@ pub struct View {
     path: Vec<String>,
     /// Oids of the users' relations that the binder asked for.
     used: Mutex<Vec<u32>>,
-    /// The view of this transaction that is not filled yet: it is read as its query.
-    pub(crate) own_views: Vec<u32>,
+    /// The changes of this transaction so far, and the snapshot under them. A view of its own that is not filled yet is read as its query.
+    own: Option<(Pending, Snapshot)>,
+    /// The data with what these changes mean for views, once somebody asked.
+    derived: OnceLock<Snapshot>,
 }
 
 impl View {
@@ -64,10 +70,25 @@ impl View {
         snapshot: Snapshot,
         session: Arc<SessionInfo>,
         database: Database,
-        own_views: Vec<u32>,
+        own: Option<(Pending, Snapshot)>,
     ) -> View {
         let path = session.settings.search_path(&session.user);
-        View { state, snapshot, session, database, path, used: Mutex::default(), own_views }
+        View { state, snapshot, session, database, path, used: Mutex::default(), own, derived: OnceLock::new() }
+    }
+
+    /// The data as views show it.
+    pub(crate) fn derived(&self) -> Result<&Snapshot> {
+        if let Some(snapshot) = self.derived.get() {
+            return Ok(snapshot);
+        }
+        let mut snapshot = self.snapshot.clone();
+        if let Some((pending, base)) = &self.own {
+            let (database, state, cancel) = (self.database.clone(), self.state.clone(), Cancel::default());
+            let base = Base { database, state, snapshot: base.clone(), cancel, now: super::now_micros() };
+            let views = derive::affected(&self.state, pending)?;
+            snapshot = snapshot.with_changes(&derive::derive(&base, pending, &views)?)?;
+        }
+        Ok(self.derived.get_or_init(|| snapshot))
     }
 
     /// The same with another search path: what a view's text was written under.
@@ -79,8 +100,14 @@ impl View {
             database: self.database.clone(),
             path,
             used: Mutex::default(),
-            own_views: self.own_views.clone(),
+            own: self.own.clone(),
+            derived: OnceLock::new(),
         }
+    }
+
+    /// Whether this transaction makes a view.
+    pub(crate) fn makes(&self, view: u32) -> bool {
+        self.own.as_ref().is_some_and(|(pending, _)| pending.views.contains(&view))
     }
 
     /// Users' relations that were asked for so far, each once.
@@ -114,7 +141,7 @@ impl View {
         };
         let found = found.or_else(|| self.state.resolve(schema, name, &self.path))?;
         match &found {
-            Found::User(entry) if entry.def.building && !self.own_views.contains(&entry.def.oid) => None,
+            Found::User(entry) if entry.def.building && !self.makes(entry.def.oid) => None,
             _ => Some(found),
         }
     }

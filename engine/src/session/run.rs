@@ -214,7 +214,7 @@ impl Session {
         }
         let snapshot = self.database.store()?.snapshot();
         let state = self.database.catalog(&snapshot)?;
-        Ok(View::new(state, snapshot, self.info(), self.database.clone(), Vec::new()))
+        Ok(View::new(state, snapshot, self.info(), self.database.clone(), None))
     }
 
     /// The catalogue and data as the next statement sees them: the newest snapshot under the transaction's own changes.
@@ -224,7 +224,7 @@ impl Session {
         let (snapshot, state) = match pending {
             None => {
                 let state = self.database.catalog(&base)?;
-                (base, state)
+                (base.clone(), state)
             }
             Some(pending) => {
                 let over = pending.over(&base)?;
@@ -236,8 +236,8 @@ impl Session {
                 (over, state)
             }
         };
-        let own_views = pending.map(|p| p.views.clone()).unwrap_or_default();
-        Ok(View::new(state, snapshot, self.info(), self.database.clone(), own_views))
+        let own = pending.map(|pending| (pending.clone(), base));
+        Ok(View::new(state, snapshot, self.info(), self.database.clone(), own))
     }
 
     /// The catalogue with this transaction's own definitions. Its version is the committed one's that it stands on.

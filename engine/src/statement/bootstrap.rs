@@ -12,15 +12,14 @@ use crate::ingest::{DEAD_LETTERS, dead_letter_columns};
 use crate::session::context::TEMPORARY;
 use crate::transaction::Pending;
 
-/// Makes what is not there, and drops views that were never filled to the end.
+/// Makes what is not there.
 pub(crate) fn first_open(database: &Database) -> Result<()> {
     let snapshot = database.store()?.snapshot();
     let state = database.catalog(&snapshot)?;
     let mut changes = Vec::new();
-    let building = state.entries().filter(|entry| entry.def.building);
     // Temporary tables of sessions that a crash ended.
     let temporary = state.entries().filter(|entry| entry.def.schema.starts_with(TEMPORARY));
-    for entry in building.chain(temporary) {
+    for entry in temporary {
         changes.push(Change::DropTable { id: TableId(entry.def.oid) });
         changes.push(Change::Set { key: format!("{RELATION_PREFIX}{}", entry.def.oid), value: None });
     }

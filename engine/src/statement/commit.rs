@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use weir_storage::{Change, Commit, Committed, NewPart, TableId};
+use weir_storage::{Change, Commit, Committed, NewPart, Snapshot, TableId};
 
 use super::names::sql_error;
 use super::partition;
 use super::table::storage_def;
+use super::writer::Base;
 use crate::cancel::Cancel;
 use crate::catalog::state::{NEXT_OID, RELATION_PREFIX};
 use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
-use crate::database::Database;
+use crate::database::{Database, load_catalog};
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::now_micros;
 use crate::transaction::{Item, Pending};
-use crate::views::maintain;
+use crate::views::{derive, emptied, maintain};
 
 /// Commits, then fills the views that the transaction made.
 pub(crate) fn commit(database: &Database, mut pending: Pending) -> Result<()> {
@@ -24,10 +26,7 @@ pub(crate) fn commit(database: &Database, mut pending: Pending) -> Result<()> {
     if pending.items.iter().any(|item| partition::is_unsettled(std::slice::from_ref(item.change()))) {
         partition::settle(database)?;
     }
-    for (nth, view) in pending.views.iter().enumerate() {
-        let snapshot = if nth == 0 { committed.snapshot.clone() } else { database.store()?.snapshot() };
-        crate::views::fill(database, *view, &snapshot)?;
-    }
+    crate::views::fill_all(database, &pending.views, &committed.snapshot)?;
     for (table, cancel) in &pending.indexed {
         // The index is there; what is not done when the wait is cancelled, background work does.
         super::optimize::run(database, TableId(*table), None, weir_storage::Optimize::Indexes, cancel)
@@ -41,8 +40,7 @@ pub(crate) fn commit_only(database: &Database, pending: &mut Pending) -> Result<
     let store = database.store()?;
     loop {
         let _passing = database.gates().pass(&tables_of(pending), &pending.gates, &Cancel::default())?;
-        let commit = Commit { changes: pending.joined()?, expect_catalog: pending.catalog, seen: pending.seen };
-        match store.commit(commit) {
+        match with_views(database, pending)? {
             Ok(committed) => return Ok(committed),
             Err(weir_storage::Error::CatalogChanged) => {
                 let snapshot = store.snapshot();
@@ -51,6 +49,44 @@ pub(crate) fn commit_only(database: &Database, pending: &mut Pending) -> Result<
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Commits pending changes with all that they mean for views, or says why storage does not take them.
+pub(crate) fn with_views(
+    database: &Database,
+    pending: &Pending,
+) -> Result<std::result::Result<Committed, weir_storage::Error>> {
+    let store = database.store()?;
+    let commit = |changes| store.commit(Commit { changes, expect_catalog: pending.catalog, seen: pending.seen });
+    let fed = pending.items.iter().any(|item| matches!(item, Item::Fed(_)));
+    if !fed || derive::affected(&*catalog_of(database, pending, &store.snapshot())?, pending)?.is_empty() {
+        return Ok(commit(pending.joined()?));
+    }
+    let _alone = database.derivations().lock();
+    loop {
+        let snapshot = store.snapshot();
+        if pending.catalog.is_some_and(|version| version != snapshot.catalog_version()) {
+            return Ok(Err(weir_storage::Error::CatalogChanged));
+        }
+        let state = catalog_of(database, pending, &snapshot)?;
+        let views = derive::affected(&state, pending)?;
+        let (cancel, now) = (Cancel::default(), now_micros());
+        let base = Base { database: database.clone(), state: state.clone(), snapshot, cancel, now };
+        let derived = derive::derive(&base, pending, &views)?;
+        match commit(pending.joined()?.into_iter().chain(derived).collect()) {
+            // States that were merged meanwhile are looked for again.
+            Err(weir_storage::Error::RowsChanged { table }) if views.contains(&table) => {}
+            other => return Ok(other),
+        }
+    }
+}
+
+/// The catalogue with a transaction's own definitions.
+fn catalog_of(database: &Database, pending: &Pending, snapshot: &Snapshot) -> Result<Arc<CatalogState>> {
+    match pending.ddl {
+        0 => database.catalog(snapshot),
+        _ => Ok(Arc::new(load_catalog(&pending.over(snapshot)?)?)),
     }
 }
 
@@ -90,12 +126,18 @@ pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<Cat
     }
     let mut items = Vec::new();
     for item in std::mem::take(&mut pending.items) {
-        let Item::Own(change) = item else { continue };
+        let (change, fed) = match item {
+            Item::Own(change) => (change, false),
+            Item::Fed(change) => (change, true),
+            Item::Delta(_) => continue,
+        };
         let deltas = match &change {
             Change::Append { table, rows, .. } if !created.contains(&table.0) => {
                 check_rows(state, *table, Some(rows))?;
                 let mut deltas = maintain::deltas(database, state, table.0, &Cancel::default())?;
-                deltas.add(rows)?;
+                if fed {
+                    deltas.add(rows)?;
+                }
                 deltas.finish()?
             }
             Change::AddParts { table, parts } if !created.contains(&table.0) => {
@@ -117,7 +159,7 @@ pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<Cat
             }
             Change::Truncate { table } => {
                 check_rows(state, *table, None)?;
-                state.fed_by(table.0).map(|view| Change::Truncate { table: TableId(view.def.oid) }).collect()
+                emptied(state, table.0)?
             }
             Change::Set { key, value } => {
                 check_definition(state, key, value.as_deref())?;
@@ -134,7 +176,7 @@ pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<Cat
             }
             change => change,
         };
-        items.push(Item::Own(change));
+        items.push(if fed { Item::Fed(change) } else { Item::Own(change) });
         items.extend(deltas.into_iter().map(Item::Delta));
     }
     pending.items = items;

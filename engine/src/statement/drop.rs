@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity};
 use crate::transaction::Item;
-use crate::views::retract;
+use crate::views;
 
 fn noun(kind: ObjectKind) -> &'static str {
     match kind {
@@ -204,13 +204,8 @@ pub(super) fn truncate(session: &mut Session, running: &Running, names: &[Object
             let message = format!("\"{}\" is not a table", entry.def.name);
             return Err(sql_error(SqlErrorKind::WrongObjectType, message));
         }
-        items.push(Item::Own(Change::Truncate { table: TableId(entry.def.oid) }));
-        for view in state.fed_by(entry.def.oid) {
-            if view.def.building {
-                return Err(retract::wait_for(&session.base(running), view));
-            }
-            items.push(Item::Delta(Change::Truncate { table: TableId(view.def.oid) }));
-        }
+        items.push(Item::Fed(Change::Truncate { table: TableId(entry.def.oid) }));
+        items.extend(views::emptied(state, entry.def.oid)?.into_iter().map(Item::Delta));
     }
     let version = state.version;
     let pending = &mut session.transaction()?.pending;

@@ -53,6 +53,10 @@ impl SnapshotRelations {
 
 impl Relations for SnapshotRelations {
     fn rows(&self, relation: &Relation) -> Result<RelationRows> {
+        if relation.kind == RelationKind::MaterializedView {
+            let snapshot = self.view.derived()?.clone();
+            return StoredRelations { state: self.stored.state.clone(), snapshot, now: self.stored.now }.rows(relation);
+        }
         if relation.kind != RelationKind::System {
             return self.stored.rows(relation);
         }

@@ -22,7 +22,7 @@ use crate::catalog::definition::ColumnDef;
 use crate::catalog::{Entry, RelationDef};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{self, QueryContext, QueryMemory, Substituted};
+use crate::exec::{self, Given, QueryContext, QueryMemory};
 use crate::format::{FormatSettings, text_at};
 use crate::functions::{Context, registry};
 
@@ -113,7 +113,7 @@ pub(crate) fn assigned(expr: Expr, ty: &Type) -> Result<Expr> {
 pub(crate) fn detached_context(database: &Database, cancel: &Cancel) -> QueryContext {
     QueryContext {
         functions: Arc::new(Context::detached()),
-        relations: Arc::new(Substituted { rows: HashMap::new(), others: None }),
+        relations: Arc::new(Given::default()),
         parameters: Vec::new(),
         pool: database.pool().clone(),
         batch_rows: database.options().batch_rows,

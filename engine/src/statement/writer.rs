@@ -1,8 +1,8 @@
 //! How a statement's rows reach the pending changes: rows that go, and rows that come.
 //!
 //! Small batches travel in the log. Once a statement has more than `bulk_bytes` of rows they are written as parts while it runs, and the
-//! commit only names them. What the rows mean for the views on the table is computed from the same rows at once, or, where rows go, by
-//! recomputing the groups that they touch ([`crate::views::retract`]).
+//! commit only names them. What the rows mean for the linear views on the table is computed from the same rows at once, all else when the
+//! commit is made ([`crate::views::derive`]).
 //!
 //! Rows for a table with a key are gathered and settled ([`super::unique`]): all at once at the end, or, where there are many, in runs that each see
 //! what the ones before have done.
@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::exec;
 use crate::exec::batch::Batch;
 use crate::transaction::{Item, Pending};
-use crate::views::{Deltas, Retractions, maintain};
+use crate::views::{Deltas, maintain};
 
 /// A bulk statement writes parts each time it has this many times `bulk_bytes` of rows, while it gathers as many again.
 const PART_FACTOR: usize = 4;
@@ -36,8 +36,6 @@ const PART_FACTOR: usize = 4;
 const PIECES_MAX: usize = 2;
 /// One with a key settles its rows each time it has this many times `bulk_bytes` of them.
 const RUN_FACTOR: usize = 8;
-/// Rows that go are looked at this many at a time.
-const ROWS_AT_ONCE: usize = 1 << 16;
 
 /// What a statement sees when it begins.
 #[derive(Clone)]
@@ -60,7 +58,6 @@ pub(crate) struct Writer {
     deltas: Deltas,
     /// Whether views follow.
     fed: bool,
-    retractions: Retractions,
     /// Places of rows that go, in the base's snapshot.
     deleted: RoaringTreemap,
     unique: Option<Unique>,
@@ -132,7 +129,6 @@ impl Writer {
             bulk_bytes: database.options().bulk_bytes,
             deltas: maintain::deltas(database, &base.state, entry.def.oid, &base.cancel)?,
             fed: true,
-            retractions: Retractions::default(),
             deleted: RoaringTreemap::new(),
             unique,
             gathered: Vec::new(),
@@ -230,15 +226,7 @@ impl Writer {
         if places.is_empty() {
             return Ok(());
         }
-        let (table, entry) = (self.table(), &self.target.entry);
-        if self.fed && self.base.state.fed_by(entry.def.oid).next().is_some() {
-            let columns: Vec<usize> = (0..entry.relation.columns.len()).collect();
-            for places in places.chunks(ROWS_AT_ONCE) {
-                self.base.cancel.check()?;
-                let rows = self.current.take(table, places, &columns)?;
-                self.retractions.touch(&self.base, entry, rows)?;
-            }
-        }
+        let table = self.table();
         let change = Change::Delete { table, rows: self.current.row_set(table, places)? };
         self.current = self.current.with_changes(std::slice::from_ref(&change))?;
         self.changes.push(change);
@@ -351,12 +339,9 @@ impl Writer {
         if changes.is_empty() {
             return Ok(written);
         }
-        let added = self.deltas.finish()?;
-        let deltas = match self.retractions.is_empty() {
-            true => added,
-            false => self.retractions.changes(&self.base, &changes, &added)?,
-        };
-        pending.items.extend(changes.into_iter().map(Item::Own));
+        let deltas = self.deltas.finish()?;
+        let item = if self.fed { Item::Fed } else { Item::Own };
+        pending.items.extend(changes.into_iter().map(item));
         pending.items.extend(deltas.into_iter().map(Item::Delta));
         pending.catalog.get_or_insert(self.base.state.version);
         if self.target.entry.def.key().is_some() {

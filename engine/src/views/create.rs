@@ -1,16 +1,17 @@
 //! CREATE MATERIALIZED VIEW: the definition, and a table of its own for the states.
 
-use weir_sql::catalog::RelationKind;
+use weir_sql::catalog::{Relation, RelationKind};
 use weir_sql::plan::{Expr, ExprKind};
 use weir_sql::statement::CreateMaterializedView;
 use weir_sql::{ErrorKind as SqlErrorKind, walk};
 use weir_storage::{Change, TableDef, TableId};
 
+use super::{bound, plan_of};
 use crate::catalog::{Kind, RelationDef};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::ViewPlan;
 use crate::session::run::Running;
-use crate::session::{Outcome, Session, Severity};
+use crate::session::{Outcome, Session, Severity, View};
 use crate::statement::define::{blank, define, dependencies, done, set_relation, view_columns};
 use crate::statement::names::{already_exists, sql_error, taken, target_schema};
 
@@ -29,10 +30,15 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
         }
         return Err(already_exists(&create.name.name));
     }
-    let plan = ViewPlan::new(&create.plan)?;
-    if plan.input().kind != RelationKind::Table {
-        let message = format!("materialized views over \"{}\" are not supported", plan.input().name);
-        return Err(sql_error(SqlErrorKind::Unsupported, message).with_hint("Use a table as its input."));
+    let (depends, path) = (dependencies(view, &create.query)?, view.path());
+    let mut plan = ViewPlan::new(&create.plan)?;
+    if depends.iter().any(|input| view.makes(*input)) {
+        // To this transaction its views are their queries, to this view they are inputs.
+        let names: Vec<&str> = create.columns.iter().map(|column| column.name.as_str()).collect();
+        plan = bound(&view.state, &create.query, &path, &names)?;
+    }
+    for input in plan.inputs() {
+        check_input(view, input)?;
     }
     if !create.layout.ttl.is_empty() {
         return Err(sql_error(SqlErrorKind::Unsupported, "TTL of a materialized view is not supported"));
@@ -47,8 +53,8 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
     let oid = session.database.new_oid();
     let def = RelationDef {
         query: Some(create.query.clone()),
-        search_path: view.path(),
-        depends: dependencies(view, &create.query)?,
+        search_path: path,
+        depends,
         order_by,
         partition_by: create.layout.partition_by.as_ref().map(|p| p.sql.clone()),
         engine: create.layout.engine.clone(),
@@ -61,6 +67,22 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
         session.transaction()?.pending.views.push(oid);
     }
     done(COMMAND)
+}
+
+/// A view can only be an input if what it shows comes group by group, and if it is there.
+fn check_input(view: &View, input: &Relation) -> Result<()> {
+    if input.kind != RelationKind::MaterializedView {
+        return Ok(());
+    }
+    let entry = view.state.entry(input.oid).ok_or_else(|| Error::internal("an input is gone"))?;
+    if !plan_of(&view.state, entry)?.is_local() {
+        let message = "this materialized view cannot be kept up to date".to_string();
+        let detail = format!("The reason: \"{}\" is sorted out as a whole when it is read.", input.name);
+        let hint =
+            "Leave DISTINCT, LIMIT, window functions and aggregates over aggregates to the queries that read it.";
+        return Err(sql_error(SqlErrorKind::Unsupported, message).with_detail(detail).with_hint(hint));
+    }
+    Ok(())
 }
 
 fn own_table(def: &RelationDef, plan: &ViewPlan, session: &Session, running: &Running) -> Result<TableDef> {

@@ -1,47 +1,126 @@
-//! Filling a new view: what its input held at the version that began to feed it.
+//! Filling a new view: what its inputs held at the version that began to feed it.
+//!
+//! The states of what was there are written as parts, which one commit names that also shows the view. Commits that come meanwhile feed it; what
+//! they would have done to groups that are not complete yet is noted ([`Building`]), and done by that last commit. What cannot be
+//! made good so (an input was emptied) starts the filling again, and so does a restart of the database.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use parking_lot::Mutex;
+use weir_sql::catalog::Relation;
 use weir_storage::{Change, Commit, Snapshot, TableId};
 
+use super::derive::Derivation;
 use super::maintain::Feed;
+use super::touched::Touched;
 use crate::cancel::Cancel;
-use crate::catalog::Entry;
+use crate::catalog::state::RELATION_PREFIX;
+use crate::catalog::{CatalogState, Entry, RelationDef};
 use crate::database::Database;
-use crate::error::{Error, Result};
-use crate::exec;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{RelationRows, Relations};
 use crate::session::now_micros;
 use crate::statement::define::set_relation;
 use crate::statement::relations::StoredRelations;
-use crate::statement::table::{detached_context, whole_scan};
+use crate::statement::writer::Base;
+use crate::transaction::{Item, Pending};
 
 /// Rows are aggregated this many bytes at a time, which bounds what a backfill holds.
 const BYTES_AT_ONCE: usize = 64 << 20;
 
-/// Adds the states of all rows that the input has in `snapshot`, which is of exactly the commit that made the view, and shows the view.
-pub(crate) fn fill(database: &Database, view: u32, snapshot: &Snapshot) -> Result<()> {
-    let result = try_fill(database, view, snapshot);
-    if result.is_err() {
-        // A view that is not complete is never shown: take it back.
-        let _ = finish(database, view, Vec::new(), false);
+/// What is to be done to views once they are complete, by oid.
+#[derive(Default)]
+pub(crate) struct Building(Mutex<HashMap<u32, Later>>);
+
+enum Later {
+    /// These groups are to be computed again.
+    Touched(Touched),
+    /// All that was filled is out of date.
+    Again,
+}
+
+impl Building {
+    /// These groups changed.
+    pub(super) fn touch(&self, view: u32, touched: Touched) {
+        let mut views = self.0.lock();
+        match views.get_mut(&view) {
+            None => drop(views.insert(view, Later::Touched(touched))),
+            Some(Later::Touched(known)) => known.absorb(touched),
+            Some(Later::Again) => {}
+        }
     }
+
+    /// An input was emptied.
+    pub(super) fn start_again(&self, view: u32) {
+        self.0.lock().insert(view, Later::Again);
+    }
+
+    fn take(&self, view: u32) -> Option<Later> {
+        self.0.lock().remove(&view)
+    }
+}
+
+/// Adds the states of all rows that the inputs have in `snapshot`, which is of exactly the commit that made the view, and shows the view.
+fn fill(database: &Database, view: u32, snapshot: Snapshot) -> Result<()> {
+    let result = try_fill(database, view, snapshot);
+    if result.as_ref().is_err_and(|error| error.kind != ErrorKind::Shutdown) {
+        // A view that is not complete is never shown: take it back.
+        let _ = take_back(database, view);
+    }
+    database.building().take(view);
     result
 }
 
-fn try_fill(database: &Database, view: u32, snapshot: &Snapshot) -> Result<()> {
-    let state = database.catalog(snapshot)?;
-    let entry = state.entry(view).ok_or_else(|| Error::internal("the view is gone"))?;
-    let cancel = Cancel::default();
-    let feed = Feed::new(database, &state, entry, &cancel)?;
-    let input = super::plan_of(&state, entry)?.input().clone();
-    let relations = StoredRelations { state: state.clone(), snapshot: snapshot.clone(), now: now_micros() };
-    let context = Arc::new(detached_context(database, &cancel).with_relations(Arc::new(relations)));
-    let mut changes = Vec::new();
-    exec::run(&whole_scan(&input), &context)?.in_pieces(BYTES_AT_ONCE, |rows| {
-        changes.extend(write(database, entry, snapshot, feed.states(rows)?)?);
-        Ok(())
-    })?;
-    finish(database, view, changes, true)
+/// Fills the views that a commit has made, those first that others read.
+pub(crate) fn fill_all(database: &Database, views: &[u32], committed: &Snapshot) -> Result<()> {
+    for &view in views {
+        let state = database.catalog(&database.store()?.snapshot())?;
+        let waits = state.entry(view).is_some_and(|entry| entry.def.depends.iter().any(|input| views.contains(input)));
+        fill(database, view, if waits { empty(database, view)? } else { committed.clone() })?;
+    }
+    Ok(())
+}
+
+/// Begins again to fill the views that a restart has interrupted, in the background.
+pub(crate) fn resume(database: &Database, state: &CatalogState) -> Result<()> {
+    let views: Vec<u32> = state.entries().filter(|entry| entry.def.building).map(|entry| entry.def.oid).collect();
+    if views.is_empty() {
+        return Ok(());
+    }
+    let database = database.clone();
+    let refill = move || {
+        for view in views {
+            match empty(&database, view).and_then(|snapshot| fill(&database, view, snapshot)) {
+                Ok(()) => {}
+                Err(error) if error.kind == ErrorKind::Shutdown => return,
+                Err(error) => tracing::warn!(view, %error, "a view could not be filled and is dropped"),
+            }
+        }
+    };
+    let started = std::thread::Builder::new().name("weir-fill".into()).spawn(refill);
+    started.map(drop).map_err(|error| Error::internal(format!("cannot start a thread: {error}")))
+}
+
+fn try_fill(database: &Database, view: u32, mut snapshot: Snapshot) -> Result<()> {
+    loop {
+        let state = database.catalog(&snapshot)?;
+        let entry = state.entry(view).ok_or_else(|| Error::internal("the view is gone"))?;
+        let feed = Feed::new(database, &state, entry, database.background())?;
+        let relations = StoredRelations { state: state.clone(), snapshot: snapshot.clone(), now: now_micros() };
+        let rows = |relation: &Arc<Relation>| relations.rows(relation);
+        let inputs: Vec<RelationRows> = feed.plan().inputs().iter().map(rows).collect::<Result<_>>()?;
+        let mut changes = Vec::new();
+        feed.plan().stage_rows(None, None, inputs, feed.context())?.in_pieces(BYTES_AT_ONCE, |rows| {
+            changes.extend(write(database, entry, &snapshot, feed.states_of(rows)?)?);
+            Ok(())
+        })?;
+        match finish(database, view, &changes)? {
+            true => return Ok(()),
+            false => snapshot = empty(database, view)?,
+        }
+    }
 }
 
 /// States as parts, which the last commit names.
@@ -49,7 +128,7 @@ fn write(
     database: &Database,
     entry: &Entry,
     snapshot: &Snapshot,
-    states: Vec<(String, arrow::array::RecordBatch)>,
+    states: Vec<(String, RecordBatch)>,
 ) -> Result<Vec<Change>> {
     let id = TableId(entry.def.oid);
     let table = snapshot.table(id).ok_or_else(|| Error::internal("the view has no table"))?;
@@ -63,27 +142,51 @@ fn write(
     Ok(changes)
 }
 
-/// One commit that adds the states and shows the view, or, if it could not be filled, drops it.
-fn finish(database: &Database, view: u32, changes: Vec<Change>, complete: bool) -> Result<()> {
+/// Drops all states that the view has so far. What comes later than the snapshot feeds it.
+fn empty(database: &Database, view: u32) -> Result<Snapshot> {
+    let _alone = database.derivations().lock();
+    database.building().take(view);
+    Ok(database.store()?.commit(Commit::from(vec![Change::Truncate { table: TableId(view) }]))?.snapshot)
+}
+
+/// One commit that adds the states, does what was noted, and shows the view; false if it has to be filled again.
+fn finish(database: &Database, view: u32, filled: &[Change]) -> Result<bool> {
     let store = database.store()?;
+    let _alone = database.derivations().lock();
+    let touched = match database.building().take(view) {
+        Some(Later::Again) => return Ok(false),
+        Some(Later::Touched(touched)) => Some(touched),
+        None => None,
+    };
     loop {
         let snapshot = store.snapshot();
         let state = database.catalog(&snapshot)?;
         // Dropped meanwhile: the parts are garbage.
-        let Some(entry) = state.entry(view) else { return Ok(()) };
-        let mut changes = changes.clone();
-        if complete {
-            let def = crate::catalog::RelationDef { building: false, ..entry.def.clone() };
-            changes.push(set_relation(&def)?);
-        } else {
-            changes.push(Change::DropTable { id: TableId(view) });
-            let key = format!("{}{view}", crate::catalog::state::RELATION_PREFIX);
-            changes.push(Change::Set { key, value: None });
+        let Some(entry) = state.entry(view) else { return Ok(true) };
+        let (cancel, now) = (Cancel::default(), now_micros());
+        let base = Base { database: database.clone(), state: state.clone(), snapshot, cancel, now };
+        let mut changes = filled.to_vec();
+        if let Some(touched) = &touched {
+            let feed = Feed::new(database, &state, entry, &base.cancel)?;
+            let mut pending = Pending::default();
+            pending.items.extend(filled.iter().cloned().map(Item::Own));
+            let mut derivation = Derivation::new(&base, &pending)?;
+            derivation.replace(&feed, touched)?;
+            changes.extend(derivation.into_changes());
         }
+        changes.push(set_relation(&RelationDef { building: false, ..entry.def.clone() })?);
         match store.commit(Commit { changes, expect_catalog: Some(state.version), seen: None }) {
-            Ok(_) => return Ok(()),
-            Err(weir_storage::Error::CatalogChanged) => {}
-            Err(e) => return Err(e.into()),
+            Ok(_) => return Ok(true),
+            // States that were merged meanwhile are looked for again.
+            Err(weir_storage::Error::CatalogChanged | weir_storage::Error::RowsChanged { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Drops a view that could not be filled.
+fn take_back(database: &Database, view: u32) -> Result<()> {
+    let key = format!("{RELATION_PREFIX}{view}");
+    let changes = vec![Change::DropTable { id: TableId(view) }, Change::Set { key, value: None }];
+    Ok(database.store()?.commit(Commit::from(changes)).map(drop)?)
 }

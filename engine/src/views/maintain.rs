@@ -1,17 +1,17 @@
-//! What rows mean for the views on their table: partial states, for the same commit.
+//! What rows mean for the linear views on their table: partial states, for the same commit.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use weir_sql::Type;
 use weir_storage::{Change, TableId};
 
 use super::create::own_partition;
 use super::plan_of;
+use super::touched::Touched;
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry};
 use crate::database::Database;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exec::batch::Batch;
 use crate::exec::{QueryContext, ViewPlan};
 use crate::statement::table::{Split, bind_over, detached_context, output_columns};
@@ -21,6 +21,7 @@ const BYTES_AT_ONCE: usize = 32 << 20;
 
 /// Collects the rows of a statement, and gives what they bring to each view on their table.
 pub(crate) struct Deltas {
+    table: u32,
     views: Vec<Feed>,
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
@@ -58,23 +59,36 @@ impl Feed {
         &self.plan
     }
 
-    /// The types of the columns of its own table.
-    pub(super) fn column_types(&self) -> Result<Vec<Type>> {
-        let schema = self.plan.schema(&self.context)?;
-        let of = |field| Type::from_field(field).ok_or_else(|| Error::internal("a state's column has no type"));
-        schema.fields().iter().map(|field| of(field.as_ref())).collect()
+    /// What it runs in.
+    pub(super) fn context(&self) -> &Arc<QueryContext> {
+        &self.context
     }
 
-    /// The states that rows bring, by partition.
-    pub(super) fn states(&self, rows: Vec<RecordBatch>) -> Result<Vec<(String, RecordBatch)>> {
-        self.split.split(&self.plan.partial(rows, &self.context)?)
+    /// The columns of its own table that say which group a row is of: all, if it has no groups.
+    pub(super) fn keys(&self) -> Vec<usize> {
+        (0..self.plan.keys().len()).collect()
+    }
+
+    /// No groups, to be added to.
+    pub(super) fn touched(&self) -> Result<Touched> {
+        Touched::new(self.plan.keys().into_iter().map(|key| key.ty).collect())
+    }
+
+    /// The states that rows of the stage come to, by partition.
+    pub(super) fn states_of(&self, rows: Vec<RecordBatch>) -> Result<Vec<(String, RecordBatch)>> {
+        self.split.split(&self.plan.states_of(rows, &self.context)?)
     }
 }
 
 /// For rows of this table, as a catalogue of this version sees its views.
 pub(crate) fn deltas(database: &Database, state: &Arc<CatalogState>, table: u32, cancel: &Cancel) -> Result<Deltas> {
-    let views = state.fed_by(table).map(|view| Feed::new(database, state, view, cancel)).collect::<Result<_>>()?;
-    Ok(Deltas { views, waiting: Vec::new(), waiting_bytes: 0, changes: Vec::new() })
+    let mut views = Vec::new();
+    for view in state.fed_by(table) {
+        if plan_of(state, view)?.is_linear() {
+            views.push(Feed::new(database, state, view, cancel)?);
+        }
+    }
+    Ok(Deltas { table, views, waiting: Vec::new(), waiting_bytes: 0, changes: Vec::new() })
 }
 
 impl Deltas {
@@ -95,7 +109,8 @@ impl Deltas {
             return Ok(());
         }
         for view in &self.views {
-            for (partition, rows) in view.states(rows.clone())? {
+            let states = view.plan.partial(self.table, &rows, &view.context)?;
+            for (partition, rows) in view.split.split(&states)? {
                 if rows.num_rows() > 0 {
                     self.changes.push(Change::Append { table: view.table, partition, rows });
                 }

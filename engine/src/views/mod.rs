@@ -4,25 +4,24 @@
 //! states and, in the same commit, starts feeding it: from that version on, every commit of rows to the input carries the states that
 //! these rows bring ([`maintain`]). What was there before is read from the snapshot of exactly that version and added by one later
 //! commit ([`fill`]), which also shows the view; until then it is hidden. Reading merges states by key; storage's merges fold equal keys
-//! by [`StateCollapse`]. Where rows of the input go, the
-//! groups they were in are computed again ([`retract`]).
+//! by [`StateCollapse`]. Where rows of the input go, and for views over joins and over other views, [`derive`] finds what a commit means.
 
 mod create;
+pub(crate) mod derive;
 mod fill;
 pub(crate) mod maintain;
-pub(crate) mod retract;
+mod touched;
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use parking_lot::RwLock;
 use weir_sql::statement::Statement;
-use weir_storage::{Collapse, TableDef};
+use weir_storage::{Change, Collapse, TableDef, TableId};
 
 pub(crate) use create::create;
-pub(crate) use fill::fill;
+pub(crate) use fill::{Building, fill_all, resume};
 pub(crate) use maintain::Deltas;
-pub(crate) use retract::Retractions;
 
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry, StateCatalog};
@@ -37,16 +36,31 @@ pub(crate) fn plan_of(state: &CatalogState, entry: &Entry) -> Result<Arc<ViewPla
     if let Some(plan) = entry.view_plan.get() {
         return Ok(plan.clone());
     }
-    let broken = |why: String| Error::internal(format!("the view \"{}\" cannot be bound: {why}", entry.def.name));
-    let query = entry.def.query.as_deref().ok_or_else(|| broken("it has no query".into()))?;
-    let parsed = weir_sql::parse::parse(query)?;
-    let [parsed] = parsed.as_slice() else { return Err(broken("its query is not one statement".into())) };
-    let catalog = StateCatalog { state, path: &entry.def.search_path };
-    let bound = weir_sql::bind::bind(parsed, &catalog, registry(), &[])?;
-    let Statement::Query(plan) = bound.statement else { return Err(broken("its query is no SELECT".into())) };
+    let query = entry.def.query.as_deref().ok_or_else(|| Error::internal("a view has no query"))?;
     let names: Vec<&str> = entry.def.columns.iter().map(|column| column.name.as_str()).collect();
-    let plan = Arc::new(ViewPlan::new(&weir_sql::bind::narrowed(plan, &names))?);
+    let plan = Arc::new(bound(state, query, &entry.def.search_path, &names)?);
     Ok(entry.view_plan.get_or_init(|| plan).clone())
+}
+
+/// A view's query as the catalogue without any session has it, of these columns.
+fn bound(state: &CatalogState, query: &str, path: &[String], columns: &[&str]) -> Result<ViewPlan> {
+    let broken = |why: &str| Error::internal(format!("a view cannot be bound: {why}: {query}"));
+    let parsed = weir_sql::parse::parse(query)?;
+    let [parsed] = parsed.as_slice() else { return Err(broken("it is not one statement")) };
+    let bound = weir_sql::bind::bind(parsed, &StateCatalog { state, path }, registry(), &[])?;
+    let Statement::Query(plan) = bound.statement else { return Err(broken("it is no SELECT")) };
+    ViewPlan::new(&weir_sql::bind::narrowed(plan, columns))
+}
+
+/// The changes that empty the linear views on a table which is emptied.
+pub(crate) fn emptied(state: &CatalogState, table: u32) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    for view in state.fed_by(table) {
+        if plan_of(state, view)?.is_emptied_with(table) {
+            changes.push(Change::Truncate { table: TableId(view.def.oid) });
+        }
+    }
+    Ok(changes)
 }
 
 /// Folds the states of equal keys when storage merges parts of a view.

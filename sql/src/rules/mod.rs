@@ -37,9 +37,9 @@ pub fn optimise(plan: Plan, functions: &dyn Functions, statistics: &dyn Statisti
     optimise_shared(plan, functions, statistics)
 }
 
-/// Applies the rules that leave groups and their calls as they are: those of a view, whose states are stored.
+/// Applies the rules that leave groups and their calls as they are, and each scan where it stands: those of a view, whose states are stored.
 pub fn optimise_stored(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {
-    optimise_shared(decorrelate::decorrelate(plan, functions), functions, statistics)
+    optimise_all(decorrelate::decorrelate(plan, functions), functions, statistics)
 }
 
 fn optimise_shared(plan: Plan, functions: &dyn Functions, statistics: &dyn Statistics) -> Plan {

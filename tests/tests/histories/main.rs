@@ -3,7 +3,7 @@
 //! Three sessions run a few statements each on one small table, alone or in transaction blocks, while heads of a few rows are flushed and parts
 //! merged behind them. What each statement answered, and what the table holds in the end, must be what [`model`] can explain: an order of
 //! commits in which every statement sees one version, and changes only rows that are still there. The tables: without a key, with
-//! one, with partitions that rows move between, and one that feeds a view, which must show what its SELECT shows.
+//! one, with partitions that rows move between, and one that feeds views (one on another, one over a join), which must show what their SELECTs show.
 //!
 //! The gate runs ten thousand, the test line a thousand: `WEIR_HISTORIES=n` says how many, and `WEIR_SEED=n` where they start.
 
@@ -37,7 +37,7 @@ struct Table {
     keyed: bool,
 }
 
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     Table { name: "plain", create: "CREATE TABLE plain (id int NOT NULL, v int NOT NULL)", keyed: false },
     Table { name: "keyed", create: "CREATE TABLE keyed (id int PRIMARY KEY, v int NOT NULL)", keyed: true },
     Table {
@@ -51,6 +51,27 @@ const TABLES: [Table; 4] = [
                  CREATE MATERIALIZED VIEW of_viewed AS SELECT v % 3 AS g, count(*) AS n, max(v) AS hi FROM viewed GROUP BY 1",
         keyed: true,
     },
+    Table {
+        name: "joined",
+        create: "CREATE TABLE joined (id int PRIMARY KEY, v int NOT NULL); \
+                 CREATE MATERIALIZED VIEW of_joined AS SELECT v % 3 AS g, count(*) AS n, max(v) AS hi FROM joined GROUP BY 1; \
+                 CREATE MATERIALIZED VIEW on_view AS SELECT n, count(*) AS groups, max(hi) AS hi FROM of_joined GROUP BY 1; \
+                 CREATE MATERIALIZED VIEW pairs AS SELECT a.v % 3 AS g, count(*) AS n, sum(b.v) AS total FROM joined a \
+                 LEFT JOIN joined b ON b.id = a.v GROUP BY 1",
+        keyed: true,
+    },
+];
+
+/// Tables, views that follow them, and what each is to show.
+const VIEWS: [(&str, &str, &str); 4] = [
+    ("viewed", "of_viewed", "SELECT v % 3, count(*), max(v) FROM viewed GROUP BY 1"),
+    ("joined", "of_joined", "SELECT v % 3, count(*), max(v) FROM joined GROUP BY 1"),
+    (
+        "joined",
+        "on_view",
+        "SELECT n, count(*), max(hi) FROM (SELECT count(*) AS n, max(v) AS hi FROM joined GROUP BY v % 3) g GROUP BY 1",
+    ),
+    ("joined", "pairs", "SELECT a.v % 3, count(*), sum(b.v) FROM joined a LEFT JOIN joined b ON b.id = a.v GROUP BY 1"),
 ];
 
 /// What one session shall do: blocks of statements; a block of one is a statement alone.
@@ -155,12 +176,11 @@ impl World {
             let lines: Vec<String> = history.iter().map(|t| format!("{t:?}")).collect();
             fail(&format!("no order explains\n{}\nfrom {rows:?}\nto {last:?}", lines.join("\n")));
         }
-        if table.name == "viewed" {
-            let wrong = "(TABLE of_viewed EXCEPT ALL SELECT v % 3, count(*), max(v) FROM viewed GROUP BY 1) UNION ALL \
-                         (SELECT v % 3, count(*), max(v) FROM viewed GROUP BY 1 EXCEPT ALL TABLE of_viewed)";
-            match session.query(wrong) {
+        for (_, view, query) in VIEWS.iter().filter(|(of, ..)| *of == table.name) {
+            let wrong = format!("(TABLE {view} EXCEPT ALL {query}) UNION ALL ({query} EXCEPT ALL TABLE {view})");
+            match session.query(&wrong) {
                 Ok(found) if found.rows() == 0 => {}
-                Ok(found) => fail(&format!("the view is wrong in {} rows: {history:?}", found.rows())),
+                Ok(found) => fail(&format!("{view} is wrong in {} rows: {history:?}", found.rows())),
                 Err(error) => fail(&error),
             }
         }

@@ -83,7 +83,7 @@ impl World {
         let pool = Pool::new(threads).expect("a pool");
         Arc::new(QueryContext {
             functions: Arc::new(Context::detached()),
-            relations: Arc::new(Substituted { rows: self.rows.clone(), others: None }),
+            relations: Arc::new(Given(self.rows.clone())),
             parameters: Vec::new(),
             pool,
             batch_rows,

@@ -76,11 +76,12 @@ fn a_view_equals_its_select_however_rows_came() {
     let truth = sorted(stored.world.rows(VIEW));
     assert!(truth.len() > 20);
     let context = stored.world.context(2, 50);
-    let batches = stored.world.rows[&stored.view.input().oid].clone();
+    let input = stored.view.inputs()[0].oid;
+    let batches = stored.world.rows[&input].clone();
     // One state row a commit and group; commits of very different sizes.
     for batch in batches {
         for (start, rows) in [(0, 1), (1, 33), (34, 66)] {
-            let partial = stored.view.partial(vec![batch.slice(start, rows)], &context).expect("partial states");
+            let partial = stored.view.partial(input, &[batch.slice(start, rows)], &context).expect("partial states");
             if partial.num_rows() > 0 {
                 stored.append(partial);
             }
@@ -101,9 +102,10 @@ fn a_view_equals_its_select_however_rows_came() {
 fn folding_changes_nothing() {
     let stored = Stored::new(VIEW);
     let context = stored.world.context(2, 50);
-    let batches = stored.world.rows[&stored.view.input().oid].clone();
+    let input = stored.view.inputs()[0].oid;
+    let batches = stored.world.rows[&input].clone();
     let partials: Vec<RecordBatch> =
-        batches.into_iter().map(|b| stored.view.partial(vec![b], &context).expect("partial states")).collect();
+        batches.into_iter().map(|b| stored.view.partial(input, &[b], &context).expect("partial states")).collect();
     let schema = partials[0].schema();
     let halves = partials.chunks(3).map(|some| {
         let rows = arrow::compute::concat_batches(&schema, some).expect("of one schema");
@@ -122,15 +124,17 @@ fn views_without_groups_keep_rows_and_what_cannot_be_kept_is_refused() {
     let stored = Stored::new("SELECT id, third FROM numbers WHERE even");
     assert_eq!(stored.view.key_columns(), None);
     let context = stored.world.context(1, 50);
-    for batch in stored.world.rows[&stored.view.input().oid].clone() {
-        stored.append(stored.view.partial(vec![batch], &context).expect("rows"));
+    let input = stored.view.inputs()[0].oid;
+    for batch in stored.world.rows[&input].clone() {
+        stored.append(stored.view.partial(input, &[batch], &context).expect("rows"));
     }
     assert_eq!(stored.read("SELECT count(*), min(id) FROM v WHERE third = 'one'", 2, 100), ["166|4"]);
     let world = numbers();
     for sql in [
-        "SELECT a.id FROM numbers a JOIN numbers b ON a.id = b.id",
+        "SELECT b.id FROM (SELECT n, count(*) AS rows FROM numbers GROUP BY n) a JOIN numbers b ON b.id = a.rows",
         "SELECT count(*) FROM (SELECT DISTINCT n FROM numbers) d",
-        "SELECT count(*) FROM numbers WHERE id IN (SELECT n FROM numbers)",
+        "SELECT count(*) FROM numbers WHERE id = (SELECT max(n) FROM numbers)",
+        "SELECT id FROM numbers UNION SELECT n FROM numbers",
         "SELECT 1",
     ] {
         let error = ViewPlan::new(&world.plan(sql)).expect_err(sql);
