@@ -1,8 +1,9 @@
 //! Snapshots: what one version of the database shows. They never change, and hold the files they show alive.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::def::{Change, TableId};
+use crate::def::{Change, PartId, TableId};
 use crate::error::Result;
 use crate::prune::Condition;
 use crate::rows::{OwnRows, RowSet};
@@ -65,6 +66,16 @@ impl Snapshot {
         let mut state = State::clone(&self.state);
         state.keep_only(table, rows, &self.own)?;
         Ok(Snapshot { state: Arc::new(state), ..self.clone() })
+    }
+
+    /// This snapshot without these rows, as far as they are in its parts or are uncommitted; others are not looked for.
+    pub fn without(&self, table: TableId, rows: &RowSet) -> Result<Snapshot> {
+        let shown = self.table(table).ok_or(crate::Error::NoTable { table: table.0 })?;
+        let is_there = |part: &PartId| shown.parts().iter().any(|shown| shown.id() == *part);
+        let parts = rows.parts.iter().filter(|(part, _)| is_there(part));
+        let parts = parts.map(|(part, rows)| (*part, rows.clone())).collect();
+        let rows = RowSet { parts, head: BTreeMap::new(), own: rows.own.clone() };
+        self.with_changes(&[Change::Delete { table, rows }])
     }
 
     /// The granules of a table that may hold rows for which all of `conditions` hold.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
 use weir_sql::catalog::Relation;
-use weir_storage::{Change, Snapshot, TableId};
+use weir_storage::{Change, RowSet, Snapshot, TableId};
 
 use super::maintain::Feed;
 use super::plan_of;
@@ -113,8 +113,10 @@ pub(super) struct Derivation<'b> {
     /// The database with the commit's changes.
     after: Snapshot,
     deltas: HashMap<u32, Delta>,
-    /// Changes that add rows, by table.
+    /// Changes that add rows, by table…
     added: BTreeMap<u32, Vec<Change>>,
+    /// …and sets of rows that go, some of which may be among those.
+    dropped: HashMap<u32, Vec<RowSet>>,
     /// What was found.
     changes: Vec<Change>,
 }
@@ -122,7 +124,7 @@ pub(super) struct Derivation<'b> {
 impl<'b> Derivation<'b> {
     pub(super) fn new(base: &'b Base, pending: &Pending) -> Result<Derivation<'b>> {
         let (mut after, mut deltas) = (base.snapshot.clone(), HashMap::<u32, Delta>::new());
-        let mut added: BTreeMap<u32, Vec<Change>> = BTreeMap::new();
+        let (mut added, mut dropped) = (BTreeMap::<u32, Vec<Change>>::new(), HashMap::<u32, Vec<RowSet>>::new());
         for item in pending.kept() {
             let change = item.change();
             if let Item::Fed(_) | Item::Delta(_) = item {
@@ -132,6 +134,7 @@ impl<'b> Derivation<'b> {
                     }
                     Change::Delete { table, rows } => {
                         deltas.entry(table.0).or_default().gone.push(after.with_only(*table, rows)?);
+                        dropped.entry(table.0).or_default().push(rows.clone());
                     }
                     Change::Truncate { table } => {
                         deltas.entry(table.0).or_default().emptied.get_or_insert_with(|| after.clone());
@@ -141,7 +144,7 @@ impl<'b> Derivation<'b> {
             }
             after = after.with_changes(std::slice::from_ref(change))?;
         }
-        let mut derivation = Derivation { base, after, deltas, added, changes: Vec::new() };
+        let mut derivation = Derivation { base, after, deltas, added, dropped, changes: Vec::new() };
         let tables: Vec<u32> = derivation.added.keys().copied().collect();
         for table in tables {
             let is_table = base.state.entry(table).is_some_and(|entry| entry.def.kind == Kind::Table);
@@ -153,11 +156,13 @@ impl<'b> Derivation<'b> {
         Ok(derivation)
     }
 
-    /// A snapshot in which a table has only the rows that are added.
+    /// A snapshot in which a table has only the rows that are added and stay.
     fn come(&self, table: TableId) -> Result<Snapshot> {
         let added = self.added.get(&table.0).into_iter().flatten().cloned();
         let changes: Vec<Change> = std::iter::once(Change::Truncate { table }).chain(added).collect();
-        Ok(self.after.with_changes(&changes)?)
+        let come = self.after.with_changes(&changes)?;
+        let mut dropped = self.dropped.get(&table.0).into_iter().flatten();
+        Ok(dropped.try_fold(come, |come, rows| come.without(table, rows))?)
     }
 
     /// Lets a view follow what has come to its inputs and gone from them.

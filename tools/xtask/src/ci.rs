@@ -13,6 +13,8 @@ const FUZZ_SECONDS: u32 = 15;
 const SIM_SEEDS: u64 = 2500;
 /// Histories of concurrent changes.
 const HISTORIES: u64 = 10_000;
+/// Seeds of random changes under random views.
+const VIEW_SEEDS: u64 = 3000;
 
 pub(crate) fn run() -> Done {
     sh(cargo().args(["fmt", "--all", "--check"]))?;
@@ -30,8 +32,9 @@ pub(crate) fn run() -> Done {
     crate::simulate(None, Some(SIM_SEEDS))?;
     crate::fuzz::run(FUZZ_SECONDS)?;
     sh(cargo()
-        .args(["test", "--workspace", "--test", "histories", "--", "--nocapture"])
-        .env("WEIR_HISTORIES", HISTORIES.to_string()))?;
+        .args(["test", "--workspace", "--test", "histories", "--test", "views", "--", "--nocapture"])
+        .env("WEIR_HISTORIES", HISTORIES.to_string())
+        .env("WEIR_VIEW_SEEDS", VIEW_SEEDS.to_string()))?;
     setup::run()?;
     sh(cargo().args(["build", "--release", "--package", "weir-server"]))?;
     // One at a time: these tests start servers, kill them, and share two cores with a broker. The server is the one that users get; the

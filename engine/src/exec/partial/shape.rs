@@ -183,7 +183,8 @@ fn check_node(expr: &Expr) -> Result<()> {
     ];
     match &expr.kind {
         ExprKind::Subquery(_) => {
-            Err(unsupported("a subquery below the aggregation cannot be kept up to date row by row"))
+            Err(unsupported("a subquery below the aggregation cannot be kept up to date row by row")
+                .with_hint("A join, IN, EXISTS and NOT EXISTS can."))
         }
         ExprKind::Parameter(_) => Err(unsupported("it may not have parameters")),
         ExprKind::Call { function, name, .. }

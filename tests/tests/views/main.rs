@@ -1,0 +1,156 @@
+//! Views are never wrong: random changes of tables under random views, each of which must equal its SELECT after every step.
+//!
+//! A seed makes two or three tables and a few views: over one table, over joins of all kinds, over UNION ALL, over other views, over windows of
+//! time; with and without groups. Then it inserts (late rows and bursts among them), upserts, updates, deletes, truncates, changes several
+//! tables in one transaction or takes that back, alters tables, makes and drops views, and reopens the database: closed in
+//! order, or as a crash would have left it. Heads of a few rows are flushed, and parts merged, behind all that.
+//!
+//! The gate runs three thousand seeds, the test line fewer: `WEIR_VIEW_SEEDS=n` says how many, and `WEIR_SEED=n` where they start.
+
+mod generator;
+
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use generator::{Step, World};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use weir_engine::{Database, Error, Options};
+use weir_storage::StoreOptions;
+
+const SEEDS: u64 = 60;
+/// Steps of a seed.
+const STEPS: usize = 12;
+
+#[test]
+fn views_equal_their_selects_after_every_step() {
+    let number = |name: &str, default| match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is a number")),
+        Err(_) => default,
+    };
+    let (first, count) = (number("WEIR_SEED", 0), number("WEIR_VIEW_SEEDS", SEEDS));
+    let (started, next) = (Instant::now(), AtomicU64::new(first));
+    let work = || {
+        let (mut views, mut compared) = (0, 0);
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count {
+                return (views, compared);
+            }
+            let (made, times) = run(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+            views += made;
+            compared += times;
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let (views, compared) = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        done.fold((0, 0), |sum, done| (sum.0 + done.0, sum.1 + done.1))
+    });
+    println!(
+        "{count} seeds from {first}: {views} views, {compared} comparisons, no difference; {:?}",
+        started.elapsed()
+    );
+    assert!(views > count && compared > views * 4, "the seeds do something");
+}
+
+/// Runs one seed: how many views it made, and how often one was compared.
+fn run(seed: u64) -> Result<(u64, u64), String> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let dir = match Path::new("/dev/shm").is_dir() {
+        true => tempfile::tempdir_in("/dev/shm"),
+        false => tempfile::tempdir(),
+    };
+    let dir = dir.map_err(|error| error.to_string())?;
+    let (mut world, mut log, mut generation) = (World::new(&mut rng), Vec::new(), 0);
+    let mut database = open(&dir.path().join("0"), seed)?;
+    let run = |database: &Database, sql: &str, log: &mut Vec<String>| {
+        log.push(sql.to_string());
+        database.session().execute(sql).map(drop).map_err(|error| told(&error, log))
+    };
+    for sql in world.tables() {
+        run(&database, &sql, &mut log)?;
+    }
+    let mut compared = 0;
+    for _ in 0..STEPS {
+        match world.step(&mut rng) {
+            Step::Sql(sql) => run(&database, &sql, &mut log)?,
+            Step::Reopen => {
+                log.push("-- reopened".into());
+                database.close().map_err(|error| told(&error, &log))?;
+                database = open(&dir.path().join(generation.to_string()), seed)?;
+            }
+            Step::Crash => {
+                log.push("-- crashed".into());
+                let from = dir.path().join(generation.to_string());
+                generation += 1;
+                let to = dir.path().join(generation.to_string());
+                copy(&from, &to).map_err(|error| error.to_string())?;
+                database = open(&to, seed)?;
+            }
+        }
+        for view in world.views() {
+            let (name, query) = (&view.name, &view.query);
+            let sql = format!(
+                "SELECT count(*) FROM ((TABLE {name} EXCEPT ALL ({query})) UNION ALL (({query}) EXCEPT ALL TABLE {name})) d"
+            );
+            let found = database.query(&sql).map_err(|error| format!("{sql}: {}", told(&error, &log)))?;
+            let wrong = found.batches[0].column(0).as_primitive::<Int64Type>().value(0);
+            compared += 1;
+            if wrong != 0 {
+                let rows = |sql: String| -> Vec<String> {
+                    let found = database.query(&format!("SELECT to_jsonb(d)::text FROM ({sql}) d"));
+                    let found = found.map_or(Vec::new(), |found| found.batches);
+                    found
+                        .iter()
+                        .flat_map(|b| b.column(0).as_string_view().iter().flatten().map(str::to_string))
+                        .collect()
+                };
+                let more = rows(format!("TABLE {name} EXCEPT ALL ({query})"));
+                let less = rows(format!("({query}) EXCEPT ALL TABLE {name}"));
+                return Err(format!("{name} has {more:?} and lacks {less:?} after\n{};", log.join(";\n")));
+            }
+        }
+    }
+    database.close().map_err(|error| told(&error, &log))?;
+    Ok((world.made(), compared))
+}
+
+fn told(error: &Error, log: &[String]) -> String {
+    format!("{error} {:?}\n{};", error.detail, log.join(";\n"))
+}
+
+fn open(dir: &Path, seed: u64) -> Result<Database, String> {
+    let options = Options {
+        threads: Some(1 + seed as usize % 2),
+        granule_rows: 4,
+        // Some databases write all rows as parts at once.
+        bulk_bytes: if seed.is_multiple_of(4) { 0 } else { 16 << 20 },
+        store: StoreOptions { head_rows_max: 8, ..StoreOptions::default() },
+        ..Options::default()
+    };
+    Database::open_with(dir, options).map_err(|error| error.to_string())
+}
+
+/// What a crash leaves: the files as they are.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &to)?,
+            // Background work may take a file away.
+            false => match std::fs::copy(entry.path(), to) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                result => drop(result?),
+            },
+        }
+    }
+    Ok(())
+}
