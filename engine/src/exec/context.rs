@@ -112,6 +112,8 @@ pub enum RelationRows {
         table: TableId,
         /// Its SELECT, split.
         view: Arc<ViewPlan>,
+        /// What rows must fulfil besides what the query asks, over the relation's columns: a TTL.
+        filters: Vec<Expr>,
     },
     /// What the rest of a view's plan reads.
     #[doc(hidden)]

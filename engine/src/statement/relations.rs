@@ -26,7 +26,8 @@ impl Relations for StoredRelations {
         let (snapshot, table) = (self.snapshot.clone(), TableId(relation.oid));
         match entry.relation.kind {
             RelationKind::MaterializedView => {
-                Ok(RelationRows::View { snapshot, table, view: views::plan_of(&self.state, entry)? })
+                let filters = ttl::alive(entry, self.now)?.into_iter().collect();
+                Ok(RelationRows::View { snapshot, table, view: views::plan_of(&self.state, entry)?, filters })
             }
             _ => {
                 let filters = ttl::alive(entry, self.now)?.into_iter().chain(merging::shown(entry)?).collect();

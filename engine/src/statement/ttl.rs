@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::exec::{self, QueryContext};
 use crate::functions::registry;
 use crate::kernels::datetime::{MICROS_PER_DAY, civil_from_days, days_from_civil, days_in_month, split_micros};
+use crate::views;
 
 /// A rule as storage knows it. It takes whole days for their last moment, so it is never early. Rows that become fewer are no matter of
 /// its: [`super::rollup`] deals with them.
@@ -41,7 +42,7 @@ pub(crate) fn storage_rule(rule: &TtlDef) -> Option<weir_storage::TtlDef> {
 
 /// The condition under which a row is not expired at `now`; `None` when the relation has no TTL.
 pub(crate) fn alive(entry: &Entry, now: i64) -> Result<Option<Expr>> {
-    if entry.def.kind == Kind::View || entry.relation.kind != RelationKind::Table {
+    if !matches!(entry.relation.kind, RelationKind::Table | RelationKind::MaterializedView) {
         return Ok(None);
     }
     let mut rules = Vec::new();
@@ -169,11 +170,17 @@ impl ExpiredRows {
         let database = database.ok_or_else(|| Error::internal("the database is not open"))?;
         let state = database.catalog(&database.store()?.snapshot())?;
         let Some(entry) = state.entries().find(|entry| entry.qualified() == def.name) else { return Ok(None) };
+        let context = Arc::new(detached_context(&database, &Cancel::default()));
+        if entry.def.kind == Kind::Materialized {
+            let Some(alive) = alive(entry, now)? else { return Ok(None) };
+            let alive = views::over_own(&alive, &*views::plan_of(&state, entry)?, "TTL")?;
+            let kept = filter_record_batch(rows, exec::evaluate(&alive, rows, &context)?.as_boolean())?;
+            return Ok(Some(kept));
+        }
         // Rows of an older definition: the next merge asks again.
         if entry.def.ids() != def.ids || entry.schema().fields() != rows.schema().fields() {
             return Ok(None);
         }
-        let context = Arc::new(detached_context(&database, &Cancel::default()));
         let mut kept = rows.clone();
         if let Some(alive) = alive(entry, now)? {
             kept = filter_record_batch(&kept, exec::evaluate(&alive, &kept, &context)?.as_boolean())?;

@@ -7,13 +7,15 @@ use weir_sql::{ErrorKind as SqlErrorKind, walk};
 use weir_storage::{Change, TableDef, TableId};
 
 use super::{bound, plan_of};
-use crate::catalog::{Kind, RelationDef};
+use crate::catalog::{Entry, Kind, RelationDef, TtlDef};
 use crate::error::{Error, Result};
 use crate::exec::ViewPlan;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity, View};
-use crate::statement::define::{blank, define, dependencies, done, set_relation, view_columns};
+use crate::statement::define::{blank, define, dependencies, done, set_relation, ttl_def, view_columns};
 use crate::statement::names::{already_exists, sql_error, taken, target_schema};
+use crate::statement::table::{bind_over, output_columns};
+use crate::statement::ttl::storage_rule;
 
 const COMMAND: &str = "CREATE MATERIALIZED VIEW";
 
@@ -40,15 +42,12 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
     for input in plan.inputs() {
         check_input(view, input)?;
     }
-    if !create.layout.ttl.is_empty() {
-        return Err(sql_error(SqlErrorKind::Unsupported, "TTL of a materialized view is not supported"));
-    }
     let own = plan.key_of_column();
     let kept = |column: usize| own.get(column).copied().flatten();
     let order_by: Option<Vec<usize>> = create.layout.order_by.iter().map(|&column| kept(column)).collect();
     let order_by = order_by.ok_or_else(|| not_a_key("ORDER BY"))?;
     if let Some(partition_by) = &create.layout.partition_by {
-        own_partition(&partition_by.expr, &own)?;
+        over_own(&partition_by.expr, &plan, "PARTITION BY")?;
     }
     let oid = session.database.new_oid();
     let def = RelationDef {
@@ -57,6 +56,7 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
         depends,
         order_by,
         partition_by: create.layout.partition_by.as_ref().map(|p| p.sql.clone()),
+        ttl: create.layout.ttl.iter().map(ttl_def).collect(),
         engine: create.layout.engine.clone(),
         building: create.with_data,
         ..blank(oid, schema, &create.name.name, Kind::Materialized, view_columns(&create.columns))
@@ -90,14 +90,32 @@ fn own_table(def: &RelationDef, plan: &ViewPlan, session: &Session, running: &Ru
     Ok(TableDef {
         sort_key: def.order_by.clone(),
         collapse: plan.key_columns().map(|keys| (0..keys).collect()),
+        ttl: own_ttl(def, plan)?,
         ..TableDef::new(format!("{}.{}", def.schema, def.name), schema)
     })
 }
 
-/// PARTITION BY over the view's columns as an expression over its own table: only group keys are there.
-pub(super) fn own_partition(expr: &Expr, own: &[Option<usize>]) -> Result<Expr> {
-    let mut expr = expr.clone();
-    let mut missing = false;
+/// The rules of a view's TTL over its own table.
+pub(crate) fn own_ttl(def: &RelationDef, plan: &ViewPlan) -> Result<Vec<weir_storage::TtlDef>> {
+    let own = plan.key_of_column();
+    let columns = output_columns(&Entry::new(def.clone()).relation);
+    let rule = |rule: &TtlDef| -> Result<weir_storage::TtlDef> {
+        if rule.of.is_some() || rule.rollup {
+            return Err(sql_error(SqlErrorKind::Unsupported, "TTL of a materialized view only drops groups"));
+        }
+        if let Some(condition) = &rule.condition {
+            over_own(&bind_over(condition, &columns)?, plan, "TTL")?;
+        }
+        let column = own.get(rule.column).copied().flatten().ok_or_else(|| not_a_key("TTL"))?;
+        let rule = storage_rule(rule).ok_or_else(|| Error::internal("a rule that drops rows is storage's"))?;
+        Ok(weir_storage::TtlDef { column, ..rule })
+    };
+    def.ttl.iter().map(rule).collect()
+}
+
+/// An expression over the view's columns as one over its own table: only group keys are there.
+pub(crate) fn over_own(expr: &Expr, plan: &ViewPlan, clause: &str) -> Result<Expr> {
+    let (own, mut expr, mut missing) = (plan.key_of_column(), expr.clone(), false);
     walk::visit_mut(&mut expr, 0, &mut |part, _| {
         if let ExprKind::Column(column) = &mut part.kind {
             match own.get(*column).copied().flatten() {
@@ -106,7 +124,7 @@ pub(super) fn own_partition(expr: &Expr, own: &[Option<usize>]) -> Result<Expr> 
             }
         }
     });
-    if missing { Err(not_a_key("PARTITION BY")) } else { Ok(expr) }
+    if missing { Err(not_a_key(clause)) } else { Ok(expr) }
 }
 
 fn not_a_key(clause: &str) -> crate::Error {

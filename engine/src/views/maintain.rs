@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use weir_storage::{Change, TableId};
 
-use super::create::own_partition;
+use super::create::over_own;
 use super::plan_of;
 use super::touched::Touched;
 use crate::cancel::Cancel;
@@ -39,10 +39,9 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(database: &Database, state: &CatalogState, view: &Entry, cancel: &Cancel) -> Result<Feed> {
         let plan = plan_of(state, view)?;
-        let own = plan.key_of_column();
         let columns = output_columns(&view.relation);
         let partition_by = match &view.def.partition_by {
-            Some(sql) => Some(own_partition(&bind_over(sql, &columns)?, &own)?),
+            Some(sql) => Some(over_own(&bind_over(sql, &columns)?, &plan, "PARTITION BY")?),
             None => None,
         };
         let context = Arc::new(detached_context(database, cancel));

@@ -19,7 +19,7 @@ use parking_lot::RwLock;
 use weir_sql::statement::Statement;
 use weir_storage::{Change, Collapse, TableDef, TableId};
 
-pub(crate) use create::create;
+pub(crate) use create::{create, over_own, own_ttl};
 pub(crate) use fill::{Building, fill_all, resume};
 pub(crate) use maintain::Deltas;
 

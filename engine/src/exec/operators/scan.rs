@@ -36,8 +36,8 @@ pub(super) fn compile(scan: &plan::Scan, wanted: &[Wanted], reads: Reads, contex
     let rows = context.relations.rows(relation)?;
     let mut faded = Vec::new();
     let (filters, stored) = match rows {
-        RelationRows::View { snapshot, table, view } => {
-            return partial::compile_view(scan, &snapshot, table, &view, context);
+        RelationRows::View { snapshot, table, view, filters } => {
+            return partial::compile_view(scan, &snapshot, table, &view, filters, context);
         }
         RelationRows::States { snapshot, table, view } => {
             return partial::compile_states(scan, snapshot, table, &view, context);

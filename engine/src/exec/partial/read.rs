@@ -23,6 +23,7 @@ pub(crate) fn compile_view(
     snapshot: &Snapshot,
     table: TableId,
     view: &Arc<ViewPlan>,
+    filters: Vec<Expr>,
     context: &Arc<QueryContext>,
 ) -> Result<Node> {
     let relations = OverStates {
@@ -33,7 +34,7 @@ pub(crate) fn compile_view(
     let inner = Arc::new(QueryContext { statistics: None, ..context.with_relations(Arc::new(relations)) });
     // The reading query's filters and projection, over the view's columns.
     let mut plan = view.rest.clone();
-    if let Some(predicate) = walk::conjunction(scan.filters.clone()) {
+    if let Some(predicate) = walk::conjunction(filters.into_iter().chain(scan.filters.iter().cloned()).collect()) {
         plan = Plan::Filter { input: Box::new(plan), predicate };
     }
     let exprs = scan.projection.iter().map(|&c| Expr::column(c, view.columns[c].ty.clone())).collect();

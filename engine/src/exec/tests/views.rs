@@ -51,7 +51,12 @@ impl Stored {
         };
         let mut world = World { relations: self.world.relations.clone(), rows: HashMap::new() };
         world.relations.insert("v".into(), Arc::new(relation));
-        let rows = RelationRows::View { snapshot: self.store.snapshot(), table: TABLE, view: self.view.clone() };
+        let rows = RelationRows::View {
+            snapshot: self.store.snapshot(),
+            table: TABLE,
+            view: self.view.clone(),
+            filters: Vec::new(),
+        };
         let context = self.world.context(threads, batch_rows).with_relations(Arc::new(One(rows)));
         world.rows_in(sql, &Arc::new(context)).expect("it reads")
     }

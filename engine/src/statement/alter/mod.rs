@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::exec;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity};
+use crate::views;
 
 /// Where a column's values come from.
 #[derive(Debug, Clone)]
@@ -146,7 +147,8 @@ impl<'a> Work<'a> {
                 | AlterAction::Comment(_)
                 | AlterAction::CommentColumn { .. }
         );
-        if of_columns && self.def.kind != Kind::Table {
+        let keeps_groups = self.def.kind == Kind::Materialized && matches!(action, AlterAction::SetTtl(_));
+        if of_columns && self.def.kind != Kind::Table && !keeps_groups {
             let message = format!("ALTER action cannot be performed on relation \"{}\"", self.def.name);
             return Err(sql_error(SqlErrorKind::WrongObjectType, message)
                 .with_detail(format!("This operation is not supported for {}s.", self.def.kind.noun())));
@@ -254,7 +256,9 @@ impl<'a> Work<'a> {
                 let stored =
                     self.running.view.snapshot.table(id).ok_or_else(|| Error::internal("no rows of a view"))?;
                 let name = format!("{}.{}", self.def.schema, self.def.name);
-                changes.push(Change::AlterTable { id, def: TableDef { name, ..(**stored.def()).clone() } });
+                let plan = views::plan_of(&self.running.view.state, &self.entry)?;
+                let ttl = views::own_ttl(&self.def, &plan)?;
+                changes.push(Change::AlterTable { id, def: TableDef { name, ttl, ..(**stored.def()).clone() } });
             }
             Kind::Table => {
                 let def = self.storage_def();
