@@ -40,6 +40,7 @@ use crate::session::{Outcome, Session};
 use crate::statement::bootstrap;
 use crate::statement::rollup;
 use crate::statement::ttl::ExpiredRows;
+use crate::views::refresh::{self, Failures};
 use crate::views::{Building, StateCollapse};
 
 /// How a database is opened.
@@ -141,6 +142,9 @@ struct Inner {
     background: Cancel,
     /// What [`Database::watch_rollups`] began.
     rollups: Once,
+    /// What [`Database::watch_refreshes`] began.
+    refreshes: Once,
+    refresh_failures: Failures,
 }
 
 /// A relation that someone else fills.
@@ -262,6 +266,8 @@ impl Database {
             building: Building::default(),
             background: Cancel::default(),
             rollups: Once::new(),
+            refreshes: Once::new(),
+            refresh_failures: Failures::default(),
         };
         let database = Database { inner: Arc::new(inner) };
         let snapshot = database.store()?.snapshot();
@@ -275,19 +281,32 @@ impl Database {
         if catalog.entries().any(|entry| entry.def.ttl.iter().any(|rule| rule.rollup)) {
             database.watch_rollups();
         }
+        if catalog.entries().any(|entry| entry.def.refresh.is_some()) {
+            database.watch_refreshes();
+        }
         Ok(database)
     }
 
     /// Begins to roll up what is due by TTL, in the background; once is enough.
     pub(crate) fn watch_rollups(&self) {
-        self.inner.rollups.call_once(|| {
-            let database = self.downgrade();
-            let started =
-                std::thread::Builder::new().name("weir-rollup".into()).spawn(move || rollup::watch(&database));
-            if let Err(error) = started {
-                tracing::warn!(%error, "no thread to roll up expired rows");
-            }
-        });
+        self.inner.rollups.call_once(|| self.watch("weir-rollup", rollup::watch));
+    }
+
+    /// Begins to refresh the views that are due, in the background; once is enough.
+    pub(crate) fn watch_refreshes(&self) {
+        self.inner.refreshes.call_once(|| self.watch("weir-refresh", refresh::watch));
+    }
+
+    fn watch(&self, name: &str, watch: fn(&WeakDatabase)) {
+        let database = self.downgrade();
+        if let Err(error) = std::thread::Builder::new().name(name.into()).spawn(move || watch(&database)) {
+            tracing::warn!(%error, name, "a thread of the background cannot be started");
+        }
+    }
+
+    /// Why views could not be refreshed.
+    pub(crate) fn refresh_failures(&self) -> &Failures {
+        &self.inner.refresh_failures
     }
 
     /// A new connection.

@@ -95,6 +95,8 @@ pub enum Statement {
     },
     /// CREATE MATERIALIZED VIEW.
     CreateMaterializedView(CreateMaterializedView),
+    /// REFRESH MATERIALIZED VIEW.
+    RefreshView(ObjectName),
     /// CREATE SCHEMA or CREATE DATABASE (ClickHouse's databases are schemas).
     CreateSchema {
         /// Name.
@@ -483,6 +485,8 @@ pub struct CreateMaterializedView {
     pub layout: Layout,
     /// POPULATE, WITH DATA (the default): backfill. WITH NO DATA: from now on only.
     pub with_data: bool,
+    /// REFRESH EVERY, in microseconds: it is computed again as a whole, rather than kept up to date.
+    pub refresh: Option<i64>,
 }
 
 /// What EXPLAIN shows.

@@ -15,6 +15,8 @@ use weir_sql::collation::Collation;
 use weir_sql::statement::Fold;
 use weir_sql::types::{MAP, STATE};
 
+use crate::format::{IntervalStyle, interval};
+
 /// Oids below it are Postgres's and Weir's own.
 pub const FIRST_USER_OID: u32 = 16384;
 
@@ -117,12 +119,20 @@ pub struct RelationDef {
     /// A materialized view that is being filled: fed by commits, hidden from queries.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub building: bool,
+    /// A materialized view that is computed again as a whole, every so many microseconds: its rows are kept as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<i64>,
     /// COMMENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }
 
 impl RelationDef {
+    /// Whether it is a materialized view that follows its inputs, and keeps states.
+    pub fn keeps_states(&self) -> bool {
+        self.kind == Kind::Materialized && self.refresh.is_none()
+    }
+
     /// The columns of which no two rows have the same values, if there are such.
     pub fn key(&self) -> Option<Vec<usize>> {
         match &self.merging {
@@ -244,6 +254,13 @@ impl RelationDef {
             true => (1..=self.columns.len() as u32).collect(),
             false => self.column_ids.clone(),
         }
+    }
+
+    /// REFRESH EVERY as an interval, in Postgres's style.
+    pub fn refresh_text(&self) -> Option<String> {
+        let mut text = Vec::new();
+        interval::write(interval::from_parts(0, 0, self.refresh?).ok()?, IntervalStyle::default(), &mut text);
+        String::from_utf8(text).ok()
     }
 
     /// The table's TTL as it is written; columns have their own.
@@ -462,6 +479,7 @@ mod tests {
             search_path: Vec::new(),
             depends: Vec::new(),
             building: false,
+            refresh: None,
             comment: Some("it's".into()),
         };
         let json = serde_json::to_vec(&def).expect("a definition is JSON");

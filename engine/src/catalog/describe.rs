@@ -28,6 +28,9 @@ pub fn create_statement(def: &RelationDef) -> String {
         }
         _ => {
             let _ = write!(out, "CREATE MATERIALIZED VIEW {name}");
+            if let Some(every) = def.refresh_text() {
+                let _ = write!(out, "\nREFRESH EVERY '{every}'");
+            }
         }
     }
     if let Some(partition_by) = &def.partition_by {

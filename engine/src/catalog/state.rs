@@ -108,7 +108,7 @@ impl CatalogState {
         for (key, value) in pairs {
             if key.starts_with(RELATION_PREFIX) {
                 let def: RelationDef = serde_json::from_slice(value).map_err(|e| damaged(key, &e))?;
-                if def.kind == Kind::Materialized {
+                if def.keeps_states() {
                     for input in &def.depends {
                         state.feeds.entry(*input).or_default().push(def.oid);
                     }

@@ -70,6 +70,7 @@ pub(super) fn drop(
             changes.push(Change::DropTable { id: TableId(oid) });
         }
         changes.push(Change::Set { key: format!("{RELATION_PREFIX}{oid}"), value: None });
+        changes.extend(views::refresh::forget(&entry.def));
     }
     if !changes.is_empty() {
         define(session, running, changes)?;

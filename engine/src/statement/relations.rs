@@ -24,12 +24,12 @@ impl Relations for StoredRelations {
         let gone = || Error::internal(format!("no rows for \"{}\"", relation.name));
         let entry = self.state.entry(relation.oid).ok_or_else(gone)?;
         let (snapshot, table) = (self.snapshot.clone(), TableId(relation.oid));
-        match entry.relation.kind {
-            RelationKind::MaterializedView => {
+        match entry.def.keeps_states() {
+            true => {
                 let filters = ttl::alive(entry, self.now)?.into_iter().collect();
                 Ok(RelationRows::View { snapshot, table, view: views::plan_of(&self.state, entry)?, filters })
             }
-            _ => {
+            false => {
                 let filters = ttl::alive(entry, self.now)?.into_iter().chain(merging::shown(entry)?).collect();
                 let shown = ttl::faded(entry, self.now)?;
                 Ok(RelationRows::Stored { snapshot, table, filters, shown })

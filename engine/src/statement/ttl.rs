@@ -19,7 +19,7 @@ use super::names::sql_error;
 use super::rollup;
 use super::table::{NoRelations, bind_over, detached_context, output_columns};
 use crate::cancel::Cancel;
-use crate::catalog::{ColumnDef, Entry, Kind, RelationDef, TtlDef};
+use crate::catalog::{ColumnDef, Entry, RelationDef, TtlDef};
 use crate::database::{Database, WeakDatabase};
 use crate::error::{Error, Result};
 use crate::exec::{self, QueryContext};
@@ -171,7 +171,7 @@ impl ExpiredRows {
         let state = database.catalog(&database.store()?.snapshot())?;
         let Some(entry) = state.entries().find(|entry| entry.qualified() == def.name) else { return Ok(None) };
         let context = Arc::new(detached_context(&database, &Cancel::default()));
-        if entry.def.kind == Kind::Materialized {
+        if entry.def.keeps_states() {
             let Some(alive) = alive(entry, now)? else { return Ok(None) };
             let alive = views::over_own(&alive, &*views::plan_of(&state, entry)?, "TTL")?;
             let kept = filter_record_batch(rows, exec::evaluate(&alive, rows, &context)?.as_boolean())?;

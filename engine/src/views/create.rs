@@ -6,7 +6,7 @@ use weir_sql::statement::CreateMaterializedView;
 use weir_sql::{ErrorKind as SqlErrorKind, walk};
 use weir_storage::{Change, TableDef, TableId};
 
-use super::{bound, plan_of};
+use super::{bound, plan_of, refresh};
 use crate::catalog::{Entry, Kind, RelationDef, TtlDef};
 use crate::error::{Error, Result};
 use crate::exec::ViewPlan;
@@ -31,6 +31,9 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
             return done(COMMAND);
         }
         return Err(already_exists(&create.name.name));
+    }
+    if let Some(every) = create.refresh {
+        return refresh::create(session, running, create, schema, every);
     }
     let (depends, path) = (dependencies(view, &create.query)?, view.path());
     let mut plan = ViewPlan::new(&create.plan)?;
@@ -75,7 +78,7 @@ fn check_input(view: &View, input: &Relation) -> Result<()> {
         return Ok(());
     }
     let entry = view.state.entry(input.oid).ok_or_else(|| Error::internal("an input is gone"))?;
-    if !plan_of(&view.state, entry)?.is_local() {
+    if entry.def.keeps_states() && !plan_of(&view.state, entry)?.is_local() {
         let message = "this materialized view cannot be kept up to date".to_string();
         let detail = format!("The reason: \"{}\" is sorted out as a whole when it is read.", input.name);
         let hint =

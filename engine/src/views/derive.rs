@@ -25,7 +25,7 @@ use weir_storage::{Change, RowSet, Snapshot, TableId};
 use super::maintain::Feed;
 use super::plan_of;
 use super::touched::Touched;
-use crate::catalog::{CatalogState, Entry, Kind};
+use crate::catalog::{CatalogState, Entry};
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;
 use crate::exec::{RelationRows, Relations, ViewPlan};
@@ -49,7 +49,7 @@ pub(crate) fn affected(state: &CatalogState, pending: &Pending) -> Result<Vec<u3
         let (Item::Fed(change) | Item::Delta(change)) = item else { continue };
         let Some(table) = table_of(change) else { continue };
         let fed = || state.fed_by(table.0).filter(|view| !pending.views.contains(&view.def.oid));
-        let is_view = state.entry(table.0).is_some_and(|entry| entry.def.kind == Kind::Materialized);
+        let is_view = state.entry(table.0).is_some_and(|entry| entry.def.keeps_states());
         let emptied = matches!(item, Item::Delta(Change::Truncate { .. }));
         if is_view && (fed().next().is_some() || (emptied && is_building(state, table.0))) {
             views.insert(table.0);
@@ -147,7 +147,7 @@ impl<'b> Derivation<'b> {
         let mut derivation = Derivation { base, after, deltas, added, dropped, changes: Vec::new() };
         let tables: Vec<u32> = derivation.added.keys().copied().collect();
         for table in tables {
-            let is_table = base.state.entry(table).is_some_and(|entry| entry.def.kind == Kind::Table);
+            let is_table = base.state.entry(table).is_some_and(|entry| !entry.def.keeps_states());
             if is_table && base.state.fed_by(table).next().is_some() {
                 let come = derivation.come(TableId(table))?;
                 derivation.deltas.entry(table).or_default().come = Some(come);

@@ -10,12 +10,14 @@ mod create;
 pub(crate) mod derive;
 mod fill;
 pub(crate) mod maintain;
+pub(crate) mod refresh;
 mod touched;
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use parking_lot::RwLock;
+use weir_sql::plan::Plan;
 use weir_sql::statement::Statement;
 use weir_storage::{Change, Collapse, TableDef, TableId};
 
@@ -42,14 +44,19 @@ pub(crate) fn plan_of(state: &CatalogState, entry: &Entry) -> Result<Arc<ViewPla
     Ok(entry.view_plan.get_or_init(|| plan).clone())
 }
 
-/// A view's query as the catalogue without any session has it, of these columns.
+/// A view's query, split, as the catalogue without any session has it, of these columns.
 fn bound(state: &CatalogState, query: &str, path: &[String], columns: &[&str]) -> Result<ViewPlan> {
+    ViewPlan::new(&bound_query(state, query, path, columns)?)
+}
+
+/// The same as a plan.
+fn bound_query(state: &CatalogState, query: &str, path: &[String], columns: &[&str]) -> Result<Plan> {
     let broken = |why: &str| Error::internal(format!("a view cannot be bound: {why}: {query}"));
     let parsed = weir_sql::parse::parse(query)?;
     let [parsed] = parsed.as_slice() else { return Err(broken("it is not one statement")) };
     let bound = weir_sql::bind::bind(parsed, &StateCatalog { state, path }, registry(), &[])?;
     let Statement::Query(plan) = bound.statement else { return Err(broken("it is no SELECT")) };
-    ViewPlan::new(&weir_sql::bind::narrowed(plan, columns))
+    Ok(weir_sql::bind::narrowed(plan, columns))
 }
 
 /// The changes that empty the linear views on a table which is emptied.

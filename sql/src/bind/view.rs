@@ -1,9 +1,12 @@
 //! CREATE VIEW and CREATE MATERIALIZED VIEW: the query, its columns' names, and how a materialized view's states are kept.
 
+use arrow::array::AsArray;
+use arrow::datatypes::IntervalMonthDayNanoType;
+
 use super::{Binder, layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::CreateView;
-use crate::plan::{Expr, OutputColumn, Plan};
+use crate::plan::{Expr, ExprKind, OutputColumn, Plan};
 use crate::statement::{CreateMaterializedView, Statement};
 use crate::types::Type;
 
@@ -40,6 +43,7 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
         });
     }
     check_engine(view.layout.engine.as_deref())?;
+    let refresh = view.refresh.as_deref().map(|text| every(binder, text)).transpose()?;
     let layout = layout::layout(binder, &view.layout, &columns, &[])?;
     Ok(Statement::CreateMaterializedView(CreateMaterializedView {
         name: view.name.clone(),
@@ -49,7 +53,26 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
         columns,
         layout,
         with_data: view.with_data,
+        refresh,
     }))
+}
+
+/// The interval of REFRESH EVERY, in microseconds.
+fn every(binder: &mut Binder<'_>, text: &str) -> Result<i64> {
+    let interval =
+        binder.bind_expr_over(&crate::parse::expr(&format!("INTERVAL '{}'", text.replace('\'', "''")))?, &[])?;
+    let value = match &interval.kind {
+        ExprKind::Literal(value) if !value.is_null() => value.array.as_primitive_opt::<IntervalMonthDayNanoType>(),
+        _ => None,
+    };
+    let micros = value.map(|interval| interval.value(0)).and_then(|interval| {
+        let days = i64::from(interval.days).checked_mul(86_400_000_000)?;
+        (interval.months == 0).then_some(days.checked_add(interval.nanoseconds / 1000)?)
+    });
+    micros.filter(|micros| *micros >= 1_000_000).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidParameter, format!("cannot refresh every \"{text}\""))
+            .with_hint("Name a time of a second or more, in units of up to a week: REFRESH EVERY '5 minutes'.")
+    })
 }
 
 fn has_record(ty: &Type) -> bool {

@@ -348,6 +348,8 @@ pub struct CreateView {
     pub query: Box<Query>,
     /// The query's text.
     pub text: String,
+    /// REFRESH EVERY: an interval.
+    pub refresh: Option<String>,
     /// Unless WITH NO DATA.
     pub with_data: bool,
 }

@@ -72,6 +72,9 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     if c.words("TRUNCATE") {
         return truncate(c);
     }
+    if c.words("REFRESH MATERIALIZED VIEW") {
+        return view::refresh_view(c);
+    }
     if c.words("OPTIMIZE") {
         return optimize::optimize(c);
     }
@@ -172,7 +175,6 @@ fn without_effect(c: &Cursor<'_>) -> Option<&'static str> {
         ("CHECKPOINT", "CHECKPOINT"),
         ("CLUSTER", "CLUSTER"),
         ("REINDEX", "REINDEX"),
-        ("REFRESH MATERIALIZED VIEW", "REFRESH MATERIALIZED VIEW"),
         ("LOAD", "LOAD"),
     ];
     STATEMENTS.iter().find(|(words, _)| c.is_words(words)).map(|(_, tag)| *tag)

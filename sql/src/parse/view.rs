@@ -1,9 +1,13 @@
 //! CREATE VIEW and CREATE MATERIALIZED VIEW, with ClickHouse's clauses between the name and AS.
 
+use sqlparser::tokenizer::Token;
+
 use super::ast::{Ast, CreateView, Layout};
 use super::cursor::Cursor;
+use super::statement::ready;
 use super::table;
 use crate::error::{Error, ErrorKind, Result};
+use crate::statement::Statement;
 
 /// After CREATE [OR REPLACE] TEMPORARY VIEW.
 pub(super) fn create_temporary_view(c: &mut Cursor<'_>, or_replace: bool) -> Result<Ast> {
@@ -30,11 +34,11 @@ pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bo
     let if_not_exists = c.words("IF NOT EXISTS");
     let name = c.object_name()?;
     let mut columns = Vec::new();
-    if *c.peek() == sqlparser::tokenizer::Token::LParen {
+    if *c.peek() == Token::LParen {
         columns = c.names()?;
     }
     let mut layout = Layout::default();
-    let mut populate = false;
+    let (mut populate, mut refresh) = (false, None);
     loop {
         if c.is_word("TO") && materialized {
             return Err(c
@@ -42,10 +46,8 @@ pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bo
                 .with_hint("Leave TO out: the view keeps its rows itself."));
         } else if c.words("POPULATE") {
             populate = true;
-        } else if c.is_word("REFRESH") {
-            return Err(c
-                .unsupported("REFRESH")
-                .with_hint("Leave it out: a materialized view is brought up to date by every commit."));
+        } else if materialized && c.words("REFRESH") {
+            refresh = Some(every(c)?);
         } else if c.is_word("ON") {
             return Err(c.unsupported("ON CLUSTER").with_hint("Weir runs on one machine."));
         } else {
@@ -79,5 +81,35 @@ pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bo
         query,
         text,
         with_data,
+        refresh,
     })))
+}
+
+/// After REFRESH: `EVERY '5 minutes'`, or `EVERY 1 HOUR 30 MINUTE` in ClickHouse's form.
+fn every(c: &mut Cursor<'_>) -> Result<String> {
+    if c.one_of(&["EVERY", "AFTER"]).is_none() {
+        return Err(c.unexpected());
+    }
+    c.words("INTERVAL");
+    if c.is_string() {
+        return c.string();
+    }
+    let mark = c.mark();
+    while let Token::Number(..) = c.peek() {
+        c.advance();
+        c.ident()?;
+    }
+    if c.mark() == mark { Err(c.unexpected()) } else { Ok(c.text_since(mark)) }
+}
+
+/// After REFRESH MATERIALIZED VIEW.
+pub(super) fn refresh_view(c: &mut Cursor<'_>) -> Result<Ast> {
+    c.words("CONCURRENTLY");
+    let name = c.object_name()?;
+    let with_data = table::with_data(c);
+    if !with_data {
+        return Err(c.unsupported("WITH NO DATA").with_hint("A materialized view is never without its rows."));
+    }
+    c.expect_end()?;
+    Ok(ready(Statement::RefreshView(name)))
 }

@@ -7,6 +7,7 @@ use super::class::visible;
 use super::{Cell, Fill, Rows, SystemContext, SystemRelation, declare};
 use crate::catalog::definition::Kind;
 use crate::session::settings::definitions;
+use crate::views::refresh;
 
 /// A relation: its name, columns and code.
 type Declaration = (&'static str, &'static [(&'static str, Type)], Fill);
@@ -89,6 +90,9 @@ const DECLARATIONS: &[Declaration] = &[
             ("name", TEXT),
             ("reads", TEXT),
             ("building", BOOL),
+            ("refresh", TEXT),
+            ("refreshed", TIME),
+            ("error", TEXT),
             ("state_rows", INT8),
             ("state_bytes", INT8),
             ("definition", TEXT),
@@ -272,6 +276,9 @@ fn views(context: &SystemContext, rows: &mut Rows<'_>) {
             ("name", (&def.name).into()),
             ("reads", reads.join(", ").into()),
             ("building", def.building.into()),
+            ("refresh", def.refresh_text().into()),
+            ("refreshed", refresh::refreshed_at(&context.snapshot, def.oid).into()),
+            ("error", context.database.refresh_failures().of(def.oid).into()),
             ("state_rows", stored.as_ref().map_or(0, |t| t.rows()).into()),
             ("state_bytes", stored.as_ref().map_or(0, |t| bytes(t)).into()),
             ("definition", def.query.as_ref().into()),

@@ -252,7 +252,7 @@ impl<'a> Work<'a> {
         let mut changes = std::mem::take(&mut self.others);
         match self.def.kind {
             Kind::View => {}
-            Kind::Materialized => {
+            Kind::Materialized if self.def.keeps_states() => {
                 let stored =
                     self.running.view.snapshot.table(id).ok_or_else(|| Error::internal("no rows of a view"))?;
                 let name = format!("{}.{}", self.def.schema, self.def.name);
@@ -260,7 +260,7 @@ impl<'a> Work<'a> {
                 let ttl = views::own_ttl(&self.def, &plan)?;
                 changes.push(Change::AlterTable { id, def: TableDef { name, ttl, ..(**stored.def()).clone() } });
             }
-            Kind::Table => {
+            Kind::Materialized | Kind::Table => {
                 let def = self.storage_def();
                 match self.anew || self.origins.iter().any(|origin| origin.expr.is_some()) {
                     true => {
