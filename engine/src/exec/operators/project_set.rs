@@ -1,12 +1,14 @@
 //! Set-returning functions in a SELECT list: each input row is repeated for each row that they give; where they give different numbers of
 //! rows, the shorter ones are NULL at the end.
+//!
+//! The elements of one array a row, which windows of time and grouping sets are, are taken for many rows at once.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StructArray, UInt32Array, new_null_array};
-use arrow::compute::concat;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, UInt32Array, new_null_array};
+use arrow::compute::{concat, take};
 use arrow::datatypes::DataType;
-use weir_sql::catalog::FunctionId;
+use weir_sql::catalog::{FunctionId, Functions};
 use weir_sql::plan::{Expr, OutputColumn};
 use weir_sql::{Type, Value};
 
@@ -17,11 +19,17 @@ use crate::exec::context::{QueryContext, TableCall, TableOverload};
 use crate::exec::expression::{Expression, arrays};
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::pipeline::{Emit, Mapped, Source};
+use crate::functions::registry;
 
 pub(crate) struct ProjectSet {
     input: Node,
     calls: Arc<Vec<SetCall>>,
+    /// Whether the only call is of `unnest`.
+    elements: bool,
 }
+
+/// Of so many rows the arrays are there at once.
+const ROWS_AT_ONCE: usize = 1024;
 
 struct SetCall {
     overload: &'static TableOverload,
@@ -56,6 +64,14 @@ impl ProjectSet {
         columns: &[OutputColumn],
         context: &Arc<QueryContext>,
     ) -> Result<ProjectSet> {
+        // The elements of an array of arrays are those of the innermost ones.
+        let elements = match calls {
+            [(function, args)] => {
+                registry().overloads("unnest").iter().any(|unnest| unnest.id == *function)
+                    && matches!(&args[0].ty, Type::Array(element) if !matches!(**element, Type::Array(_)))
+            }
+            _ => false,
+        };
         let outputs = &columns[columns.len() - calls.len()..];
         let calls = calls
             .iter()
@@ -69,7 +85,7 @@ impl ProjectSet {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(ProjectSet { input, calls: Arc::new(calls) })
+        Ok(ProjectSet { input, calls: Arc::new(calls), elements })
     }
 }
 
@@ -85,9 +101,33 @@ impl Operator for ProjectSet {
     fn open(&self, context: &Arc<QueryContext>, _metrics: &Arc<Metrics>) -> Result<Arc<dyn Source>> {
         self.calls.iter().flat_map(|c| &c.args).for_each(|a| a.prepare(context));
         let input = self.input.open(context)?;
-        let (calls, context) = (self.calls.clone(), context.clone());
-        Ok(Arc::new(Mapped::new(input, move |batch, emit| expand(&calls, &batch, &context, emit))))
+        let (calls, context, elements) = (self.calls.clone(), context.clone(), self.elements);
+        Ok(Arc::new(Mapped::new(input, move |batch, emit| match elements {
+            true => expand_elements(&calls[0], &batch, &context, emit),
+            false => expand(&calls, &batch, &context, emit),
+        })))
     }
+}
+
+fn expand_elements(call: &SetCall, batch: &Batch, context: &Arc<QueryContext>, emit: Emit<'_>) -> Result<()> {
+    for start in (0..batch.rows).step_by(ROWS_AT_ONCE) {
+        let batch = batch.slice(start, ROWS_AT_ONCE.min(batch.rows - start));
+        let args = arrays(&call.args, &batch, context)?;
+        let lists = args[0].as_list::<i32>();
+        let (mut owners, mut elements): (Vec<u32>, Vec<u32>) = Default::default();
+        for row in (0..batch.rows).filter(|&row| lists.is_valid(row)) {
+            let [from, to] = [0, 1].map(|end| lists.value_offsets()[row + end] as u32);
+            owners.extend((from..to).map(|_| row as u32));
+            elements.extend(from..to);
+        }
+        for (owners, elements) in owners.chunks(context.batch_rows).zip(elements.chunks(context.batch_rows)) {
+            context.cancel.check()?;
+            let mut out = batch.take(&UInt32Array::from(owners.to_vec()))?;
+            out.columns.push(take(lists.values(), &UInt32Array::from(elements.to_vec()), None)?);
+            emit(out)?;
+        }
+    }
+    Ok(())
 }
 
 fn expand(calls: &[SetCall], batch: &Batch, context: &Arc<QueryContext>, emit: Emit<'_>) -> Result<()> {
