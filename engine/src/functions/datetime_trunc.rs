@@ -42,7 +42,8 @@ pub(super) enum Unit {
     YearsFromOne(i64),
 }
 
-const fn fixed(length: i64) -> Unit {
+/// A fixed time, counted from 1970.
+pub(super) const fn fixed(length: i64) -> Unit {
     Unit::Fixed { length, origin: 0 }
 }
 
@@ -82,7 +83,7 @@ impl Unit {
     }
 
     /// The unit that a wall-clock time is in: its beginning, and the next one's.
-    fn around(self, at: i64) -> Range<i64> {
+    pub(super) fn around(self, at: i64) -> Range<i64> {
         match self {
             Unit::Fixed { length, .. } => {
                 let start = self.cut(at);

@@ -36,6 +36,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::hash::functions,
         super::hash_murmur::functions,
         super::datetime_weeks::functions,
+        super::datetime_windows::functions,
         super::datetime_names::functions,
         super::datetime_parse::functions,
         super::datetime_more::functions,

@@ -20,6 +20,7 @@ mod datetime_names;
 mod datetime_parse;
 mod datetime_trunc;
 mod datetime_weeks;
+mod datetime_windows;
 mod declare;
 mod detached;
 mod digest;
