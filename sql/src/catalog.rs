@@ -35,6 +35,11 @@ pub trait Catalog {
         Ok(())
     }
 
+    /// An error if an expression without columns and parameters gives one.
+    fn check_constant(&self, _expr: &crate::plan::Expr) -> Result<()> {
+        Ok(())
+    }
+
     /// The columns of a call of a table function whose shape depends on its arguments (`read_parquet('…')` looks into the file), which are all
     /// constants; `None` where the function's signature says it.
     fn table_function_columns(

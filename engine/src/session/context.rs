@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::AsArray;
 use parking_lot::Mutex;
 use weir_sql::catalog::{Catalog, Relation, RelationKind};
-use weir_sql::plan::Plan;
+use weir_sql::plan::{Expr, ExprKind, OutputColumn, Plan};
 use weir_sql::{Type, Value};
 use weir_storage::{Snapshot, TableId};
 
@@ -234,6 +234,14 @@ impl Catalog for View {
             hint: e.hint,
             position: None,
         })
+    }
+
+    fn check_constant(&self, expr: &Expr) -> weir_sql::Result<()> {
+        let is_null = Expr::new(ExprKind::IsNull(Box::new(expr.clone())), Type::Bool);
+        let text = Expr::literal(Value::text("NULL"));
+        let kind = ExprKind::Case { branches: vec![(is_null, text)], otherwise: None };
+        let rows = vec![vec![Expr::new(kind, Type::Text)]];
+        self.texts(Plan::Values { rows, columns: vec![OutputColumn::computed("is_null", Type::Text)] }).map(drop)
     }
 
     fn check_literal(&self, text: &str, ty: &Type) -> weir_sql::Result<()> {

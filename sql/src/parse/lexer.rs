@@ -11,7 +11,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::dialect::WeirDialect;
-use super::{array_join, clauses, duckdb, exclude, joins, traversal};
+use super::{array_join, clauses, duckdb, exclude, joins, time_windows, traversal};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One statement's tokens.
@@ -66,6 +66,7 @@ fn statement(sql: &str, mut tokens: Vec<(TokenWithSpan, Place, Place)>) -> Optio
     array_join::rewrite(&mut tokens, &mut bytes);
     joins::rewrite(&mut tokens, &mut bytes);
     clauses::rewrite(&mut tokens, &mut bytes);
+    time_windows::rewrite(&mut tokens, &mut bytes);
     let text = &sql[first.byte..last.byte];
     traversal::rewrite(text, &mut tokens, &mut bytes);
     Some(Lexed { text, offset: first.char, tokens, bytes })

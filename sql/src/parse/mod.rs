@@ -32,6 +32,7 @@ mod session;
 mod show;
 mod statement;
 mod table;
+pub(crate) mod time_windows;
 pub(crate) mod traversal;
 mod view;
 

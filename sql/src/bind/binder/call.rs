@@ -136,6 +136,9 @@ impl<'a> Binder<'a> {
         if let Some(bound) = self.bind_gapfill(function, name)? {
             return Ok(bound);
         }
+        if let Some(bound) = self.bind_window_part(function, name)? {
+            return Ok(bound);
+        }
         if let Some(bound) = self.bind_over_map(function, name)? {
             return Ok(bound);
         }

@@ -220,7 +220,7 @@ impl Binder<'_> {
     }
 
     /// `(SELECT …)`. Unless LATERAL it sees none of its neighbours.
-    fn bind_derived(&mut self, query: &ast::Query, lateral: bool) -> Result<Item> {
+    pub(super) fn bind_derived(&mut self, query: &ast::Query, lateral: bool) -> Result<Item> {
         let mut closed = Vec::new();
         if !lateral {
             // Only this query's own neighbours.

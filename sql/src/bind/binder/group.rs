@@ -71,6 +71,8 @@ impl<'f> Grouping<'f> {
         for key in &self.keys {
             columns.push(match key.kind {
                 ExprKind::Column(column) if column < self.scope.columns.len() => self.scope.columns[column].output(),
+                // The bounds of a window of time are behind FROM's columns.
+                ExprKind::Column(column) => input.columns()[column].clone(),
                 ExprKind::Call { ref name, .. } => OutputColumn::computed(name, key.ty.clone()),
                 _ => OutputColumn::computed("?column?", key.ty.clone()),
             });

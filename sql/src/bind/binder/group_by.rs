@@ -135,11 +135,15 @@ impl Binder<'_> {
                     let error = Error::new(ErrorKind::Grouping, "aggregate functions are not allowed in GROUP BY");
                     return Err(locate(error, expr));
                 }
-                let at = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
-                    keys.push(key);
-                    keys.len() - 1
-                });
-                Ok(vec![vec![at]])
+                let window = self.frames.last().and_then(|frame| frame.time_window.as_ref());
+                let bounds = window.and_then(|window| window.keys(&key)).map(Vec::from);
+                let mut place = |key: Expr| {
+                    keys.iter().position(|known| *known == key).unwrap_or_else(|| {
+                        keys.push(key);
+                        keys.len() - 1
+                    })
+                };
+                Ok(vec![bounds.unwrap_or_else(|| vec![key]).into_iter().map(&mut place).collect()])
             }
         }
     }

@@ -261,6 +261,9 @@ pub(super) const GROUPINGS: usize = 1 << 43;
 /// Placeholder columns from here on are calls of locf and interpolate.
 pub(super) const GAPS: usize = 1 << 44;
 
+/// Placeholder columns from here on are the start and the end of the window of time that the query groups by.
+pub(super) const TIMES: usize = 1 << 45;
+
 /// One level of the stack: a scope, and what binding expressions over it has gathered.
 pub(super) struct Frame {
     pub(super) scope: Scope,
@@ -285,6 +288,8 @@ pub(super) struct Frame {
     pub(super) in_window_definition: bool,
     /// Whether a window function's parts are being bound.
     pub(super) in_window: bool,
+    /// The window of time that the query groups by.
+    pub(super) time_window: Option<super::group_window::GroupWindow>,
     /// The query's time_bucket_gapfill.
     pub(super) gapfill: Option<super::gapfill::GapFill>,
     /// What locf and interpolate are over, by placeholder.
@@ -321,6 +326,7 @@ impl Frame {
             in_window_definition: false,
             named_windows: Vec::new(),
             in_window: false,
+            time_window: None,
             gapfill: None,
             gaps: Vec::new(),
             references: Vec::new(),

@@ -12,7 +12,7 @@ use super::gapfill::no_gapfill_key;
 use super::group::Grouping;
 use super::place::locate;
 use super::query::{Bounds, OrderItem, bare_name, order_items};
-use super::scope::{Clause, Found, Frame, GAPS, WINDOWS};
+use super::scope::{Clause, Found, Frame, GAPS, TIMES, WINDOWS};
 use super::window;
 use super::{Binder, names};
 use crate::error::{Error, ErrorKind, Result};
@@ -79,6 +79,7 @@ impl Binder<'_> {
         }
 
         self.enter(Clause::Select);
+        self.bind_group_window(select)?;
         let mut outputs = self.bind_projection(&select.projection)?;
         let distinct = select.distinct.as_ref().filter(|distinct| !matches!(distinct, Distinct::All));
         if !keep_unknown || distinct.is_some() || order_by.is_some() {
@@ -112,15 +113,20 @@ impl Binder<'_> {
             _ => None,
         };
         self.enter(Clause::GroupBy);
-        let group_by = self.bind_group_by(&select.group_by, &outputs)?;
+        let mut group_by = self.bind_group_by(&select.group_by, &outputs)?;
         self.enter(Clause::Qualify);
         let qualify = match &select.qualify {
             Some(condition) => Some(self.bind_where(condition, "QUALIFY")?),
             None => None,
         };
 
+        let width = plan.columns().len();
+        if let Some(window) = self.frames.last_mut().and_then(|frame| frame.time_window.take()) {
+            plan = self.over_group_window(plan, window, &group_by.keys, group_by.sets.is_some())?;
+        }
         let Some(frame) = self.frames.last_mut() else { return Ok(plan) };
-        let (aggregates, groupings) = (std::mem::take(&mut frame.aggregates), std::mem::take(&mut frame.groupings));
+        let (mut aggregates, mut groupings) =
+            (std::mem::take(&mut frame.aggregates), std::mem::take(&mut frame.groupings));
         let gapfill = frame.gapfill.take();
         let mut clauses = Clauses {
             outputs,
@@ -136,6 +142,12 @@ impl Binder<'_> {
             limit_by,
             bounds,
         };
+        // The bounds of a window of time are behind FROM's columns.
+        let of_window = |column: usize| if column >= TIMES { column - TIMES + width } else { column };
+        let mut placed = |expr: &mut Expr| walk::rename_columns(expr, &of_window);
+        clauses.each_mut(&mut placed);
+        group_by.keys.iter_mut().chain(groupings.iter_mut().flatten()).for_each(&mut placed);
+        aggregates.iter_mut().for_each(|call| walk::aggregate_parts_mut(call, &mut placed));
         let mut bucket = None;
         if group_by.explicit || !aggregates.is_empty() || !groupings.is_empty() || clauses.having.is_some() {
             let mut grouping = Grouping::new(frame, group_by, aggregates, &groupings)?;

@@ -28,6 +28,9 @@ impl Binder<'_> {
         if let Some(item) = self.bind_rows_from(name, args, ordinality, alias)? {
             return Ok(item);
         }
+        if !ordinality && let Some(item) = self.bind_time_windows(name, args, alias)? {
+            return Ok(item);
+        }
         if !ordinality && let Some(item) = self.bind_json_records(name, args, alias)? {
             return Ok(item);
         }
