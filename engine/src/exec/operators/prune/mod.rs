@@ -120,7 +120,9 @@ fn on_column(expr: &Expr, scope: &Scope<'_>) -> Option<Condition> {
             on(column, PruneOp::In, list_as_column(list, &types[column], context)?)
         }
         ExprKind::Call { name, args, .. } => match (operator(name), args.as_slice()) {
-            (Some(op), [left, right]) => compared(op, left, right, types, context).map(|(prune, _)| prune.into()),
+            (Some(op), [left, right]) => compared(op, left, right, types, context)
+                .or_else(|| of_window(op, left, right, types, context))
+                .map(|(prune, _)| prune.into()),
             (None, [left, right]) => starts_with(name, left, right, scope),
             _ => None,
         },
@@ -162,6 +164,30 @@ fn compared(
         op => op,
     };
     Some((Prune { column, op, values }, is_exact))
+}
+
+/// What a comparison of the start or the end of a window of time with a constant says of the column of the time: that is not before its start, and
+/// not after its end.
+fn of_window(
+    op: PruneOp,
+    left: &Expr,
+    right: &Expr,
+    types: &[Type],
+    context: &Arc<QueryContext>,
+) -> Option<(Prune, bool)> {
+    let is_call = |expr: &Expr| matches!(expr.kind, ExprKind::Call { .. });
+    let (call, op, value) = if is_call(left) { (left, op, right) } else { (right, mirrored(op), left) };
+    let ExprKind::Call { name, args, .. } = &call.kind else { return None };
+    // On the wall clock of a zone a day may begin twice.
+    if args.get(2).is_some_and(|zone| zone.ty != Type::Interval) {
+        return None;
+    }
+    let op = match (name.to_ascii_lowercase().as_str(), op) {
+        ("tumblestart" | "tumble_start", PruneOp::Ge | PruneOp::Gt | PruneOp::Eq) => PruneOp::Ge,
+        ("tumbleend" | "tumble_end", PruneOp::Le | PruneOp::Lt | PruneOp::Eq) => PruneOp::Le,
+        _ => return None,
+    };
+    compared(op, args.first()?, value, types, context)
 }
 
 fn is_empty_text(value: &ArrayRef) -> bool {
