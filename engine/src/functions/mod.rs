@@ -40,7 +40,7 @@ mod math;
 mod math_numeric;
 mod math_special;
 mod math_steps;
-mod moments;
+pub(crate) mod moments;
 mod number_bytes;
 pub mod quote;
 mod readable;

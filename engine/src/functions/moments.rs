@@ -6,6 +6,7 @@ use arrow::datatypes::{
     Date32Type, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
     TimestampMicrosecondType,
 };
+use jiff::tz::TimeZone;
 use weir_sql::Type;
 
 use super::declare::{DATE, DATETIME, FLOAT8, INT4, INTERVAL, TIME, TIMESTAMP, TIMESTAMPTZ, function, strict};
@@ -123,6 +124,11 @@ fn negative(span: IntervalMonthDayNano) -> Result<IntervalMonthDayNano> {
     }
 }
 
+/// The moment one interval before, of a timestamptz on the wall clock of `zone`.
+pub(crate) fn earlier(moment: i64, span: IntervalMonthDayNano, zone: Option<&TimeZone>) -> Result<i64> {
+    add_interval(moment, negative(span)?, zone)
+}
+
 fn days(args: &[Datum], rows: usize, ty: &Type, date: usize, count: usize, sign: i64) -> Result<Datum> {
     let (dates, counts) = (primitive::<Date32Type>(args, date)?, primitive::<Int32Type>(args, count)?);
     primitive_rows::<Date32Type>(args, rows, ty, |row| {
@@ -150,8 +156,8 @@ fn midnight(date: i32) -> i64 {
 fn date_shift(args: &[Datum], rows: usize, ty: &Type, date: usize, span: usize, back: bool) -> Result<Datum> {
     let (dates, spans) = (primitive::<Date32Type>(args, date)?, primitive::<Intervals>(args, span)?);
     primitive_rows::<Micros>(args, rows, ty, |row| {
-        let span = if back { negative(spans.at(row))? } else { spans.at(row) };
-        add_interval(midnight(dates.at(row)), span, None).map(Some)
+        let shifted = if back { earlier } else { add_interval };
+        shifted(midnight(dates.at(row)), spans.at(row), None).map(Some)
     })
 }
 
@@ -175,8 +181,8 @@ fn shift(
     let (moments, spans) = (primitive::<Micros>(args, moment)?, primitive::<Intervals>(args, span)?);
     let zone = (*ty.result == Type::Timestamptz).then_some(&context.time_zone);
     primitive_rows::<Micros>(args, rows, ty, |row| {
-        let span = if back { negative(spans.at(row))? } else { spans.at(row) };
-        add_interval(moments.at(row), span, zone).map(Some)
+        let shifted = if back { earlier } else { add_interval };
+        shifted(moments.at(row), spans.at(row), zone).map(Some)
     })
 }
 

@@ -111,8 +111,8 @@ pub fn registry() -> &'static Registry {
                 registry.add_table(function);
             }
         }
-        for (info, shape, function) in super::window::functions() {
-            registry.add(info, std::iter::once((shape, Implementation::Window(function))));
+        for (info, shapes, function) in super::window::functions() {
+            registry.add(info, shapes.into_iter().map(|shape| (shape, Implementation::Window(function))));
         }
         registry
     })

@@ -3,7 +3,7 @@
 use weir_sql::Type;
 use weir_sql::catalog::{FunctionKind, Param, Returns, Volatility};
 
-use super::declare::INT4;
+use super::declare::{FLOAT8, INT4, INTERVAL, TIMESTAMP, TIMESTAMPTZ};
 use super::registry::{FunctionInfo, Shape};
 
 /// What a window function does.
@@ -31,10 +31,18 @@ pub enum WindowFunction {
     LastValue,
     /// The value of the frame's n-th row.
     NthValue,
+    /// How many standard deviations the value is from the frame's mean.
+    ZScore,
+    /// The same by medians.
+    MadScore,
+    /// The exponentially weighted moving average up to the row.
+    Ewma,
+    /// The value of the row that is so much time before.
+    SeasonalLag,
 }
 
 /// Declarations: the function, and what it does.
-pub(crate) fn functions() -> Vec<(FunctionInfo, Shape, WindowFunction)> {
+pub(crate) fn functions() -> Vec<(FunctionInfo, Vec<Shape>, WindowFunction)> {
     use WindowFunction as W;
     let declare = |names, doc, example, (params, optional), returns, function| {
         let info = FunctionInfo {
@@ -47,13 +55,13 @@ pub(crate) fn functions() -> Vec<(FunctionInfo, Shape, WindowFunction)> {
             signatures: Vec::new(),
             ids: 0..0,
         };
-        (info, Shape { params, optional, variadic: false, returns }, function)
+        (info, vec![Shape { params, optional, variadic: false, returns }], function)
     };
     let none = || (Vec::new(), 0);
     let value = || (vec![Param::AnyElement], 0);
     let beside = || (vec![Param::AnyElement, INT4, Param::AnyElement], 2);
     let (bigint, double) = (|| Returns::Exact(Type::Int8), || Returns::Exact(Type::Float8));
-    vec![
+    let mut all = vec![
         declare(
             &["row_number"],
             "The row's number within its partition, from 1.",
@@ -142,5 +150,45 @@ pub(crate) fn functions() -> Vec<(FunctionInfo, Shape, WindowFunction)> {
             Returns::Element,
             W::NthValue,
         ),
-    ]
+        declare(
+            &["zscore"],
+            "How many sample standard deviations the value is from the frame's mean; NULL where the deviation is 0 or there are fewer than two values.",
+            ("zscore(x) OVER ()", "-1, 0, 1, NULL"),
+            (vec![FLOAT8], 0),
+            double(),
+            W::ZScore,
+        ),
+        declare(
+            &["mad_score"],
+            "The modified z-score of Iglewicz and Hoaglin, which outliers do not sway: 0.6745 (x - median) / MAD over the frame; beyond 3.5 is unusual. NULL where MAD, the median distance from the median, is 0, as it is if more than half of the values are equal: zscore measures those.",
+            ("mad_score(x) OVER ()", "-0.6745, 0, 0.6745, NULL"),
+            (vec![FLOAT8], 0),
+            double(),
+            W::MadScore,
+        ),
+        declare(
+            &["ewma"],
+            "The exponentially weighted moving average from the partition's first row, whatever the frame: alpha times the value, plus 1 - alpha times the average in the row before. Rows whose value is NULL have that one.",
+            ("ewma(x, 0.5) OVER (ORDER BY x)", "1, 1.5, 2.25, 2.25"),
+            (vec![FLOAT8, FLOAT8], 0),
+            double(),
+            W::Ewma,
+        ),
+        declare(
+            &["seasonal_lag"],
+            "The value in the row of the partition, whatever the frame, whose timestamp is exactly one interval before the row's; in the last of them, if there are several; NULL if there is none.",
+            (
+                "seasonal_lag(x, timestamp '2024-01-01' + x * interval '1 day', interval '1 day') OVER ()",
+                "NULL, 1, 2, NULL",
+            ),
+            (vec![Param::AnyElement, TIMESTAMPTZ, INTERVAL], 0),
+            Returns::Element,
+            W::SeasonalLag,
+        ),
+    ];
+    // A timestamp without time zone is compared as it is.
+    if let Some((_, shapes, _)) = all.last_mut() {
+        shapes.push(Shape { params: vec![Param::AnyElement, TIMESTAMP, INTERVAL], ..shapes[0].clone() });
+    }
+    all
 }

@@ -143,7 +143,7 @@ impl Call {
         }
     }
 
-    pub(super) fn state_types(&self) -> Vec<Type> {
+    pub(crate) fn state_types(&self) -> Vec<Type> {
         if let Some((combinator, of, ty)) = &self.combined {
             return of.combined_types(*combinator, ty);
         }

@@ -69,17 +69,22 @@ impl Framed {
         Ok(take(&results, &UInt32Array::from(distinct.of), None)?)
     }
 
-    /// Adds rows to the state of a whole partition, or of what comes before others.
-    pub(super) fn add(
+    /// The state of rows and of others beside them, of which the state is given.
+    pub(super) fn joined(
         &self,
+        others: Option<Vec<ArrayRef>>,
         rows: &Batch,
         before: &Before,
-        to: &mut dyn Accumulator,
         context: &Arc<QueryContext>,
-    ) -> Result<()> {
+    ) -> Result<Vec<ArrayRef>> {
+        let mut state = self.call.accumulator(&context.functions)?;
+        if let Some(others) = others {
+            state.merge(&others, &[0], 1)?;
+        }
         let (counted, args) = self.args(rows, before, context)?;
         let count = counted.as_ref().map_or(rows.rows, |counted| counted.len());
-        to.update(&args, &vec![0; count], 1, None)
+        state.update(&args, &vec![0; count], 1, None)?;
+        state.state(1)
     }
 
     /// Which rows count, unless all do, and the arguments in these.

@@ -7,6 +7,8 @@ mod aggregate;
 mod frame;
 mod pieces;
 mod place;
+mod score;
+mod season;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use self::aggregate::Framed;
 use self::frame::{Frame, Layout};
 use self::pieces::{Pieces, Rules};
 use self::place::Place;
+use self::score::{MadScore, ZScore};
 use super::aggregate::Call;
 use super::sort::SortKeys;
 use crate::error::Result;
@@ -31,6 +34,7 @@ use crate::exec::memory::Reservation;
 use crate::exec::operator::{Description, Metrics, Node, Operator};
 use crate::exec::pipeline::{Source, Task};
 use crate::exec::reader::Reader;
+use crate::functions::window::WindowFunction;
 use crate::functions::{Implementation, registry};
 
 pub(crate) struct Window {
@@ -48,6 +52,8 @@ struct Keys {
 enum Compiled {
     Place(Box<Place>),
     Aggregate(Box<Framed>),
+    ZScore(Box<ZScore>),
+    MadScore(Box<MadScore>),
 }
 
 impl Compiled {
@@ -55,6 +61,12 @@ impl Compiled {
         let frame = Frame::new(&window.frame, order_by, context)?;
         let ty = window.call.ty.clone();
         Ok(match registry().implementation(window.call.function) {
+            Implementation::Window(WindowFunction::ZScore) => {
+                Compiled::ZScore(Box::new(ZScore::new(window, order_by, context)?))
+            }
+            Implementation::Window(WindowFunction::MadScore) => {
+                Compiled::MadScore(Box::new(MadScore::new(window, order_by, context)?))
+            }
             Implementation::Window(function) => Compiled::Place(Box::new(Place {
                 function: *function,
                 args: Expression::list(&window.call.args, context)?,
@@ -70,6 +82,11 @@ impl Compiled {
         match self {
             Compiled::Place(place) => place.args.iter().for_each(|arg| arg.prepare(context)),
             Compiled::Aggregate(framed) => framed.call.prepare(context),
+            Compiled::ZScore(score) => {
+                score.value.prepare(context);
+                score.mean.call.prepare(context);
+            }
+            Compiled::MadScore(score) => score.value.prepare(context),
         }
     }
 
@@ -85,6 +102,8 @@ impl Compiled {
         match self {
             Compiled::Place(place) => place.over(rows, layout, before, beyond, context),
             Compiled::Aggregate(framed) => framed.over(rows, layout, before, beyond, held, context),
+            Compiled::ZScore(score) => score.over(rows, layout, before, beyond, held, context),
+            Compiled::MadScore(score) => score.over(rows, layout, beyond, held, context),
         }
     }
 
@@ -92,6 +111,8 @@ impl Compiled {
         match self {
             Compiled::Place(place) => &place.frame,
             Compiled::Aggregate(framed) => &framed.frame,
+            Compiled::ZScore(score) => &score.mean.frame,
+            Compiled::MadScore(score) => &score.frame,
         }
     }
 }

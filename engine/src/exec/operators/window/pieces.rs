@@ -8,12 +8,13 @@
 //! and of those among them that are peers of its last row. It is written if a call asks for the partition's end, or once a group of peers does not
 //! fit.
 //!
-//! Pieces are computed one after the other. Calls that need more than this (`lag` by a number of each row) need the whole partition; frames
+//! Pieces are computed one after the other. Calls that need more than this (`lag` by a number of each row, `seasonal_lag`) need the whole partition; frames
 //! that leave peers out, or count groups of them, need a group of peers.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt8Array, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::{Int32Type, UInt8Type};
 use weir_sql::Type;
 
@@ -37,6 +38,8 @@ const WORKING_ROW: usize = 192;
 enum Rule {
     /// From numbers and the piece.
     Numbers,
+    /// From the piece and what it gave in the row before.
+    Running,
     /// From the piece and some rows beside it.
     Beside,
     /// From frames: how far they go to either side.
@@ -61,8 +64,8 @@ impl Rules {
         for call in calls {
             let rule = match call {
                 Compiled::Place(place) => rules.of_place(place)?,
-                Compiled::Aggregate(framed) => {
-                    let (start, end) = framed.frame.reach();
+                Compiled::Aggregate(_) | Compiled::ZScore(_) | Compiled::MadScore(_) => {
+                    let (start, end) = call.frame().reach();
                     Rule::Frame(start, end)
                 }
             };
@@ -104,7 +107,10 @@ impl Rules {
                 self.reach.1 = self.reach.1.max(usize::try_from(-back).unwrap_or(0));
                 return Some(Rule::Beside);
             }
-            W::Lag | W::Lead => return None,
+            W::Lag | W::Lead | W::SeasonalLag => return None,
+            // Scores are not of a row's place.
+            W::ZScore | W::MadScore => return None,
+            W::Ewma => return Some(Rule::Running),
             W::FirstValue | W::LastValue | W::NthValue => {
                 let (start, end) = place.frame.reach();
                 if (start, end) != (Reach::Near, Reach::Near) {
@@ -149,7 +155,8 @@ pub(super) struct Pieces {
     before: Before,
     /// With which row the last group of peers before the piece began.
     group_start: usize,
-    /// For each call: what its frames see of rows that are not at hand any more; of `ntile` the first row's arguments.
+    /// For each call: what its frames see of rows that are not at hand any more; of `ntile` the first row's arguments, of
+    /// `ewma` the last row's.
     carried: Vec<Option<Vec<ArrayRef>>>,
     held: Reservation,
 }
@@ -381,6 +388,11 @@ impl Pieces {
                 Rule::Numbers => {
                     call.over(&tail, &tail_layout, &self.before, &beyond, &mut working, &context)?.slice(0, body)
                 }
+                Rule::Running => {
+                    let values = call.over(&tail, &tail_layout, &self.before, &beyond, &mut working, &context)?;
+                    self.carried[at] = Some(vec![take(&values, &UInt32Array::from(vec![body as u32 - 1]), None)?]);
+                    values.slice(0, body)
+                }
                 rule => {
                     if let (Rule::Frame(start, to), Some(disk)) = (rule, &self.disk) {
                         beyond.of_peers = (start == Reach::Peers, to == Reach::Peers);
@@ -475,14 +487,9 @@ fn joined(
     context: &Arc<QueryContext>,
 ) -> Result<Vec<ArrayRef>> {
     match call {
-        Compiled::Aggregate(framed) => {
-            let mut state = framed.call.accumulator(&context.functions)?;
-            if let Some(others) = others {
-                state.merge(&others, &[0], 1)?;
-            }
-            framed.add(rows, before, state.as_mut(), context)?;
-            state.state(1)
-        }
+        Compiled::Aggregate(framed) => framed.joined(others, rows, before, context),
+        Compiled::ZScore(score) => score.joined(others, rows, before, context),
+        Compiled::MadScore(score) => score.joined(others, rows, context),
         Compiled::Place(place) => {
             let values = place.args[0].array(rows, context)?;
             let others = others.as_ref().map(|others| &others[0]);

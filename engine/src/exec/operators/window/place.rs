@@ -8,6 +8,7 @@ use arrow::datatypes::Int32Type;
 use weir_sql::Type;
 
 use super::frame::{Frame, Layout};
+use super::season::{ewma, seasonal_lag};
 use super::{Before, Beyond};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::batch::Batch;
@@ -44,6 +45,9 @@ impl Place {
         match self.function {
             W::Ntile => return ntile(&args[0], layout, before),
             W::Lag | W::Lead => return self.beside(&args, layout),
+            W::Ewma => return ewma(&args, layout, beyond.before.as_ref().map(|before| &before[0])),
+            W::SeasonalLag => return seasonal_lag(&args, &self.args[1].ty, layout, context),
+            W::ZScore | W::MadScore => return Err(Error::internal("a score is not of a row's place")),
             W::FirstValue | W::LastValue | W::NthValue => return self.of_frame(&args, rows, layout, beyond, context),
             W::RowNumber | W::Rank | W::DenseRank | W::PercentRank | W::CumeDist => {}
         }
