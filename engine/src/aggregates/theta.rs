@@ -1,7 +1,8 @@
-//! uniqTheta: the count of distinct values by a theta sketch, which sets can be computed with.
+//! uniqTheta: the count of distinct values by a theta sketch, which sets can be computed with; theta_sketch, DS_THETA in Druid, gives the sketch itself,
+//! which is a state of uniqTheta.
 //!
 //! A sketch keeps the [`NOMINAL`] least hashes, and theta, the least hash that it dropped: a hash is kept if it is below theta. Which these are
-//! depends on the values alone. The count is how many are kept over the part of all hashes that is below theta (K minimum values: Bar-Yossef and
+//! depends on the values alone, not on their order nor on how they were split; hashes have no seed. The count is how many are kept over the part of all hashes that is below theta (K minimum values: Bar-Yossef and
 //! others, "Counting Distinct Elements in a Data Stream", 2002); a union takes the least theta of both, an intersection and a difference the
 //! hashes below it (Dasgupta, Lang, Rhodes, Thaler: "A Framework for Estimating Stream Expression Cardinalities", 2016). The standard error
 //! of a count is 1 / sqrt(NOMINAL), 1.6 %; up to NOMINAL values it is exact. Hashes are those of `sketches`.
@@ -9,8 +10,13 @@
 //! State: one bytea: the byte 1 for the format, theta (u64, little endian, `u64::MAX` where nothing was dropped), and the hashes, ascending, eight bytes
 //! each. Before there was this format uniqTheta had approx_count_distinct's state: its lists of few hashes are read, its registers are refused.
 
+use weir_sql::Type;
+use weir_sql::catalog::{Param, Returns};
+use weir_sql::plan::Combinator;
+use weir_sql::types::StateType;
+
 use super::sketches::{Sketches, overload};
-use super::{AggregateFunction, Sketch as _, function};
+use super::{Accumulator, AggregateFunction, AggregateOverload, Call, Sketch as _, StateOf, function};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many hashes are kept.
@@ -19,12 +25,67 @@ const NOMINAL: usize = 4096;
 const FORMAT: u8 = 1;
 
 pub(super) fn functions() -> Vec<AggregateFunction> {
-    vec![function(
-        &["uniqTheta", "theta_sketch"],
-        "About how many distinct values that are not NULL there are, by a theta sketch: within 3 % or so, exactly up to 4096. Its states are sets: uniqThetaUnion, uniqThetaIntersect, uniqThetaNot.",
-        ("uniqTheta(x)", "3"),
-        vec![overload(|call| Ok(Box::new(Sketches::<Sketch>::new(&call.args[0]))))],
-    )]
+    let of = |param, returns, create| {
+        vec![AggregateOverload::new(vec![param], returns, |_, _| vec![Type::Bytea], create).idempotent()]
+    };
+    vec![
+        function(
+            &["uniqTheta"],
+            "About how many distinct values that are not NULL there are, by a theta sketch: within 3 % or so, exactly up to 4096. Its states are sets: uniqThetaUnion, uniqThetaIntersect, uniqThetaNot.",
+            ("uniqTheta(x)", "3"),
+            vec![overload(|call| Ok(Box::new(Sketches::<Sketch>::new(&call.args[0]))))],
+        ),
+        function(
+            &["approx_count_distinct_ds_theta"],
+            "uniqTheta, as Druid calls it; of theta sketches, about how many distinct values they have together.",
+            ("approx_count_distinct_ds_theta(x)", "3"),
+            of(Param::AnyNonArray, Returns::Exact(Type::Int8), |call| match &call.args[0] {
+                sketches @ Type::State(_) => over_states(sketches, Combinator::Merge, call),
+                ty => Ok(Box::new(Sketches::<Sketch>::new(ty))),
+            }),
+        ),
+        function(
+            &["theta_sketch", "ds_theta"],
+            "The theta sketch of the distinct values that are not NULL, a state of uniqTheta; of theta sketches, their union. theta_sketch_estimate counts it.",
+            ("theta_sketch_estimate(theta_sketch(x))", "3"),
+            of(Param::AnyNonArray, Returns::Computed(|args| sketch_of(&args[0])), |call| match &call.args[0] {
+                sketches @ Type::State(_) => over_states(sketches, Combinator::MergeState, call),
+                _ => over_states(call.returns, Combinator::State, call),
+            }),
+        ),
+        function(
+            &["theta_sketch_merge"],
+            "The union of theta sketches.",
+            (
+                "theta_sketch_estimate(theta_sketch_merge((SELECT theta_sketch(v) FROM (VALUES (1), (2)) AS w (v))))",
+                "2",
+            ),
+            of(Param::AnyState, Returns::Argument(0), |call| over_states(&call.args[0], Combinator::MergeState, call)),
+        ),
+    ]
+}
+
+/// The type of a sketch of values, or of sketches.
+fn sketch_of(values: &Type) -> Type {
+    let values = match values {
+        Type::State(_) => return values.clone(),
+        Type::Varchar(_) => Type::Text,
+        ty => ty.clone(),
+    };
+    Type::State(Box::new(StateType { function: "uniqTheta".into(), params: Vec::new(), args: vec![values] }))
+}
+
+/// What takes or gives sketches in place of values or of their count.
+fn over_states(sketch: &Type, combinator: Combinator, call: &Call<'_>) -> Result<Box<dyn Accumulator>> {
+    match sketch {
+        Type::State(state) if state.function == "uniqTheta" => {
+            StateOf::new(state)?.combined(combinator, sketch, call.context)
+        }
+        other => {
+            let message = format!("sketches are states of uniqTheta, not {other}");
+            Err(Error::new(ErrorKind::InvalidParameter, message))
+        }
+    }
 }
 
 /// The least hashes of a set.

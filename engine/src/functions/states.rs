@@ -51,7 +51,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         function(
             &["uniqThetaUnion", "theta_sketch_union"],
             "aggregate",
-            "The union of two sets, as states of uniqTheta.",
+            "The union of two or more sets, as states of uniqTheta.",
             (
                 "(SELECT finalizeAggregation(uniqThetaUnion(a, b)) FROM (SELECT uniqThetaState(x) FILTER (WHERE x < 4) AS a, uniqThetaState(x) FILTER (WHERE x > 1) AS b FROM generate_series(1, 4) AS t (x)) AS s)",
                 "4",
@@ -63,13 +63,14 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                         a
                     })
                 })
+                .variadic()
                 .lax(),
             ],
         ),
         function(
             &["uniqThetaIntersect", "theta_sketch_intersect"],
             "aggregate",
-            "What is in both of two sets, as states of uniqTheta.",
+            "What is in all of two or more sets, as states of uniqTheta.",
             (
                 "(SELECT finalizeAggregation(uniqThetaIntersect(a, b)) FROM (SELECT uniqThetaState(x) FILTER (WHERE x < 4) AS a, uniqThetaState(x) FILTER (WHERE x > 1) AS b FROM generate_series(1, 4) AS t (x)) AS s)",
                 "2",
@@ -78,13 +79,14 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                 Overload::new(vec![Param::AnyState; 2], Returns::Argument(0), |ctx, a, n, ty| {
                     sets(ctx, a, n, ty, |a, b| a.without(&b, true))
                 })
+                .variadic()
                 .lax(),
             ],
         ),
         function(
             &["uniqThetaNot", "theta_sketch_not"],
             "aggregate",
-            "What is in the first of two sets and not in the second, as states of uniqTheta.",
+            "What is in the first set and in none of the others, as states of uniqTheta.",
             (
                 "(SELECT finalizeAggregation(uniqThetaNot(a, b)) FROM (SELECT uniqThetaState(x) FILTER (WHERE x < 4) AS a, uniqThetaState(x) FILTER (WHERE x > 1) AS b FROM generate_series(1, 4) AS t (x)) AS s)",
                 "1",
@@ -93,6 +95,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
                 Overload::new(vec![Param::AnyState; 2], Returns::Argument(0), |ctx, a, n, ty| {
                     sets(ctx, a, n, ty, |a, b| a.without(&b, false))
                 })
+                .variadic()
                 .lax(),
             ],
         ),
@@ -135,7 +138,7 @@ fn sketches(context: &Context, args: &[Datum], rows: usize, types: &Types<'_>, a
     Ok(sketches)
 }
 
-/// A state of each row's two sets.
+/// A state of what is made of each row's sets, from the first to the last.
 fn sets(
     context: &Context,
     args: &[Datum],
@@ -143,9 +146,12 @@ fn sets(
     types: &Types<'_>,
     of: fn(ThetaSketch, ThetaSketch) -> ThetaSketch,
 ) -> Result<Datum> {
-    let (left, right) = (sketches(context, args, rows, types, 0)?, sketches(context, args, rows, types, 1)?);
-    let states = left.into_iter().zip(right).map(|(left, right)| of(left, right).write());
-    let states: ArrayRef = Arc::new(BinaryViewArray::from_iter_values(states));
+    let mut made = sketches(context, args, rows, types, 0)?;
+    for at in 1..args.len() {
+        let others = sketches(context, args, rows, types, at)?;
+        made = made.into_iter().zip(others).map(|(made, other)| of(made, other)).collect();
+    }
+    let states: ArrayRef = Arc::new(BinaryViewArray::from_iter_values(made.iter().map(|made| made.write())));
     Ok(Datum::Array(pack(&[Type::Bytea], &[states], rows)?))
 }
 
