@@ -122,6 +122,11 @@ pub trait Functions {
 
     /// The first name of the aggregate behind an id, without -If, and whether it has that combinator.
     fn aggregate(&self, id: FunctionId) -> (&str, bool);
+
+    /// Whether the states of the aggregate behind an id are the same whatever its parameters, which only the end asks for.
+    fn parameters_last(&self, _id: FunctionId) -> bool {
+        false
+    }
 }
 
 /// What is known of the tables that a plan reads, for the optimiser to choose by. It is asked once a statement; being wrong costs time only.

@@ -32,11 +32,11 @@ pub(super) fn functions() -> Vec<AggregateFunction> {
     vec![
         function(
             &["approx_quantile", "approx_percentile"],
-            "The value at a fraction of the sorted values, within 0.5 % of the value, in bounded memory.",
+            "The value at a fraction of the sorted values, within 0.5 % of the value, in bounded memory; approx_quantileMerge(0.99)(state) asks a state of approx_quantileState(x) for any fraction.",
             ("round(approx_quantile(x, 0.5))", "2"),
             vec![
                 overload(2, Type::Float8, |call| create(call, Params::Fractions)),
-                overload(1, Type::Float8, |call| create(call, Params::Fractions)),
+                overload(1, Type::Float8, |call| create(call, Params::Fractions)).parameters_last(),
             ],
         ),
         function(

@@ -199,6 +199,8 @@ pub struct AggregateOverload {
     pub condition: bool,
     /// Whether the result is the same however rows are split before their states are merged. No view keeps one of which that is not so.
     pub steady: bool,
+    /// Whether states are the same whatever the parameters, which only the end asks for: states made without them are merged with any.
+    pub parameters_last: bool,
     /// Whether a column of unconstrained numerics may come as decimals of one scale, batch by batch.
     pub either_form: bool,
 }
@@ -233,12 +235,18 @@ impl AggregateOverload {
             ordered_set: false,
             condition: false,
             steady: true,
+            parameters_last: false,
             either_form: false,
         }
     }
 
     fn unsteady(mut self) -> Self {
         self.steady = false;
+        self
+    }
+
+    fn parameters_last(mut self) -> Self {
+        self.parameters_last = true;
         self
     }
 

@@ -42,6 +42,11 @@ impl StateOf {
         Ok(StateOf { overload, args, params: weir_sql::bind::params_of(state)?, returns })
     }
 
+    /// The same with the parameters of a call, which need not be the state's.
+    pub(crate) fn with_params(self, params: &[Value]) -> StateOf {
+        StateOf { params: params.to_vec(), ..self }
+    }
+
     /// The type of the aggregate's result.
     pub(crate) fn returns(&self) -> &Type {
         &self.returns

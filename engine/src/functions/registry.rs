@@ -309,6 +309,10 @@ impl Functions for Registry {
             _ => (name, false),
         }
     }
+
+    fn parameters_last(&self, id: FunctionId) -> bool {
+        matches!(self.implementation(id), Implementation::Aggregate(overload) if overload.parameters_last)
+    }
 }
 
 /// What a call of an overload looks like.

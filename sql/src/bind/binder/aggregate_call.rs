@@ -179,12 +179,13 @@ impl Binder<'_> {
             (Some(Combinator::Merge | Combinator::MergeState), [arg]) => match self.merged(combined.signatures, arg) {
                 Some((state, signature, ty)) => {
                     let own = params_of(&state)?;
-                    if !params.is_empty() && params != own {
+                    let merges = combined.combinator == Some(Combinator::Merge);
+                    if params.is_empty() {
+                        params = own;
+                    } else if params != own && !(merges && self.functions.parameters_last(signature.id)) {
                         let message = format!("{} has other parameters than {}", name.shown, arg.ty);
                         return Err(Error::new(ErrorKind::DatatypeMismatch, message));
                     }
-                    params = own;
-                    let merges = combined.combinator == Some(Combinator::Merge);
                     let ty = if merges { ty } else { arg.ty.clone() };
                     Some(Resolved { signature, args, ty })
                 }

@@ -84,7 +84,9 @@ impl Call {
             Some(combinator) => {
                 let ty = if combinator == Combinator::State { &call.ty } else { &types[0] };
                 let Type::State(state) = ty else { return Err(Error::internal(format!("{ty} is no state"))) };
-                Some((combinator, StateOf::new(state)?, ty.clone()))
+                let of = StateOf::new(state)?;
+                let merges = combinator == Combinator::Merge;
+                Some((combinator, if merges { of.with_params(&call.params) } else { of }, ty.clone()))
             }
         };
         let spread = match call.combinator {
