@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod config;
+mod druid;
 mod http;
 mod pg;
 mod render;

@@ -1,6 +1,7 @@
-//! The command line: `weir serve`, `weir sql`, `weir demo`, `weir check`.
+//! The command line: `weir serve`, `weir sql`, `weir demo`, `weir check`, `weir restore`, `weir convert`.
 
 mod check;
+mod convert;
 mod demo;
 mod prompt;
 mod restore;
@@ -45,6 +46,28 @@ enum Command {
     Check(Check),
     /// Make a data directory from a backup: a folder, or s3://bucket/prefix.
     Restore(Restore),
+    /// Print the SQL that does what another database's configuration says.
+    #[command(subcommand)]
+    Convert(Convert),
+}
+
+#[derive(Debug, Subcommand)]
+enum Convert {
+    /// An ingestion spec of Apache Druid: a table on its Kafka topic, and the view that is its data source.
+    Druid(Druid),
+}
+
+#[derive(Debug, clap::Args)]
+struct Druid {
+    /// The spec, as JSON; - is standard input.
+    #[arg(value_name = "SPEC.json")]
+    spec: PathBuf,
+    /// The topic, in place of the spec's.
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Where Kafka is, in place of the spec's bootstrap.servers.
+    #[arg(long, value_name = "HOST:PORT,…")]
+    brokers: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -148,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Sql(sql) => sql::run(&sql),
         Command::Check(check) => check::run(&check.data),
         Command::Restore(restore) => restore::run(&restore.data, &restore.from, &restore.options),
+        Command::Convert(Convert::Druid(druid)) => convert::druid(&druid),
     };
     match result {
         Ok(code) => code,
