@@ -190,6 +190,8 @@ impl World {
             "SELECT e.k, m.v, e.at, NULL::text AS name FROM events e JOIN more m ON m.k = e.k AND m.at BETWEEN e.at - interval '2 hours' AND e.at",
             "SELECT a.k, b.v, a.at, NULL::text AS name FROM events a JOIN events b ON b.k = a.d",
             "SELECT e.k, m.v, e.at, c.name FROM events e LEFT JOIN (SELECT * FROM more WHERE v > 3) m ON m.k = e.k JOIN dims c ON c.d = e.d",
+            "SELECT k, v, window_start AS at, NULL::text AS name FROM tumble(events, at, interval '2 hours')",
+            "SELECT k, v, window_start AS at, NULL::text AS name FROM hop(events, at, interval '1 hour', interval '3 hours')",
             "SELECT u.k, u.v, u.at, c.name FROM (SELECT k, v, at, d FROM events UNION ALL SELECT k, v, at, k FROM more) u LEFT JOIN dims c ON c.d = u.d",
         ];
         (*SOURCES.choose(rng).expect("a source")).to_string()

@@ -14,11 +14,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
+use arrow::array::RecordBatch;
 use generator::{Step, World};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use weir_engine::format::{FormatSettings, text_at};
 use weir_engine::{Database, Error, Options};
 use weir_storage::StoreOptions;
 
@@ -95,30 +95,44 @@ fn run(seed: u64) -> Result<(u64, u64), String> {
             }
         }
         for view in world.views() {
-            let (name, query) = (&view.name, &view.query);
-            let sql = format!(
-                "SELECT count(*) FROM ((TABLE {name} EXCEPT ALL ({query})) UNION ALL (({query}) EXCEPT ALL TABLE {name})) d"
-            );
-            let found = database.query(&sql).map_err(|error| format!("{sql}: {}", told(&error, &log)))?;
-            let wrong = found.batches[0].column(0).as_primitive::<Int64Type>().value(0);
             compared += 1;
-            if wrong != 0 {
-                let rows = |sql: String| -> Vec<String> {
-                    let found = database.query(&format!("SELECT to_jsonb(d)::text FROM ({sql}) d"));
-                    let found = found.map_or(Vec::new(), |found| found.batches);
-                    found
-                        .iter()
-                        .flat_map(|b| b.column(0).as_string_view().iter().flatten().map(str::to_string))
-                        .collect()
-                };
-                let more = rows(format!("TABLE {name} EXCEPT ALL ({query})"));
-                let less = rows(format!("({query}) EXCEPT ALL TABLE {name}"));
-                return Err(format!("{name} has {more:?} and lacks {less:?} after\n{};", log.join(";\n")));
-            }
+            compare(&database, &view.name, &view.query)
+                .map_err(|why| format!("{} is wrong: {why}, after\n{};", view.name, log.join(";\n")))?;
         }
     }
     database.close().map_err(|error| told(&error, &log))?;
     Ok((world.made(), compared))
+}
+
+/// Compares a view with its SELECT.
+fn compare(database: &Database, view: &str, query: &str) -> Result<(), String> {
+    let rows = |sql: &str| {
+        let mut session = database.session();
+        let found = session.query(sql).map_err(|error| format!("{sql}: {error}"))?;
+        let settings = FormatSettings::of(&session.function_context());
+        let row = |batch: &RecordBatch, row: usize| -> Vec<Option<String>> {
+            let cells = found.columns.iter().zip(batch.columns());
+            cells.map(|(column, array)| text_at(&column.ty, array, row, &settings)).collect()
+        };
+        let rows = found.batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|at| row(batch, at)));
+        let mut rows: Vec<Vec<Option<String>>> = rows.collect();
+        rows.sort_unstable();
+        Ok::<_, String>(rows)
+    };
+    let (shown, wanted) = (rows(&format!("TABLE {view}"))?, rows(query)?);
+    if shown == wanted {
+        return Ok(());
+    }
+    let only = |rows: &[Vec<Option<String>>], others: &[Vec<Option<String>>]| -> Vec<Vec<Option<String>>> {
+        rows.iter().filter(|row| !others.contains(row)).cloned().collect()
+    };
+    Err(format!(
+        "it has {} rows and should have {}; more: {:?}; less: {:?}",
+        shown.len(),
+        wanted.len(),
+        only(&shown, &wanted),
+        only(&wanted, &shown)
+    ))
 }
 
 fn told(error: &Error, log: &[String]) -> String {

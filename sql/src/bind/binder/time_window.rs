@@ -9,7 +9,7 @@
 //! session starts at the latest row up to here that follows nothing, and ends the gap after the earliest row from here on that nothing follows:
 //! two window functions over a third.
 //!
-//! A row without a time is in no window and is left out, as Flink's window operators and RisingWave's `hop` do.
+//! A row without a time is in no window and is left out, as RisingWave's `hop` leaves it out.
 
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, Ident, TableAlias};
 
