@@ -485,6 +485,8 @@ pub struct CreateMaterializedView {
     pub layout: Layout,
     /// POPULATE, WITH DATA (the default): backfill. WITH NO DATA: from now on only.
     pub with_data: bool,
+    /// ALTER MATERIALIZED VIEW … AS: the view that is there gets this query, and keeps its layout; whether IF EXISTS was said.
+    pub alters: Option<bool>,
     /// REFRESH EVERY, in microseconds: it is computed again as a whole, rather than kept up to date.
     pub refresh: Option<i64>,
 }

@@ -119,6 +119,9 @@ pub struct RelationDef {
     /// A materialized view that is being filled: fed by commits, hidden from queries.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub building: bool,
+    /// The view whose place it takes once it is filled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<u32>,
     /// A materialized view that is computed again as a whole, every so many microseconds: its rows are kept as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<i64>,
@@ -479,6 +482,7 @@ mod tests {
             search_path: Vec::new(),
             depends: Vec::new(),
             building: false,
+            replaces: None,
             refresh: None,
             comment: Some("it's".into()),
         };

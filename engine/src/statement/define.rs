@@ -209,6 +209,7 @@ pub(crate) fn blank(oid: u32, schema: String, name: &str, kind: Kind, columns: V
         search_path: Vec::new(),
         depends: Vec::new(),
         building: false,
+        replaces: None,
         refresh: None,
         comment: None,
     }

@@ -6,7 +6,7 @@ use weir_sql::statement::CreateMaterializedView;
 use weir_sql::{ErrorKind as SqlErrorKind, walk};
 use weir_storage::{Change, TableDef, TableId};
 
-use super::{bound, plan_of, refresh};
+use super::{bound, plan_of, refresh, replace};
 use crate::catalog::{Entry, Kind, RelationDef, TtlDef};
 use crate::error::{Error, Result};
 use crate::exec::ViewPlan;
@@ -21,6 +21,9 @@ const COMMAND: &str = "CREATE MATERIALIZED VIEW";
 
 /// Makes a view; it is filled when the transaction commits.
 pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMaterializedView) -> Result<Outcome> {
+    if let Some(if_exists) = create.alters {
+        return replace::replace(session, running, create, if_exists);
+    }
     session.writable(COMMAND)?;
     let view = &running.view;
     let schema = target_schema(view, &create.name)?;
@@ -32,9 +35,22 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
         }
         return Err(already_exists(&create.name.name));
     }
-    if let Some(every) = create.refresh {
-        return refresh::create(session, running, create, schema, every);
+    match create.refresh {
+        Some(every) => refresh::create(session, running, create, schema, every)?,
+        None => make(session, running, create, schema, None)?,
     }
+    done(COMMAND)
+}
+
+/// Makes a view that follows its inputs, under the name given; it may take the place of another once it is filled.
+pub(super) fn make(
+    session: &mut Session,
+    running: &Running,
+    create: &CreateMaterializedView,
+    schema: String,
+    replaces: Option<u32>,
+) -> Result<()> {
+    let view = &running.view;
     let (depends, path) = (dependencies(view, &create.query)?, view.path());
     let mut plan = ViewPlan::new(&create.plan)?;
     if depends.iter().any(|input| view.makes(*input)) {
@@ -62,6 +78,7 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
         ttl: create.layout.ttl.iter().map(ttl_def).collect(),
         engine: create.layout.engine.clone(),
         building: create.with_data,
+        replaces,
         ..blank(oid, schema, &create.name.name, Kind::Materialized, view_columns(&create.columns))
     };
     let table = own_table(&def, &plan, session, running)?;
@@ -69,7 +86,7 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
     if create.with_data {
         session.transaction()?.pending.views.push(oid);
     }
-    done(COMMAND)
+    Ok(())
 }
 
 /// A view can only be an input if what it shows comes group by group, and if it is there.

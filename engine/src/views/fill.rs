@@ -14,15 +14,15 @@ use weir_storage::{Change, Commit, Snapshot, TableId};
 
 use super::derive::Derivation;
 use super::maintain::Feed;
+use super::replace;
 use super::touched::Touched;
 use crate::cancel::Cancel;
 use crate::catalog::state::RELATION_PREFIX;
-use crate::catalog::{CatalogState, Entry, RelationDef};
+use crate::catalog::{CatalogState, Entry};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{RelationRows, Relations};
 use crate::session::now_micros;
-use crate::statement::define::set_relation;
 use crate::statement::relations::StoredRelations;
 use crate::statement::writer::Base;
 use crate::transaction::{Item, Pending};
@@ -174,7 +174,12 @@ fn finish(database: &Database, view: u32, filled: &[Change]) -> Result<bool> {
             derivation.replace(&feed, touched)?;
             changes.extend(derivation.into_changes());
         }
-        changes.push(set_relation(&RelationDef { building: false, ..entry.def.clone() })?);
+        let stored = base.snapshot.table(TableId(view)).ok_or_else(|| Error::internal("the view has no table"))?;
+        let Some(shown) = replace::take_place(&state, &entry.def, stored.def())? else {
+            take_back(database, view)?;
+            return Ok(true);
+        };
+        changes.extend(shown);
         match store.commit(Commit { changes, expect_catalog: Some(state.version), seen: None }) {
             Ok(_) => return Ok(true),
             // States that were merged meanwhile are looked for again.

@@ -11,6 +11,7 @@ pub(crate) mod derive;
 mod fill;
 pub(crate) mod maintain;
 pub(crate) mod refresh;
+mod replace;
 mod touched;
 
 use std::sync::Arc;

@@ -70,7 +70,7 @@ pub(super) fn create(
     create: &CreateMaterializedView,
     schema: String,
     every: i64,
-) -> Result<Outcome> {
+) -> Result<()> {
     let view = &running.view;
     let def = RelationDef {
         query: Some(create.query.clone()),
@@ -99,7 +99,7 @@ pub(super) fn create(
         let rows = exec::run(&optimise(create.plan.clone(), registry(), &**view), &session.query_context(running))?;
         replace(base, &entry, rows, &mut session.transaction()?.pending)?;
     }
-    done("CREATE MATERIALIZED VIEW")
+    Ok(())
 }
 
 /// REFRESH MATERIALIZED VIEW. One that follows its inputs is never out of date.

@@ -53,6 +53,7 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
         columns,
         layout,
         with_data: view.with_data,
+        alters: view.alters,
         refresh,
     }))
 }

@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Token;
 use super::ast::Ast;
 use super::cursor::Cursor;
 use super::statement::ready;
-use super::{datatype, table};
+use super::{datatype, table, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{
     AddColumn, AlterAction, AlterTable, ObjectKind, PartitionAction, PartitionName, Place, SetType, Statement,
@@ -30,6 +30,9 @@ pub(super) fn alter(c: &mut Cursor<'_>) -> Result<Ast> {
     c.token(&Token::Mul);
     if c.is_words("ON CLUSTER") {
         return Err(c.unsupported("ON CLUSTER").with_hint("Weir runs on one machine."));
+    }
+    if (kind == ObjectKind::MaterializedView && c.words("AS")) || c.words("MODIFY QUERY") {
+        return view::new_query(c, name, if_exists);
     }
     let actions = match c.comma_separated(action) {
         Ok(actions) => actions.concat(),

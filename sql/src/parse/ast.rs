@@ -340,6 +340,8 @@ pub struct CreateView {
     pub or_replace: bool,
     /// IF NOT EXISTS.
     pub if_not_exists: bool,
+    /// ALTER MATERIALIZED VIEW … AS of a view that is there, and whether IF EXISTS was said.
+    pub alters: Option<bool>,
     /// Column names.
     pub columns: Vec<Name>,
     /// What stands between name and AS.

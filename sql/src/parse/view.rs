@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use super::statement::ready;
 use super::table;
 use crate::error::{Error, ErrorKind, Result};
-use crate::statement::Statement;
+use crate::statement::{ObjectName, Statement};
 
 /// After CREATE [OR REPLACE] TEMPORARY VIEW.
 pub(super) fn create_temporary_view(c: &mut Cursor<'_>, or_replace: bool) -> Result<Ast> {
@@ -76,6 +76,7 @@ pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bo
         materialized,
         or_replace,
         if_not_exists,
+        alters: None,
         columns,
         layout,
         query,
@@ -100,6 +101,27 @@ fn every(c: &mut Cursor<'_>) -> Result<String> {
         c.ident()?;
     }
     if c.mark() == mark { Err(c.unexpected()) } else { Ok(c.text_since(mark)) }
+}
+
+/// After ALTER MATERIALIZED VIEW name AS, or ALTER TABLE name MODIFY QUERY in ClickHouse's form.
+pub(super) fn new_query(c: &mut Cursor<'_>, name: ObjectName, if_exists: bool) -> Result<Ast> {
+    let mark = c.mark();
+    let query = c.query()?;
+    let text = c.text_since(mark);
+    c.expect_end()?;
+    Ok(Ast::CreateView(Box::new(CreateView {
+        name,
+        materialized: true,
+        or_replace: false,
+        if_not_exists: false,
+        alters: Some(if_exists),
+        columns: Vec::new(),
+        layout: Layout::default(),
+        query,
+        text,
+        with_data: true,
+        refresh: None,
+    })))
 }
 
 /// After REFRESH MATERIALIZED VIEW.
