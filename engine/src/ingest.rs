@@ -159,13 +159,7 @@ impl Database {
             let store = self.store()?;
             let snapshot = store.snapshot();
             let state = self.catalog(&snapshot)?;
-            let base = Base {
-                database: self.clone(),
-                state: state.clone(),
-                snapshot,
-                cancel: Cancel::default(),
-                now: crate::session::now_micros(),
-            };
+            let base = Base::new(self, state.clone(), snapshot, Cancel::default());
             let mut pending = Pending::default();
             if !batch.rows.is_empty() {
                 let entry = table_named(&state, &batch.table)?;

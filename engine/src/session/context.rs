@@ -83,8 +83,7 @@ impl View {
         }
         let mut snapshot = self.snapshot.clone();
         if let Some((pending, base)) = &self.own {
-            let (database, state, cancel) = (self.database.clone(), self.state.clone(), Cancel::default());
-            let base = Base { database, state, snapshot: base.clone(), cancel, now: super::now_micros() };
+            let base = Base::new(&self.database, self.state.clone(), base.clone(), Cancel::default());
             let views = derive::affected(&self.state, pending)?;
             snapshot = snapshot.with_changes(&derive::derive(&base, pending, &views)?)?;
         }

@@ -298,13 +298,7 @@ impl Session {
     pub(crate) fn base_of_next(&mut self) -> Result<Base> {
         self.ensure_transaction();
         let view = self.view()?;
-        Ok(Base {
-            database: self.database.clone(),
-            state: view.state.clone(),
-            snapshot: view.snapshot.clone(),
-            cancel: Cancel::default(),
-            now: now_micros(),
-        })
+        Ok(Base::new(&self.database, view.state, view.snapshot, Cancel::default()))
     }
 
     /// What the executor needs for a query of this statement.

@@ -2,9 +2,9 @@
 
 use weir_storage::{Change, Commit, TableId};
 
-use super::define::{add_definitions, blank, set_relation};
+use super::define::{add_definitions, blank, dropped, set_relation};
 use super::table::storage_def;
-use crate::catalog::state::{RELATION_PREFIX, SCHEMA_PREFIX};
+use crate::catalog::state::SCHEMA_PREFIX;
 use crate::catalog::{ColumnDef, Entry, Kind, RelationDef};
 use crate::database::Database;
 use crate::error::Result;
@@ -20,8 +20,7 @@ pub(crate) fn first_open(database: &Database) -> Result<()> {
     // Temporary tables of sessions that a crash ended.
     let temporary = state.entries().filter(|entry| entry.def.schema.starts_with(TEMPORARY));
     for entry in temporary {
-        changes.push(Change::DropTable { id: TableId(entry.def.oid) });
-        changes.push(Change::Set { key: format!("{RELATION_PREFIX}{}", entry.def.oid), value: None });
+        changes.extend(dropped(&entry.def));
     }
     for (_, oid) in state.schemas().filter(|(schema, _)| schema.starts_with(TEMPORARY)) {
         changes.push(Change::Set { key: format!("{SCHEMA_PREFIX}{oid}"), value: None });

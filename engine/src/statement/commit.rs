@@ -15,7 +15,6 @@ use crate::catalog::state::{NEXT_OID, RELATION_PREFIX};
 use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
 use crate::database::{Database, load_catalog};
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::now_micros;
 use crate::transaction::{Item, Pending};
 use crate::views::{derive, emptied, maintain};
 
@@ -71,8 +70,7 @@ pub(crate) fn with_views(
         }
         let state = catalog_of(database, pending, &snapshot)?;
         let views = derive::affected(&state, pending)?;
-        let (cancel, now) = (Cancel::default(), now_micros());
-        let base = Base { database: database.clone(), state: state.clone(), snapshot, cancel, now };
+        let base = Base::new(database, state, snapshot, Cancel::default());
         let derived = derive::derive(&base, pending, &views)?;
         match commit(pending.joined()?.into_iter().chain(derived).collect()) {
             // States that were merged meanwhile are looked for again.

@@ -25,6 +25,7 @@ use crate::session::context::TEMPORARY;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity, View};
 use crate::transaction::{Item, Pending};
+use crate::views::refresh;
 
 pub(crate) fn done(tag: &str) -> Result<Outcome> {
     Ok(Outcome::Command { tag: tag.into() })
@@ -34,6 +35,14 @@ pub(crate) fn done(tag: &str) -> Result<Outcome> {
 pub(crate) fn set_relation(def: &RelationDef) -> Result<Change> {
     let value = serde_json::to_vec(def).map_err(|e| Error::internal(format!("a definition is not JSON: {e}")))?;
     Ok(Change::Set { key: format!("{RELATION_PREFIX}{}", def.oid), value: Some(value) })
+}
+
+/// The changes that drop a relation.
+pub(crate) fn dropped(def: &RelationDef) -> Vec<Change> {
+    let key = format!("{RELATION_PREFIX}{}", def.oid);
+    let table = (def.kind != Kind::View).then_some(Change::DropTable { id: TableId(def.oid) });
+    let own = table.into_iter().chain([Change::Set { key, value: None }]);
+    own.chain(refresh::forget(def)).collect()
 }
 
 /// Adds changes of the catalogue to a transaction.

@@ -7,9 +7,9 @@ use weir_sql::ErrorKind as SqlErrorKind;
 use weir_sql::statement::{ObjectKind, ObjectName};
 use weir_storage::{Change, TableId};
 
-use super::define::{define, done};
+use super::define::{define, done, dropped};
 use super::names::{Named, does_not_exist, look_up, sql_error, written};
-use crate::catalog::state::{FIXED_SCHEMAS, RELATION_PREFIX, SCHEMA_PREFIX};
+use crate::catalog::state::{FIXED_SCHEMAS, SCHEMA_PREFIX};
 use crate::catalog::{CatalogState, Entry, Kind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::run::Running;
@@ -65,12 +65,7 @@ pub(super) fn drop(
         drop_entry(session, state, &entry, cascade, &mut gone)?;
     }
     for oid in gone {
-        let Some(entry) = state.entry(oid) else { continue };
-        if entry.def.kind != Kind::View {
-            changes.push(Change::DropTable { id: TableId(oid) });
-        }
-        changes.push(Change::Set { key: format!("{RELATION_PREFIX}{oid}"), value: None });
-        changes.extend(views::refresh::forget(&entry.def));
+        changes.extend(state.entry(oid).into_iter().flat_map(|entry| dropped(&entry.def)));
     }
     if !changes.is_empty() {
         define(session, running, changes)?;

@@ -27,6 +27,7 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::exec;
 use crate::exec::batch::Batch;
+use crate::session::now_micros;
 use crate::transaction::{Item, Pending};
 use crate::views::{Deltas, maintain};
 
@@ -47,6 +48,13 @@ pub(crate) struct Base {
     pub(crate) cancel: Cancel,
     /// `now()`, which decides whose TTL is over.
     pub(crate) now: i64,
+}
+
+impl Base {
+    /// What is seen in a snapshot now; the catalogue is of its version.
+    pub(crate) fn new(database: &Database, state: Arc<CatalogState>, snapshot: Snapshot, cancel: Cancel) -> Base {
+        Base { database: database.clone(), state, snapshot, cancel, now: now_micros() }
+    }
 }
 
 /// Takes the rows of one statement for one table.

@@ -17,12 +17,12 @@ use super::maintain::Feed;
 use super::replace;
 use super::touched::Touched;
 use crate::cancel::Cancel;
-use crate::catalog::state::RELATION_PREFIX;
 use crate::catalog::{CatalogState, Entry};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{RelationRows, Relations};
 use crate::session::now_micros;
+use crate::statement::define::dropped;
 use crate::statement::relations::StoredRelations;
 use crate::statement::writer::Base;
 use crate::transaction::{Item, Pending};
@@ -163,8 +163,7 @@ fn finish(database: &Database, view: u32, filled: &[Change]) -> Result<bool> {
         let state = database.catalog(&snapshot)?;
         // Dropped meanwhile: the parts are garbage.
         let Some(entry) = state.entry(view) else { return Ok(true) };
-        let (cancel, now) = (Cancel::default(), now_micros());
-        let base = Base { database: database.clone(), state: state.clone(), snapshot, cancel, now };
+        let base = Base::new(database, state.clone(), snapshot, Cancel::default());
         let mut changes = filled.to_vec();
         if let Some(touched) = &touched {
             let feed = Feed::new(database, &state, entry, &base.cancel)?;
@@ -191,7 +190,9 @@ fn finish(database: &Database, view: u32, filled: &[Change]) -> Result<bool> {
 
 /// Drops a view that could not be filled.
 fn take_back(database: &Database, view: u32) -> Result<()> {
-    let key = format!("{RELATION_PREFIX}{view}");
-    let changes = vec![Change::DropTable { id: TableId(view) }, Change::Set { key, value: None }];
-    Ok(database.store()?.commit(Commit::from(changes)).map(drop)?)
+    let store = database.store()?;
+    match database.catalog(&store.snapshot())?.entry(view) {
+        Some(entry) => Ok(store.commit(Commit::from(dropped(&entry.def))).map(drop)?),
+        None => Ok(()),
+    }
 }

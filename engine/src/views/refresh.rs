@@ -149,12 +149,12 @@ fn replace(base: Base, entry: &Arc<Entry>, mut rows: exec::RowStream, pending: &
 /// Refreshes a view that is due at `now`.
 fn refresh_due(database: &Database, view: u32) -> Result<()> {
     let snapshot = database.store()?.snapshot();
-    let (state, now, cancel) = (database.catalog(&snapshot)?, now_micros(), database.background().clone());
+    let state = database.catalog(&snapshot)?;
     let Some(entry) = state.entry(view) else { return Ok(()) };
-    let relations = StoredRelations { state: state.clone(), snapshot: snapshot.clone(), now };
-    let context = Arc::new(detached_context(database, &cancel).with_relations(Arc::new(relations)));
+    let base = Base::new(database, state.clone(), snapshot, database.background().clone());
+    let relations = StoredRelations { state: state.clone(), snapshot: base.snapshot.clone(), now: base.now };
+    let context = Arc::new(detached_context(database, &base.cancel).with_relations(Arc::new(relations)));
     let rows = exec::run(&optimise(plan(&state, entry)?, registry(), &NoStatistics), &context)?;
-    let base = Base { database: database.clone(), state: state.clone(), snapshot, cancel, now };
     let mut pending = Pending::default();
     replace(base, entry, rows, &mut pending)?;
     commit(database, pending)

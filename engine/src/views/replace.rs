@@ -10,13 +10,12 @@ use weir_sql::statement::{CreateMaterializedView, Layout, ObjectName, SqlExpr};
 use weir_storage::{Change, TableDef, TableId};
 
 use super::{create, plan_of, refresh};
-use crate::catalog::state::RELATION_PREFIX;
 use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::registry;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity};
-use crate::statement::define::{define, done, set_relation};
+use crate::statement::define::{define, done, dropped, set_relation};
 use crate::statement::names::{Named, does_not_exist, look_up, sql_error, written};
 use crate::statement::table::{NoRelations, bind_over};
 
@@ -79,12 +78,6 @@ pub(super) fn take_place(state: &CatalogState, new: &RelationDef, stored: &Table
     changes.push(Change::AlterTable { id: TableId(new.oid), def });
     changes.push(set_relation(&RelationDef { schema, name, comment: old.def.comment.clone(), ..done })?);
     Ok(Some(changes))
-}
-
-fn dropped(def: &RelationDef) -> Vec<Change> {
-    let key = format!("{RELATION_PREFIX}{}", def.oid);
-    let gone = [Change::DropTable { id: TableId(def.oid) }, Change::Set { key, value: None }];
-    gone.into_iter().chain(refresh::forget(def)).collect()
 }
 
 /// What reads a view would have to be bound, and filled, again.

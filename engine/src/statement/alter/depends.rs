@@ -8,14 +8,13 @@ use weir_sql::catalog::NoStatistics;
 use weir_sql::plan::Plan;
 use weir_sql::statement::Statement;
 use weir_sql::{ErrorKind as SqlErrorKind, walk};
-use weir_storage::{Change, TableId};
 
 use super::Work;
-use crate::catalog::state::RELATION_PREFIX;
-use crate::catalog::{CatalogState, ColumnDef, Entry, Kind, RelationDef, StateCatalog, TtlDef};
+use crate::catalog::{CatalogState, ColumnDef, Entry, RelationDef, StateCatalog, TtlDef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::registry;
 use crate::session::Severity;
+use crate::statement::define::dropped;
 use crate::statement::names::sql_error;
 use crate::statement::table::{bind_over, output_columns};
 
@@ -179,10 +178,7 @@ impl Work<'_> {
             }
         }
         for oid in gone {
-            if state.entry(oid).is_some_and(|entry| entry.def.kind != Kind::View) {
-                self.others.push(Change::DropTable { id: TableId(oid) });
-            }
-            self.others.push(Change::Set { key: format!("{RELATION_PREFIX}{oid}"), value: None });
+            self.others.extend(state.entry(oid).into_iter().flat_map(|entry| dropped(&entry.def)));
         }
     }
 }
