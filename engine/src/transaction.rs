@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use weir_storage::{Change, Snapshot, TableId};
 
@@ -42,7 +43,7 @@ pub(crate) struct Pending {
     pub(crate) items: Vec<Item>,
     /// The storage's catalogue version that deltas and definitions were computed against.
     pub(crate) catalog: Option<u64>,
-    /// Counts changes of the catalogue, so that plans are bound again after each.
+    /// The number of the last change of the catalogue, so that plans are bound again after each; 0 if there is none.
     pub(crate) ddl: u64,
     /// Relations whose definitions it changes, as they were.
     pub(crate) altered: BTreeMap<u32, Arc<Entry>>,
@@ -56,7 +57,15 @@ pub(crate) struct Pending {
     pub(crate) seen: Option<u64>,
 }
 
+/// Numbers changes of the catalogue, so that what one transaction defined is never taken for what another did.
+static DEFINED: AtomicU64 = AtomicU64::new(1);
+
 impl Pending {
+    /// The catalogue changes.
+    pub(crate) fn defined(&mut self) {
+        self.ddl = DEFINED.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

@@ -207,14 +207,9 @@ impl Session {
         self.require_block("ROLLBACK TO SAVEPOINT")?;
         let at = self.find_savepoint(name)?;
         let transaction = self.transaction()?;
-        let ddl = transaction.pending.ddl;
         transaction.savepoints.truncate(at + 1);
         let savepoint = transaction.savepoints[at].clone();
         transaction.pending = savepoint.pending;
-        if transaction.pending.ddl != ddl {
-            // A number never seen before, so that plans and catalogues of the discarded state are not taken for this one's.
-            transaction.pending.ddl = ddl + 1;
-        }
         transaction.failed = false;
         self.settings.roll_back_to(savepoint.settings);
         Ok(Outcome::Command { tag: "ROLLBACK".into() })

@@ -60,7 +60,7 @@ pub(crate) fn add_definitions(pending: &mut Pending, version: u64, next_oid: u32
     let next = Change::Set { key: NEXT_OID.into(), value: Some(next_oid.to_string().into_bytes()) };
     pending.items.push(Item::Own(next));
     pending.catalog.get_or_insert(version);
-    pending.ddl += 1;
+    pending.defined();
 }
 
 /// CREATE TABLE and CREATE TABLE AS.
