@@ -37,6 +37,7 @@ use crate::index_values::IndexExpressions;
 use crate::ingest::RelationRows;
 use crate::session::settings::SessionSettings;
 use crate::session::{Outcome, Session};
+use crate::sinks::{self, Sinks};
 use crate::statement::bootstrap;
 use crate::statement::rollup;
 use crate::statement::ttl::ExpiredRows;
@@ -138,12 +139,15 @@ struct Inner {
     settling: Mutex<()>,
     derivations: Mutex<()>,
     building: Building,
+    sinks: Sinks,
     /// Ends work that belongs to no session.
     background: Cancel,
     /// What [`Database::watch_rollups`] began.
     rollups: Once,
     /// What [`Database::watch_refreshes`] began.
     refreshes: Once,
+    /// What [`Database::watch_sinks`] began.
+    table_sinks: Once,
     refresh_failures: Failures,
 }
 
@@ -264,9 +268,11 @@ impl Database {
             settling: Mutex::default(),
             derivations: Mutex::default(),
             building: Building::default(),
+            sinks: Sinks::default(),
             background: Cancel::default(),
             rollups: Once::new(),
             refreshes: Once::new(),
+            table_sinks: Once::new(),
             refresh_failures: Failures::default(),
         };
         let database = Database { inner: Arc::new(inner) };
@@ -284,6 +290,9 @@ impl Database {
         if catalog.entries().any(|entry| entry.def.refresh.is_some()) {
             database.watch_refreshes();
         }
+        if catalog.sinks().any(|entry| entry.def.sink.as_ref().is_some_and(|sink| sink.into.is_some())) {
+            database.watch_sinks();
+        }
         Ok(database)
     }
 
@@ -295,6 +304,11 @@ impl Database {
     /// Begins to refresh the views that are due, in the background; once is enough.
     pub(crate) fn watch_refreshes(&self) {
         self.inner.refreshes.call_once(|| self.watch("weir-refresh", refresh::watch));
+    }
+
+    /// Begins to carry on what sinks have for tables, in the background; once is enough.
+    pub(crate) fn watch_sinks(&self) {
+        self.inner.table_sinks.call_once(|| self.watch("weir-sinks", sinks::table::watch));
     }
 
     fn watch(&self, name: &str, watch: fn(&WeakDatabase)) {
@@ -422,6 +436,11 @@ impl Database {
     /// Ends work that belongs to no session, when the database is closed.
     pub(crate) fn background(&self) -> &Cancel {
         &self.inner.background
+    }
+
+    /// What is known of sinks.
+    pub(crate) fn sinks_state(&self) -> &Sinks {
+        &self.inner.sinks
     }
 
     /// What is to be done to views that are being filled.

@@ -225,7 +225,9 @@ impl Database {
     /// Tables that subscribe to a stream. Ask again when [`Database::catalog_version`] has moved.
     pub fn subscriptions(&self) -> Vec<Subscription> {
         let Ok(state) = self.store().and_then(|store| self.catalog(&store.snapshot())) else { return Vec::new() };
-        let is_kafka = |entry: &&Arc<Entry>| entry.def.options.iter().any(|(k, v)| k == "connector" && v == "kafka");
+        let is_kafka = |entry: &&Arc<Entry>| {
+            entry.def.kind == Kind::Table && entry.def.options.iter().any(|(k, v)| k == "connector" && v == "kafka")
+        };
         let subscription = |entry: &Arc<Entry>| Subscription {
             table: entry.qualified(),
             oid: entry.def.oid,

@@ -19,6 +19,7 @@ mod index_values;
 pub mod ingest;
 pub mod kernels;
 pub mod session;
+mod sinks;
 mod statement;
 mod statistics;
 mod transaction;
@@ -29,5 +30,6 @@ pub use database::{Database, Options, QueryResult};
 pub use error::{Error, ErrorKind, Result};
 pub use ingest::{IngestBatch, IngestTarget, Pressure, SourceOffset, Subscription};
 pub use session::{CancelHandle, Notice, Outcome, Parsed, Prepared, Rows, Session, Severity, TransactionStatus};
+pub use sinks::{Sink, SinkBatch, SinkRecord};
 /// Verifies every checksum of a data directory that no process has open; what `weir check` calls.
 pub use weir_storage::{Findings, check};

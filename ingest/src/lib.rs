@@ -1,4 +1,4 @@
-//! Weir's ingest: the Kafka loop, decoders, batching and dead letters.
+//! Weir's ingest: the Kafka loop, decoders, batching and dead letters; and the sinks' records to Kafka.
 //!
 //! It reads records, turns them into columns, and hands columns, offsets and dead letters to the engine as one commit. It never sees a part,
 //! and parses no SQL. [`start`] is the door: it runs the subscriptions it is given, and those of the tables that were made
@@ -6,6 +6,7 @@
 
 pub mod decode;
 mod kafka;
+mod sink;
 mod status;
 pub mod subscription;
 
@@ -15,9 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use weir_engine::Database;
+use weir_engine::{Database, Sink};
 
 use crate::kafka::Source;
+use crate::sink::Sender;
 use crate::status::Board;
 pub use crate::subscription::{Format, Start, Subscription};
 
@@ -55,6 +57,7 @@ pub fn start(db: Database, subscriptions: Vec<Subscription>) -> Handle {
 fn supervise(db: &Database, configured: Vec<Subscription>, board: &Board, stop: &AtomicBool) {
     const LOOK: Duration = Duration::from_millis(50);
     let mut running: BTreeMap<String, Source> = BTreeMap::new();
+    let mut senders: BTreeMap<u32, Sender> = BTreeMap::new();
     let mut failed = BTreeSet::new();
     let mut seen = None;
     while !stop.load(Ordering::Relaxed) {
@@ -75,10 +78,23 @@ fn supervise(db: &Database, configured: Vec<Subscription>, board: &Board, stop: 
                 running.entry(name).or_insert_with(|| Source::start(db, subscription, board));
             }
             failed = wrong;
+            keep_sending(db, &mut senders);
         }
         std::thread::sleep(LOOK);
     }
     running.into_values().for_each(|source| source.stop(board));
+    senders.into_values().for_each(Sender::stop);
+}
+
+/// Keeps one sender running for each sink that should be there.
+fn keep_sending(db: &Database, senders: &mut BTreeMap<u32, Sender>) {
+    let wanted: BTreeMap<u32, Sink> = db.sinks().into_iter().map(|sink| (sink.oid, sink)).collect();
+    let is_gone = |sender: &Sender| wanted.get(&sender.sink.oid) != Some(&sender.sink);
+    let gone: Vec<u32> = senders.iter().filter(|(_, sender)| is_gone(sender)).map(|(oid, _)| *oid).collect();
+    gone.iter().filter_map(|oid| senders.remove(oid)).for_each(Sender::stop);
+    for (oid, sink) in wanted {
+        senders.entry(oid).or_insert_with(|| Sender::start(db, sink));
+    }
 }
 
 /// The subscriptions that should run, by name, and the names of tables whose options are wrong, which are shown with the reason.

@@ -9,6 +9,7 @@ mod cursor;
 mod format;
 mod index;
 mod merging;
+mod sink;
 mod temporary;
 
 pub use alter::{AddColumn, AlterAction, AlterTable, PartitionAction, PartitionName, Place, SetType};
@@ -17,6 +18,7 @@ pub use cursor::FetchRows;
 pub use format::{DocumentFormat, LineFormat};
 pub use index::{AlterIndexes, DropIndex, FilterSize, IndexChange, IndexDef, IndexKind};
 pub use merging::{Fold, Merging};
+pub use sink::{CreateSink, SinkSource};
 pub use temporary::OnCommit;
 
 use crate::collation::Collation;
@@ -95,6 +97,8 @@ pub enum Statement {
     },
     /// CREATE MATERIALIZED VIEW.
     CreateMaterializedView(CreateMaterializedView),
+    /// CREATE SINK.
+    CreateSink(Box<CreateSink>),
     /// REFRESH MATERIALIZED VIEW.
     RefreshView(ObjectName),
     /// CREATE SCHEMA or CREATE DATABASE (ClickHouse's databases are schemas).
@@ -251,6 +255,8 @@ pub enum ObjectKind {
     View,
     /// A materialized view.
     MaterializedView,
+    /// A sink.
+    Sink,
     /// A schema.
     Schema,
 }
@@ -268,6 +274,17 @@ pub struct Insert {
     pub on_conflict: Option<OnConflict>,
     /// RETURNING, over the table's columns.
     pub returning: Option<(Vec<Expr>, Vec<OutputColumn>)>,
+    /// INSERT … SELECT without more to it: what a statement that goes on would run.
+    pub query: Option<InsertedQuery>,
+}
+
+/// The query of INSERT … SELECT.
+#[derive(Debug, Clone)]
+pub struct InsertedQuery {
+    /// Its text.
+    pub text: String,
+    /// For each of its columns, the table's column that it fills.
+    pub columns: Vec<usize>,
 }
 
 /// What INSERT does with a row whose primary key is there already.

@@ -39,6 +39,8 @@ pub enum Kind {
     View,
     /// An incremental materialized view.
     Materialized,
+    /// What sends the changes of a table or view on: its rows are those that wait.
+    Sink,
 }
 
 impl Kind {
@@ -48,13 +50,14 @@ impl Kind {
             Kind::Table => "table",
             Kind::View => "view",
             Kind::Materialized => "materialized view",
+            Kind::Sink => "sink",
         }
     }
 
-    /// `pg_class.relkind`.
+    /// `pg_class.relkind`; sinks are not there.
     pub fn letter(self) -> &'static str {
         match self {
-            Kind::Table => "r",
+            Kind::Table | Kind::Sink => "r",
             Kind::View => "v",
             Kind::Materialized => "m",
         }
@@ -125,9 +128,50 @@ pub struct RelationDef {
     /// A materialized view that is computed again as a whole, every so many microseconds: its rows are kept as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<i64>,
+    /// Where a sink stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<SinkDef>,
     /// COMMENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+}
+
+/// What a sink sends, and where to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkDef {
+    /// The table or view whose changes it sends.
+    pub from: u32,
+    /// Whether that view is of the sink's own, and goes with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owns: bool,
+    /// What of them.
+    pub mode: SinkMode,
+    /// The columns of a record's key, where they are not the relation's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<usize>,
+    /// The table that it writes to; Kafka, if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<u32>,
+}
+
+/// What a sink sends of the changes of its relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkMode {
+    /// Rows that come, each once.
+    Append,
+    /// For each key that changed its row as it is now, or that there is none any more.
+    Upsert,
+}
+
+impl SinkMode {
+    /// As the option has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            SinkMode::Append => "append",
+            SinkMode::Upsert => "upsert",
+        }
+    }
 }
 
 impl RelationDef {

@@ -40,7 +40,7 @@ pub struct Entry {
 impl Entry {
     pub(crate) fn new(def: RelationDef) -> Entry {
         let kind = match (def.kind, &def.query) {
-            (Kind::Table, _) | (_, None) => RelationKind::Table,
+            (Kind::Table | Kind::Sink, _) | (_, None) => RelationKind::Table,
             (Kind::View, Some(query)) => RelationKind::View { query: query.clone() },
             (Kind::Materialized, Some(_)) => RelationKind::MaterializedView,
         };
@@ -91,6 +91,7 @@ pub struct CatalogState {
     by_name: HashMap<String, HashMap<String, u32>>,
     /// For each relation, the materialized views that it feeds.
     feeds: HashMap<u32, Vec<u32>>,
+    sinks: Vec<u32>,
     next_oid: u32,
 }
 
@@ -103,6 +104,7 @@ impl CatalogState {
             entries: BTreeMap::new(),
             by_name: HashMap::new(),
             feeds: HashMap::new(),
+            sinks: Vec::new(),
             next_oid: FIRST_USER_OID,
         };
         for (key, value) in pairs {
@@ -113,6 +115,7 @@ impl CatalogState {
                         state.feeds.entry(*input).or_default().push(def.oid);
                     }
                 }
+                state.sinks.extend(def.sink.is_some().then_some(def.oid));
                 state.by_name.entry(def.schema.clone()).or_default().insert(def.name.clone(), def.oid);
                 state.next_oid = state.next_oid.max(def.oid + 1);
                 state.entries.insert(def.oid, Arc::new(Entry::new(def)));
@@ -161,6 +164,11 @@ impl CatalogState {
     /// The materialized views that this relation feeds.
     pub fn fed_by(&self, oid: u32) -> impl Iterator<Item = &Arc<Entry>> {
         self.feeds.get(&oid).into_iter().flatten().filter_map(|view| self.entries.get(view))
+    }
+
+    /// All sinks.
+    pub fn sinks(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.sinks.iter().filter_map(|sink| self.entries.get(sink))
     }
 
     /// The relations whose queries read this one.

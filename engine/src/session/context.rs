@@ -170,6 +170,7 @@ impl Catalog for View {
         };
         Ok(Some(match found {
             Found::System(system) => system.relation.clone(),
+            Found::User(entry) if entry.def.sink.is_some() => return Err(not_opened(&entry)),
             Found::User(entry) => {
                 self.used.lock().push(entry.def.oid);
                 match (&entry.relation.kind, &entry.def.query) {
@@ -184,7 +185,7 @@ impl Catalog for View {
     }
 
     fn relation_names(&self) -> Vec<String> {
-        self.state.entries().filter(|e| !e.def.building).map(|e| e.def.name.clone()).collect()
+        self.state.entries().filter(|e| !e.def.building && e.def.sink.is_none()).map(|e| e.def.name.clone()).collect()
     }
 
     fn setting(&self, name: &str) -> Option<String> {
@@ -400,4 +401,11 @@ impl CatalogLookup for View {
     fn database_name(&self) -> String {
         self.session.database_name.clone()
     }
+}
+
+/// 42809: what is a name, but of no rows.
+fn not_opened(entry: &crate::catalog::Entry) -> weir_sql::Error {
+    let message = format!("cannot open relation \"{}\"", entry.def.name);
+    weir_sql::Error::new(weir_sql::ErrorKind::WrongObjectType, message)
+        .with_detail("This operation is not supported for sinks.")
 }

@@ -15,6 +15,7 @@ use crate::catalog::state::{NEXT_OID, RELATION_PREFIX};
 use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
 use crate::database::{Database, load_catalog};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sinks::noted;
 use crate::transaction::{Item, Pending};
 use crate::views::{derive, emptied, maintain};
 
@@ -59,8 +60,15 @@ pub(crate) fn with_views(
     let store = database.store()?;
     let commit = |changes| store.commit(Commit { changes, expect_catalog: pending.catalog, seen: pending.seen });
     let fed = pending.items.iter().any(|item| matches!(item, Item::Fed(_)));
-    if !fed || derive::affected(&*catalog_of(database, pending, &store.snapshot())?, pending)?.is_empty() {
+    if !fed {
         return Ok(commit(pending.joined()?));
+    }
+    let snapshot = store.snapshot();
+    let state = catalog_of(database, pending, &snapshot)?;
+    if derive::affected(&state, pending)?.is_empty() {
+        let mut changes = pending.joined()?;
+        changes.extend(noted(database, &state, &snapshot, &changes)?);
+        return Ok(commit(changes));
     }
     let _alone = database.derivations().lock();
     loop {
@@ -72,7 +80,11 @@ pub(crate) fn with_views(
         let views = derive::affected(&state, pending)?;
         let base = Base::new(database, state, snapshot, Cancel::default());
         let derived = derive::derive(&base, pending, &views)?;
-        match commit(pending.joined()?.into_iter().chain(derived).collect()) {
+        let mut changes = pending.joined()?;
+        changes.extend(derived);
+        let for_sinks = noted(database, &base.state, &base.snapshot, &changes)?;
+        changes.extend(for_sinks);
+        match commit(changes) {
             // States that were merged meanwhile are looked for again.
             Err(weir_storage::Error::RowsChanged { table }) if views.contains(&table) => {}
             other => return Ok(other),

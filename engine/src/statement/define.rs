@@ -24,6 +24,7 @@ use crate::exec::keys::has_variants;
 use crate::session::context::TEMPORARY;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity, View};
+use crate::sinks;
 use crate::transaction::{Item, Pending};
 use crate::views::refresh;
 
@@ -42,7 +43,7 @@ pub(crate) fn dropped(def: &RelationDef) -> Vec<Change> {
     let key = format!("{RELATION_PREFIX}{}", def.oid);
     let table = (def.kind != Kind::View).then_some(Change::DropTable { id: TableId(def.oid) });
     let own = table.into_iter().chain([Change::Set { key, value: None }]);
-    own.chain(refresh::forget(def)).collect()
+    own.chain(refresh::forget(def)).chain(sinks::forget(def)).collect()
 }
 
 /// Adds changes of the catalogue to a transaction.
@@ -220,6 +221,7 @@ pub(crate) fn blank(oid: u32, schema: String, name: &str, kind: Kind, columns: V
         building: false,
         replaces: None,
         refresh: None,
+        sink: None,
         comment: None,
     }
 }

@@ -14,6 +14,7 @@ use crate::catalog::{CatalogState, Entry, Kind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity};
+use crate::sinks;
 use crate::transaction::Item;
 use crate::views;
 
@@ -22,6 +23,7 @@ fn noun(kind: ObjectKind) -> &'static str {
         ObjectKind::Table => "table",
         ObjectKind::View => "view",
         ObjectKind::MaterializedView => "materialized view",
+        ObjectKind::Sink => "sink",
         ObjectKind::Schema => "schema",
     }
 }
@@ -64,6 +66,7 @@ pub(super) fn drop(
         check_kind(&entry, kind)?;
         drop_entry(session, state, &entry, cascade, &mut gone)?;
     }
+    gone.extend(gone.clone().into_iter().filter_map(|oid| sinks::owned(&state.entry(oid)?.def)));
     for oid in gone {
         changes.extend(state.entry(oid).into_iter().flat_map(|entry| dropped(&entry.def)));
     }
@@ -78,17 +81,13 @@ fn check_kind(entry: &Entry, kind: ObjectKind) -> Result<()> {
         ObjectKind::Table => entry.def.kind == Kind::Table,
         ObjectKind::View => entry.def.kind == Kind::View,
         ObjectKind::MaterializedView => entry.def.kind == Kind::Materialized,
+        ObjectKind::Sink => entry.def.kind == Kind::Sink,
         ObjectKind::Schema => false,
     };
     if right {
         return Ok(());
     }
-    let article = if kind == ObjectKind::Table || kind == ObjectKind::View || kind == ObjectKind::MaterializedView {
-        "a"
-    } else {
-        "an"
-    };
-    let message = format!("\"{}\" is not {article} {}", entry.def.name, noun(kind));
+    let message = format!("\"{}\" is not a {}", entry.def.name, noun(kind));
     let remove = entry.def.kind.noun();
     let hint = format!("Use DROP {} to remove a {remove}.", remove.to_uppercase());
     Err(sql_error(SqlErrorKind::WrongObjectType, message).with_hint(hint))

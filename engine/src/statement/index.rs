@@ -141,7 +141,7 @@ pub(super) fn alter(session: &mut Session, running: &Running, alter: &AlterIndex
             return Err(sql_error(SqlErrorKind::Unsupported, message)
                 .with_hint("Its rows are found by its group keys as they are."));
         }
-        Kind::View => {
+        Kind::View | Kind::Sink => {
             let message = format!("\"{}\" is not a table", entry.def.name);
             return Err(sql_error(SqlErrorKind::WrongObjectType, message));
         }

@@ -11,11 +11,15 @@ use crate::catalog::Entry;
 use crate::error::{Error, Result};
 use crate::session::run::Running;
 use crate::session::{Outcome, Rows, Session};
+use crate::sinks;
 
 /// INSERT.
 pub(crate) fn insert(session: &mut Session, running: &Running, insert: &Insert) -> Result<Outcome> {
     session.writable("INSERT")?;
     let entry = entry(running, insert.oid)?;
+    if let Some(outcome) = sinks::running(session, running, insert, &entry)? {
+        return Ok(outcome);
+    }
     let mut writer = Writer::new(session.base(running), &entry, policy(session, running, insert, &entry))?;
     if let Some(OnConflict::Update { .. }) = insert.on_conflict {
         // No row may meet one that the statement has added before.

@@ -58,6 +58,7 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
             define::create_view(session, running, &create)
         }
         Statement::CreateMaterializedView(create) => crate::views::create(session, running, create),
+        Statement::CreateSink(create) => crate::sinks::create(session, running, create),
         Statement::RefreshView(name) => crate::views::refresh::refresh(session, running, name),
         Statement::CreateSchema { name, if_not_exists } => {
             define::create_schema(session, running, name, *if_not_exists)

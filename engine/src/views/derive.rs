@@ -23,11 +23,10 @@ use weir_sql::catalog::Relation;
 use weir_storage::{Change, RowSet, Snapshot, TableId};
 
 use super::maintain::Feed;
-use super::plan_of;
 use super::touched::Touched;
+use super::{added, plan_of};
 use crate::catalog::{CatalogState, Entry};
 use crate::error::{Error, Result};
-use crate::exec::batch::Batch;
 use crate::exec::{RelationRows, Relations, ViewPlan};
 use crate::statement::relations::StoredRelations;
 use crate::statement::writer::Base;
@@ -271,13 +270,8 @@ impl<'b> Derivation<'b> {
             if rows.num_rows() == 0 {
                 continue;
             }
-            if Batch::from_record(&rows).bytes() <= self.base.database.options().bulk_bytes {
-                changes.push(Change::Append { table, partition, rows });
-                continue;
-            }
             let state = self.after.table(table).ok_or_else(|| Error::internal("the view has no table"))?;
-            let parts = self.base.database.store()?.write_parts(state.def(), &partition, vec![rows])?;
-            changes.push(Change::AddParts { table, parts });
+            changes.push(added(&self.base.database, state.def(), table, partition, rows)?);
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{RelationRows, Relations};
 use crate::session::now_micros;
+use crate::sinks;
 use crate::statement::define::dropped;
 use crate::statement::relations::StoredRelations;
 use crate::statement::writer::Base;
@@ -73,10 +74,14 @@ fn fill(database: &Database, view: u32, snapshot: Snapshot) -> Result<()> {
     result
 }
 
-/// Fills the views that a commit has made, those first that others read.
+/// Fills the views and sinks that a commit has made, those first that others read.
 pub(crate) fn fill_all(database: &Database, views: &[u32], committed: &Snapshot) -> Result<()> {
     for &view in views {
         let state = database.catalog(&database.store()?.snapshot())?;
+        if state.entry(view).is_some_and(|entry| entry.def.sink.is_some()) {
+            sinks::fill(database, view, committed)?;
+            continue;
+        }
         let waits = state.entry(view).is_some_and(|entry| entry.def.depends.iter().any(|input| views.contains(input)));
         fill(database, view, if waits { empty(database, view)? } else { committed.clone() })?;
     }
@@ -85,14 +90,19 @@ pub(crate) fn fill_all(database: &Database, views: &[u32], committed: &Snapshot)
 
 /// Begins again to fill the views that a restart has interrupted, in the background.
 pub(crate) fn resume(database: &Database, state: &CatalogState) -> Result<()> {
-    let views: Vec<u32> = state.entries().filter(|entry| entry.def.building).map(|entry| entry.def.oid).collect();
+    let views = state.entries().filter(|entry| entry.def.building);
+    let views: Vec<(u32, bool)> = views.map(|entry| (entry.def.oid, entry.def.sink.is_some())).collect();
     if views.is_empty() {
         return Ok(());
     }
     let database = database.clone();
     let refill = move || {
-        for view in views {
-            match empty(&database, view).and_then(|snapshot| fill(&database, view, snapshot)) {
+        for (view, is_sink) in views {
+            let filled = match is_sink {
+                true => sinks::fill_again(&database, view),
+                false => empty(&database, view).and_then(|snapshot| fill(&database, view, snapshot)),
+            };
+            match filled {
                 Ok(()) => {}
                 Err(error) if error.kind == ErrorKind::Shutdown => return,
                 Err(error) => tracing::warn!(view, %error, "a view could not be filled and is dropped"),
@@ -179,6 +189,7 @@ fn finish(database: &Database, view: u32, filled: &[Change]) -> Result<bool> {
             return Ok(true);
         };
         changes.extend(shown);
+        changes.extend(sinks::noted(database, &state, &base.snapshot, &changes)?);
         match store.commit(Commit { changes, expect_catalog: Some(state.version), seen: None }) {
             Ok(_) => return Ok(true),
             // States that were merged meanwhile are looked for again.

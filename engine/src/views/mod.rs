@@ -25,12 +25,14 @@ use weir_storage::{Change, Collapse, TableDef, TableId};
 pub(crate) use create::{create, over_own, own_ttl};
 pub(crate) use fill::{Building, fill_all, resume};
 pub(crate) use maintain::Deltas;
+pub(crate) use touched::Touched;
 
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry, StateCatalog};
 use crate::database::{Database, WeakDatabase};
 use crate::error::{Error, Result};
 use crate::exec::ViewPlan;
+use crate::exec::batch::Batch;
 use crate::functions::registry;
 use crate::statement::table::detached_context;
 
@@ -47,17 +49,36 @@ pub(crate) fn plan_of(state: &CatalogState, entry: &Entry) -> Result<Arc<ViewPla
 
 /// A view's query, split, as the catalogue without any session has it, of these columns.
 fn bound(state: &CatalogState, query: &str, path: &[String], columns: &[&str]) -> Result<ViewPlan> {
-    ViewPlan::new(&bound_query(state, query, path, columns)?)
+    ViewPlan::new(&bound_narrowed(state, query, path, columns)?)
 }
 
 /// The same as a plan.
-fn bound_query(state: &CatalogState, query: &str, path: &[String], columns: &[&str]) -> Result<Plan> {
+fn bound_narrowed(state: &CatalogState, query: &str, path: &[String], columns: &[&str]) -> Result<Plan> {
+    Ok(weir_sql::bind::narrowed(bound_query(state, query, path)?, columns))
+}
+
+/// A definition's query, as the catalogue without any session has it.
+pub(crate) fn bound_query(state: &CatalogState, query: &str, path: &[String]) -> Result<Plan> {
     let broken = |why: &str| Error::internal(format!("a view cannot be bound: {why}: {query}"));
     let parsed = weir_sql::parse::parse(query)?;
     let [parsed] = parsed.as_slice() else { return Err(broken("it is not one statement")) };
     let bound = weir_sql::bind::bind(parsed, &StateCatalog { state, path }, registry(), &[])?;
     let Statement::Query(plan) = bound.statement else { return Err(broken("it is no SELECT")) };
-    Ok(weir_sql::bind::narrowed(plan, columns))
+    Ok(plan)
+}
+
+/// Rows for a table of states or the like, as a change: through the log, or as parts if they are many.
+pub(crate) fn added(
+    database: &Database,
+    def: &TableDef,
+    table: TableId,
+    partition: String,
+    rows: RecordBatch,
+) -> Result<Change> {
+    if Batch::from_record(&rows).bytes() <= database.options().bulk_bytes {
+        return Ok(Change::Append { table, partition, rows });
+    }
+    Ok(Change::AddParts { table, parts: database.store()?.write_parts(def, &partition, vec![rows])? })
 }
 
 /// The changes that empty the linear views on a table which is emptied.

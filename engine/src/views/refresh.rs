@@ -16,7 +16,7 @@ use weir_sql::statement::{CreateMaterializedView, ObjectName};
 use weir_sql::{ErrorKind as SqlErrorKind, catalog::NoStatistics};
 use weir_storage::{Change, Snapshot, TableId};
 
-use super::bound_query;
+use super::bound_narrowed;
 use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
 use crate::database::{Database, WeakDatabase};
 use crate::error::{Error, ErrorKind, Result};
@@ -125,7 +125,7 @@ pub(crate) fn refresh(session: &mut Session, running: &Running, name: &ObjectNam
 fn plan(state: &CatalogState, entry: &Entry) -> Result<Plan> {
     let query = entry.def.query.as_deref().ok_or_else(|| Error::internal("a view has no query"))?;
     let names: Vec<&str> = entry.def.columns.iter().map(|column| column.name.as_str()).collect();
-    bound_query(state, query, &entry.def.search_path, &names)
+    bound_narrowed(state, query, &entry.def.search_path, &names)
 }
 
 /// All rows of a view give way to these.

@@ -19,8 +19,10 @@ use crate::exec::keys::{has_variants, normalize_all, row_converter};
 const KEYS_MAX: usize = 256;
 
 /// A set of groups.
-pub(super) struct Touched {
-    /// Types of the key columns, the first of the view's own table.
+pub(crate) struct Touched {
+    /// The key columns of the table, in which a view's are the first…
+    columns: Vec<usize>,
+    /// …and their types.
     types: Vec<Type>,
     converter: RowConverter,
     groups: HashSet<Box<[u8]>>,
@@ -30,9 +32,16 @@ pub(super) struct Touched {
 }
 
 impl Touched {
+    /// Of a view.
     pub(super) fn new(types: Vec<Type>) -> Result<Touched> {
+        let columns = (0..types.len()).collect();
+        Touched::of_columns(types, columns)
+    }
+
+    /// Of any table, whose key these columns are.
+    pub(crate) fn of_columns(types: Vec<Type>, columns: Vec<usize>) -> Result<Touched> {
         let converter = row_converter(&types, &vec![SortOptions::default(); types.len()])?;
-        Ok(Touched { types, converter, groups: HashSet::new(), any: false, values: Some(Vec::new()) })
+        Ok(Touched { columns, types, converter, groups: HashSet::new(), any: false, values: Some(Vec::new()) })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -43,8 +52,8 @@ impl Touched {
         normalize_all(&self.types, &rows.columns()[..self.types.len()])
     }
 
-    /// Adds the groups of states, or of keys.
-    pub(super) fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+    /// Adds the groups of a view's states, or of keys.
+    pub(crate) fn add(&mut self, rows: &RecordBatch) -> Result<()> {
         self.any |= rows.num_rows() > 0;
         if self.types.is_empty() || rows.num_rows() == 0 {
             return Ok(());
@@ -81,13 +90,12 @@ impl Touched {
     }
 
     /// The states of these groups in the view's own table.
-    pub(super) fn states(&self, snapshot: &Snapshot, table: TableId, cancel: &Cancel) -> Result<RowSet> {
+    pub(crate) fn states(&self, snapshot: &Snapshot, table: TableId, cancel: &Cancel) -> Result<RowSet> {
         let scan = snapshot.scan(table, &self.conditions())?;
-        let keys: Vec<usize> = (0..self.types.len()).collect();
         let mut places = Vec::new();
         for granule in 0..scan.len() {
             cancel.check()?;
-            let rows = scan.read(granule, &keys, None)?;
+            let rows = scan.read(granule, &self.columns, None)?;
             let selection: Vec<u32> = self.mask(&rows)?.values().set_indices_u32().collect();
             if !selection.is_empty() {
                 places.extend_from_slice(scan.places(granule, Some(&selection))?.values());
@@ -110,7 +118,7 @@ impl Touched {
 
     /// Conditions on the view's own table.
     fn conditions(&self) -> Vec<Condition> {
-        let few = (0..self.types.len()).filter_map(|column| Some((column, self.few(column)?)));
+        let few = self.columns.iter().enumerate().filter_map(|(key, &column)| Some((column, self.few(key)?)));
         few.map(|(column, values)| Prune { column, op: PruneOp::In, values }.into()).collect()
     }
 

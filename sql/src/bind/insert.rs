@@ -13,12 +13,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::Name;
 use crate::parse::names::{fold, object_name};
 use crate::plan::{Expr, OutputColumn, Plan};
-use crate::statement::{Insert, ObjectName, OnConflict, Statement};
+use crate::statement::{Insert, InsertedQuery, ObjectName, OnConflict, Statement};
 use crate::types::Type;
 use crate::value::Value;
 
-/// INSERT.
-pub(super) fn insert(world: &World<'_>, binder: &mut Binder<'_>, insert: &ast::Insert) -> Result<BoundAst> {
+/// INSERT. `query` is the text of what it inserts, if that is all that follows the columns.
+pub(super) fn insert(
+    world: &World<'_>,
+    binder: &mut Binder<'_>,
+    insert: &ast::Insert,
+    query: Option<&str>,
+) -> Result<BoundAst> {
     check_supported(insert)?;
     let TableObject::TableName(written) = &insert.table else {
         return Err(Error::new(ErrorKind::Unsupported, "INSERT INTO FUNCTION is not supported"));
@@ -53,6 +58,7 @@ pub(super) fn insert(world: &World<'_>, binder: &mut Binder<'_>, insert: &ast::I
         }
     };
     let source = whole_rows(binder, &relation, &targets, rows)?;
+    let query = query.map(|text| InsertedQuery { text: text.to_string(), columns: targets });
     let name = insert.table_alias.as_ref().map_or_else(|| relation.name.clone(), |alias| fold(&alias.alias));
     let on_conflict = match &insert.on {
         Some(OnInsert::OnConflict(on)) => on_conflict(binder, &relation, &name, on)?,
@@ -62,7 +68,7 @@ pub(super) fn insert(world: &World<'_>, binder: &mut Binder<'_>, insert: &ast::I
     let returning = insert.returning.as_deref().map(|items| binder.bind_returning(items, &name, &table)).transpose()?;
     let columns = returning.as_ref().map(|(_, columns)| columns.clone()).unwrap_or_default();
     let table = ObjectName { schema: Some(relation.schema.clone()), name: relation.name.clone() };
-    Ok((Statement::Insert(Insert { table, oid: relation.oid, source, on_conflict, returning }), columns))
+    Ok((Statement::Insert(Insert { table, oid: relation.oid, source, on_conflict, returning, query }), columns))
 }
 
 fn check_supported(insert: &ast::Insert) -> Result<()> {

@@ -19,6 +19,7 @@ mod format;
 mod index;
 mod insert;
 pub mod layout;
+mod sink;
 mod utility;
 mod view;
 
@@ -77,13 +78,14 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
             let columns = plan.columns().to_vec();
             Ok((Statement::Query(plan), columns))
         }
-        Ast::Insert(insert) => insert::insert(world, binder, insert),
+        Ast::Insert(insert, query) => insert::insert(world, binder, insert, query.as_deref()),
         Ast::Update(update) => Ok(modified(binder.bind_update(update)?)),
         Ast::Delete(delete) => Ok(modified(binder.bind_delete(delete)?)),
         Ast::Merge(merge) => Ok(modified(binder.bind_merge(merge)?)),
         Ast::With(with, inner) => binder.within(with, |binder| bind_ast(world, binder, inner)),
         Ast::CreateTable(table) => Ok((ddl::create_table(binder, table)?, Vec::new())),
         Ast::CreateView(view) => Ok((view::create_view(binder, view)?, Vec::new())),
+        Ast::CreateSink(sink) => Ok((sink::create_sink(world, binder, sink)?, Vec::new())),
         Ast::Copy(copy) => Ok((copy::copy(world, binder, copy)?, Vec::new())),
         Ast::Explain { statement, options } => {
             let (statement, _) = bind_ast(world, binder, statement)?;

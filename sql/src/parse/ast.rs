@@ -13,8 +13,8 @@ use crate::statement::{CopyOptions, ExplainOptions, ObjectName, OnCommit, Statem
 pub enum Ast {
     /// SELECT, VALUES, TABLE, WITH.
     Query(Box<Query>),
-    /// INSERT.
-    Insert(Box<sqlparser::ast::Insert>),
+    /// INSERT, and its query's text, if it has one of its own.
+    Insert(Box<sqlparser::ast::Insert>, Option<String>),
     /// UPDATE.
     Update(Box<Update>),
     /// DELETE.
@@ -27,6 +27,8 @@ pub enum Ast {
     CreateTable(Box<CreateTable>),
     /// CREATE VIEW and CREATE MATERIALIZED VIEW.
     CreateView(Box<CreateView>),
+    /// CREATE SINK.
+    CreateSink(Box<CreateSink>),
     /// COPY.
     Copy(Box<Copy>),
     /// EXPLAIN.
@@ -383,4 +385,33 @@ pub enum CopyTarget {
     },
     /// `(query)`.
     Query(Box<Query>),
+}
+
+/// CREATE SINK.
+#[derive(Debug, Clone)]
+pub struct CreateSink {
+    /// Name.
+    pub name: ObjectName,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// What it is fed by.
+    pub source: SinkSource,
+    /// INTO a table, and where its name was written.
+    pub table: Option<(ObjectName, usize)>,
+    /// INTO KAFKA (…) and WITH (…).
+    pub options: Vec<(String, String)>,
+}
+
+/// What a sink is fed by.
+#[derive(Debug, Clone)]
+pub enum SinkSource {
+    /// FROM a relation, and where its name was written.
+    Relation(ObjectName, usize),
+    /// AS SELECT.
+    Query {
+        /// The query.
+        query: Box<Query>,
+        /// As it was written.
+        text: String,
+    },
 }

@@ -152,6 +152,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The text from the token at a character position to the last token that was taken.
+    pub(super) fn text_from(&self, position: u64) -> Option<String> {
+        let at = self.lexed.tokens.iter().position(|token| token.span.start.column == position)?;
+        Some(self.text_since(at))
+    }
+
     /// The text from the next token to the end of the statement, taken.
     pub(super) fn rest(&mut self) -> String {
         let mark = self.mark();

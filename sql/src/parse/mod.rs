@@ -30,6 +30,7 @@ pub mod names;
 mod optimize;
 mod session;
 mod show;
+mod sink;
 mod statement;
 mod table;
 pub(crate) mod time_windows;

@@ -165,7 +165,7 @@ pub(super) fn with(c: &mut Cursor<'_>) -> Result<Ast> {
             merge(c)?
         }
     };
-    let Ast::Insert(mut insert) = statement else { return Ok(Ast::With(Box::new(with), Box::new(statement))) };
+    let Ast::Insert(mut insert, _) = statement else { return Ok(Ast::With(Box::new(with), Box::new(statement))) };
     if let Some(source) = &mut insert.source {
         let own = source.with.take();
         let mut with = with;
@@ -175,7 +175,7 @@ pub(super) fn with(c: &mut Cursor<'_>) -> Result<Ast> {
         }
         source.with = Some(with);
     }
-    Ok(Ast::Insert(insert))
+    Ok(Ast::Insert(insert, None))
 }
 
 /// `[ONLY] table [*] [[AS] alias]`.

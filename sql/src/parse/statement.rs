@@ -1,11 +1,11 @@
 //! Which statement it is: the first words decide, and the families' own files read the rest.
 
-use sqlparser::ast::Statement as SqlStatement;
+use sqlparser::ast::{Spanned, Statement as SqlStatement};
 use sqlparser::tokenizer::Token;
 
 use super::ast::Ast;
 use super::cursor::Cursor;
-use super::{alter, backup, copy, index, modify, optimize, session, show, table, view};
+use super::{alter, backup, copy, index, modify, optimize, session, show, sink, table, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{ExplainOptions, ObjectKind, Statement};
 
@@ -100,7 +100,12 @@ pub(super) fn ready(statement: Statement) -> Ast {
 
 pub(super) fn insert(c: &mut Cursor<'_>) -> Result<Ast> {
     match c.rule(|p| p.parse_statement())? {
-        SqlStatement::Insert(insert) => Ok(Ast::Insert(Box::new(insert))),
+        SqlStatement::Insert(insert) => {
+            let ends = insert.on.is_none() && insert.returning.is_none();
+            let query = insert.source.as_ref().filter(|_| ends);
+            let text = query.and_then(|query| c.text_from(query.span().start.column));
+            Ok(Ast::Insert(Box::new(insert), text))
+        }
         other => Err(Error::new(ErrorKind::Syntax, format!("not an INSERT: {other}"))),
     }
 }
@@ -142,7 +147,6 @@ fn unsupported(c: &Cursor<'_>) -> Option<String> {
         "TRANSFORM",
         "DICTIONARY",
         "SOURCE",
-        "SINK",
         "OWNED",
         "QUOTA",
         "PROFILE",
@@ -207,6 +211,9 @@ fn create(c: &mut Cursor<'_>) -> Result<Ast> {
     if c.words("MATERIALIZED VIEW") {
         return view::create_view(c, true, or_replace);
     }
+    if !or_replace && c.words("SINK") {
+        return sink::create_sink(c);
+    }
     if !or_replace && c.words("INDEX") {
         return index::create_index(c);
     }
@@ -235,10 +242,11 @@ fn create_schema(c: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 fn drop_objects(c: &mut Cursor<'_>) -> Result<Ast> {
-    let kind = match c.one_of(&["TABLE", "VIEW", "MATERIALIZED VIEW", "SCHEMA", "DATABASE"]) {
+    let kind = match c.one_of(&["TABLE", "VIEW", "MATERIALIZED VIEW", "SINK", "SCHEMA", "DATABASE"]) {
         Some("TABLE") => ObjectKind::Table,
         Some("VIEW") => ObjectKind::View,
         Some("MATERIALIZED VIEW") => ObjectKind::MaterializedView,
+        Some("SINK") => ObjectKind::Sink,
         Some(_) => ObjectKind::Schema,
         None => return Err(c.unexpected()),
     };
@@ -310,7 +318,7 @@ fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
     let explainable = matches!(
         &statement,
         Ast::Query(_)
-            | Ast::Insert(_)
+            | Ast::Insert(..)
             | Ast::Update(_)
             | Ast::Delete(_)
             | Ast::Merge(_)

@@ -1,5 +1,6 @@
 //! A real Kafka for one test, and producers to it.
 
+use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::duckdb::root;
 use super::oracle::free_port;
@@ -137,6 +138,36 @@ impl Broker {
         self.config().create().expect("an admin client")
     }
 
+    /// All records of a topic, each partition in order, as a consumer sees them that reads what is committed.
+    pub fn read_committed(&self, topic: &str) -> Vec<Record> {
+        let wait = Duration::from_secs(10);
+        let mut config = self.config();
+        config.set("group.id", "reader").set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), wait).expect("the broker answers");
+        let mut open: BTreeSet<i32> =
+            metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
+        let mut list = TopicPartitionList::new();
+        for &partition in &open {
+            list.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition is assigned");
+        }
+        consumer.assign(&list).expect("partitions are assigned");
+        let mut records = Vec::new();
+        while !open.is_empty() {
+            match consumer.poll(wait).expect("a record or an end comes") {
+                Ok(record) => records.push(Record {
+                    partition: record.partition(),
+                    key: record.key().map(<[u8]>::to_vec),
+                    value: record.payload().map(<[u8]>::to_vec),
+                }),
+                Err(KafkaError::PartitionEOF(partition)) => drop(open.remove(&partition)),
+                Err(error) => panic!("cannot read {topic}: {error}"),
+            }
+        }
+        records.sort_by_key(|record| record.partition);
+        records
+    }
+
     /// A producer that batches.
     pub fn producer(&self) -> BaseProducer {
         self.config()
@@ -164,6 +195,17 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.xtask("down", &["--purge"]);
     }
+}
+
+/// A record that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its partition.
+    pub partition: i32,
+    /// Its key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// Its payload; a tombstone has none.
+    pub value: Option<Vec<u8>>,
 }
 
 fn options() -> AdminOptions {

@@ -36,7 +36,7 @@ pub(super) fn fill(name: &str) -> Option<Fill> {
 
 /// Users' relations that queries may see.
 pub(super) fn visible(context: &SystemContext) -> impl Iterator<Item = &Entry> {
-    context.state.entries().map(AsRef::as_ref).filter(|entry| !entry.def.building)
+    context.state.entries().map(AsRef::as_ref).filter(|entry| !entry.def.building && entry.def.sink.is_none())
 }
 
 pub(super) fn namespace(context: &SystemContext, schema: &str) -> u32 {

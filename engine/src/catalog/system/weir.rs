@@ -141,6 +141,21 @@ const DECLARATIONS: &[Declaration] = &[
         ],
         cache_status,
     ),
+    (
+        "sinks",
+        &[
+            ("schema", TEXT),
+            ("name", TEXT),
+            ("reads", TEXT),
+            ("writes", TEXT),
+            ("mode", TEXT),
+            ("building", BOOL),
+            ("waiting", INT8),
+            ("epoch", INT8),
+            ("error", TEXT),
+        ],
+        sinks,
+    ),
 ];
 
 const COLUMN_COLUMNS: &[(&str, Type)] = &[
@@ -282,6 +297,26 @@ fn views(context: &SystemContext, rows: &mut Rows<'_>) {
             ("state_rows", stored.as_ref().map_or(0, |t| t.rows()).into()),
             ("state_bytes", stored.as_ref().map_or(0, |t| bytes(t)).into()),
             ("definition", def.query.as_ref().into()),
+        ]);
+    }
+}
+
+fn sinks(context: &SystemContext, rows: &mut Rows<'_>) {
+    for entry in context.state.sinks() {
+        let (def, Some(sink)) = (&entry.def, &entry.def.sink) else { continue };
+        let named = |oid: u32| context.state.entry(oid).map(|entry| entry.qualified());
+        let topic =
+            def.options.iter().find(|(name, _)| name == "topic").map(|(_, topic)| format!("kafka topic {topic}"));
+        rows.push(&[
+            ("schema", (&def.schema).into()),
+            ("name", (&def.name).into()),
+            ("reads", named(sink.from).into()),
+            ("writes", sink.into.and_then(named).or(topic).into()),
+            ("mode", sink.mode.name().into()),
+            ("building", def.building.into()),
+            ("waiting", crate::sinks::waiting(&context.snapshot, def.oid).into()),
+            ("epoch", crate::sinks::epoch_of(&context.snapshot, def.oid).into()),
+            ("error", context.database.sinks_state().failure(def.oid).into()),
         ]);
     }
 }

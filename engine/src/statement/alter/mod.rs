@@ -104,7 +104,7 @@ fn find(session: &mut Session, running: &Running, alter: &AlterTable) -> Result<
             let right = match alter.kind {
                 ObjectKind::View => entry.def.kind == Kind::View,
                 ObjectKind::MaterializedView => entry.def.kind == Kind::Materialized,
-                _ => true,
+                _ => entry.def.kind != Kind::Sink,
             };
             if !right {
                 let message = format!("\"{}\" is not a {noun}", entry.def.name);
@@ -251,7 +251,7 @@ impl<'a> Work<'a> {
         let id = TableId(self.def.oid);
         let mut changes = std::mem::take(&mut self.others);
         match self.def.kind {
-            Kind::View => {}
+            Kind::View | Kind::Sink => {}
             Kind::Materialized if self.def.keeps_states() => {
                 let stored =
                     self.running.view.snapshot.table(id).ok_or_else(|| Error::internal("no rows of a view"))?;

@@ -50,7 +50,7 @@ impl Binder<'_> {
                 let parameter_types = self.parameters.clone();
                 let world =
                     World { catalog: self.catalog, functions: self.functions, parameter_types: &parameter_types };
-                return insert::insert(&world, self, insert);
+                return insert::insert(&world, self, insert, None);
             }
             ast::Statement::Update(update) => {
                 let Some(target) = target(&update.table) else { return unsupported("this form of UPDATE") };
