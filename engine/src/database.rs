@@ -36,13 +36,14 @@ use crate::gate::Gates;
 use crate::index_values::IndexExpressions;
 use crate::ingest::RelationRows;
 use crate::session::settings::SessionSettings;
-use crate::session::{Outcome, Session};
+use crate::session::{Outcome, Session, now_micros};
 use crate::sinks::{self, Sinks};
 use crate::statement::bootstrap;
 use crate::statement::rollup;
 use crate::statement::ttl::ExpiredRows;
 use crate::views::refresh::{self, Failures};
 use crate::views::{Building, StateCollapse};
+use crate::watermark;
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -149,6 +150,10 @@ struct Inner {
     /// What [`Database::watch_sinks`] began.
     table_sinks: Once,
     refresh_failures: Failures,
+    /// What [`Database::watch_watermarks`] began.
+    watermarks: Once,
+    /// When it was opened: microseconds since 1970.
+    opened: i64,
 }
 
 /// A relation that someone else fills.
@@ -274,6 +279,8 @@ impl Database {
             refreshes: Once::new(),
             table_sinks: Once::new(),
             refresh_failures: Failures::default(),
+            watermarks: Once::new(),
+            opened: now_micros(),
         };
         let database = Database { inner: Arc::new(inner) };
         let snapshot = database.store()?.snapshot();
@@ -293,6 +300,9 @@ impl Database {
         if catalog.sinks().any(|entry| entry.def.sink.as_ref().is_some_and(|sink| sink.into.is_some())) {
             database.watch_sinks();
         }
+        if catalog.entries().any(|entry| entry.def.watermark.is_some()) {
+            database.watch_watermarks();
+        }
         Ok(database)
     }
 
@@ -309,6 +319,16 @@ impl Database {
     /// Begins to carry on what sinks have for tables, in the background; once is enough.
     pub(crate) fn watch_sinks(&self) {
         self.inner.table_sinks.call_once(|| self.watch("weir-sinks", sinks::table::watch));
+    }
+
+    /// Begins to look for partitions that become idle, in the background; once is enough.
+    pub(crate) fn watch_watermarks(&self) {
+        self.inner.watermarks.call_once(|| self.watch("weir-watermarks", watermark::watch));
+    }
+
+    /// When it was opened: microseconds since 1970.
+    pub(crate) fn opened(&self) -> i64 {
+        self.inner.opened
     }
 
     fn watch(&self, name: &str, watch: fn(&WeakDatabase)) {

@@ -19,6 +19,7 @@ use crate::statement::table::{assigned, bind_over, detached_context};
 use crate::statement::unique::Policy;
 use crate::statement::writer::{Base, Writer};
 use crate::transaction::{Item, Pending};
+use crate::watermark;
 
 /// What a decoder must know of the table it fills. It is of one catalogue version: compare [`Database::catalog_version`] and ask again.
 #[derive(Debug, Clone)]
@@ -60,6 +61,9 @@ pub struct IngestBatch {
     pub table: String,
     /// Rows of the table's columns, in order.
     pub rows: Vec<RecordBatch>,
+    /// Which partitions of the offsets' source the rows came from, in the rows' order: what a table's watermark is kept by. Rows beyond count
+    /// as those of INSERT do.
+    pub origins: Vec<RowOrigin>,
     /// Next offset by source and partition: kept under `source/NAME/PARTITION`.
     pub offsets: Vec<SourceOffset>,
     /// A source and the id of the topic that its offsets are of: kept under `source/NAME/topic`.
@@ -68,6 +72,15 @@ pub struct IngestBatch {
     pub dead_letters: Option<RecordBatch>,
     /// Whether the rows are many: written as parts that the commit names, rather than through the log.
     pub bulk: bool,
+}
+
+/// Rows that came one after the other from one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowOrigin {
+    /// The partition.
+    pub partition: i32,
+    /// How many rows.
+    pub rows: usize,
 }
 
 /// Where a source stands in one partition.
@@ -165,6 +178,9 @@ impl Database {
                 let entry = table_named(&state, &batch.table)?;
                 let mut writer = Writer::new(base.clone(), &entry, Policy::of_stream(&entry.def))?;
                 writer.set_bulk(batch.bulk);
+                if let Some(offset) = batch.offsets.first() {
+                    writer.come_from(&offset.source, &batch.origins);
+                }
                 let target = self.ingest_target(&batch.table)?;
                 if target.catalog_version != state.version {
                     continue;
@@ -179,6 +195,11 @@ impl Database {
                 let mut writer = Writer::unchecked(base.clone(), &entry)?;
                 writer.push(dead)?;
                 writer.finish(&mut pending)?;
+            }
+            if let (Some(offset), Ok(entry)) = (batch.offsets.first(), table_named(&state, &batch.table)) {
+                let partitions: Vec<i32> = batch.offsets.iter().map(|offset| offset.partition).collect();
+                let begun = watermark::begun(&base.snapshot, &entry, &offset.source, &partitions);
+                pending.items.extend(begun.into_iter().map(Item::Own));
             }
             for offset in &batch.offsets {
                 let key = format!("{SOURCE_PREFIX}{}/{}", offset.source, offset.partition);

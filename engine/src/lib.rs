@@ -24,6 +24,7 @@ mod statement;
 mod statistics;
 mod transaction;
 mod views;
+mod watermark;
 
 pub use copy::{CopyIn, CopyOut};
 pub use database::{Database, Options, QueryResult};

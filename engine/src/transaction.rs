@@ -116,6 +116,8 @@ impl Pending {
                         None => groups.push((*table, partition.clone(), vec![rows.clone()])),
                     }
                 }
+                // What comes between rows without touching any.
+                tally @ Change::Tally { .. } => changes.push(tally.clone()),
                 other => {
                     flush(&mut groups, &mut changes)?;
                     changes.push(other.clone());

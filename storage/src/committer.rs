@@ -221,6 +221,7 @@ fn needs_sync(state: &State, ops: &[Op]) -> bool {
             state.tables.get(table).is_none_or(|table| table.def().durability == Durability::Fsync)
         }
         Op::Change(Change::Set { key, .. }) => key.starts_with("catalog/"),
+        Op::Change(Change::Tally { .. }) => false,
         _ => true,
     };
     let of_rows = |op: &Op| matches!(op, Op::Change(Change::Append { .. } | Change::Delete { .. }));

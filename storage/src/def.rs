@@ -233,6 +233,25 @@ pub enum Change {
         /// The value; `None` removes the key.
         value: Option<Vec<u8>>,
     },
+    /// Changes the numbers that a key of that map holds ([`crate::numbers`]), as they are when the commit is applied: commits that are made at
+    /// the same time lose nothing of each other. Where there are none the key gets these.
+    Tally {
+        /// The key.
+        key: String,
+        /// What becomes of each number.
+        how: Tally,
+        /// With which.
+        numbers: Vec<i64>,
+    },
+}
+
+/// What [`Change::Tally`] makes of a number and another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tally {
+    /// The greater one.
+    Greatest,
+    /// Their sum.
+    Sum,
 }
 
 /// A commit that is durable and visible.

@@ -61,13 +61,12 @@ mod sort;
 mod state;
 mod statistics;
 mod store;
+mod tally;
 mod unique;
 
 pub use check::{Findings, check, check_with};
 pub use codec::{Codec, Compression, Transform};
-pub use def::{
-    Change, Collapse, Commit, Committed, Durability, PartId, Pressure, Retain, StoreOptions, TableDef, TableId, TtlDef,
-};
+pub use def::{Change, Collapse, Commit, Committed, Durability, PartId, Pressure, Retain, StoreOptions, TableDef, TableId, Tally, TtlDef};
 pub use encoding::{CodeRange, Coded, Encoding};
 pub use error::{Error, Result};
 pub use head::Run;
@@ -85,3 +84,4 @@ pub use snapshot::Snapshot;
 pub use state::TableState;
 pub use statistics::ColumnStatistics;
 pub use store::Store;
+pub use tally::numbers;

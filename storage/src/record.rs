@@ -65,6 +65,7 @@ impl Record {
     fn put(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::Change(Change::Delete { rows, .. }) => self.missing += rows.record_bytes(),
+            Op::Change(Change::Tally { key, numbers, .. }) => self.missing += key.len() + 24 * numbers.len(),
             Op::Flush { late: Late::Moved(_) | Late::Refused { .. }, .. }
             | Op::Replace { late: Late::Moved(_) | Late::Refused { .. }, .. } => {}
             op => encode_op(op, &mut self.bytes).map_err(|damage| Error::Invalid(damage.0))?,
@@ -141,8 +142,8 @@ fn encode_op(op: &Op, out: &mut Vec<u8>) -> Decoded<()> {
             head(DROP_PARTS, table);
             put_ids(parts, out);
         }
-        // It is written when it has been applied, as `Op::Delete`.
-        Op::Change(Change::Delete { .. }) => return damaged(UNRESOLVED),
+        // They are written when they have been applied, as `Op::Delete` and `Change::Set`.
+        Op::Change(Change::Delete { .. } | Change::Tally { .. }) => return damaged(UNRESOLVED),
         Op::Delete { table, rows } => {
             head(DELETE, table);
             put_part_rows(&rows.parts, out)?;

@@ -209,7 +209,7 @@ impl State {
         }
     }
 
-    fn apply_change(&mut self, change: &Change, effects: &mut Effects) -> Result<()> {
+    pub(crate) fn apply_change(&mut self, change: &Change, effects: &mut Effects) -> Result<()> {
         match change {
             Change::CreateTable { id, def } => {
                 if self.tables.get(id).is_some() {
@@ -290,6 +290,7 @@ impl State {
                 table.head.clear();
                 Ok(())
             }),
+            Change::Tally { key, how, numbers } => self.tally(key, *how, numbers, effects),
             Change::Set { key, value } => {
                 match value {
                     Some(value) => self.keys.insert(key.as_str().into(), value.as_slice().into()),

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sinks::noted;
 use crate::transaction::{Item, Pending};
 use crate::views::{derive, emptied, maintain};
+use crate::watermark;
 
 /// Commits, then fills the views that the transaction made.
 pub(crate) fn commit(database: &Database, mut pending: Pending) -> Result<()> {
@@ -68,8 +69,10 @@ pub(crate) fn with_views(
     if derive::affected(&state, pending)?.is_empty() {
         let mut changes = pending.joined()?;
         changes.extend(noted(database, &state, &snapshot, &changes)?);
+        changes.extend(watermark::advance(database, &state, &snapshot, pending)?);
         return Ok(commit(changes));
     }
+    drop(snapshot);
     let _alone = database.derivations().lock();
     loop {
         let snapshot = store.snapshot();
@@ -82,8 +85,8 @@ pub(crate) fn with_views(
         let derived = derive::derive(&base, pending, &views)?;
         let mut changes = pending.joined()?;
         changes.extend(derived);
-        let for_sinks = noted(database, &base.state, &base.snapshot, &changes)?;
-        changes.extend(for_sinks);
+        changes.extend(noted(database, &base.state, &base.snapshot, &changes)?);
+        changes.extend(watermark::advance(database, &base.state, &base.snapshot, pending)?);
         match commit(changes) {
             // States that were merged meanwhile are looked for again.
             Err(weir_storage::Error::RowsChanged { table }) if views.contains(&table) => {}
@@ -103,7 +106,7 @@ fn catalog_of(database: &Database, pending: &Pending, snapshot: &Snapshot) -> Re
 /// The tables whose rows change, each once.
 pub(crate) fn tables_of(pending: &Pending) -> Vec<u32> {
     let table = |item: &Item| match item.change() {
-        Change::Set { .. } | Change::CreateTable { .. } => Vec::new(),
+        Change::Set { .. } | Change::Tally { .. } | Change::CreateTable { .. } => Vec::new(),
         Change::MovePartition { from, to, .. } => vec![from.0, to.0],
         Change::DropTable { id } | Change::AlterTable { id, .. } => vec![id.0],
         Change::Append { table, .. }

@@ -27,6 +27,7 @@ use crate::session::{Outcome, Session, Severity, View};
 use crate::sinks;
 use crate::transaction::{Item, Pending};
 use crate::views::refresh;
+use crate::watermark;
 
 pub(crate) fn done(tag: &str) -> Result<Outcome> {
     Ok(Outcome::Command { tag: tag.into() })
@@ -104,6 +105,10 @@ pub(super) fn create_table(session: &mut Session, running: &Running, create: &Cr
         }
     });
     check_key(&def)?;
+    if def.watermark.is_some() {
+        watermark::check(&def)?;
+        session.database.watch_watermarks();
+    }
     let entry = Arc::new(Entry::new(def.clone()));
     ttl::check(&session.database, &entry)?;
     let table = Change::CreateTable { id: TableId(def.oid), def: storage_def(&def, entry.schema()) };

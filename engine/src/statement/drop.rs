@@ -17,6 +17,7 @@ use crate::session::{Outcome, Session, Severity};
 use crate::sinks;
 use crate::transaction::Item;
 use crate::views;
+use crate::watermark;
 
 fn noun(kind: ObjectKind) -> &'static str {
     match kind {
@@ -69,6 +70,8 @@ pub(super) fn drop(
     gone.extend(gone.clone().into_iter().filter_map(|oid| sinks::owned(&state.entry(oid)?.def)));
     for oid in gone {
         changes.extend(state.entry(oid).into_iter().flat_map(|entry| dropped(&entry.def)));
+        let forgotten = state.entry(oid).map(|entry| watermark::forget(&running.view.snapshot, &entry.def, false));
+        changes.extend(forgotten.into_iter().flatten());
     }
     if !changes.is_empty() {
         define(session, running, changes)?;
@@ -201,6 +204,7 @@ pub(super) fn truncate(session: &mut Session, running: &Running, names: &[Object
         }
         items.push(Item::Fed(Change::Truncate { table: TableId(entry.def.oid) }));
         items.extend(views::emptied(state, entry.def.oid)?.into_iter().map(Item::Delta));
+        items.extend(watermark::forget(&running.view.snapshot, &entry.def, true).into_iter().map(Item::Own));
     }
     let version = state.version;
     let pending = &mut session.transaction()?.pending;

@@ -27,9 +27,11 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::exec;
 use crate::exec::batch::Batch;
+use crate::ingest::RowOrigin;
 use crate::session::now_micros;
 use crate::transaction::{Item, Pending};
 use crate::views::{Deltas, maintain};
+use crate::watermark::Observed;
 
 /// A bulk statement writes parts each time it has this many times `bulk_bytes` of rows, while it gathers as many again.
 const PART_FACTOR: usize = 4;
@@ -94,6 +96,8 @@ pub(crate) struct Writer {
     bulk: bool,
     /// The rows as they were added, if they are asked for.
     kept: Option<Vec<RecordBatch>>,
+    /// What the rows bring of the table's watermark.
+    observed: Option<Observed>,
 }
 
 impl Writer {
@@ -115,6 +119,8 @@ impl Writer {
             fresh.push(&rows)?;
         }
         fresh.at_end = self.at_end;
+        // The same rows: where they came from was said when they came.
+        fresh.observed = self.observed.take();
         *self = fresh;
         Ok(true)
     }
@@ -124,9 +130,16 @@ impl Writer {
         Writer::with(base, entry, None)
     }
 
-    /// Views are told nothing.
+    /// Views are told nothing, and the table's watermark stays: the rows are old ones in another shape.
     pub(crate) fn unfed(self) -> Writer {
-        Writer { fed: false, ..self }
+        Writer { fed: false, observed: None, ..self }
+    }
+
+    /// The next rows came from these partitions of a source.
+    pub(crate) fn come_from(&mut self, source: &str, origins: &[RowOrigin]) {
+        if let Some(observed) = &mut self.observed {
+            observed.come_from(source, origins);
+        }
     }
 
     fn with(base: Base, entry: &Arc<Entry>, unique: Option<Unique>) -> Result<Writer> {
@@ -154,6 +167,7 @@ impl Writer {
             rows: 0,
             bulk: false,
             kept: None,
+            observed: Observed::new(entry, database, &base.cancel)?,
             base,
         })
     }
@@ -191,6 +205,9 @@ impl Writer {
             return Ok(());
         }
         self.taken += rows.num_rows() as u64;
+        if let Some(observed) = &mut self.observed {
+            observed.add(&rows)?;
+        }
         if self.unique.is_none() {
             return self.add(&rows);
         }
@@ -351,6 +368,7 @@ impl Writer {
         let item = if self.fed { Item::Fed } else { Item::Own };
         pending.items.extend(changes.into_iter().map(item));
         pending.items.extend(deltas.into_iter().map(Item::Delta));
+        pending.items.extend(self.observed.iter_mut().flat_map(Observed::finish).map(Item::Own));
         pending.catalog.get_or_insert(self.base.state.version);
         if self.target.entry.def.key().is_some() {
             pending.saw(self.base.snapshot.version());

@@ -11,7 +11,7 @@ use arrow::array::{
 };
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
-use weir_engine::ingest::{IngestTarget, SourceOffset};
+use weir_engine::ingest::{IngestTarget, RowOrigin, SourceOffset};
 
 use weir_sql::Type;
 
@@ -108,6 +108,8 @@ impl Spare {
 pub(super) struct DecodedBatch {
     pub(super) raw: RawBatch,
     pub(super) rows: RecordBatch,
+    /// Which partitions the rows came from, in order.
+    pub(super) origins: Vec<RowOrigin>,
     pub(super) dead_letters: Option<RecordBatch>,
     pub(super) progress: BTreeMap<i32, Progress>,
 }
@@ -176,20 +178,27 @@ fn add_columns(shared: &Shared, target: &IngestTarget, fields: &[(String, Type)]
 fn decode(shared: &Shared, decoder: &mut JsonDecoder, raw: RawBatch) -> DecodedBatch {
     let mut dead = DeadLetters::default();
     let mut progress = raw.progress();
+    let mut origins = Vec::<RowOrigin>::new();
     for record in &raw.records {
         let payload = record.payload.clone().map(|payload| &raw.bytes[payload]);
         let outcome = match payload {
             Some(payload) => decoder.push(payload),
             None => Err("the record has no value: it is a tombstone".to_string()),
         };
-        if let Err(reason) = outcome {
-            let key = record.key.clone().map(|key| &raw.bytes[key]);
-            dead.push(&shared.subscription.topic, record, key, payload, &reason);
-            progress.entry(record.partition).or_default().dead_letters += 1;
+        match outcome {
+            Ok(()) => match origins.last_mut() {
+                Some(run) if run.partition == record.partition => run.rows += 1,
+                _ => origins.push(RowOrigin { partition: record.partition, rows: 1 }),
+            },
+            Err(reason) => {
+                let key = record.key.clone().map(|key| &raw.bytes[key]);
+                dead.push(&shared.subscription.topic, record, key, payload, &reason);
+                progress.entry(record.partition).or_default().dead_letters += 1;
+            }
         }
     }
     let rows = decoder.finish();
-    DecodedBatch { rows, dead_letters: dead.finish(shared), progress, raw }
+    DecodedBatch { rows, origins, dead_letters: dead.finish(shared), progress, raw }
 }
 
 /// Rows of `weir.dead_letters` in the making.

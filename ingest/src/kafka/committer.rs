@@ -60,6 +60,7 @@ fn commit(
         let committed = shared.db.ingest(IngestBatch {
             table: target.table.clone(),
             rows,
+            origins: batch.origins.clone(),
             offsets: batch.offsets(source),
             topic: None,
             dead_letters: batch.dead_letters.clone(),

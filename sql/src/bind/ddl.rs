@@ -43,6 +43,10 @@ pub(super) fn create_table(binder: &mut Binder<'_>, table: &ast::CreateTable) ->
         Some((name, written)) => {
             let at = position(name, &shape)?;
             let expr = binder.bind_expr_over(&written.expr, &shape)?;
+            if !matches!(expr.ty, Type::Timestamp | Type::Timestamptz) {
+                let message = format!("the watermark of \"{}\" must be a timestamp, not {}", name.name, expr.ty);
+                return Err(Error::new(ErrorKind::DatatypeMismatch, message).at(name.at));
+            }
             Some((at, SqlExpr { sql: written.text.clone(), expr }))
         }
         None => None,

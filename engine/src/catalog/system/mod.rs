@@ -12,6 +12,7 @@ mod relations;
 mod rows;
 mod stat;
 mod types;
+mod watermarks;
 mod weir;
 
 use std::collections::HashMap;

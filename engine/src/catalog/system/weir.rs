@@ -156,6 +156,7 @@ const DECLARATIONS: &[Declaration] = &[
         ],
         sinks,
     ),
+    ("watermarks", super::watermarks::COLUMNS, super::watermarks::watermarks),
 ];
 
 const COLUMN_COLUMNS: &[(&str, Type)] = &[
