@@ -30,6 +30,14 @@ pub trait Catalog {
         Err(error.with_hint("Name the values: PIVOT t ON column IN (value, …)."))
     }
 
+    /// EMIT ON WINDOW CLOSE of a query: its rows whose windows are closed when it runs.
+    fn closed(&self, _plan: crate::plan::Plan) -> Result<crate::plan::Plan> {
+        Err(crate::error::Error::new(
+            crate::error::ErrorKind::Unsupported,
+            "EMIT ON WINDOW CLOSE is not supported here",
+        ))
+    }
+
     /// An error if a text is no value of a type that values are read as in every session alike.
     fn check_literal(&self, _text: &str, _ty: &Type) -> Result<()> {
         Ok(())

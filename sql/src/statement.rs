@@ -6,6 +6,7 @@
 mod alter;
 mod copy;
 mod cursor;
+mod emit;
 mod format;
 mod index;
 mod merging;
@@ -15,6 +16,7 @@ mod temporary;
 pub use alter::{AddColumn, AlterAction, AlterTable, PartitionAction, PartitionName, Place, SetType};
 pub use copy::{Copy, CopyFormat, CopyHeader, CopyOptions, CopyTarget};
 pub use cursor::FetchRows;
+pub use emit::{Emit, Late};
 pub use format::{DocumentFormat, LineFormat};
 pub use index::{AlterIndexes, DropIndex, FilterSize, IndexChange, IndexDef, IndexKind};
 pub use merging::{Fold, Merging};
@@ -506,6 +508,10 @@ pub struct CreateMaterializedView {
     pub alters: Option<bool>,
     /// REFRESH EVERY, in microseconds: it is computed again as a whole, rather than kept up to date.
     pub refresh: Option<i64>,
+    /// EMIT.
+    pub emit: Option<Emit>,
+    /// `WITH (late = …)`.
+    pub late: Option<Late>,
 }
 
 /// What EXPLAIN shows.

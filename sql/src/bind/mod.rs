@@ -14,6 +14,7 @@ pub mod binder;
 pub mod codec;
 mod copy;
 pub mod ddl;
+mod emit;
 mod engine;
 mod format;
 mod index;
@@ -79,6 +80,7 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
             Ok((Statement::Query(plan), columns))
         }
         Ast::Insert(insert, query) => insert::insert(world, binder, insert, query.as_deref()),
+        Ast::Emitted(query, written) => emit::query(world, binder, query, written),
         Ast::Update(update) => Ok(modified(binder.bind_update(update)?)),
         Ast::Delete(delete) => Ok(modified(binder.bind_delete(delete)?)),
         Ast::Merge(merge) => Ok(modified(binder.bind_merge(merge)?)),

@@ -3,7 +3,7 @@
 use arrow::array::AsArray;
 use arrow::datatypes::IntervalMonthDayNanoType;
 
-use super::{Binder, layout};
+use super::{Binder, emit, layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ast::CreateView;
 use crate::plan::{Expr, ExprKind, OutputColumn, Plan};
@@ -44,6 +44,7 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
     }
     check_engine(view.layout.engine.as_deref())?;
     let refresh = view.refresh.as_deref().map(|text| every(binder, text)).transpose()?;
+    let emit = view.emit.as_ref().map(|written| emit::emit(binder, written)).transpose()?;
     let layout = layout::layout(binder, &view.layout, &columns, &[])?;
     Ok(Statement::CreateMaterializedView(CreateMaterializedView {
         name: view.name.clone(),
@@ -55,25 +56,31 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
         with_data: view.with_data,
         alters: view.alters,
         refresh,
+        emit,
+        late: emit::late(&view.layout.options)?,
     }))
 }
 
 /// The interval of REFRESH EVERY, in microseconds.
 fn every(binder: &mut Binder<'_>, text: &str) -> Result<i64> {
+    micros(binder, text)?.filter(|micros| *micros >= 1_000_000).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidParameter, format!("cannot refresh every \"{text}\""))
+            .with_hint("Name a time of a second or more, in units of up to a week: REFRESH EVERY '5 minutes'.")
+    })
+}
+
+/// An interval in microseconds; `None` if it has months.
+pub(super) fn micros(binder: &mut Binder<'_>, text: &str) -> Result<Option<i64>> {
     let interval =
         binder.bind_expr_over(&crate::parse::expr(&format!("INTERVAL '{}'", text.replace('\'', "''")))?, &[])?;
     let value = match &interval.kind {
         ExprKind::Literal(value) if !value.is_null() => value.array.as_primitive_opt::<IntervalMonthDayNanoType>(),
         _ => None,
     };
-    let micros = value.map(|interval| interval.value(0)).and_then(|interval| {
+    Ok(value.map(|interval| interval.value(0)).and_then(|interval| {
         let days = i64::from(interval.days).checked_mul(86_400_000_000)?;
         (interval.months == 0).then_some(days.checked_add(interval.nanoseconds / 1000)?)
-    });
-    micros.filter(|micros| *micros >= 1_000_000).ok_or_else(|| {
-        Error::new(ErrorKind::InvalidParameter, format!("cannot refresh every \"{text}\""))
-            .with_hint("Name a time of a second or more, in units of up to a week: REFRESH EVERY '5 minutes'.")
-    })
+    }))
 }
 
 fn has_record(ty: &Type) -> bool {

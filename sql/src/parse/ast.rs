@@ -45,6 +45,8 @@ pub enum Ast {
         /// Where the name was written.
         at: usize,
     },
+    /// A query with EMIT.
+    Emitted(Box<Query>, Emit),
     /// SHOW TABLES and the like: a query over system relations.
     ShowQuery(Box<Query>),
     /// EXECUTE name (arguments).
@@ -356,6 +358,19 @@ pub struct CreateView {
     pub refresh: Option<String>,
     /// Unless WITH NO DATA.
     pub with_data: bool,
+    /// EMIT.
+    pub emit: Option<Emit>,
+}
+
+/// EMIT.
+#[derive(Debug, Clone)]
+pub enum Emit {
+    /// CHANGES.
+    Changes,
+    /// EVERY: an interval.
+    Every(String),
+    /// ON WINDOW CLOSE, and where it stands.
+    OnWindowClose(usize),
 }
 
 /// COPY.

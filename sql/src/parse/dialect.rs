@@ -185,6 +185,7 @@ impl Dialect for WeirDialect {
         !matches!(keyword, Keyword::ANY | Keyword::ALL | Keyword::FINAL)
             && !sampled
             && !names_format(keyword, parser)
+            && !is_emit(parser)
             && POSTGRES.is_table_alias(keyword, parser)
     }
 
@@ -255,7 +256,7 @@ impl Dialect for WeirDialect {
 
     /// A format is named after FORMAT at the end of a query: then it is no alias.
     fn is_column_alias(&self, keyword: &Keyword, parser: &mut Parser) -> bool {
-        !names_format(keyword, parser) && POSTGRES.is_column_alias(keyword, parser)
+        !names_format(keyword, parser) && !is_emit(parser) && POSTGRES.is_column_alias(keyword, parser)
     }
 
     fn supports_with_fill(&self) -> bool {
@@ -342,6 +343,16 @@ fn names_format(keyword: &Keyword, parser: &Parser) -> bool {
     *keyword == Keyword::FORMAT
         && matches!(&parser.peek_token_ref().token, Token::Word(word) if word.keyword == Keyword::NoKeyword || word.keyword == Keyword::CSV)
         && matches!(parser.peek_nth_token_ref(1).token, Token::EOF | Token::RParen)
+}
+
+/// Whether the word that was taken begins EMIT after a query, and is no alias.
+fn is_emit(parser: &Parser) -> bool {
+    let is = |token: &Token, word: &str| matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word));
+    let next = |n: usize, word: &str| is(&parser.peek_nth_token_ref(n).token, word);
+    is(&parser.get_current_token().token, "EMIT")
+        && (next(0, "CHANGES")
+            || (next(0, "EVERY") && !matches!(parser.peek_nth_token_ref(1).token, Token::EOF))
+            || (next(0, "ON") && next(1, "WINDOW") && next(2, "CLOSE")))
 }
 
 /// `[NOT] BETWEEN SYMMETRIC a AND b`: between them in one order or the other.

@@ -20,6 +20,7 @@ mod cursor;
 pub mod datatype;
 pub mod dialect;
 pub(crate) mod duckdb;
+mod emit;
 mod error;
 pub(crate) mod exclude;
 mod index;

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 
 use super::ast::Ast;
 use super::cursor::Cursor;
-use super::{alter, backup, copy, index, modify, optimize, session, show, sink, table, view};
+use super::{alter, backup, copy, emit, index, modify, optimize, session, show, sink, table, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{ExplainOptions, ObjectKind, Statement};
 
@@ -21,7 +21,11 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
         return modify::with(c);
     }
     if *c.peek() == Token::LParen || c.is_any(&["SELECT", "WITH", "VALUES", "TABLE", "FROM"]) {
-        return c.query().and_then(table::or_into);
+        let query = c.query()?;
+        return match emit::emit(c)? {
+            Some(emit) => Ok(Ast::Emitted(query, emit)),
+            None => table::or_into(query),
+        };
     }
     if c.is_word("INSERT") {
         return insert(c);
@@ -319,6 +323,7 @@ fn explain(c: &mut Cursor<'_>) -> Result<Ast> {
         &statement,
         Ast::Query(_)
             | Ast::Insert(..)
+            | Ast::Emitted(..)
             | Ast::Update(_)
             | Ast::Delete(_)
             | Ast::Merge(_)

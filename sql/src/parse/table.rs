@@ -471,7 +471,7 @@ pub(super) fn option(c: &mut Cursor<'_>) -> Result<(String, String)> {
     Ok((name.to_ascii_lowercase(), value))
 }
 
-/// A string's content, or the text of a word or number.
+/// A string's content, or the text of a word, number or call.
 pub(super) fn option_value(c: &mut Cursor<'_>) -> Result<String> {
     if c.is_string() {
         return c.string();
@@ -483,6 +483,10 @@ pub(super) fn option_value(c: &mut Cursor<'_>) -> Result<String> {
     match c.peek() {
         Token::Word(_) | Token::Number(..) => c.advance(),
         _ => return Err(c.unexpected()),
+    }
+    // `late = side('table')`
+    if *c.peek() == Token::LParen {
+        c.parenthesised_text()?;
     }
     Ok(c.text_since(mark))
 }

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 use super::ast::{Ast, CreateView, Layout};
 use super::cursor::Cursor;
 use super::statement::ready;
-use super::table;
+use super::{emit, table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{ObjectName, Statement};
 
@@ -62,10 +62,13 @@ pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bo
     let mark = c.mark();
     let query = c.query()?;
     let text = c.text_since(mark);
-    let with_data = table::with_data(c) || populate;
-    if c.is_word("EMIT") {
-        return Err(c.unsupported("EMIT"));
+    let at = c.position();
+    let emit = emit::emit(c)?;
+    if emit.is_some() && !materialized {
+        let error = Error::new(ErrorKind::Unsupported, "EMIT of a view that is not materialized is not supported");
+        return Err(error.at(at).with_hint("Use CREATE MATERIALIZED VIEW, or say EMIT where the view is read."));
     }
+    let with_data = table::with_data(c) || populate;
     if c.words("WITH") {
         let _ = c.words("LOCAL") || c.words("CASCADED");
         return Err(c.unsupported("WITH CHECK OPTION"));
@@ -83,6 +86,7 @@ pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bo
         text,
         with_data,
         refresh,
+        emit,
     })))
 }
 
@@ -108,6 +112,7 @@ pub(super) fn new_query(c: &mut Cursor<'_>, name: ObjectName, if_exists: bool) -
     let mark = c.mark();
     let query = c.query()?;
     let text = c.text_since(mark);
+    let emit = emit::emit(c)?;
     c.expect_end()?;
     Ok(Ast::CreateView(Box::new(CreateView {
         name,
@@ -121,6 +126,7 @@ pub(super) fn new_query(c: &mut Cursor<'_>, name: ObjectName, if_exists: bool) -
         text,
         with_data: true,
         refresh: None,
+        emit,
     })))
 }
 
