@@ -128,7 +128,8 @@ fn commits_at_the_same_time_take_nothing_back() {
             let database = &database;
             scope.spawn(move || {
                 for row in 0..50 {
-                    let sql = format!("INSERT INTO t VALUES (1, timestamp '1970-01-01' + INTERVAL '{} s')", row * 4 + writer);
+                    let sql =
+                        format!("INSERT INTO t VALUES (1, timestamp '1970-01-01' + INTERVAL '{} s')", row * 4 + writer);
                     database.execute(&sql).expect("a row");
                 }
             });

@@ -66,7 +66,10 @@ mod unique;
 
 pub use check::{Findings, check, check_with};
 pub use codec::{Codec, Compression, Transform};
-pub use def::{Change, Collapse, Commit, Committed, Durability, PartId, Pressure, Retain, StoreOptions, TableDef, TableId, Tally, TtlDef};
+pub use def::{
+    Change, Collapse, Commit, Committed, Durability, PartId, Pressure, Retain, StoreOptions, TableDef, TableId, Tally,
+    TtlDef,
+};
 pub use encoding::{CodeRange, Coded, Encoding};
 pub use error::{Error, Result};
 pub use head::Run;

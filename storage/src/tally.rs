@@ -15,16 +15,39 @@ pub fn numbers(value: &[u8]) -> Vec<i64> {
 
 impl State {
     pub(crate) fn tally(&mut self, key: &str, how: Tally, with: &[i64], effects: &mut Effects) -> Result<()> {
-        let held = self.keys.get(key).map(|value| numbers(value)).unwrap_or_default();
-        let number = |(at, with): (usize, &i64)| match (held.get(at), how) {
-            (None, _) => *with,
-            (Some(held), Tally::Greatest) => *held.max(with),
-            (Some(held), Tally::Sum) => held.saturating_add(*with),
-        };
-        let text: Vec<String> = with.iter().enumerate().map(number).map(|number| number.to_string()).collect();
+        let mut held = self.keys.get(key).map(|value| numbers(value)).unwrap_or_default();
+        for (at, with) in with.iter().enumerate() {
+            match (held.get_mut(at), how) {
+                (None, _) => held.push(*with),
+                (Some(held), Tally::Greatest) => *held = (*held).max(*with),
+                (Some(held), Tally::Sum) => *held = held.saturating_add(*with),
+            }
+        }
+        let text: Vec<String> = held.iter().map(i64::to_string).collect();
         let change = Change::Set { key: key.to_string(), value: Some(text.join(" ").into_bytes()) };
         self.apply_change(&change, effects)?;
         effects.resolved = Some(Op::Change(change));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_goes_by_what_is_there() {
+        let mut state = State::default();
+        let mut tally = |how, with: &[i64]| {
+            let mut effects = Effects::default();
+            state.tally("k", how, with, &mut effects).expect("it applies");
+            // The log says what it came to.
+            assert!(matches!(effects.resolved, Some(Op::Change(Change::Set { .. }))));
+            state.keys.get("k").map(|value| numbers(value)).expect("the key is there")
+        };
+        assert_eq!(tally(Tally::Greatest, &[3, i64::MIN]), [3, i64::MIN]);
+        assert_eq!(tally(Tally::Greatest, &[2, 9]), [3, 9]);
+        assert_eq!(tally(Tally::Sum, &[4]), [7, 9]);
+        assert_eq!(tally(Tally::Sum, &[i64::MAX, 1, 1]), [i64::MAX, 10, 1]);
     }
 }

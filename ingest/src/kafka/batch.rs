@@ -249,3 +249,42 @@ impl DeadLetters {
 pub(super) fn now_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use weir_engine::Database;
+
+    use super::*;
+    use crate::status::Board;
+    use crate::subscription::Subscription;
+
+    #[test]
+    fn rows_are_told_apart_by_partition() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = Database::open(folder.path()).expect("it opens");
+        db.execute("CREATE TABLE t (id bigint)").expect("a table");
+        let target = db.ingest_target("t").expect("the table is there");
+        let shared = Shared {
+            db,
+            subscription: Arc::new(Subscription::new("s", "", "topic", "t")),
+            board: Board::default(),
+            stop: Arc::new(AtomicBool::new(false)),
+            restart: Arc::new(AtomicBool::new(false)),
+            spare: Spare::default(),
+        };
+        let mut raw = RawBatch::default();
+        // Records that are no rows are of no run.
+        let records = [(1, r#"{"id": 1}"#), (1, "{"), (1, r#"{"id": 2}"#), (0, "no"), (2, r#"{"id": 3}"#), (1, r#"{"id": 4}"#)];
+        for (offset, (partition, record)) in records.into_iter().enumerate() {
+            raw.push(partition, offset as i64, None, None, Some(record.as_bytes()));
+        }
+        raw.push(0, 9, None, None, None);
+        let mut decoder = JsonDecoder::new(&target, None).expect("a decoder");
+        let decoded = decode(&shared, &mut decoder, raw);
+        let run = |partition, rows| RowOrigin { partition, rows };
+        assert_eq!(decoded.origins, [run(1, 2), run(2, 1), run(1, 1)]);
+        assert_eq!((decoded.rows.num_rows(), decoded.dead_letters.map(|dead| dead.num_rows())), (4, Some(3)));
+    }
+}
