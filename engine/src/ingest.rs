@@ -19,6 +19,7 @@ use crate::statement::table::{assigned, bind_over, detached_context};
 use crate::statement::unique::Policy;
 use crate::statement::writer::{Base, Writer};
 use crate::transaction::{Item, Pending};
+use crate::views::late;
 use crate::watermark;
 
 /// What a decoder must know of the table it fills. It is of one catalogue version: compare [`Database::catalog_version`] and ask again.
@@ -210,7 +211,7 @@ impl Database {
                 let (key, value) = (format!("{SOURCE_PREFIX}{source}/{TOPIC}"), Some(id.clone().into_bytes()));
                 pending.items.push(Item::Own(Change::Set { key, value }));
             }
-            let _passing = self.gates().pass(&tables_of(&pending), &[], &Cancel::default())?;
+            let _passing = self.gates().pass(&late::with_sides(self, tables_of(&pending))?, &[], &Cancel::default())?;
             // Against a newer catalogue everything is computed again, parts among it: a view may have come.
             pending.catalog = Some(state.version);
             match with_views(self, &pending) {

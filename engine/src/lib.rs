@@ -29,7 +29,7 @@ mod watermark;
 pub use copy::{CopyIn, CopyOut};
 pub use database::{Database, Options, QueryResult};
 pub use error::{Error, ErrorKind, Result};
-pub use ingest::{IngestBatch, IngestTarget, Pressure, SourceOffset, Subscription};
+pub use ingest::{IngestBatch, IngestTarget, Pressure, RowOrigin, SourceOffset, Subscription};
 pub use session::{CancelHandle, Notice, Outcome, Parsed, Prepared, Rows, Session, Severity, TransactionStatus};
 pub use sinks::{Sink, SinkBatch, SinkRecord};
 /// Verifies every checksum of a data directory that no process has open; what `weir check` calls.

@@ -60,14 +60,17 @@ fn partition_key(table: u32, source: &str, partition: i32) -> String {
 
 /// Microseconds without a row after which a partition of a table is idle; `None` if never.
 fn idle_timeout(def: &RelationDef) -> Result<Option<i64>> {
-    let Some((_, text)) = def.options.iter().find(|(key, _)| key == IDLE_TIMEOUT) else { return Ok(Some(IDLE_DEFAULT)) };
+    let Some((_, text)) = def.options.iter().find(|(key, _)| key == IDLE_TIMEOUT) else {
+        return Ok(Some(IDLE_DEFAULT));
+    };
     let micros = interval::parse(text).ok().filter(|time| time.months == 0).and_then(|time| {
         let days = i64::from(time.days).checked_mul(86_400_000_000)?;
         days.checked_add(time.nanoseconds / 1000).filter(|micros| *micros >= 0)
     });
     let micros = micros.ok_or_else(|| {
         let message = format!("invalid value for option \"{IDLE_TIMEOUT}\": \"{text}\"");
-        sql_error(SqlErrorKind::InvalidParameter, message).with_hint("It is a time such as '1 minute', or '0' for never.")
+        sql_error(SqlErrorKind::InvalidParameter, message)
+            .with_hint("It is a time such as '1 minute', or '0' for never.")
     })?;
     Ok((micros > 0).then_some(micros))
 }
@@ -256,14 +259,12 @@ pub(crate) fn forget(snapshot: &Snapshot, def: &RelationDef, goes_on: bool) -> V
 /// The tables with a watermark that a relation reads, through views of any kind.
 pub(crate) fn tables_read(state: &CatalogState, entry: &Entry) -> BTreeSet<u32> {
     let (mut tables, mut seen, mut next) = (BTreeSet::new(), BTreeSet::new(), vec![entry.def.oid]);
-    while let Some(entry) = next.pop().and_then(|oid| state.entry(oid)) {
-        if !seen.insert(entry.def.oid) {
-            continue;
-        }
+    while let Some(oid) = next.pop() {
+        let Some(entry) = state.entry(oid).filter(|_| seen.insert(oid)) else { continue };
         if entry.def.watermark.is_some() {
             tables.insert(entry.def.oid);
         }
-        next.extend(entry.def.depends.iter().copied().filter(|oid| state.entry(*oid).is_some()));
+        next.extend(entry.def.depends.iter().copied().filter(|oid| entry.def.late_table() != Some(*oid)));
     }
     tables
 }

@@ -15,6 +15,7 @@ use weir_sql::collation::Collation;
 use weir_sql::statement::Fold;
 use weir_sql::types::{MAP, STATE};
 
+use super::streaming::{EmitDef, LateDef, SinkDef};
 use crate::format::{IntervalStyle, interval};
 
 /// Oids below it are Postgres's and Weir's own.
@@ -131,50 +132,40 @@ pub struct RelationDef {
     /// Where a sink stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<SinkDef>,
+    /// EMIT of a materialized view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emit: Option<EmitDef>,
+    /// What becomes of rows that come to a materialized view after their window is closed, if they do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<LateDef>,
     /// COMMENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }
 
-/// What a sink sends, and where to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SinkDef {
-    /// The table or view whose changes it sends.
-    pub from: u32,
-    /// Whether that view is of the sink's own, and goes with it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub owns: bool,
-    /// What of them.
-    pub mode: SinkMode,
-    /// The columns of a record's key, where they are not the relation's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub key: Vec<usize>,
-    /// The table that it writes to; Kafka, if none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub into: Option<u32>,
-}
+impl RelationDef {
+    /// Whether a read shows closed windows alone.
+    pub fn shows_closed(&self) -> bool {
+        self.emit == Some(EmitDef::OnWindowClose)
+    }
 
-/// What a sink sends of the changes of its relation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SinkMode {
-    /// Rows that come, each once.
-    Append,
-    /// For each key that changed its row as it is now, or that there is none any more.
-    Upsert,
-}
+    /// EMIT as it is written.
+    pub fn emit_text(&self) -> Option<String> {
+        Some(match self.emit? {
+            EmitDef::Changes => "EMIT CHANGES".to_string(),
+            EmitDef::OnWindowClose => "EMIT ON WINDOW CLOSE".to_string(),
+            EmitDef::Every(micros) => format!("EMIT EVERY '{}'", time_text(micros)?),
+        })
+    }
 
-impl SinkMode {
-    /// As the option has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            SinkMode::Append => "append",
-            SinkMode::Upsert => "upsert",
+    /// The table that late rows go to.
+    pub fn late_table(&self) -> Option<u32> {
+        match self.late {
+            Some(LateDef::Side(table)) => Some(table),
+            _ => None,
         }
     }
-}
 
-impl RelationDef {
     /// Whether it is a materialized view that follows its inputs, and keeps states.
     pub fn keeps_states(&self) -> bool {
         self.kind == Kind::Materialized && self.refresh.is_none()
@@ -305,9 +296,7 @@ impl RelationDef {
 
     /// REFRESH EVERY as an interval, in Postgres's style.
     pub fn refresh_text(&self) -> Option<String> {
-        let mut text = Vec::new();
-        interval::write(interval::from_parts(0, 0, self.refresh?).ok()?, IntervalStyle::default(), &mut text);
-        String::from_utf8(text).ok()
+        time_text(self.refresh?)
     }
 
     /// The table's TTL as it is written; columns have their own.
@@ -315,6 +304,13 @@ impl RelationDef {
         let rules: Vec<&str> = self.ttl.iter().filter(|rule| rule.of.is_none()).map(|rule| rule.sql.as_str()).collect();
         (!rules.is_empty()).then(|| rules.join(", "))
     }
+}
+
+/// Microseconds as an interval, in Postgres's style.
+fn time_text(micros: i64) -> Option<String> {
+    let mut text = Vec::new();
+    interval::write(interval::from_parts(0, 0, micros).ok()?, IntervalStyle::default(), &mut text);
+    String::from_utf8(text).ok()
 }
 
 /// A skip index.
@@ -467,6 +463,7 @@ pub fn type_from_name(name: &str) -> Option<Type> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::SinkMode;
 
     #[test]
     fn definitions_come_back_from_their_json() {
@@ -528,6 +525,9 @@ mod tests {
             building: false,
             replaces: None,
             refresh: None,
+            emit: Some(EmitDef::Every(5_000_000)),
+            late: Some(LateDef::Side(16390)),
+            sink: Some(SinkDef { from: 16391, owns: true, mode: SinkMode::Append, key: vec![1], into: Some(16392) }),
             comment: Some("it's".into()),
         };
         let json = serde_json::to_vec(&def).expect("a definition is JSON");

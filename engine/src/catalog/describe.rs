@@ -49,6 +49,9 @@ pub fn create_statement(def: &RelationDef) -> String {
     }
     if def.kind == Kind::Materialized {
         let _ = write!(out, "\nAS {query}");
+        if let Some(emit) = def.emit_text() {
+            let _ = write!(out, "\n{emit}");
+        }
     }
     out
 }

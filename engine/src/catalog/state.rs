@@ -111,7 +111,7 @@ impl CatalogState {
             if key.starts_with(RELATION_PREFIX) {
                 let def: RelationDef = serde_json::from_slice(value).map_err(|e| damaged(key, &e))?;
                 if def.keeps_states() {
-                    for input in &def.depends {
+                    for input in def.depends.iter().filter(|input| def.late_table() != Some(**input)) {
                         state.feeds.entry(*input).or_default().push(def.oid);
                     }
                 }

@@ -42,6 +42,7 @@ pub use context::{Given, QueryContext, RelationRows, Relations, TableCall, Table
 pub use explain::explain;
 pub use memory::{Broker, Limits, QueryMemory};
 pub use partial::ViewPlan;
+pub(crate) use partial::{Bound, Traced, traced};
 pub use partial_cache::{CacheStatus, PartialCache};
 pub use pool::Pool;
 

@@ -47,6 +47,7 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         super::subquery::functions,
         super::system::functions,
         super::catalog::functions,
+        super::watermark::functions,
     ];
     FAMILIES.iter().flat_map(|family| family()).collect()
 }

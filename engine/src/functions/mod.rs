@@ -66,6 +66,7 @@ mod text_list;
 mod unicode;
 mod url;
 mod url_parameters;
+pub(crate) mod watermark;
 pub mod window;
 
 use std::ops::Deref;
@@ -185,6 +186,10 @@ pub trait CatalogLookup: std::fmt::Debug + Send + Sync {
     }
     /// The statement that would make a relation (SHOW CREATE TABLE).
     fn create_statement(&self, _oid: u32) -> Option<String> {
+        None
+    }
+    /// The watermark of a relation, in microseconds since 1970.
+    fn watermark(&self, _oid: u32) -> Option<i64> {
         None
     }
     /// The role's oid.

@@ -192,6 +192,10 @@ impl Catalog for View {
         self.session.settings.get(name)
     }
 
+    fn closed(&self, plan: Plan) -> weir_sql::Result<Plan> {
+        crate::views::closed(&self.state, plan)
+    }
+
     fn texts(&self, plan: Plan) -> weir_sql::Result<Vec<String>> {
         let view = Arc::new(self.with_path(self.path.clone()));
         let (now, settings) = (super::now_micros(), self.session.settings.clone());
@@ -387,7 +391,12 @@ impl CatalogLookup for View {
     }
 
     fn create_statement(&self, oid: u32) -> Option<String> {
-        self.state.entry(oid).map(|entry| crate::catalog::create_statement(&entry.def))
+        let entry = self.state.entry(oid)?;
+        Some(crate::catalog::create_statement(&crate::views::late::described(&self.state, &entry.def)))
+    }
+
+    fn watermark(&self, oid: u32) -> Option<i64> {
+        self.state.entry(oid).and_then(|entry| crate::watermark::of_view(&self.state, &self.snapshot, entry))
     }
 
     fn role_oid(&self, name: &str) -> Option<u32> {

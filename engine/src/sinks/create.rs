@@ -9,8 +9,7 @@ use weir_sql::statement::{CreateSink, Insert, InsertedQuery, ObjectName, SinkSou
 use weir_storage::{Change, TableId};
 
 use super::{KeyColumn, Source};
-use crate::catalog::definition::{SinkDef, SinkMode};
-use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
+use crate::catalog::{CatalogState, Entry, Kind, RelationDef, SinkDef, SinkMode};
 use crate::error::{Error, Result};
 use crate::format::quote_identifier;
 use crate::functions::registry;

@@ -8,8 +8,7 @@ use arrow::datatypes::DataType;
 use weir_storage::{Change, Commit, Snapshot, TableId};
 
 use super::{OWN, Source, added, outbox_schema};
-use crate::catalog::definition::SinkMode;
-use crate::catalog::{CatalogState, Entry, RelationDef};
+use crate::catalog::{CatalogState, Entry, RelationDef, SinkMode};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::exec::batch::Batch;

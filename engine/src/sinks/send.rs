@@ -10,8 +10,7 @@ use weir_sql::plan::OutputColumn;
 use weir_storage::{Change, Commit, RowSet, Snapshot, TableId};
 
 use super::{EPOCH, KeyColumn, OWN, SEQUENCE, Source, added, epoch_key};
-use crate::catalog::definition::SinkMode;
-use crate::catalog::{CatalogState, Entry};
+use crate::catalog::{CatalogState, Entry, SinkMode};
 use crate::copy::RowWriter;
 use crate::database::Database;
 use crate::error::{Error, Result};

@@ -17,7 +17,7 @@ use crate::database::{Database, load_catalog};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sinks::noted;
 use crate::transaction::{Item, Pending};
-use crate::views::{derive, emptied, maintain};
+use crate::views::{derive, emptied, late, maintain};
 use crate::watermark;
 
 /// Commits, then fills the views that the transaction made.
@@ -40,7 +40,8 @@ pub(crate) fn commit(database: &Database, mut pending: Pending) -> Result<()> {
 pub(crate) fn commit_only(database: &Database, pending: &mut Pending) -> Result<Committed> {
     let store = database.store()?;
     loop {
-        let _passing = database.gates().pass(&tables_of(pending), &pending.gates, &Cancel::default())?;
+        let tables = late::with_sides(database, tables_of(pending))?;
+        let _passing = database.gates().pass(&tables, &pending.gates, &Cancel::default())?;
         match with_views(database, pending)? {
             Ok(committed) => return Ok(committed),
             Err(weir_storage::Error::CatalogChanged) => {
@@ -80,8 +81,10 @@ pub(crate) fn with_views(
             return Ok(Err(weir_storage::Error::CatalogChanged));
         }
         let state = catalog_of(database, pending, &snapshot)?;
-        let views = derive::affected(&state, pending)?;
         let base = Base::new(database, state, snapshot, Cancel::default());
+        let with_late = late::put_aside(&base, pending)?;
+        let pending = with_late.as_ref().unwrap_or(pending);
+        let views = derive::affected(&base.state, pending)?;
         let derived = derive::derive(&base, pending, &views)?;
         let mut changes = pending.joined()?;
         changes.extend(derived);

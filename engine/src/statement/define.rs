@@ -26,7 +26,7 @@ use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity, View};
 use crate::sinks;
 use crate::transaction::{Item, Pending};
-use crate::views::refresh;
+use crate::views::{late, refresh};
 use crate::watermark;
 
 pub(crate) fn done(tag: &str) -> Result<Outcome> {
@@ -44,7 +44,7 @@ pub(crate) fn dropped(def: &RelationDef) -> Vec<Change> {
     let key = format!("{RELATION_PREFIX}{}", def.oid);
     let table = (def.kind != Kind::View).then_some(Change::DropTable { id: TableId(def.oid) });
     let own = table.into_iter().chain([Change::Set { key, value: None }]);
-    own.chain(refresh::forget(def)).chain(sinks::forget(def)).collect()
+    own.chain(refresh::forget(def)).chain(sinks::forget(def)).chain(late::forget(def)).collect()
 }
 
 /// Adds changes of the catalogue to a transaction.
@@ -227,6 +227,8 @@ pub(crate) fn blank(oid: u32, schema: String, name: &str, kind: Kind, columns: V
         replaces: None,
         refresh: None,
         sink: None,
+        emit: None,
+        late: None,
         comment: None,
     }
 }

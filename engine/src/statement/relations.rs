@@ -26,7 +26,8 @@ impl Relations for StoredRelations {
         let (snapshot, table) = (self.snapshot.clone(), TableId(relation.oid));
         match entry.def.keeps_states() {
             true => {
-                let filters = ttl::alive(entry, self.now)?.into_iter().collect();
+                let closed = views::shown(&self.state, &self.snapshot, entry)?;
+                let filters = ttl::alive(entry, self.now)?.into_iter().chain(closed).collect();
                 Ok(RelationRows::View { snapshot, table, view: views::plan_of(&self.state, entry)?, filters })
             }
             false => {

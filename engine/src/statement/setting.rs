@@ -43,7 +43,8 @@ pub(super) fn show(session: &mut Session, name: &str, columns: &[OutputColumn]) 
 
 /// Tells which of a query's SETTINGS Weir does not have. None of them changes anything: a query's answer does not depend on them.
 pub(super) fn note_unknown(session: &mut Session, prepared: &Prepared) {
-    let weir_sql::parse::Ast::Query(query) = prepared.parsed.syntax.ast.as_ref() else { return };
+    use weir_sql::parse::Ast;
+    let (Ast::Query(query) | Ast::Emitted(query, _)) = prepared.parsed.syntax.ast.as_ref() else { return };
     for setting in query.settings.iter().flatten() {
         let name = setting.key.value.to_ascii_lowercase();
         if session.settings.raw(&name).is_none() {

@@ -6,8 +6,8 @@ use weir_sql::statement::CreateMaterializedView;
 use weir_sql::{ErrorKind as SqlErrorKind, walk};
 use weir_storage::{Change, TableDef, TableId};
 
-use super::{bound, plan_of, refresh, replace};
-use crate::catalog::{Entry, Kind, RelationDef, TtlDef};
+use super::{bound, closing, late, plan_of, refresh, replace};
+use crate::catalog::{EmitDef, Entry, Kind, RelationDef, TtlDef};
 use crate::error::{Error, Result};
 use crate::exec::ViewPlan;
 use crate::session::run::Running;
@@ -69,7 +69,7 @@ pub(super) fn make(
         over_own(&partition_by.expr, &plan, "PARTITION BY")?;
     }
     let oid = session.database.new_oid();
-    let def = RelationDef {
+    let mut def = RelationDef {
         query: Some(create.query.clone()),
         search_path: path,
         depends,
@@ -79,10 +79,19 @@ pub(super) fn make(
         engine: create.layout.engine.clone(),
         building: create.with_data,
         replaces,
+        emit: create.emit.map(EmitDef::from),
         ..blank(oid, schema, &create.name.name, Kind::Materialized, view_columns(&create.columns))
     };
+    let entry = Entry::new(def.clone());
+    closing::check(&view.state, &entry, &plan)?;
+    let mut changes = Vec::new();
+    if let Some(late) = &create.late {
+        (def.late, changes) = late::defined(&session.database, view, &entry, &plan, late)?;
+        def.depends.extend(def.late_table());
+    }
     let table = own_table(&def, &plan, session, running)?;
-    define(session, running, vec![Change::CreateTable { id: TableId(oid), def: table }, set_relation(&def)?])?;
+    changes.extend([Change::CreateTable { id: TableId(oid), def: table }, set_relation(&def)?]);
+    define(session, running, changes)?;
     if create.with_data {
         session.transaction()?.pending.views.push(oid);
     }
@@ -95,6 +104,15 @@ fn check_input(view: &View, input: &Relation) -> Result<()> {
         return Ok(());
     }
     let entry = view.state.entry(input.oid).ok_or_else(|| Error::internal("an input is gone"))?;
+    if entry.def.shows_closed() {
+        let message = "this materialized view cannot be kept up to date".to_string();
+        let detail = format!(
+            "The reason: \"{}\" shows its windows when they close, and no commit of its own says so.",
+            input.name
+        );
+        let hint = "Read what it reads, or make the view on it without EMIT ON WINDOW CLOSE.";
+        return Err(sql_error(SqlErrorKind::Unsupported, message).with_detail(detail).with_hint(hint));
+    }
     if entry.def.keeps_states() && !plan_of(&view.state, entry)?.is_local() {
         let message = "this materialized view cannot be kept up to date".to_string();
         let detail = format!("The reason: \"{}\" is sorted out as a whole when it is read.", input.name);

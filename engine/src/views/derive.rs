@@ -22,6 +22,7 @@ use arrow::compute::filter_record_batch;
 use weir_sql::catalog::Relation;
 use weir_storage::{Change, RowSet, Snapshot, TableId};
 
+use super::late::lateness;
 use super::maintain::Feed;
 use super::touched::Touched;
 use super::{added, plan_of};
@@ -40,8 +41,8 @@ pub(crate) fn affected(state: &CatalogState, pending: &Pending) -> Result<Vec<u3
     let mut views = BTreeSet::new();
     for item in pending.kept() {
         // What a view does with such a change by itself.
-        let knows = |plan: &ViewPlan| match item.change() {
-            Change::Append { .. } | Change::AddParts { .. } => plan.is_linear(),
+        let knows = |view: &Entry, plan: &ViewPlan| match item.change() {
+            Change::Append { .. } | Change::AddParts { .. } => plan.is_linear() && view.def.late.is_none(),
             Change::Truncate { table } => plan.is_emptied_with(table.0),
             _ => false,
         };
@@ -54,7 +55,7 @@ pub(crate) fn affected(state: &CatalogState, pending: &Pending) -> Result<Vec<u3
             views.insert(table.0);
         }
         for view in fed() {
-            if !knows(&*plan_of(state, view)?) {
+            if !knows(view, &*plan_of(state, view)?) {
                 views.insert(view.def.oid);
             }
         }
@@ -164,9 +165,17 @@ impl<'b> Derivation<'b> {
         Ok(dropped.try_fold(come, |come, rows| come.without(table, rows))?)
     }
 
+    /// A snapshot in which a table has only the rows that came; `None` if none did.
+    pub(super) fn came(&self, table: u32) -> Option<&Snapshot> {
+        self.deltas.get(&table)?.come.as_ref()
+    }
+
     /// Lets a view follow what has come to its inputs and gone from them.
-    fn follow(&mut self, entry: &Entry) -> Result<()> {
-        let feed = Feed::new(&self.base.database, &self.base.state, entry, &self.base.cancel)?;
+    fn follow(&mut self, entry: &Arc<Entry>) -> Result<()> {
+        let mut feed = Feed::new(&self.base.database, &self.base.state, entry, &self.base.cancel)?;
+        if entry.def.late.is_some() {
+            feed.close(lateness(&self.base.state, &self.base.snapshot, entry)?);
+        }
         let plan = feed.plan();
         let delta_of = |input: usize| self.deltas.get(&plan.inputs()[input].oid);
         let changed: Vec<usize> = (0..plan.inputs().len()).filter(|&input| delta_of(input).is_some()).collect();
@@ -176,7 +185,8 @@ impl<'b> Derivation<'b> {
             self.base.database.building().start_again(entry.def.oid);
             return Ok(());
         }
-        let linear = plan.is_linear();
+        // The states of what came are there already.
+        let linear = plan.is_linear() && entry.def.late.is_none();
         let only_adds = (!emptied || is_emptied(entry.def.oid))
             && changed.iter().all(|&input| plan.adds(input) && delta_of(input).is_some_and(|d| d.gone.is_empty()));
         let mut touched = feed.touched()?;
@@ -232,7 +242,9 @@ impl<'b> Derivation<'b> {
         for (rows, others) in gone.chain(delta.come.iter().map(|come| (come, &self.after))) {
             let inputs = self.inputs(feed, |number| if number == input { rows } else { others })?;
             let reached = feed.plan().stage_rows(Some(input), None, inputs, feed.context())?;
-            reached.in_pieces(BYTES_AT_ONCE, |rows| touched.add(&feed.plan().keys_of(rows, feed.context())?))?;
+            reached.in_pieces(BYTES_AT_ONCE, |rows| {
+                touched.add(&feed.open(feed.plan().keys_of(rows, feed.context())?)?)
+            })?;
         }
         Ok(())
     }
@@ -263,7 +275,8 @@ impl<'b> Derivation<'b> {
         changes: &mut Vec<Change>,
     ) -> Result<()> {
         let table = feed.table();
-        for (partition, mut rows) in feed.states_of(rows)? {
+        for (partition, rows) in feed.states_of(rows)? {
+            let mut rows = feed.open(rows)?;
             if let Some(touched) = touched {
                 rows = filter_record_batch(&rows, &touched.mask(&rows)?)?;
             }

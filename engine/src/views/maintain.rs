@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use weir_storage::{Change, TableId};
 
 use super::create::over_own;
+use super::late::{Counter, Lateness};
 use super::plan_of;
 use super::touched::Touched;
 use crate::cancel::Cancel;
@@ -23,6 +24,8 @@ const BYTES_AT_ONCE: usize = 32 << 20;
 pub(crate) struct Deltas {
     table: u32,
     views: Vec<Feed>,
+    /// Of the views that include what comes late.
+    counters: Vec<Counter>,
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
     changes: Vec<Change>,
@@ -34,6 +37,8 @@ pub(super) struct Feed {
     plan: Arc<ViewPlan>,
     split: Split,
     context: Arc<QueryContext>,
+    /// Groups that are final.
+    closed: Option<Lateness>,
 }
 
 impl Feed {
@@ -45,7 +50,21 @@ impl Feed {
             None => None,
         };
         let context = Arc::new(detached_context(database, cancel));
-        Ok(Feed { table: TableId(view.def.oid), plan, split: Split::new(partition_by, context.clone()), context })
+        let split = Split::new(partition_by, context.clone());
+        Ok(Feed { table: TableId(view.def.oid), plan, split, context, closed: None })
+    }
+
+    /// The groups of these windows are final.
+    pub(super) fn close(&mut self, closed: Option<Lateness>) {
+        self.closed = closed;
+    }
+
+    /// The rows of the view's own table, or of its keys, that are not of final groups.
+    pub(super) fn open(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        match &self.closed {
+            Some(closed) if rows.num_rows() > 0 => closed.open(&rows, &self.context),
+            _ => Ok(rows),
+        }
     }
 
     /// The view's own table.
@@ -81,13 +100,15 @@ impl Feed {
 
 /// For rows of this table, as a catalogue of this version sees its views.
 pub(crate) fn deltas(database: &Database, state: &Arc<CatalogState>, table: u32, cancel: &Cancel) -> Result<Deltas> {
-    let mut views = Vec::new();
+    let (mut views, mut counters) = (Vec::new(), Vec::new());
     for view in state.fed_by(table) {
-        if plan_of(state, view)?.is_linear() {
+        // What of a row is left out is known to the commit.
+        if view.def.late.is_none() && plan_of(state, view)?.is_linear() {
             views.push(Feed::new(database, state, view, cancel)?);
+            counters.extend(Counter::new(database, state, view)?);
         }
     }
-    Ok(Deltas { table, views, waiting: Vec::new(), waiting_bytes: 0, changes: Vec::new() })
+    Ok(Deltas { table, views, counters, waiting: Vec::new(), waiting_bytes: 0, changes: Vec::new() })
 }
 
 impl Deltas {
@@ -115,12 +136,17 @@ impl Deltas {
                 }
             }
         }
+        let context = self.views.first().map(|view| view.context.clone());
+        for (counter, context) in self.counters.iter_mut().zip(context.iter().cycle()) {
+            counter.add(&rows, context)?;
+        }
         Ok(())
     }
 
     /// The changes to the views' own tables.
     pub(crate) fn finish(&mut self) -> Result<Vec<Change>> {
         self.aggregate()?;
-        Ok(std::mem::take(&mut self.changes))
+        let counted = self.counters.iter_mut().filter_map(Counter::finish);
+        Ok(std::mem::take(&mut self.changes).into_iter().chain(counted).collect())
     }
 }

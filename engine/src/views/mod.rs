@@ -6,9 +6,11 @@
 //! commit ([`fill`]), which also shows the view; until then it is hidden. Reading merges states by key; storage's merges fold equal keys
 //! by [`StateCollapse`]. Where rows of the input go, and for views over joins and over other views, [`derive`] finds what a commit means.
 
+mod closing;
 mod create;
 pub(crate) mod derive;
 mod fill;
+pub(crate) mod late;
 pub(crate) mod maintain;
 pub(crate) mod refresh;
 mod replace;
@@ -22,6 +24,7 @@ use weir_sql::plan::Plan;
 use weir_sql::statement::Statement;
 use weir_storage::{Change, Collapse, TableDef, TableId};
 
+pub(crate) use closing::{closed, shown, windows_of};
 pub(crate) use create::{create, over_own, own_ttl};
 pub(crate) use fill::{Building, fill_all, resume};
 pub(crate) use maintain::Deltas;

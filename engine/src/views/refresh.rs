@@ -12,12 +12,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use weir_sql::plan::Plan;
 use weir_sql::rules::optimise;
-use weir_sql::statement::{CreateMaterializedView, ObjectName};
+use weir_sql::statement::{CreateMaterializedView, Emit, Late, ObjectName};
 use weir_sql::{ErrorKind as SqlErrorKind, catalog::NoStatistics};
 use weir_storage::{Change, Snapshot, TableId};
 
-use super::bound_narrowed;
-use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
+use super::{bound_narrowed, closing};
+use crate::catalog::{CatalogState, EmitDef, Entry, Kind, RelationDef};
 use crate::database::{Database, WeakDatabase};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec;
@@ -72,6 +72,15 @@ pub(super) fn create(
     every: i64,
 ) -> Result<()> {
     let view = &running.view;
+    let needs_windows = match (create.emit, &create.late) {
+        (Some(Emit::OnWindowClose), _) => Some("EMIT ON WINDOW CLOSE"),
+        (_, Some(Late::Drop | Late::Side(_))) => Some("an option \"late\" that leaves rows out"),
+        _ => None,
+    };
+    if let Some(what) = needs_windows {
+        let why = "a view with REFRESH EVERY is computed as a whole, whatever is closed";
+        return Err(closing::unclosed(what, why).into());
+    }
     let def = RelationDef {
         query: Some(create.query.clone()),
         search_path: view.path(),
@@ -81,6 +90,7 @@ pub(super) fn create(
         ttl: create.layout.ttl.iter().map(ttl_def).collect(),
         engine: create.layout.engine.clone(),
         refresh: Some(every),
+        emit: create.emit.map(EmitDef::from),
         ..blank(
             session.database.new_oid(),
             schema,

@@ -6,10 +6,10 @@
 use weir_sql::ErrorKind as SqlErrorKind;
 use weir_sql::bind::{Binder, layout};
 use weir_sql::plan::OutputColumn;
-use weir_sql::statement::{CreateMaterializedView, Layout, ObjectName, SqlExpr};
+use weir_sql::statement::{CreateMaterializedView, Emit, Layout, ObjectName, SqlExpr};
 use weir_storage::{Change, TableDef, TableId};
 
-use super::{create, plan_of, refresh};
+use super::{create, late, plan_of, refresh};
 use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::registry;
@@ -50,6 +50,8 @@ pub(super) fn replace(
         name: ObjectName { name, ..alter.name.clone() },
         layout: layout.clone(),
         alters: None,
+        emit: alter.emit.or(old.def.emit.map(Emit::from)),
+        late: alter.late.clone().or_else(|| late::said(state, &old.def)),
         ..alter.clone()
     };
     match old.def.refresh {

@@ -276,7 +276,8 @@ mod tests {
         };
         let mut raw = RawBatch::default();
         // Records that are no rows are of no run.
-        let records = [(1, r#"{"id": 1}"#), (1, "{"), (1, r#"{"id": 2}"#), (0, "no"), (2, r#"{"id": 3}"#), (1, r#"{"id": 4}"#)];
+        let records =
+            [(1, r#"{"id": 1}"#), (1, "{"), (1, r#"{"id": 2}"#), (0, "no"), (2, r#"{"id": 3}"#), (1, r#"{"id": 4}"#)];
         for (offset, (partition, record)) in records.into_iter().enumerate() {
             raw.push(partition, offset as i64, None, None, Some(record.as_bytes()));
         }

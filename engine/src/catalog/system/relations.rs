@@ -18,7 +18,8 @@ pub(super) fn fill(name: &str) -> Option<Fill> {
 
 /// A view's SELECT as `pg_get_viewdef` shows it: after a blank, up to a semicolon.
 pub(crate) fn view_definition(def: &RelationDef) -> Option<String> {
-    def.query.as_deref().map(|query| format!(" {};", query.trim().trim_end_matches(';')))
+    let emit = def.emit_text().map_or(String::new(), |emit| format!("\n{emit}"));
+    def.query.as_deref().map(|query| format!(" {}{emit};", query.trim().trim_end_matches(';')))
 }
 
 fn pg_tables(context: &SystemContext, rows: &mut Rows<'_>) {

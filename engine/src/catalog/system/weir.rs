@@ -7,7 +7,8 @@ use super::class::visible;
 use super::{Cell, Fill, Rows, SystemContext, SystemRelation, declare};
 use crate::catalog::definition::Kind;
 use crate::session::settings::definitions;
-use crate::views::refresh;
+use crate::views::{late, refresh};
+use crate::watermark;
 
 /// A relation: its name, columns and code.
 type Declaration = (&'static str, &'static [(&'static str, Type)], Fill);
@@ -96,6 +97,11 @@ const DECLARATIONS: &[Declaration] = &[
             ("state_rows", INT8),
             ("state_bytes", INT8),
             ("definition", TEXT),
+            ("emit", TEXT),
+            // The column that says when a window ends, or begins, and how far what the view reads has come.
+            ("window_column", TEXT),
+            ("watermark", TIME),
+            ("late_rows", INT8),
         ],
         views,
     ),
@@ -287,6 +293,10 @@ fn views(context: &SystemContext, rows: &mut Rows<'_>) {
         let stored = context.snapshot.table(weir_storage::TableId(def.oid));
         let reads: Vec<String> =
             def.depends.iter().filter_map(|oid| context.state.entry(*oid)).map(|e| e.qualified()).collect();
+        // A view that cannot be bound says so where it is read.
+        let windows = crate::views::windows_of(&context.state, entry).ok().flatten();
+        let late_rows = late::count(&context.state, &context.snapshot, entry).ok().flatten();
+        let watermark = windows.as_ref().and_then(|_| watermark::of_view(&context.state, &context.snapshot, entry));
         rows.push(&[
             ("schema", (&def.schema).into()),
             ("name", (&def.name).into()),
@@ -298,6 +308,10 @@ fn views(context: &SystemContext, rows: &mut Rows<'_>) {
             ("state_rows", stored.as_ref().map_or(0, |t| t.rows()).into()),
             ("state_bytes", stored.as_ref().map_or(0, |t| bytes(t)).into()),
             ("definition", def.query.as_ref().into()),
+            ("emit", def.emit_text().into()),
+            ("window_column", windows.map(|windows| def.columns[windows.column].name.clone()).into()),
+            ("watermark", watermark.into()),
+            ("late_rows", late_rows.into()),
         ]);
     }
 }

@@ -10,8 +10,10 @@
 //! Filters of a reading query that name only group keys are applied to the states, before they are merged, and prune granules.
 
 mod changed;
+mod numbered;
 mod read;
 mod shape;
+mod windows;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use weir_sql::catalog::{ColumnInfo, NoStatistics, Relation, RelationKind, Statistics};
 use weir_sql::plan::{AggregateCall, Expr, ExprKind, OutputColumn, Plan, Scan};
-use weir_sql::walk;
+use weir_sql::{Type, walk};
 
 use self::shape::{check_expr, check_rest, check_stage, is_linear, is_local, number_scans, stored_place, unsupported};
 use super::RowStream;
@@ -28,9 +30,10 @@ use super::batch::{Batch, schema_of};
 use super::context::{Given, QueryContext, RelationRows, Relations};
 use super::operators::{self, Grouping, Groups, PartialGroups};
 use super::pipeline::{collect, drain};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::functions::{Implementation, registry};
 pub(crate) use read::{compile_states, compile_view};
+pub(crate) use windows::{Bound, Traced, traced};
 
 /// The oid by which a view's plan names its own states…
 const STATES: u32 = u32::MAX;
@@ -52,6 +55,8 @@ pub struct ViewPlan {
     /// Runs over the states' results: the whole plan, with a scan of [`STATES`] in place of what is stored.
     rest: Plan,
     columns: Vec<OutputColumn>,
+    /// What each of them says of time.
+    times: Vec<Option<Traced>>,
 }
 
 #[derive(Debug, Clone)]
@@ -100,7 +105,8 @@ impl ViewPlan {
             result?;
         }
         let linear = is_linear(&stage) && inputs.iter().all(|input| input.kind == RelationKind::Table);
-        Ok(ViewPlan { stage, inputs, linear, core, rest, columns: plan.columns().to_vec() })
+        let times = (0..plan.columns().len()).map(|column| windows::traced(plan, column)).collect();
+        Ok(ViewPlan { stage, inputs, linear, core, rest, columns: plan.columns().to_vec(), times })
     }
 
     /// The relations that its stage scans, by number: one that is scanned twice is there twice.
@@ -126,6 +132,11 @@ impl ViewPlan {
     /// Whether rows that come to an input only add rows to the stage.
     pub fn adds(&self, input: usize) -> bool {
         changed::adds(&self.stage, occurrence(input))
+    }
+
+    /// What each of its columns says of time, if anything.
+    pub(crate) fn times(&self) -> &[Option<Traced>] {
+        &self.times
     }
 
     /// What a read puts out.
@@ -198,6 +209,24 @@ impl ViewPlan {
         }
         let sizes = Sizes(inputs.iter().map(RelationRows::count).collect());
         super::run(&weir_sql::rules::optimise_stored(plan, registry(), &sizes), &over(inputs, context))
+    }
+
+    /// Of a view over one table: the numbers of rows, which are their last column, each as often as it is in a row of the stage, and whether the condition,
+    /// over the keys, holds there.
+    pub(crate) fn numbered(
+        &self,
+        rows: RecordBatch,
+        condition: &Expr,
+        context: &Arc<QueryContext>,
+    ) -> Result<RowStream> {
+        let stage = numbered::numbered(&self.stage).ok_or_else(|| Error::internal("a view's rows have no number"))?;
+        let number = Expr::column(self.stage.columns().len(), Type::Int8);
+        let mut condition = condition.clone();
+        walk::substitute(&mut condition, &self.keys());
+        let columns = vec![OutputColumn::computed("number", Type::Int8), OutputColumn::computed("holds", Type::Bool)];
+        let plan = Plan::Project { input: Box::new(stage), exprs: vec![number, condition], columns };
+        let inputs = vec![RelationRows::Batches(vec![rows])];
+        super::run(&weir_sql::rules::optimise_stored(plan, registry(), &NoStatistics), &over(inputs, context))
     }
 
     /// The states that rows of the stage come to.

@@ -12,6 +12,7 @@ use weir_sql::{ErrorKind as SqlErrorKind, walk};
 use super::OCCURRENCES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::registry;
+use crate::functions::watermark::WATERMARK;
 
 /// The node below which everything is stored: the lowest aggregate, or else the lowest run of filters and projections. And whether it is
 /// an aggregate.
@@ -180,6 +181,8 @@ fn check_node(expr: &Expr) -> Result<()> {
         "yesterday",
         "timeofday",
         "now64",
+        // No clock, but it goes on like one.
+        WATERMARK,
     ];
     match &expr.kind {
         ExprKind::Subquery(_) => {

@@ -142,3 +142,24 @@ fn the_guides_flink_table_reads_the_guides_events() {
         WHERE event_type = 'page_viewed' GROUP BY properties['page_id']";
     assert_eq!(rows(&mut client, grouped), [["home", "1"]]);
 }
+
+#[test]
+fn a_window_closes_when_all_partitions_have_passed_it() {
+    let broker = Broker::shared();
+    broker.create_topic("windows", 2);
+    let weir = Weir::start();
+    let mut client = weir.client();
+    let options = with(broker, "windows", &[("scan.watermark.idle-timeout", "0")]);
+    run(&mut client, &format!("CREATE TABLE windows (id bigint, ts timestamp, WATERMARK FOR ts AS ts) {options}"));
+    let view = "CREATE MATERIALIZED VIEW closed AS SELECT window_end, count(*) AS n
+        FROM tumble(windows, ts, INTERVAL '1 minute') GROUP BY window_end EMIT ON WINDOW CLOSE";
+    run(&mut client, view);
+    let event = |id: usize, time: &str| format!(r#"{{"id": {id}, "ts": "2024-01-01T{time}"}}"#);
+    send(broker, "windows", 0, &[&event(1, "00:00:10"), &event(2, "00:05:00")]);
+    wait_for(&mut client, "SELECT count(*) FROM windows", "2");
+    assert!(rows(&mut client, "SELECT n FROM closed").is_empty());
+    send(broker, "windows", 1, &[&event(3, "00:00:20"), &event(4, "00:01:00")]);
+    wait_for(&mut client, "SELECT n FROM closed", "2");
+    let passed = "SELECT string_agg(to_char(watermark, 'MI:SS'), ' ' ORDER BY partition) FROM weir.watermarks";
+    wait_for(&mut client, passed, "05:00 01:00");
+}
