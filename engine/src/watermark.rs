@@ -75,7 +75,7 @@ fn idle_timeout(def: &RelationDef) -> Result<Option<i64>> {
     Ok((micros > 0).then_some(micros))
 }
 
-/// Whether a table that is about to be made says of its watermark what can be.
+/// Whether the options of a table say of its watermark what can be.
 pub(crate) fn check(def: &RelationDef) -> Result<()> {
     idle_timeout(def).map(drop)
 }
@@ -289,26 +289,26 @@ pub(crate) fn watch(database: &WeakDatabase) {
 }
 
 fn catch_up(database: &Database) -> Result<()> {
-    let store = database.store()?;
-    let due = |now| -> Result<Vec<Change>> {
-        let snapshot = store.snapshot();
-        let state = database.catalog(&snapshot)?;
-        let tables = state.entries().filter(|entry| entry.def.watermark.is_some());
-        Ok(tables.filter_map(|entry| raised(database, &snapshot, &entry.def, now)).collect())
-    };
-    let now = now_micros();
-    if due(now)?.is_empty() {
+    if due(database)?.1.is_empty() {
         return Ok(());
     }
     // Which rows are late depends on it: nobody looks at it meanwhile.
     let _alone = database.derivations().lock();
-    let version = store.snapshot().catalog_version();
-    let changes = due(now)?;
+    let (version, changes) = due(database)?;
     if changes.is_empty() {
         return Ok(());
     }
-    match store.commit(Commit { changes, expect_catalog: Some(version), seen: None }) {
+    match database.store()?.commit(Commit { changes, expect_catalog: Some(version), seen: None }) {
         Ok(_) | Err(weir_storage::Error::CatalogChanged) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The changes that raise what is to be raised now, and the version of the catalogue that they are for.
+fn due(database: &Database) -> Result<(u64, Vec<Change>)> {
+    let snapshot = database.store()?.snapshot();
+    let state = database.catalog(&snapshot)?;
+    let tables = state.entries().filter(|entry| entry.def.watermark.is_some());
+    let now = now_micros();
+    Ok((state.version, tables.filter_map(|entry| raised(database, &snapshot, &entry.def, now)).collect()))
 }

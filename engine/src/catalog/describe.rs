@@ -20,6 +20,9 @@ pub fn create_statement(def: &RelationDef) -> String {
             if !def.primary_key.is_empty() {
                 lines.push(format!("PRIMARY KEY ({})", names(def, &def.primary_key)));
             }
+            if let Some((column, expr)) = &def.watermark {
+                lines.push(format!("WATERMARK FOR {} AS {expr}", names(def, &[*column])));
+            }
             let _ = write!(out, "    {}\n)", lines.join(",\n    "));
             if let Some(engine) = &def.engine {
                 let arguments = def.merging.as_ref().map_or(Vec::new(), MergingDef::columns);

@@ -22,9 +22,12 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     }
     if *c.peek() == Token::LParen || c.is_any(&["SELECT", "WITH", "VALUES", "TABLE", "FROM"]) {
         let query = c.query()?;
-        return match emit::emit(c)? {
-            Some(emit) => Ok(Ast::Emitted(query, emit)),
-            None => table::or_into(query),
+        let at = c.position();
+        let emit = emit::emit(c)?;
+        return match (table::or_into(query)?, emit) {
+            (Ast::Query(query), Some(emit)) => Ok(Ast::Emitted(query, emit)),
+            (ast, None) => Ok(ast),
+            _ => Err(Error::new(ErrorKind::Syntax, "SELECT … INTO has no EMIT").at(at)),
         };
     }
     if c.is_word("INSERT") {

@@ -10,6 +10,7 @@ use crate::functions::registry;
 use crate::statement::define::ttl_def;
 use crate::statement::names::{already_exists, sql_error, taken, target_schema};
 use crate::statement::table::{NoRelations, output_columns};
+use crate::watermark;
 
 impl Work<'_> {
     /// RENAME TO.
@@ -95,6 +96,6 @@ impl Work<'_> {
                 None => self.def.options.push((key, value.clone())),
             }
         }
-        Ok(())
+        watermark::check(&self.def)
     }
 }
