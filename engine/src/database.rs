@@ -27,6 +27,7 @@ use weir_sql::catalog::{ColumnInfo, Relation, RelationKind};
 use weir_sql::plan::OutputColumn;
 use weir_storage::{Snapshot, Store, StoreOptions};
 
+use crate::alerts::{self, Watched};
 use crate::backup::Places;
 use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
@@ -154,6 +155,9 @@ struct Inner {
     watermarks: Once,
     /// When it was opened: microseconds since 1970.
     opened: i64,
+    /// What [`Database::watch_alerts`] began.
+    alerts: Once,
+    watched_alerts: Watched,
 }
 
 /// A relation that someone else fills.
@@ -281,6 +285,8 @@ impl Database {
             refresh_failures: Failures::default(),
             watermarks: Once::new(),
             opened: now_micros(),
+            alerts: Once::new(),
+            watched_alerts: Watched::default(),
         };
         let database = Database { inner: Arc::new(inner) };
         let snapshot = database.store()?.snapshot();
@@ -302,6 +308,9 @@ impl Database {
         }
         if catalog.entries().any(|entry| entry.def.watermark.is_some()) {
             database.watch_watermarks();
+        }
+        if alerts::any(&snapshot, &catalog) {
+            database.watch_alerts();
         }
         Ok(database)
     }
@@ -329,6 +338,16 @@ impl Database {
     /// When it was opened: microseconds since 1970.
     pub(crate) fn opened(&self) -> i64 {
         self.inner.opened
+    }
+
+    /// Begins to evaluate the alerts that are due, in the background; once is enough.
+    pub(crate) fn watch_alerts(&self) {
+        self.inner.alerts.call_once(|| self.watch("weir-alerts", alerts::watch));
+    }
+
+    /// What was seen of alerts.
+    pub(crate) fn watched_alerts(&self) -> &Watched {
+        &self.inner.watched_alerts
     }
 
     fn watch(&self, name: &str, watch: fn(&WeakDatabase)) {

@@ -3,6 +3,7 @@
 //! It never opens a socket and speaks no wire protocol.
 
 pub mod aggregates;
+mod alerts;
 pub mod backup;
 pub mod cancel;
 pub mod catalog;
@@ -26,6 +27,7 @@ mod transaction;
 mod views;
 mod watermark;
 
+pub use alerts::Delivery;
 pub use copy::{CopyIn, CopyOut};
 pub use database::{Database, Options, QueryResult};
 pub use error::{Error, ErrorKind, Result};

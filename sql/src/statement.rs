@@ -3,6 +3,7 @@
 //! Definitions keep expressions as SQL text as well ([`SqlExpr`]): text is what the catalogue stores, and what is bound again when the
 //! definition is loaded.
 
+mod alert;
 mod alter;
 mod copy;
 mod cursor;
@@ -13,6 +14,7 @@ mod merging;
 mod sink;
 mod temporary;
 
+pub use alert::{AlertAction, AlertStatement, CreateAlert, alert_insert};
 pub use alter::{AddColumn, AlterAction, AlterTable, PartitionAction, PartitionName, Place, SetType};
 pub use copy::{Copy, CopyFormat, CopyHeader, CopyOptions, CopyTarget};
 pub use cursor::FetchRows;
@@ -241,6 +243,8 @@ pub enum Statement {
     DropIndex(DropIndex),
     /// OPTIMIZE TABLE, VACUUM.
     Optimize(Optimize),
+    /// CREATE, ALTER and DROP ALERT.
+    Alert(Box<AlertStatement>),
     /// Accepted and without effect here (LISTEN, ANALYZE, LOCK …): its command tag.
     NoOp {
         /// What CommandComplete says.

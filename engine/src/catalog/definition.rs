@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `catalog/schema/OID` | [`SchemaDef`] |
 //! | `catalog/relation/OID` | [`RelationDef`] |
+//! | `catalog/alert/OID` | [`AlertDef`](super::AlertDef) |
 //! | `catalog/next_oid` | the smallest oid never given out, in decimal |
 //!
 //! Expressions and queries are kept as SQL text, types by the name Postgres writes them with ([`type_from_name`] reads it back). Oids
@@ -154,7 +155,7 @@ impl RelationDef {
         Some(match self.emit? {
             EmitDef::Changes => "EMIT CHANGES".to_string(),
             EmitDef::OnWindowClose => "EMIT ON WINDOW CLOSE".to_string(),
-            EmitDef::Every(micros) => format!("EMIT EVERY '{}'", time_text(micros)?),
+            EmitDef::Every(micros) => format!("EMIT EVERY '{}'", interval_text(micros)?),
         })
     }
 
@@ -296,7 +297,7 @@ impl RelationDef {
 
     /// REFRESH EVERY as an interval, in Postgres's style.
     pub fn refresh_text(&self) -> Option<String> {
-        time_text(self.refresh?)
+        interval_text(self.refresh?)
     }
 
     /// The table's TTL as it is written; columns have their own.
@@ -307,7 +308,7 @@ impl RelationDef {
 }
 
 /// Microseconds as an interval, in Postgres's style.
-fn time_text(micros: i64) -> Option<String> {
+pub(crate) fn interval_text(micros: i64) -> Option<String> {
     let mut text = Vec::new();
     interval::write(interval::from_parts(0, 0, micros).ok()?, IntervalStyle::default(), &mut text);
     String::from_utf8(text).ok()

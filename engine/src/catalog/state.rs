@@ -10,6 +10,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use weir_sql::catalog::{Catalog, ColumnInfo, Relation, RelationKind};
 use weir_sql::collation::Collation;
 
+use super::alert::AlertDef;
 use super::definition::{FIRST_USER_OID, Kind, RelationDef, SchemaDef};
 use super::system;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,6 +20,8 @@ use crate::exec::ViewPlan;
 pub const RELATION_PREFIX: &str = "catalog/relation/";
 /// Where schemas' definitions are kept.
 pub const SCHEMA_PREFIX: &str = "catalog/schema/";
+/// Where alerts' definitions are kept.
+pub const ALERT_PREFIX: &str = "catalog/alert/";
 /// Where the next oid is kept.
 pub const NEXT_OID: &str = "catalog/next_oid";
 
@@ -88,6 +91,7 @@ pub struct CatalogState {
     pub version: u64,
     schemas: BTreeMap<String, u32>,
     entries: BTreeMap<u32, Arc<Entry>>,
+    alerts: BTreeMap<u32, Arc<AlertDef>>,
     by_name: HashMap<String, HashMap<String, u32>>,
     /// For each relation, the materialized views that it feeds.
     feeds: HashMap<u32, Vec<u32>>,
@@ -102,6 +106,7 @@ impl CatalogState {
             version,
             schemas: FIXED_SCHEMAS.iter().map(|(name, oid)| (name.to_string(), *oid)).collect(),
             entries: BTreeMap::new(),
+            alerts: BTreeMap::new(),
             by_name: HashMap::new(),
             feeds: HashMap::new(),
             sinks: Vec::new(),
@@ -123,6 +128,10 @@ impl CatalogState {
                 let def: SchemaDef = serde_json::from_slice(value).map_err(|e| damaged(key, &e))?;
                 state.next_oid = state.next_oid.max(def.oid + 1);
                 state.schemas.insert(def.name, def.oid);
+            } else if key.starts_with(ALERT_PREFIX) {
+                let def: AlertDef = serde_json::from_slice(value).map_err(|e| damaged(key, &e))?;
+                state.next_oid = state.next_oid.max(def.oid + 1);
+                state.alerts.insert(def.oid, Arc::new(def));
             } else if key == NEXT_OID {
                 let next = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
                 state.next_oid = state.next_oid.max(next);
@@ -174,6 +183,32 @@ impl CatalogState {
     /// The relations whose queries read this one.
     pub fn dependents(&self, oid: u32) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries.values().filter(move |entry| entry.def.depends.contains(&oid))
+    }
+
+    /// What depends on a relation, as messages name it: `view v`, `alert a`.
+    pub fn dependent_names(&self, oid: u32) -> impl Iterator<Item = String> {
+        let views = self.dependents(oid).map(|entry| format!("{} {}", entry.def.kind.noun(), entry.def.name));
+        views.chain(self.alerts_on(oid).map(|alert| format!("alert {}", alert.name)))
+    }
+
+    /// All alerts, by oid.
+    pub fn alerts(&self) -> impl Iterator<Item = &Arc<AlertDef>> {
+        self.alerts.values()
+    }
+
+    /// An alert.
+    pub fn alert(&self, oid: u32) -> Option<&Arc<AlertDef>> {
+        self.alerts.get(&oid)
+    }
+
+    /// An alert by name, in one schema.
+    pub fn find_alert(&self, schema: &str, name: &str) -> Option<&Arc<AlertDef>> {
+        self.alerts().find(|alert| alert.schema == schema && alert.name == name)
+    }
+
+    /// The alerts that read or write a relation.
+    pub fn alerts_on(&self, oid: u32) -> impl Iterator<Item = &Arc<AlertDef>> {
+        self.alerts().filter(move |alert| alert.depends.contains(&oid))
     }
 
     /// Any relation by name: of one schema, or along a search path. `pg_catalog` comes first unless the path names it.

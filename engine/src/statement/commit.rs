@@ -10,6 +10,7 @@ use super::names::sql_error;
 use super::partition;
 use super::table::storage_def;
 use super::writer::Base;
+use crate::alerts;
 use crate::cancel::Cancel;
 use crate::catalog::state::{NEXT_OID, RELATION_PREFIX};
 use crate::catalog::{CatalogState, Entry, Kind, RelationDef};
@@ -132,7 +133,7 @@ pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<Cat
         .iter()
         .filter_map(|item| match item.change() {
             Change::CreateTable { id, .. } => Some(id.0),
-            _ => None,
+            change => alerts::defined(change),
         })
         .collect();
     for (oid, before) in &pending.altered {
@@ -179,6 +180,7 @@ pub(crate) fn rebase(database: &Database, pending: &mut Pending, state: &Arc<Cat
             }
             Change::Set { key, value } => {
                 check_definition(state, key, value.as_deref())?;
+                alerts::check(state, key, value.as_deref(), &created)?;
                 Vec::new()
             }
             Change::DropTable { id } if state.entry(id.0).is_none() && !created.contains(&id.0) => {
@@ -261,6 +263,8 @@ fn check_definition(state: &CatalogState, key: &str, value: Option<&[u8]>) -> Re
                 ErrorKind::DependentObjects,
                 format!("cannot drop relation because {} depends on it", other.def.name),
             )),
+            // A statement that stands alone finds it when it runs again.
+            None if state.alerts_on(oid).next().is_some() => Err(conflict(state, TableId(oid))),
             None => Ok(()),
         },
     }

@@ -365,11 +365,12 @@ pub(crate) fn dependencies(view: &View, query: &str) -> Result<Vec<u32>> {
     }
 }
 
-fn uses_temporary(view: &View, used: &[u32]) -> bool {
+pub(crate) fn uses_temporary(view: &View, used: &[u32]) -> bool {
     used.iter().any(|oid| view.state.entry(*oid).is_some_and(|entry| entry.def.schema.starts_with(TEMPORARY)))
 }
 
-fn used_by(view: &View, query: &str) -> Result<Vec<u32>> {
+/// The users' relations that a statement names, those behind views among them.
+pub(crate) fn used_by(view: &View, query: &str) -> Result<Vec<u32>> {
     let fresh = view.with_path(view.path());
     let parsed = weir_sql::parse::parse(query)?;
     for statement in &parsed {

@@ -9,8 +9,9 @@ use weir_storage::{Change, TableId};
 
 use super::define::{define, done, dropped};
 use super::names::{Named, does_not_exist, look_up, sql_error, written};
+use crate::alerts;
 use crate::catalog::state::{FIXED_SCHEMAS, SCHEMA_PREFIX};
-use crate::catalog::{CatalogState, Entry, Kind};
+use crate::catalog::{AlertDef, CatalogState, Entry, Kind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity};
@@ -72,6 +73,7 @@ pub(super) fn drop(
         changes.extend(state.entry(oid).into_iter().flat_map(|entry| dropped(&entry.def)));
         let forgotten = state.entry(oid).map(|entry| watermark::forget(&running.view.snapshot, &entry.def, false));
         changes.extend(forgotten.into_iter().flatten());
+        changes.extend(state.alert(oid).map(|alert| alerts::dropped(alert)));
     }
     if !changes.is_empty() {
         define(session, running, changes)?;
@@ -106,14 +108,18 @@ fn drop_entry(
 ) -> Result<()> {
     let dependents = dependents(state, entry.def.oid);
     let others: Vec<&Arc<Entry>> = dependents.into_iter().filter(|d| !gone.contains(&d.def.oid)).collect();
-    if !others.is_empty() {
+    let oids: Vec<u32> = std::iter::once(entry.def.oid).chain(others.iter().map(|d| d.def.oid)).collect();
+    let alerts = alerts_on(state, &oids, gone);
+    let views = others.iter().map(|d| format!("{} {}", d.def.kind.noun(), d.def.name));
+    let names: Vec<String> = views.chain(alerts.iter().map(|alert| format!("alert {}", alert.name))).collect();
+    if !names.is_empty() {
         if !cascade {
-            return Err(depended_upon(entry, &others));
+            return Err(depended_upon(entry, &names));
         }
-        cascade_notice(session, &others);
+        cascade_notice(session, &names);
     }
-    gone.insert(entry.def.oid);
-    gone.extend(others.iter().map(|d| d.def.oid));
+    gone.extend(oids);
+    gone.extend(alerts.iter().map(|alert| alert.oid));
     Ok(())
 }
 
@@ -132,18 +138,23 @@ fn dependents(state: &CatalogState, oid: u32) -> Vec<&Arc<Entry>> {
     found
 }
 
-fn depended_upon(entry: &Entry, others: &[&Arc<Entry>]) -> Error {
+/// The alerts on any of these relations that are not gone already.
+fn alerts_on<'a>(state: &'a CatalogState, oids: &[u32], gone: &BTreeSet<u32>) -> Vec<&'a Arc<AlertDef>> {
+    let on_one = |alert: &&Arc<AlertDef>| alert.depends.iter().any(|input| oids.contains(input));
+    state.alerts().filter(on_one).filter(|alert| !gone.contains(&alert.oid)).collect()
+}
+
+fn depended_upon(entry: &Entry, others: &[String]) -> Error {
     let what = format!("{} {}", entry.def.kind.noun(), entry.def.name);
-    let lines: Vec<String> =
-        others.iter().map(|d| format!("{} {} depends on {what}", d.def.kind.noun(), d.def.name)).collect();
+    let lines: Vec<String> = others.iter().map(|other| format!("{other} depends on {what}")).collect();
     Error::new(ErrorKind::DependentObjects, format!("cannot drop {what} because other objects depend on it"))
         .with_detail(lines.join("\n"))
         .with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }
 
-fn cascade_notice(session: &mut Session, others: &[&Arc<Entry>]) {
+fn cascade_notice(session: &mut Session, others: &[String]) {
     let message = match others {
-        [one] => format!("drop cascades to {} {}", one.def.kind.noun(), one.def.name),
+        [one] => format!("drop cascades to {one}"),
         many => format!("drop cascades to {} other objects", many.len()),
     };
     session.notice(Severity::Notice, "00000", message);
@@ -170,23 +181,28 @@ fn drop_schema(
         return Err(Error::new(ErrorKind::DependentObjects, message));
     }
     let inside: Vec<&Arc<Entry>> = state.entries().filter(|e| e.def.schema == name).collect();
-    if !inside.is_empty() {
+    let alerts: Vec<&Arc<AlertDef>> = state.alerts().filter(|alert| alert.schema == name).collect();
+    let relations = inside.iter().map(|e| format!("{} {}", e.def.kind.noun(), e.qualified()));
+    let names: Vec<String> =
+        relations.chain(alerts.iter().map(|alert| format!("alert {name}.{}", alert.name))).collect();
+    if !names.is_empty() {
         if !cascade {
-            let lines: Vec<String> = inside
-                .iter()
-                .map(|e| format!("{} {} depends on schema {name}", e.def.kind.noun(), e.qualified()))
-                .collect();
+            let lines: Vec<String> = names.iter().map(|inside| format!("{inside} depends on schema {name}")).collect();
             let message = format!("cannot drop schema {name} because other objects depend on it");
             return Err(Error::new(ErrorKind::DependentObjects, message)
                 .with_detail(lines.join("\n"))
                 .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
         }
-        cascade_notice(session, &inside);
+        cascade_notice(session, &names);
     }
+    gone.extend(alerts.iter().map(|alert| alert.oid));
     for entry in inside {
         gone.insert(entry.def.oid);
         gone.extend(dependents(state, entry.def.oid).iter().map(|d| d.def.oid));
     }
+    let oids: Vec<u32> = gone.iter().copied().collect();
+    let alerts: Vec<u32> = alerts_on(state, &oids, gone).iter().map(|alert| alert.oid).collect();
+    gone.extend(alerts);
     changes.push(Change::Set { key: format!("{SCHEMA_PREFIX}{oid}"), value: None });
     Ok(())
 }

@@ -101,6 +101,7 @@ pub(crate) fn run(session: &mut Session, running: &Running, bound: &Bound, prepa
         Statement::AlterIndexes(alter) => index::alter(session, running, alter),
         Statement::DropIndex(drop) => index::drop_index(session, running, drop),
         Statement::Optimize(optimize) => optimize::optimize(session, running, optimize),
+        Statement::Alert(statement) => crate::alerts::run(session, running, statement),
         Statement::NoOp { tag } => done(tag),
     }
 }

@@ -84,10 +84,9 @@ pub(super) fn take_place(state: &CatalogState, new: &RelationDef, stored: &Table
 
 /// What reads a view would have to be bound, and filled, again.
 fn check_readers(state: &CatalogState, def: &RelationDef) -> Result<()> {
-    let Some(reader) = state.dependents(def.oid).next() else { return Ok(()) };
+    let Some(reader) = state.dependent_names(def.oid).next() else { return Ok(()) };
     let message = format!("cannot change the query of {} {} because another reads it", def.kind.noun(), def.name);
-    let detail = format!("{} {} depends on it", reader.def.kind.noun(), reader.def.name);
-    Err(Error::new(ErrorKind::DependentObjects, message).with_detail(detail))
+    Err(Error::new(ErrorKind::DependentObjects, message).with_detail(format!("{reader} depends on it")))
 }
 
 /// The clauses of a view for these columns.

@@ -10,6 +10,7 @@ use crate::plan::OutputColumn;
 use crate::statement::{Bound, Modify, Statement};
 use crate::types::Type;
 
+mod alert;
 pub mod binder;
 pub mod codec;
 mod copy;
@@ -88,6 +89,7 @@ fn bind_ast(world: &World<'_>, binder: &mut Binder<'_>, ast: &Ast) -> Result<Bou
         Ast::CreateTable(table) => Ok((ddl::create_table(binder, table)?, Vec::new())),
         Ast::CreateView(view) => Ok((view::create_view(binder, view)?, Vec::new())),
         Ast::CreateSink(sink) => Ok((sink::create_sink(world, binder, sink)?, Vec::new())),
+        Ast::CreateAlert(alert) => Ok((alert::create(world, binder, alert)?, Vec::new())),
         Ast::Copy(copy) => Ok((copy::copy(world, binder, copy)?, Vec::new())),
         Ast::Explain { statement, options } => {
             let (statement, _) = bind_ast(world, binder, statement)?;

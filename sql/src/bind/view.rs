@@ -22,17 +22,7 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
     for (column, name) in columns.iter_mut().zip(&view.columns) {
         column.name = name.name.clone();
     }
-    for (at, column) in columns.iter().enumerate() {
-        if columns[..at].iter().any(|other| other.name == column.name) {
-            let message = format!("column \"{}\" specified more than once", column.name);
-            return Err(Error::new(ErrorKind::DuplicateColumn, message));
-        }
-        // A record has no name that its fields could be read back from.
-        if has_record(&column.ty) {
-            let message = format!("column \"{}\" has pseudo-type {}", column.name, column.ty);
-            return Err(Error::new(ErrorKind::InvalidDefinition, message));
-        }
-    }
+    check_columns(&columns)?;
     if !view.materialized {
         return Ok(Statement::CreateView {
             name: view.name.clone(),
@@ -61,6 +51,22 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
     }))
 }
 
+/// Refuses columns that a definition cannot keep.
+pub(super) fn check_columns(columns: &[OutputColumn]) -> Result<()> {
+    for (at, column) in columns.iter().enumerate() {
+        if columns[..at].iter().any(|other| other.name == column.name) {
+            let message = format!("column \"{}\" specified more than once", column.name);
+            return Err(Error::new(ErrorKind::DuplicateColumn, message));
+        }
+        // A record has no name that its fields could be read back from.
+        if has_record(&column.ty) {
+            let message = format!("column \"{}\" has pseudo-type {}", column.name, column.ty);
+            return Err(Error::new(ErrorKind::InvalidDefinition, message));
+        }
+    }
+    Ok(())
+}
+
 /// The interval of REFRESH EVERY, in microseconds.
 fn every(binder: &mut Binder<'_>, text: &str) -> Result<i64> {
     micros(binder, text)?.filter(|micros| *micros >= 1_000_000).ok_or_else(|| {
@@ -69,7 +75,7 @@ fn every(binder: &mut Binder<'_>, text: &str) -> Result<i64> {
     })
 }
 
-/// An interval in microseconds; `None` if it has months.
+/// An interval's text in microseconds; `None` if it has months, or none could be so long.
 pub(super) fn micros(binder: &mut Binder<'_>, text: &str) -> Result<Option<i64>> {
     let interval =
         binder.bind_expr_over(&crate::parse::expr(&format!("INTERVAL '{}'", text.replace('\'', "''")))?, &[])?;

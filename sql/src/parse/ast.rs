@@ -6,7 +6,7 @@ use sqlparser::ast::{
 
 use crate::collation::Collation;
 use crate::error::Error;
-use crate::statement::{CopyOptions, ExplainOptions, ObjectName, OnCommit, Statement, TtlRule};
+use crate::statement::{AlertAction, CopyOptions, ExplainOptions, ObjectName, OnCommit, Statement, TtlRule};
 
 /// A statement's syntax.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub enum Ast {
     CreateView(Box<CreateView>),
     /// CREATE SINK.
     CreateSink(Box<CreateSink>),
+    /// CREATE ALERT.
+    CreateAlert(Box<CreateAlert>),
     /// COPY.
     Copy(Box<Copy>),
     /// EXPLAIN.
@@ -371,6 +373,34 @@ pub enum Emit {
     Every(String),
     /// ON WINDOW CLOSE, and where it stands.
     OnWindowClose(usize),
+}
+
+/// CREATE ALERT.
+#[derive(Debug, Clone)]
+pub struct CreateAlert {
+    /// Name.
+    pub name: ObjectName,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// The query.
+    pub query: Box<Query>,
+    /// The query's text.
+    pub text: String,
+    /// EVERY: an interval.
+    pub every: String,
+    /// FOR: an interval.
+    pub hold: Option<String>,
+    /// THEN.
+    pub actions: Vec<WrittenAction>,
+}
+
+/// An alert's action, and where it was written.
+#[derive(Debug, Clone)]
+pub struct WrittenAction {
+    /// What is done.
+    pub action: AlertAction,
+    /// Character position in the statement, from 1.
+    pub at: usize,
 }
 
 /// COPY.

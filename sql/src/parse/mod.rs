@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::Statement;
 
+mod alert;
 mod alter;
 pub(crate) mod array_join;
 pub mod ast;

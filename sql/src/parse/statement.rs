@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 
 use super::ast::Ast;
 use super::cursor::Cursor;
-use super::{alter, backup, copy, emit, index, modify, optimize, session, show, sink, table, view};
+use super::{alert, alter, backup, copy, emit, index, modify, optimize, session, show, sink, table, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{ExplainOptions, ObjectKind, Statement};
 
@@ -47,6 +47,9 @@ fn inner(c: &mut Cursor<'_>) -> Result<Ast> {
     }
     if index::is_alter(c) {
         return index::alter(c);
+    }
+    if alert::is_alert(c) {
+        return alert::alert(c);
     }
     if ["TABLE", "VIEW", "MATERIALIZED"].iter().any(|object| c.is_word("ALTER") && c.is_word_at(1, object)) {
         c.advance();

@@ -95,6 +95,11 @@ fn every(c: &mut Cursor<'_>) -> Result<String> {
     if c.one_of(&["EVERY", "AFTER"]).is_none() {
         return Err(c.unexpected());
     }
+    interval(c)
+}
+
+/// An interval as text: `'5 minutes'`, or `1 HOUR 30 MINUTE` in ClickHouse's form.
+pub(super) fn interval(c: &mut Cursor<'_>) -> Result<String> {
     c.words("INTERVAL");
     if c.is_string() {
         return c.string();

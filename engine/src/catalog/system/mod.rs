@@ -4,6 +4,7 @@
 //! any client finds the columns it asks for; those for which a family's file has a function have rows, the others are empty. Relations of
 //! the schema `weir` are declared in [`weir`]. One file a family; a function there pushes rows by column name.
 
+mod alerts;
 mod class;
 mod database;
 mod indexes;

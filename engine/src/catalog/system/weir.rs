@@ -163,6 +163,7 @@ const DECLARATIONS: &[Declaration] = &[
         sinks,
     ),
     ("watermarks", super::watermarks::COLUMNS, super::watermarks::watermarks),
+    ("alerts", super::alerts::COLUMNS, super::alerts::alerts),
 ];
 
 const COLUMN_COLUMNS: &[(&str, Type)] = &[

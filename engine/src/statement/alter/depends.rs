@@ -1,4 +1,4 @@
-//! What uses a column: clauses of the table's own definition, and the queries of views.
+//! What uses a column: clauses of the table's own definition, and the queries of views and alerts.
 //!
 //! Definitions are kept as text, so they are bound, and the bound form is asked which columns it reads.
 
@@ -10,7 +10,8 @@ use weir_sql::statement::Statement;
 use weir_sql::{ErrorKind as SqlErrorKind, walk};
 
 use super::Work;
-use crate::catalog::{CatalogState, ColumnDef, Entry, RelationDef, StateCatalog, TtlDef};
+use crate::alerts;
+use crate::catalog::{AlertDef, CatalogState, ColumnDef, Entry, RelationDef, StateCatalog, TtlDef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::registry;
 use crate::session::Severity;
@@ -95,12 +96,11 @@ fn reads(plan: &Plan, oid: u32, column: usize) -> bool {
     found
 }
 
-/// Whether a view's query reads a column. One that does not bind is taken to.
-fn view_reads(state: &CatalogState, view: &Entry, oid: u32, column: usize) -> bool {
+/// Whether the query of a view or an alert reads a column. One that does not bind is taken to.
+fn query_reads(state: &CatalogState, query: &str, path: &[String], oid: u32, column: usize) -> bool {
     let bound = || -> Result<Plan> {
-        let query = view.def.query.as_deref().unwrap_or_default();
         let parsed = weir_sql::parse::parse(query)?;
-        let catalog = StateCatalog { state, path: &view.def.search_path };
+        let catalog = StateCatalog { state, path };
         let statement = parsed.first().ok_or_else(|| Error::internal("a view without a query"))?;
         match weir_sql::bind::bind(statement, &catalog, registry(), &[])?.statement {
             Statement::Query(plan) => Ok(weir_sql::rules::optimise(plan, registry(), &NoStatistics)),
@@ -116,22 +116,36 @@ impl Work<'_> {
         let Some(old) = self.origins[at].old else { return Vec::new() };
         let state = &self.running.view.state;
         let mut found: Vec<Arc<Entry>> = Vec::new();
-        for view in state.dependents(self.def.oid).filter(|view| view_reads(state, view, self.def.oid, old)) {
-            found.push(view.clone());
+        for view in state.dependents(self.def.oid) {
+            let query = view.def.query.as_deref().unwrap_or_default();
+            if query_reads(state, query, &view.def.search_path, self.def.oid, old) {
+                found.push(view.clone());
+            }
         }
         found
     }
 
+    /// The alerts whose queries do.
+    fn alerts(&self, at: usize) -> Vec<Arc<AlertDef>> {
+        let Some(old) = self.origins[at].old else { return Vec::new() };
+        let (state, oid) = (&self.running.view.state, self.def.oid);
+        let reads = |alert: &&Arc<AlertDef>| query_reads(state, &alert.query, &alert.search_path, oid, old);
+        state.alerts_on(oid).filter(reads).cloned().collect()
+    }
+
     /// Refuses to change a column that a view's query names.
     pub(super) fn refuse_if_read(&self, at: usize, what: &str) -> Result<()> {
-        let Some(view) = self.readers(at).into_iter().next() else { return Ok(()) };
         let (column, table) = (&self.def.columns[at].name, &self.def.name);
-        let message = match what {
-            "alter type of" => "cannot alter type of a column used by a view or rule".to_string(),
-            what => format!("cannot {what} column \"{column}\" of table \"{table}\" used by a view"),
+        let (noun, reader) = match (self.readers(at).first(), self.alerts(at).first()) {
+            (Some(view), _) => ("a view", format!("{} {}", view.def.kind.noun(), view.def.name)),
+            (None, Some(alert)) => ("an alert", format!("alert {}", alert.name)),
+            (None, None) => return Ok(()),
         };
-        let noun = view.def.kind.noun();
-        let detail = format!("{noun} {} depends on column {column} of table {table}", view.def.name);
+        let message = match (what, noun) {
+            ("alter type of", "a view") => "cannot alter type of a column used by a view or rule".to_string(),
+            (what, noun) => format!("cannot {what} column \"{column}\" of table \"{table}\" used by {noun}"),
+        };
+        let detail = format!("{reader} depends on column {column} of table {table}");
         Err(sql_error(SqlErrorKind::Unsupported, message).with_detail(detail))
     }
 
@@ -139,13 +153,15 @@ impl Work<'_> {
     pub(super) fn drop_dependents(&mut self, at: usize, cascade: bool) -> Result<()> {
         let (column, table) = (self.def.columns[at].name.clone(), self.def.name.clone());
         let clauses = clauses_with(&self.def, at);
-        let views = self.readers(at);
+        let (views, alerts) = (self.readers(at), self.alerts(at));
         let kept: Vec<&str> = clauses.iter().copied().filter(|clause| !cascade || *clause != "TTL").collect();
-        if !kept.is_empty() || (!views.is_empty() && !cascade) {
+        let is_read = !views.is_empty() || !alerts.is_empty();
+        if !kept.is_empty() || (is_read && !cascade) {
             let what = format!("column {column} of table {table}");
             let own = kept.iter().map(|clause| format!("{clause} of table {table} depends on {what}"));
             let others = views.iter().map(|v| format!("{} {} depends on {what}", v.def.kind.noun(), v.def.name));
-            let lines: Vec<String> = own.chain(others).collect();
+            let alerts = alerts.iter().map(|alert| format!("alert {} depends on {what}", alert.name));
+            let lines: Vec<String> = own.chain(others).chain(alerts).collect();
             let message = format!("cannot drop {what} because other objects depend on it");
             let error = Error::new(ErrorKind::DependentObjects, message).with_detail(lines.join("\n"));
             return Err(match kept.iter().any(|clause| *clause != "TTL") {
@@ -157,14 +173,16 @@ impl Work<'_> {
             let def = self.def.clone();
             self.def.ttl.retain(|rule| !rule_uses(rule, &def, at));
         }
-        self.drop_views(views);
+        self.drop_readers(views, alerts);
         Ok(())
     }
 
-    fn drop_views(&mut self, views: Vec<Arc<Entry>>) {
-        let message = match views.as_slice() {
+    fn drop_readers(&mut self, views: Vec<Arc<Entry>>, alerts: Vec<Arc<AlertDef>>) {
+        let names = views.iter().map(|view| format!("{} {}", view.def.kind.noun(), view.def.name));
+        let names: Vec<String> = names.chain(alerts.iter().map(|alert| format!("alert {}", alert.name))).collect();
+        let message = match names.as_slice() {
             [] => return,
-            [one] => format!("drop cascades to {} {}", one.def.kind.noun(), one.def.name),
+            [one] => format!("drop cascades to {one}"),
             many => format!("drop cascades to {} other objects", many.len()),
         };
         self.session.notice(Severity::Notice, "00000", message);
@@ -177,6 +195,11 @@ impl Work<'_> {
                 next.extend(state.dependents(oid).map(|view| view.def.oid));
             }
         }
+        let on_gone = state.alerts().filter(|alert| alert.depends.iter().any(|input| gone.contains(input)));
+        let mut alerts: Vec<&Arc<AlertDef>> = alerts.iter().chain(on_gone).collect();
+        alerts.sort_by_key(|alert| alert.oid);
+        alerts.dedup_by_key(|alert| alert.oid);
+        self.others.extend(alerts.into_iter().map(|alert| alerts::dropped(alert)));
         for oid in gone {
             self.others.extend(state.entry(oid).into_iter().flat_map(|entry| dropped(&entry.def)));
         }

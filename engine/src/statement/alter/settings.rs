@@ -50,13 +50,12 @@ impl Work<'_> {
         Err(sql_error(SqlErrorKind::Unsupported, message).with_detail("The stream's offsets are kept under this name."))
     }
 
-    /// Views name what they read: that name has to stay.
+    /// Views and alerts name what they read: that name has to stay.
     fn refuse_if_named(&self, what: &str) -> Result<()> {
-        let Some(view) = self.running.view.state.dependents(self.def.oid).next() else { return Ok(()) };
+        let Some(reader) = self.running.view.state.dependent_names(self.def.oid).next() else { return Ok(()) };
         let own = format!("{} {}", self.def.kind.noun(), self.def.name);
-        let message = format!("cannot {what} {own} because a view reads it by name");
-        let detail = format!("{} {} depends on {own}", view.def.kind.noun(), view.def.name);
-        Err(sql_error(SqlErrorKind::Unsupported, message).with_detail(detail))
+        let message = format!("cannot {what} {own} because a view or an alert reads it by name");
+        Err(sql_error(SqlErrorKind::Unsupported, message).with_detail(format!("{reader} depends on {own}")))
     }
 
     /// MODIFY TTL, REMOVE TTL.
