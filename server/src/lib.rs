@@ -12,6 +12,7 @@ mod s3;
 mod server;
 mod statements;
 mod values;
+mod webhooks;
 
 pub use render::Form;
 pub use server::{Server, StartError};

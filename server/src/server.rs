@@ -1,6 +1,6 @@
 //! A running server: its sockets, and the runtime that accepts on them.
 //!
-//! Accepting and HTTP are async, on a small runtime of their own; a Postgres connection leaves it at once for its own thread.
+//! Accepting, HTTP and webhooks are async, on a small runtime of their own; a Postgres connection leaves it at once for its own thread.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +15,7 @@ use weir_engine::Database;
 use crate::config::{Config, ConfigError};
 use crate::http;
 use crate::pg::Door;
+use crate::webhooks;
 
 /// How long HTTP requests may take to finish when the server stops.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
@@ -36,6 +37,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Nothing can be sent.
+    #[error("cannot make an HTTP client: {0}")]
+    Client(String),
     /// No threads.
     #[error("cannot start the network threads: {0}")]
     Runtime(#[from] io::Error),
@@ -75,6 +79,8 @@ impl Server {
             let app = http::router(db.clone(), config.password.as_deref());
             server.tasks.push(server.runtime.spawn(http::serve(listener, app, stopped.clone())));
         }
+        let client = webhooks::client().map_err(StartError::Client)?;
+        server.tasks.push(server.runtime.spawn(webhooks::run(db, client, stopped)));
         Ok(server)
     }
 
