@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use weir_tests::process::{Server, check, rows, value, weir_binary};
+use weir_tests::process::{Server, check, eventually, rows, value, weir_binary};
 
 const CONNECTIONS: usize = 8;
 
@@ -69,6 +69,42 @@ fn every_acknowledged_insert_survives_sigkill_once() {
     server.stop();
     let (code, said) = check(data.path());
     assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn an_alert_fires_once_whenever_the_server_is_killed() {
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let mut server = Server::start(data.path());
+    let made = "CREATE TABLE t (v integer); CREATE TABLE fired (v integer);
+        CREATE ALERT a WHEN (SELECT v FROM t) EVERY '1 second' THEN INSERT INTO fired, WEBHOOK 'http://127.0.0.1:9/none'";
+    server.connect().batch_execute(made).expect("it is made");
+    let is_in = |server: &Server, state: &str| {
+        let mut client = server.connect();
+        eventually(state, Duration::from_secs(60), || {
+            let found = rows(&mut client, "SELECT state FROM weir.alerts WHERE checked_at IS NOT NULL");
+            found == [[state.to_string()]]
+        });
+    };
+    const ROUNDS: usize = 4;
+    for round in 0..ROUNDS {
+        is_in(&server, "ok");
+        server.connect().batch_execute(&format!("INSERT INTO t VALUES ({round})")).expect("a row comes");
+        // Before, while or after it fires.
+        thread::sleep(Duration::from_millis(random.random_range(0..1500)));
+        server.kill();
+        server = Server::start(data.path());
+        is_in(&server, "firing");
+        let mut client = server.connect();
+        assert_eq!(value(&mut client, &format!("SELECT count(*) FROM fired WHERE v = {round}")), "1");
+        client.batch_execute("TRUNCATE TABLE t").expect("it is true no longer");
+    }
+    is_in(&server, "ok");
+    // Each time it was to be told that it fired, and that it was resolved.
+    assert_eq!(value(&mut server.connect(), "SELECT deliveries_pending FROM weir.alerts"), (2 * ROUNDS).to_string());
+    server.stop();
 }
 
 #[test]
