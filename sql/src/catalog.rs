@@ -89,6 +89,8 @@ pub enum RelationKind {
     },
     /// An incremental materialized view: states in storage, finished by the engine on read.
     MaterializedView,
+    /// The states of a materialized view, as they are stored: keys, then the columns of each aggregate's state. No name leads there.
+    States,
     /// A relation that the engine computes (pg_catalog, information_schema, weir).
     System,
 }

@@ -79,6 +79,7 @@ fn columns_change_under_ingest_and_no_row_is_lost() {
     });
     let counts = "SELECT count(*), count(id), count(tag), count(r), count(DISTINCT id) * 2 FROM t";
     let check = |client: &mut postgres::Client| {
+        client.batch_execute("SET weir.view_rewrite = off").expect("the table itself is asked");
         let all = acknowledged.to_string();
         assert_eq!(rows(client, counts), [vec![all.clone(), all.clone(), all.clone(), all.clone(), all]]);
         assert_eq!(

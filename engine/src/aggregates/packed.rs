@@ -64,15 +64,15 @@ impl StateOf {
     /// The accumulator of a call with a combinator.
     pub(crate) fn combined(
         &self,
-        combinator: Combinator,
+        combinator: &Combinator,
         state: &Type,
         context: &Context,
     ) -> Result<Box<dyn Accumulator>> {
         let packed = Packed {
             inner: self.accumulator(context)?,
             types: self.types(),
-            takes_states: combinator != Combinator::State,
-            gives_states: combinator != Combinator::Merge,
+            takes_states: *combinator != Combinator::State,
+            gives_states: *combinator != Combinator::Merge,
             context: context.clone(),
         };
         // Where order matters, states are merged in the order of their rows.
@@ -85,8 +85,8 @@ impl StateOf {
     }
 
     /// Types of the partial state's columns of a call with a combinator.
-    pub(crate) fn combined_types(&self, combinator: Combinator, state: &Type) -> Vec<Type> {
-        match combinator != Combinator::State && self.overload.wants_position() {
+    pub(crate) fn combined_types(&self, combinator: &Combinator, state: &Type) -> Vec<Type> {
+        match *combinator != Combinator::State && self.overload.wants_position() {
             true => [state, &Type::Int8].map(|ty| Type::Array(Box::new(ty.clone()))).to_vec(),
             false => self.types(),
         }

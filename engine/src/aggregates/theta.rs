@@ -79,7 +79,7 @@ fn sketch_of(values: &Type) -> Type {
 fn over_states(sketch: &Type, combinator: Combinator, call: &Call<'_>) -> Result<Box<dyn Accumulator>> {
     match sketch {
         Type::State(state) if state.function == "uniqTheta" => {
-            StateOf::new(state)?.combined(combinator, sketch, call.context)
+            StateOf::new(state)?.combined(&combinator, sketch, call.context)
         }
         other => {
             let message = format!("sketches are states of uniqTheta, not {other}");

@@ -139,6 +139,12 @@ pub struct RelationDef {
     /// What becomes of rows that come to a materialized view after their window is closed, if they do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<LateDef>,
+    /// Whether a materialized view has all that its table shows, and nothing else: it may answer queries on the table.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_step: bool,
+    /// Where that is so of young rows only: TTL takes older ones from the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WholeDef>,
     /// COMMENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -187,6 +193,15 @@ impl RelationDef {
             _ => None,
         }
     }
+}
+
+/// Which rows a table has never lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WholeDef {
+    /// What storage knows the column by whose moment is a row's age.
+    pub column: u32,
+    /// Rows are younger than so many microseconds.
+    pub micros: i64,
 }
 
 /// What a table's engine makes of rows with equal sorting keys.
@@ -529,6 +544,8 @@ mod tests {
             emit: Some(EmitDef::Every(5_000_000)),
             late: Some(LateDef::Side(16390)),
             sink: Some(SinkDef { from: 16391, owns: true, mode: SinkMode::Append, key: vec![1], into: Some(16392) }),
+            in_step: true,
+            whole: Some(WholeDef { column: 5, micros: 7 }),
             comment: Some("it's".into()),
         };
         let json = serde_json::to_vec(&def).expect("a definition is JSON");

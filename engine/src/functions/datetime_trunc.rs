@@ -54,7 +54,7 @@ const WEEK: Unit = Unit::Fixed { length: 7 * MICROS_PER_DAY, origin: 4 * MICROS_
 const SUNDAY_WEEK: Unit = Unit::Fixed { length: 7 * MICROS_PER_DAY, origin: 3 * MICROS_PER_DAY };
 
 impl Unit {
-    fn named(name: &str) -> Option<Unit> {
+    pub(super) fn named(name: &str) -> Option<Unit> {
         Some(match name.to_ascii_lowercase().as_str() {
             "microsecond" | "microseconds" | "us" => fixed(1),
             "millisecond" | "milliseconds" | "ms" => fixed(1000),
@@ -309,9 +309,9 @@ fn bin(args: &[Datum], rows: usize, ty: &Type) -> Result<Datum> {
 const MONDAY: i64 = days_from_civil(2000, 1, 3) * MICROS_PER_DAY;
 
 /// What time_bucket cuts to.
-fn bucket_unit(span: IntervalMonthDayNano, origin: i64) -> Result<Unit> {
+pub(super) fn bucket_unit(span: IntervalMonthDayNano, origin: Option<i64>) -> Result<Unit> {
     if span.months == 0 {
-        return Ok(Unit::Fixed { length: length_of(span)?, origin });
+        return Ok(Unit::Fixed { length: length_of(span)?, origin: origin.unwrap_or(MONDAY) });
     }
     if span.days != 0 || span.nanoseconds != 0 || span.months < 0 {
         return Err(invalid_parameter("cannot mix months and smaller units in the bucket width"));
@@ -333,7 +333,7 @@ fn bucket_in_zone(args: &[Datum], rows: usize, ty: &Type) -> Result<Datum> {
             Some(zone) => zone.clone(),
             None => zone_named(zones.at(row))?,
         };
-        let unit = bucket_unit(spans.at(row), MONDAY)?;
+        let unit = bucket_unit(spans.at(row), None)?;
         Ok(Some(local_to_utc(&zone, unit.cut(utc_to_local(&zone, at)))))
     })
 }
@@ -341,7 +341,7 @@ fn bucket_in_zone(args: &[Datum], rows: usize, ty: &Type) -> Result<Datum> {
 fn bucket(args: &[Datum], rows: usize, ty: &Type) -> Result<Datum> {
     let (spans, times) = (primitive::<Intervals>(args, 0)?, primitive::<Micros>(args, 1)?);
     let origins = if args.len() > 2 { Some(primitive::<Micros>(args, 2)?) } else { None };
-    let unit = |span, row| bucket_unit(span, origins.map_or(MONDAY, |origins| origins.at(row)));
+    let unit = |span, row| bucket_unit(span, origins.map(|origins| origins.at(row)));
     if let (Some(span), None) = (spans.constant(), origins) {
         return cut(args, 1, rows, ty, unit(span, 0)?, None);
     }
@@ -355,12 +355,36 @@ fn bucket(args: &[Datum], rows: usize, ty: &Type) -> Result<Datum> {
 fn interval_start(args: &[Datum], rows: usize, ty: &Type, zone: Option<&TimeZone>) -> Result<Datum> {
     let span = primitive::<Intervals>(args, 1)?.constant();
     let span = span.ok_or_else(|| invalid_parameter("the interval must be a constant"))?;
-    let unit = match (span.months, span.days) {
+    cut(args, 0, rows, ty, interval_unit(span)?, zone)
+}
+
+/// What toStartOfInterval cuts to.
+pub(super) fn interval_unit(span: IntervalMonthDayNano) -> Result<Unit> {
+    Ok(match (span.months, span.days) {
         (0, 7) => WEEK,
         (0, _) => fixed(length_of(span)?),
         (months, _) => Unit::Months(months.into()),
-    };
-    cut(args, 0, rows, ty, unit, zone)
+    })
+}
+
+/// What the toStartOf… of this name cuts to.
+pub(super) fn start_of(name: &str) -> Option<Unit> {
+    Some(match name {
+        "toStartOfSecond" => fixed(MICROS_PER_SECOND),
+        "toStartOfMinute" => fixed(MINUTE),
+        "toStartOfFiveMinutes" => fixed(5 * MINUTE),
+        "toStartOfTenMinutes" => fixed(10 * MINUTE),
+        "toStartOfFifteenMinutes" => fixed(15 * MINUTE),
+        "timeSlot" => fixed(30 * MINUTE),
+        "toStartOfHour" => fixed(HOUR),
+        "toStartOfDay" => fixed(MICROS_PER_DAY),
+        "toMonday" => WEEK,
+        "toStartOfWeek" => SUNDAY_WEEK,
+        "toStartOfMonth" => Unit::Months(1),
+        "toStartOfQuarter" => Unit::Months(3),
+        "toStartOfYear" => Unit::Months(12),
+        _ => return None,
+    })
 }
 
 /// ClickHouse's toStartOf…: a kernel each, since a kernel is a plain function.

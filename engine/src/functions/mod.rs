@@ -15,6 +15,7 @@ mod convert;
 mod datetime;
 mod datetime_clickhouse;
 mod datetime_fields;
+pub(crate) mod datetime_grain;
 mod datetime_more;
 mod datetime_names;
 mod datetime_parse;

@@ -86,6 +86,8 @@ pub(crate) struct BoundUnder {
     pub(crate) catalog: u64,
     pub(crate) ddl: u64,
     pub(crate) search_path: Option<String>,
+    /// Whether views may answer it, of which sessions, and on which day.
+    pub(crate) rewrites: Option<(bool, bool, i64)>,
 }
 
 impl Prepared {

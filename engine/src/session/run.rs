@@ -20,6 +20,7 @@ use crate::statement;
 use crate::statement::changes::{Returned, WithReturned};
 use crate::statement::relations::SnapshotRelations;
 use crate::statement::writer::Base;
+use crate::views;
 
 /// Microseconds since the epoch.
 pub(crate) fn now_micros() -> i64 {
@@ -79,6 +80,7 @@ impl Session {
             catalog: view.state.version,
             ddl: self.transaction.as_ref().map_or(0, |t| t.pending.ddl),
             search_path: self.settings.raw("search_path"),
+            rewrites: views::rewrite::rewrites_under(&self.settings),
         }
     }
 
@@ -399,6 +401,7 @@ fn optimise(statement: &mut Statement, view: &View) {
         }
         _ => return,
     };
+    views::rewrite::rewrite(plan, view);
     let taken = std::mem::replace(plan, Plan::Values { rows: Vec::new(), columns: Vec::new() });
     *plan = weir_sql::rules::optimise(taken, registry(), view);
 }

@@ -94,7 +94,7 @@ pub const REPORTED: [&str; 13] = [
 ];
 
 /// Settings on which no value depends that a function of columns gives.
-const WITHOUT_EFFECT: [&str; 9] = [
+const WITHOUT_EFFECT: [&str; 10] = [
     "application_name",
     "client_encoding",
     "client_min_messages",
@@ -103,6 +103,7 @@ const WITHOUT_EFFECT: [&str; 9] = [
     "statement_timeout",
     "weir.partial_cache",
     "weir.query_memory_limit",
+    "weir.view_rewrite",
     "work_mem",
 ];
 

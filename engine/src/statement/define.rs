@@ -229,6 +229,8 @@ pub(crate) fn blank(oid: u32, schema: String, name: &str, kind: Kind, columns: V
         sink: None,
         emit: None,
         late: None,
+        in_step: false,
+        whole: None,
         comment: None,
     }
 }

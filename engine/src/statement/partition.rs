@@ -35,6 +35,7 @@ use crate::functions::registry;
 use crate::session::run::Running;
 use crate::session::{Session, Severity};
 use crate::transaction::Item;
+use crate::views;
 
 /// Hidden tables whose rows are to become files, by table id; the value is the folder.
 const DETACH: &str = "detach/";
@@ -52,6 +53,10 @@ pub(super) fn carry_out(
     if entry.def.kind != Kind::Table && !(drops && entry.def.kind == Kind::Materialized) {
         return Err(sql_error(SqlErrorKind::WrongObjectType, format!("\"{}\" is not a table", entry.def.name)));
     }
+    let changes_rows = !matches!(action, PartitionAction::Freeze { .. });
+    if changes_rows {
+        part_with(session, running, entry)?;
+    }
     match action {
         PartitionAction::Drop(name) => {
             let partitions = named(session, running, entry, name, entry)?;
@@ -65,6 +70,7 @@ pub(super) fn carry_out(
         PartitionAction::AttachFrom(name, from) => copy(session, running, entry, name, from, false),
         PartitionAction::Move(name, to) => {
             let to = alike(running, entry, to)?;
+            part_with(session, running, &to)?;
             let partitions = named(session, running, entry, name, entry)?;
             if to.def.key().is_some() {
                 let parts = shared(session, running, entry, &to, &partitions)?;
@@ -75,6 +81,14 @@ pub(super) fn carry_out(
             let moved = partitions.into_iter().map(|partition| Change::MovePartition { from, to, partition });
             change_rows(session, running, moved.collect())
         }
+    }
+}
+
+/// Views that stay as they are answer no query on the table any more.
+fn part_with(session: &mut Session, running: &Running, entry: &Entry) -> Result<()> {
+    match views::rewrite::out_of_step(&running.view.state, entry.def.oid)? {
+        changes if changes.is_empty() => Ok(()),
+        changes => define(session, running, changes),
     }
 }
 

@@ -24,6 +24,9 @@ impl Relations for StoredRelations {
         let gone = || Error::internal(format!("no rows for \"{}\"", relation.name));
         let entry = self.state.entry(relation.oid).ok_or_else(gone)?;
         let (snapshot, table) = (self.snapshot.clone(), TableId(relation.oid));
+        if relation.kind == RelationKind::States {
+            return Ok(RelationRows::Stored { snapshot, table, filters: Vec::new(), shown: Vec::new() });
+        }
         match entry.def.keeps_states() {
             true => {
                 let closed = views::shown(&self.state, &self.snapshot, entry)?;
@@ -55,7 +58,7 @@ impl SnapshotRelations {
 
 impl Relations for SnapshotRelations {
     fn rows(&self, relation: &Relation) -> Result<RelationRows> {
-        if relation.kind == RelationKind::MaterializedView {
+        if matches!(relation.kind, RelationKind::MaterializedView | RelationKind::States) {
             let snapshot = self.view.derived()?.clone();
             return StoredRelations { state: self.stored.state.clone(), snapshot, now: self.stored.now }.rows(relation);
         }

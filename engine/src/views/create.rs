@@ -6,7 +6,7 @@ use weir_sql::statement::CreateMaterializedView;
 use weir_sql::{ErrorKind as SqlErrorKind, walk};
 use weir_storage::{Change, TableDef, TableId};
 
-use super::{bound, closing, late, plan_of, refresh, replace};
+use super::{bound, closing, late, plan_of, refresh, replace, rewrite};
 use crate::catalog::{EmitDef, Entry, Kind, RelationDef, TtlDef};
 use crate::error::{Error, Result};
 use crate::exec::ViewPlan;
@@ -89,6 +89,7 @@ pub(super) fn make(
         (def.late, changes) = late::defined(&session.database, view, &entry, &plan, late)?;
         def.depends.extend(def.late_table());
     }
+    rewrite::start_in_step(&mut def, create.with_data, &view.state);
     let table = own_table(&def, &plan, session, running)?;
     changes.extend([Change::CreateTable { id: TableId(oid), def: table }, set_relation(&def)?]);
     define(session, running, changes)?;

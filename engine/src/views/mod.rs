@@ -14,6 +14,7 @@ pub(crate) mod late;
 pub(crate) mod maintain;
 pub(crate) mod refresh;
 mod replace;
+pub(crate) mod rewrite;
 mod touched;
 
 use std::sync::Arc;

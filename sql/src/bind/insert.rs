@@ -155,7 +155,7 @@ pub(super) fn insertable(relation: &Relation, verb: &str) -> Result<()> {
     let what = match relation.kind {
         RelationKind::Table => return Ok(()),
         RelationKind::View { .. } => "view",
-        RelationKind::MaterializedView => "materialized view",
+        RelationKind::MaterializedView | RelationKind::States => "materialized view",
         RelationKind::System => "system relation",
     };
     Err(Error::new(ErrorKind::WrongObjectType, format!("cannot {verb} {what} \"{}\"", relation.name)))

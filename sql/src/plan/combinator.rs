@@ -1,7 +1,11 @@
 //! ClickHouse's combinators of aggregate functions.
 
-/// ClickHouse's combinators: those of partial states, and those that spread an aggregate over several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use std::sync::Arc;
+
+use super::AggregateCall;
+
+/// ClickHouse's combinators: those of partial states, and those that spread an aggregate over several. And one that only rules write.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Combinator {
     /// -State: rows in, a state out.
     State,
@@ -11,6 +15,8 @@ pub enum Combinator {
     MergeState,
     /// -ForEach, -Array and -Resample.
     Spread(Spread),
+    /// States in, as the columns that a view keeps them in, the result of this call out, whose own arguments are not looked at.
+    Stored(Arc<AggregateCall>),
 }
 
 /// What rows an aggregate sees in place of those of the query.

@@ -123,7 +123,7 @@ pub fn is_volatile(expr: &Expr, functions: &dyn Functions) -> bool {
 }
 
 /// Whether an expression says the same of a row whoever asks and whenever: no clock, no time zone, no other row.
-pub(crate) fn is_immutable(expr: &Expr, functions: &dyn Functions) -> bool {
+pub fn is_immutable(expr: &Expr, functions: &dyn Functions) -> bool {
     let fixed = |function, name: &str| volatility(function, name, functions) == Volatility::Immutable;
     !walk::any(expr, &mut |node, depth| match &node.kind {
         ExprKind::Call { function, name, .. } | ExprKind::Quantified { function, name, .. } => !fixed(*function, name),

@@ -22,6 +22,16 @@ pub(crate) struct View {
     on: Vec<String>,
     /// Its columns of numbers, of which others make something.
     numbers: Vec<&'static str>,
+    /// What its groups are made of, where it has such.
+    groups: Option<Groups>,
+}
+
+/// What a view groups, by what, and what it keeps of each group.
+struct Groups {
+    from: String,
+    of_one_table: bool,
+    keys: Vec<&'static str>,
+    columns: String,
 }
 
 /// What there is.
@@ -56,6 +66,41 @@ impl World {
 
     pub(crate) fn made(&self) -> u64 {
         self.made
+    }
+
+    /// A query like one of the views, but by other groups and with conditions of its own.
+    pub(crate) fn question(&self, rng: &mut StdRng) -> Option<String> {
+        const COARSER: &[&str] =
+            &["date_trunc('day', at)", "at::date", "date_trunc('month', at)", "extract(hour FROM at)"];
+        const OF_K: &[&str] = &["k = 1", "k IN (0, 2, 3)", "k IS NULL OR k > 2", "k % 3 = 1"];
+        const OF_AT: &[&str] = &[
+            "at >= '2026-05-03 02:00'",
+            "at < '2026-05-03 04:00' AND at >= timestamp '2026-05-02'",
+            "'2026-05-03 01:59:59.999999' >= at",
+            "at > '2026-05-03 01:30'",
+            "date_trunc('day', at) = '2026-05-03' OR at::date < '2026-05-02'",
+        ];
+        // Mostly of views that may answer it.
+        let groups = self.views.iter().filter_map(|view| view.groups.as_ref());
+        let (likely, others): (Vec<&Groups>, Vec<&Groups>) = groups.partition(|groups| groups.of_one_table);
+        let few = if likely.is_empty() || rng.random_bool(0.1) { others } else { likely };
+        let Groups { from, keys, columns, .. } = few.choose(rng)?;
+        let (has_k, has_at) = (keys.contains(&"k"), keys.iter().any(|key| key.contains("at)")));
+        let mut by: Vec<&str> = keys.iter().copied().filter(|_| rng.random_bool(0.6)).collect();
+        let share = |likely: bool| if likely { 0.5 } else { 0.1 };
+        by.extend(COARSER.choose(rng).filter(|_| rng.random_bool(share(has_at))));
+        let of_k = OF_K.choose(rng).filter(|_| rng.random_bool(share(has_k)));
+        let of_at = OF_AT.choose(rng).filter(|_| rng.random_bool(share(has_at)));
+        let conditions: Vec<String> = of_k.into_iter().chain(of_at).map(|one| format!("({one})")).collect();
+        let list = |before: &str, list: &[String], between: &str| match list {
+            [] => String::new(),
+            list => format!("{before}{}", list.join(between)),
+        };
+        let condition = list(" WHERE ", &conditions, " AND ");
+        let group = list(" GROUP BY ", &by.iter().map(|key| key.to_string()).collect::<Vec<_>>(), ", ");
+        let shown: String = by.iter().map(|key| format!("{key}, ")).collect();
+        let kinds = if rng.random_bool(share(has_k)) { ", count(DISTINCT k) AS ks, max(k) AS top" } else { "" };
+        Some(format!("SELECT {shown}{columns}{kinds} FROM {from}{condition}{group}"))
     }
 
     /// The next step. The first ones make views more often.
@@ -202,18 +247,30 @@ impl World {
         let count = [0, 1, 1, 2][rng.random_range(0..4)];
         let mut keys: Vec<&str> = KEYS.choose_multiple(rng, count).copied().collect();
         keys.sort_unstable();
-        let from = format!("({}) s", self.source(rng));
+        let of_one_table = rng.random_bool(0.3);
+        let source = if of_one_table { self.rows_of_events(rng) } else { self.source(rng) };
+        let from = format!("({source}) s");
         let (columns, numbers) = aggregates(rng);
         let having = if rng.random_bool(0.2) { " HAVING count(*) > 1" } else { "" };
         let named: Vec<String> = keys.iter().enumerate().map(|(at, key)| format!("{key} AS g{at}, ")).collect();
         let group = if keys.is_empty() { String::new() } else { format!(" GROUP BY {}", keys.join(", ")) };
         let query = format!("SELECT {}{columns} FROM {from}{group}{having}", named.concat());
-        View { name, query, on: Vec::new(), numbers }
+        View { name, query, on: Vec::new(), numbers, groups: Some(Groups { from, of_one_table, keys, columns }) }
+    }
+
+    /// Rows of one table.
+    fn rows_of_events(&self, rng: &mut StdRng) -> String {
+        const SOURCES: &[&str] = &[
+            "SELECT k, v, at, NULL::text AS name FROM events",
+            "SELECT k, v, at, 'n' || d AS name FROM events",
+            "SELECT k, v, at, 'n' || d AS name FROM events WHERE v > 2 OR v IS NULL",
+        ];
+        (*SOURCES.choose(rng).expect("a source")).to_string()
     }
 
     fn copy(&self, rng: &mut StdRng, name: String) -> View {
         let query = format!("SELECT k, v * 2 AS n, name, at FROM ({}) s", self.source(rng));
-        View { name, query, on: Vec::new(), numbers: vec!["n"] }
+        View { name, query, on: Vec::new(), numbers: vec!["n"], groups: None }
     }
 
     /// Over another view, alone or joined with a table.
@@ -237,7 +294,7 @@ impl World {
             true => format!("SELECT {key} AS g0, {columns} FROM ({from}) s GROUP BY {key}"),
             false => format!("SELECT {columns} FROM ({from}) s"),
         };
-        View { name, query, on: vec![of.clone()], numbers }
+        View { name, query, on: vec![of.clone()], numbers, groups: None }
     }
 }
 

@@ -5,6 +5,8 @@
 //! tables in one transaction or takes that back, alters tables, makes and drops views, and reopens the database: closed in
 //! order, or as a crash would have left it. Heads of a few rows are flushed, and parts merged, behind all that.
 //!
+//! Queries like the views are asked as well, which some view may answer: the answer must be that of the table.
+//!
 //! The gate runs three thousand seeds, the test line fewer: `WEIR_VIEW_SEEDS=n` says how many, and `WEIR_SEED=n` where they start.
 
 mod generator;
@@ -35,32 +37,55 @@ fn views_equal_their_selects_after_every_step() {
     let (first, count) = (number("WEIR_SEED", 0), number("WEIR_VIEW_SEEDS", SEEDS));
     let (started, next) = (Instant::now(), AtomicU64::new(first));
     let work = || {
-        let (mut views, mut compared) = (0, 0);
+        let mut done = Done::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= first + count {
-                return (views, compared);
+                return done;
             }
-            let (made, times) = run(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
-            views += made;
-            compared += times;
+            done.add(run(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}")));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let (views, compared) = std::thread::scope(|scope| {
+    let Done { views, compared, asked, rewritten } = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let done = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        done.fold((0, 0), |sum, done| (sum.0 + done.0, sum.1 + done.1))
+        let mut all = Done::default();
+        workers.into_iter().for_each(|worker| all.add(worker.join().unwrap_or_else(|panic| resume_unwind(panic))));
+        all
     });
     println!(
-        "{count} seeds from {first}: {views} views, {compared} comparisons, no difference; {:?}",
+        "{count} seeds from {first}: {views} views, {compared} comparisons, {asked} queries of which a view answered \
+         {rewritten}, no difference; {:?}",
         started.elapsed()
     );
     assert!(views > count && compared > views * 4, "the seeds do something");
+    assert!(rewritten > count / 2 && rewritten < asked, "views answer some queries, and some they do not");
 }
 
-/// Runs one seed: how many views it made, and how often one was compared.
-fn run(seed: u64) -> Result<(u64, u64), String> {
+/// What seeds have done.
+#[derive(Default)]
+struct Done {
+    /// Views that were made.
+    views: u64,
+    /// How often one was compared.
+    compared: u64,
+    /// Queries that a view may answer.
+    asked: u64,
+    /// Those that one answered.
+    rewritten: u64,
+}
+
+impl Done {
+    fn add(&mut self, other: Done) {
+        self.views += other.views;
+        self.compared += other.compared;
+        self.asked += other.asked;
+        self.rewritten += other.rewritten;
+    }
+}
+
+/// Runs one seed.
+fn run(seed: u64) -> Result<Done, String> {
     let mut rng = StdRng::seed_from_u64(seed);
     let dir = match Path::new("/dev/shm").is_dir() {
         true => tempfile::tempdir_in("/dev/shm"),
@@ -76,7 +101,7 @@ fn run(seed: u64) -> Result<(u64, u64), String> {
     for sql in world.tables() {
         run(&database, &sql, &mut log)?;
     }
-    let mut compared = 0;
+    let mut done = Done::default();
     for _ in 0..STEPS {
         match world.step(&mut rng) {
             Step::Sql(sql) => run(&database, &sql, &mut log)?,
@@ -95,19 +120,33 @@ fn run(seed: u64) -> Result<(u64, u64), String> {
             }
         }
         for view in world.views() {
-            compared += 1;
-            compare(&database, &view.name, &view.query)
+            done.compared += 1;
+            compare(&database, &format!("TABLE {}", view.name), &view.query)
                 .map_err(|why| format!("{} is wrong: {why}, after\n{};", view.name, log.join(";\n")))?;
+        }
+        for question in (0..2).filter_map(|_| world.question(&mut rng)) {
+            done.asked += 1;
+            done.rewritten += u64::from(is_rewritten(&database, &question)?);
+            compare(&database, &question, &question)
+                .map_err(|why| format!("{question} is answered wrong: {why}, after\n{};", log.join(";\n")))?;
         }
     }
     database.close().map_err(|error| told(&error, &log))?;
-    Ok((world.made(), compared))
+    Ok(Done { views: world.made(), ..done })
 }
 
-/// Compares a view with its SELECT.
-fn compare(database: &Database, view: &str, query: &str) -> Result<(), String> {
-    let rows = |sql: &str| {
+/// Whether a view answers a query.
+fn is_rewritten(database: &Database, query: &str) -> Result<bool, String> {
+    let plan = database.session().query(&format!("EXPLAIN {query}")).map_err(|error| format!("{query}: {error}"))?;
+    let lines = plan.batches.iter().map(|lines| format!("{:?}", lines.column(0)));
+    Ok(lines.into_iter().any(|lines| lines.contains("State Scan on")))
+}
+
+/// Compares what a query gives with what another gives over the tables themselves.
+fn compare(database: &Database, asked: &str, query: &str) -> Result<(), String> {
+    let rows = |sql: &str, rewrite: &str| {
         let mut session = database.session();
+        session.execute(&format!("SET weir.view_rewrite = {rewrite}")).map_err(|error| error.to_string())?;
         let found = session.query(sql).map_err(|error| format!("{sql}: {error}"))?;
         let settings = FormatSettings::of(&session.function_context());
         let row = |batch: &RecordBatch, row: usize| -> Vec<Option<String>> {
@@ -119,7 +158,7 @@ fn compare(database: &Database, view: &str, query: &str) -> Result<(), String> {
         rows.sort_unstable();
         Ok::<_, String>(rows)
     };
-    let (shown, wanted) = (rows(&format!("TABLE {view}"))?, rows(query)?);
+    let (shown, wanted) = (rows(asked, "on")?, rows(query, "off")?);
     if shown == wanted {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, UInt32Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::take;
+use weir_sql::catalog::RelationKind;
 use weir_sql::plan::{self, Expr};
 use weir_sql::{Type, walk};
 use weir_storage::{CodeRange, Coded, Condition, Prune, Snapshot, TableId};
@@ -80,6 +81,7 @@ pub(super) fn compile(scan: &plan::Scan, wanted: &[Wanted], reads: Reads, contex
     // A place is no part of the row, and may be another's tomorrow.
     let reads_place = filters.iter().flat_map(walk::columns_read).any(|column| column >= types.len());
     let scan_node = Scan {
+        title: if relation.kind == RelationKind::States { "State Scan" } else { "Seq Scan" },
         name,
         rows: stored,
         conditions,
@@ -100,6 +102,8 @@ enum Rows {
 }
 
 struct Scan {
+    /// As EXPLAIN calls it.
+    title: &'static str,
     name: String,
     rows: Rows,
     conditions: Vec<Condition>,
@@ -486,7 +490,7 @@ fn narrow(columns: &mut [Option<ArrayRef>], rows: &UInt32Array) -> Result<()> {
 
 impl Operator for Scan {
     fn describe(&self) -> Description {
-        let description = Description::new(format!("Seq Scan on {}", self.name));
+        let description = Description::new(format!("{} on {}", self.title, self.name));
         let description = match self.text.is_empty() {
             true => description,
             false => description.with("Filter", self.text.clone()),

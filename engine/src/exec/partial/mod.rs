@@ -9,6 +9,9 @@
 //!
 //! Filters of a reading query that name only group keys are applied to the states, before they are merged, and prune granules.
 
+mod age;
+mod answer;
+mod asker;
 mod changed;
 mod numbered;
 mod read;
@@ -32,6 +35,8 @@ use super::operators::{self, Grouping, Groups, PartialGroups};
 use super::pipeline::{collect, drain};
 use crate::error::{Error, Result};
 use crate::functions::{Implementation, registry};
+pub(crate) use answer::{Answer, Asked};
+pub(crate) use asker::Asker;
 pub(crate) use read::{compile_states, compile_view};
 pub(crate) use windows::{Bound, Traced, traced};
 

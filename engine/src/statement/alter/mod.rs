@@ -246,6 +246,11 @@ impl<'a> Work<'a> {
         if self.def.kind == Kind::Table {
             ttl::check(&self.session.database, &Entry::new(self.def.clone()))?;
         }
+        if !self.def.ttl.is_empty() {
+            // Before what CASCADE drops.
+            let parted = views::rewrite::under_ttl(&self.running.view.state, &self.def)?;
+            self.others.splice(0..0, parted);
+        }
         let ids: Vec<u32> = self.origins.iter().map(|origin| origin.id).collect();
         self.def.column_ids = if ids.iter().copied().eq(1..=ids.len() as u32) { Vec::new() } else { ids };
         let id = TableId(self.def.oid);

@@ -165,7 +165,7 @@ impl Binder<'_> {
         if let Some(signature) = combined.signatures.first() {
             args = self.aggregate_in_order(self.functions.aggregate(signature.id).0, args)?;
         }
-        let mut combinator = combined.combinator;
+        let mut combinator = combined.combinator.clone();
         if let Some(Combinator::Spread(spread)) = combinator {
             combinator = Some(Combinator::Spread(self.ranges(spread, &mut params)?));
         }
@@ -174,8 +174,8 @@ impl Binder<'_> {
             let message = format!("DISTINCT and ORDER BY in {} are not supported", name.shown);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let resolved = match (combinator, args.as_slice()) {
-            (Some(Combinator::Spread(spread)), _) => self.spread(spread, combined.signatures, args)?,
+        let resolved = match (&combinator, args.as_slice()) {
+            (Some(Combinator::Spread(spread)), _) => self.spread(*spread, combined.signatures, args)?,
             (Some(Combinator::Merge | Combinator::MergeState), [arg]) => match self.merged(combined.signatures, arg) {
                 Some((state, signature, ty)) => {
                     let own = params_of(&state)?;

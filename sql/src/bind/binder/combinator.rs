@@ -42,7 +42,7 @@ impl<'a> Binder<'a> {
         SUFFIXES.iter().find_map(|(suffix, combinator)| {
             let signatures: &'a [Signature] = self.functions.overloads(stem.strip_suffix(suffix)?);
             let is_aggregate = signatures.first().is_some_and(|first| first.kind == FunctionKind::Aggregate);
-            is_aggregate.then_some(Combined { signatures, combinator: *combinator, condition })
+            is_aggregate.then_some(Combined { signatures, combinator: combinator.clone(), condition })
         })
     }
 

@@ -177,7 +177,7 @@ impl Binder<'_> {
         }
         let plan = match &relation.kind {
             RelationKind::View { query } => self.expand_view(&relation, query)?,
-            RelationKind::Table | RelationKind::MaterializedView | RelationKind::System => {
+            RelationKind::Table | RelationKind::MaterializedView | RelationKind::States | RelationKind::System => {
                 Plan::Scan(Scan { projection: (0..columns.len()).collect(), filters: Vec::new(), relation, columns })
             }
         };

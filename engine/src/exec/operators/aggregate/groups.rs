@@ -53,10 +53,17 @@ pub(crate) struct Call {
     combined: Option<(Combinator, StateOf, Type)>,
     /// Whether it is spread over elements or ranges.
     spread: Option<Spread>,
+    /// Whether its inputs are the columns of states.
+    stored: bool,
 }
 
 impl Call {
     pub(crate) fn new(call: &AggregateCall, context: &Arc<QueryContext>) -> Result<Call> {
+        if let Some(Combinator::Stored(of)) = &call.combinator {
+            let inputs = Expression::list(&call.args, context)?;
+            let filters = Expression::list(&call.filter, context)?;
+            return Ok(Call { inputs, filters, stored: true, ..Call::new(of, context)? });
+        }
         let Implementation::Aggregate(overload) = registry().implementation(call.function) else {
             return Err(Error::internal(format!("{} is not an aggregate", call.name)));
         };
@@ -79,23 +86,24 @@ impl Call {
                 args.push(Expression::new(&key.expr, context)?);
             }
         }
-        let combined = match call.combinator {
-            None | Some(Combinator::Spread(_)) => None,
+        let combined = match &call.combinator {
+            None | Some(Combinator::Spread(_) | Combinator::Stored(_)) => None,
             Some(combinator) => {
-                let ty = if combinator == Combinator::State { &call.ty } else { &types[0] };
+                let ty = if *combinator == Combinator::State { &call.ty } else { &types[0] };
                 let Type::State(state) = ty else { return Err(Error::internal(format!("{ty} is no state"))) };
                 let of = StateOf::new(state)?;
-                let merges = combinator == Combinator::Merge;
-                Some((combinator, if merges { of.with_params(&call.params) } else { of }, ty.clone()))
+                let merges = *combinator == Combinator::Merge;
+                Some((combinator.clone(), if merges { of.with_params(&call.params) } else { of }, ty.clone()))
             }
         };
-        let spread = match call.combinator {
-            Some(Combinator::Spread(spread)) => Some(spread),
+        let spread = match &call.combinator {
+            Some(Combinator::Spread(spread)) => Some(*spread),
             _ => None,
         };
         Ok(Call {
             combined,
             spread,
+            stored: false,
             overload,
             inputs: args,
             filters,
@@ -130,7 +138,7 @@ impl Call {
 
     pub(crate) fn accumulator(&self, context: &Context) -> Result<Box<dyn Accumulator>> {
         if let Some((combinator, of, ty)) = &self.combined {
-            return of.combined(*combinator, ty, context);
+            return of.combined(combinator, ty, context);
         }
         let call = aggregates::Call {
             args: &self.args,
@@ -145,9 +153,24 @@ impl Call {
         }
     }
 
+    /// Adds rows, or states, for which there is no filter any more.
+    fn add(
+        &self,
+        accumulator: &mut dyn Accumulator,
+        args: &[ArrayRef],
+        groups: &[u32],
+        n_groups: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        match self.stored {
+            true => accumulator.merge(args, groups, n_groups),
+            false => accumulator.update(args, groups, n_groups, filter),
+        }
+    }
+
     pub(crate) fn state_types(&self) -> Vec<Type> {
         if let Some((combinator, of, ty)) = &self.combined {
-            return of.combined_types(*combinator, ty);
+            return of.combined_types(combinator, ty);
         }
         let order_by: Vec<Type> = self.order_by.iter().map(|(ty, _)| ty.clone()).collect();
         match self.spread {
@@ -352,7 +375,8 @@ impl Groups {
                     Some(filter) => arrow::compute::and(&filter, &keep)?,
                 });
             }
-            let mut args = match (&filter, call.inputs.iter().all(|e| e.as_column().is_some())) {
+            let as_they_are = !call.stored && call.inputs.iter().all(|e| e.as_column().is_some());
+            let mut args = match (&filter, as_they_are) {
                 // What may fail is computed only where the filter holds.
                 (Some(keep), false) if keep.true_count() < batch.rows => {
                     let rows = UInt32Array::from(keep.values().set_indices_u32().collect::<Vec<_>>());
@@ -362,7 +386,7 @@ impl Groups {
                         args.push(take(positions, &rows, None)?);
                     }
                     let groups: Vec<u32> = rows.values().iter().map(|&row| self.scratch[row as usize]).collect();
-                    accumulator.update(&args, &groups, n_groups, None)?;
+                    call.add(accumulator.as_mut(), &args, &groups, n_groups, None)?;
                     continue;
                 }
                 _ => arrays(&call.inputs, batch, context)?,
@@ -370,7 +394,7 @@ impl Groups {
             if let (Some(positions), true) = (&positions, call.overload.wants_position()) {
                 args.push(positions.clone());
             }
-            accumulator.update(&args, &self.scratch, n_groups, filter.as_ref())?;
+            call.add(accumulator.as_mut(), &args, &self.scratch, n_groups, filter.as_ref())?;
         }
         Ok(())
     }
