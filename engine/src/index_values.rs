@@ -37,6 +37,7 @@ impl IndexExpressions {
             memory: QueryMemory::unlimited(),
             cancel: Cancel::default(),
             cache: None,
+            progress: None,
             statistics: None,
         };
         IndexExpressions { context: Arc::new(context) }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrow::array::RecordBatch;
 use weir_sql::Value;
@@ -38,6 +39,8 @@ pub struct QueryContext {
     pub cancel: Cancel,
     /// What is remembered of rows that do not change, if it may be asked.
     pub cache: Option<Arc<PartialCache>>,
+    /// Where rows are counted as scans of stored relations come to them, if anybody asks how far it is.
+    pub progress: Option<Arc<AtomicU64>>,
     /// What the optimiser knew, for EXPLAIN, which says how many rows it thought there would be.
     pub statistics: Option<Arc<dyn Statistics + Send + Sync>>,
 }

@@ -213,6 +213,7 @@ impl Catalog for View {
             relations: Arc::new(SnapshotRelations::new(view, now)),
             parameters: Vec::new(),
             cache: None,
+            progress: None,
             statistics: None,
             pool: self.database.pool().clone(),
             batch_rows: options.batch_rows,

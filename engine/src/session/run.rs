@@ -316,6 +316,7 @@ impl Session {
             memory: self.database.query_memory(&self.settings),
             cancel: running.cancel.clone(),
             cache: self.settings.is_on("weir.partial_cache").then(|| self.database.partial_cache()).flatten(),
+            progress: None,
             statistics: None,
         })
     }

@@ -120,6 +120,7 @@ pub(crate) fn detached_context(database: &Database, cancel: &Cancel) -> QueryCon
         memory: QueryMemory::unlimited(),
         cancel: cancel.clone(),
         cache: None,
+        progress: None,
         statistics: None,
     }
 }

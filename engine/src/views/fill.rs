@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
@@ -20,7 +21,7 @@ use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry};
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{RelationRows, Relations};
+use crate::exec::{QueryContext, RelationRows, Relations};
 use crate::session::now_micros;
 use crate::sinks;
 use crate::statement::define::dropped;
@@ -31,9 +32,22 @@ use crate::transaction::{Item, Pending};
 /// Rows are aggregated this many bytes at a time, which bounds what a backfill holds.
 const BYTES_AT_ONCE: usize = 64 << 20;
 
-/// What is to be done to views once they are complete, by oid.
+/// Views that are being filled, by oid.
 #[derive(Default)]
-pub(crate) struct Building(Mutex<HashMap<u32, Later>>);
+pub(crate) struct Building {
+    /// What is to be done to them once they are complete.
+    later: Mutex<HashMap<u32, Later>>,
+    /// How far they are.
+    filling: Mutex<HashMap<u32, Filling>>,
+}
+
+/// How much of its inputs a view has been filled with.
+struct Filling {
+    /// Rows that were read.
+    done: Arc<AtomicU64>,
+    /// Rows that there are to read.
+    total: u64,
+}
 
 enum Later {
     /// These groups are to be computed again.
@@ -45,7 +59,7 @@ enum Later {
 impl Building {
     /// These groups changed.
     pub(super) fn touch(&self, view: u32, touched: Touched) {
-        let mut views = self.0.lock();
+        let mut views = self.later.lock();
         match views.get_mut(&view) {
             None => drop(views.insert(view, Later::Touched(touched))),
             Some(Later::Touched(known)) => known.absorb(touched),
@@ -55,11 +69,25 @@ impl Building {
 
     /// An input was emptied.
     pub(super) fn start_again(&self, view: u32) {
-        self.0.lock().insert(view, Later::Again);
+        self.later.lock().insert(view, Later::Again);
     }
 
     fn take(&self, view: u32) -> Option<Later> {
-        self.0.lock().remove(&view)
+        self.later.lock().remove(&view)
+    }
+
+    /// A filling begins, of so many rows; where those that are read are counted.
+    fn begin(&self, view: u32, total: u64) -> Arc<AtomicU64> {
+        let done = Arc::new(AtomicU64::new(0));
+        self.filling.lock().insert(view, Filling { done: done.clone(), total });
+        done
+    }
+
+    /// Of how many rows a view has been filled with how many, if it is being filled.
+    pub(crate) fn progress(&self, view: u32) -> Option<(u64, u64)> {
+        let filling = self.filling.lock();
+        let Filling { done, total } = filling.get(&view)?;
+        Some((done.load(Ordering::Relaxed).min(*total), *total))
     }
 }
 
@@ -71,6 +99,7 @@ fn fill(database: &Database, view: u32, snapshot: Snapshot) -> Result<()> {
         let _ = take_back(database, view);
     }
     database.building().take(view);
+    database.building().filling.lock().remove(&view);
     result
 }
 
@@ -121,8 +150,11 @@ fn try_fill(database: &Database, view: u32, mut snapshot: Snapshot) -> Result<()
         let relations = StoredRelations { state: state.clone(), snapshot: snapshot.clone(), now: now_micros() };
         let rows = |relation: &Arc<Relation>| relations.rows(relation);
         let inputs: Vec<RelationRows> = feed.plan().inputs().iter().map(rows).collect::<Result<_>>()?;
+        let total = inputs.iter().filter_map(RelationRows::count).sum();
+        let progress = Some(database.building().begin(view, total));
+        let context = Arc::new(QueryContext { progress, ..QueryContext::clone(feed.context()) });
         let mut changes = Vec::new();
-        feed.plan().stage_rows(None, None, inputs, feed.context())?.in_pieces(BYTES_AT_ONCE, |rows| {
+        feed.plan().stage_rows(None, None, inputs, &context)?.in_pieces(BYTES_AT_ONCE, |rows| {
             changes.extend(write(database, entry, &snapshot, feed.states_of(rows)?)?);
             Ok(())
         })?;

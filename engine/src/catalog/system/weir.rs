@@ -91,6 +91,8 @@ const DECLARATIONS: &[Declaration] = &[
             ("name", TEXT),
             ("reads", TEXT),
             ("building", BOOL),
+            ("rows_done", INT8),
+            ("rows_total", INT8),
             ("in_step", BOOL),
             ("refresh", TEXT),
             ("refreshed", TIME),
@@ -293,6 +295,7 @@ fn views(context: &SystemContext, rows: &mut Rows<'_>) {
     for entry in context.state.entries().filter(|e| e.def.kind == Kind::Materialized) {
         let def = &entry.def;
         let stored = context.snapshot.table(weir_storage::TableId(def.oid));
+        let progress = context.database.building().progress(def.oid).filter(|_| def.building);
         let reads: Vec<String> =
             def.depends.iter().filter_map(|oid| context.state.entry(*oid)).map(|e| e.qualified()).collect();
         // A view that cannot be bound says so where it is read.
@@ -304,6 +307,8 @@ fn views(context: &SystemContext, rows: &mut Rows<'_>) {
             ("name", (&def.name).into()),
             ("reads", reads.join(", ").into()),
             ("building", def.building.into()),
+            ("rows_done", progress.map(|(done, _)| done).into()),
+            ("rows_total", progress.map(|(_, total)| total).into()),
             ("in_step", def.in_step.into()),
             ("refresh", def.refresh_text().into()),
             ("refreshed", refresh::refreshed_at(&context.snapshot, def.oid).into()),

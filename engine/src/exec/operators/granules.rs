@@ -64,6 +64,9 @@ impl Shared {
     fn read(&self, i: usize, emit: Emit<'_>) -> Result<()> {
         let Shared { scan, reader, trials, context } = self;
         context.cancel.check()?;
+        if let Some(progress) = &context.progress {
+            progress.fetch_add(scan.rows(i) as u64, Ordering::Relaxed);
+        }
         if trials.iter().any(|trial| trial.excludes(scan, i)) {
             return Ok(());
         }

@@ -90,6 +90,7 @@ impl World {
             memory,
             cancel: Cancel::default(),
             cache: None,
+            progress: None,
             statistics: None,
         })
     }
