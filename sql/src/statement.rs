@@ -516,6 +516,8 @@ pub struct CreateMaterializedView {
     pub emit: Option<Emit>,
     /// `WITH (late = …)`.
     pub late: Option<Late>,
+    /// TO: it has no rows of its own. What comes to its input brings rows to this table.
+    pub to: Option<ObjectName>,
 }
 
 /// What EXPLAIN shows.

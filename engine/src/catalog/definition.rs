@@ -139,6 +139,9 @@ pub struct RelationDef {
     /// What becomes of rows that come to a materialized view after their window is closed, if they do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<LateDef>,
+    /// CREATE MATERIALIZED VIEW … TO: what rows bring to another table. The relation is a view of that table's columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<TransformDef>,
     /// Whether a materialized view has all that its table shows, and nothing else: it may answer queries on the table.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_step: bool,
@@ -202,6 +205,19 @@ pub struct WholeDef {
     pub column: u32,
     /// Rows are younger than so many microseconds.
     pub micros: i64,
+}
+
+/// What the rows that come to a table bring to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransformDef {
+    /// The oid of the table that rows come to.
+    pub from: u32,
+    /// That of the one that gets the query's rows.
+    pub into: u32,
+    /// Its name, as SQL writes it.
+    pub name: String,
+    /// The SELECT, bound under the definition's search path.
+    pub query: String,
 }
 
 /// What a table's engine makes of rows with equal sorting keys.
@@ -544,6 +560,7 @@ mod tests {
             emit: Some(EmitDef::Every(5_000_000)),
             late: Some(LateDef::Side(16390)),
             sink: Some(SinkDef { from: 16391, owns: true, mode: SinkMode::Append, key: vec![1], into: Some(16392) }),
+            transform: None,
             in_step: true,
             whole: Some(WholeDef { column: 5, micros: 7 }),
             comment: Some("it's".into()),

@@ -8,6 +8,9 @@ use super::definition::{IndexDef, IndexKind, Kind, MergingDef, RelationDef};
 pub fn create_statement(def: &RelationDef) -> String {
     let name = format!("{}.{}", quote(&def.schema), quote(&def.name));
     let query = def.query.as_deref().unwrap_or_default();
+    if let Some(transform) = &def.transform {
+        return format!("CREATE MATERIALIZED VIEW {name} TO {}\nAS {}", transform.name, transform.query);
+    }
     if def.kind == Kind::View {
         return format!("CREATE VIEW {name} AS {query}");
     }

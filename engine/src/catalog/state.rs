@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::{Schema, SchemaRef};
 use weir_sql::catalog::{Catalog, ColumnInfo, Relation, RelationKind};
 use weir_sql::collation::Collation;
+use weir_sql::plan::Plan;
 
 use super::alert::AlertDef;
 use super::definition::{FIRST_USER_OID, Kind, RelationDef, SchemaDef};
@@ -38,6 +39,8 @@ pub struct Entry {
     pub relation: Arc<Relation>,
     /// A materialized view's SELECT, split; made when it is first needed.
     pub(crate) view_plan: OnceLock<Arc<ViewPlan>>,
+    /// What a transform computes, as rows of the table that it is for; made when it is first needed.
+    pub(crate) transform_plan: OnceLock<Arc<Plan>>,
 }
 
 impl Entry {
@@ -65,7 +68,7 @@ impl Entry {
                 .collect(),
             primary_key: def.primary_key.clone(),
         });
-        Entry { def, relation, view_plan: OnceLock::new() }
+        Entry { def, relation, view_plan: OnceLock::new(), transform_plan: OnceLock::new() }
     }
 
     /// The Arrow schema of its columns.
@@ -96,6 +99,8 @@ pub struct CatalogState {
     /// For each relation, the materialized views that it feeds.
     feeds: HashMap<u32, Vec<u32>>,
     sinks: Vec<u32>,
+    /// For each table, the views that bring rows of it to others.
+    transforms: HashMap<u32, Vec<u32>>,
     next_oid: u32,
 }
 
@@ -110,6 +115,7 @@ impl CatalogState {
             by_name: HashMap::new(),
             feeds: HashMap::new(),
             sinks: Vec::new(),
+            transforms: HashMap::new(),
             next_oid: FIRST_USER_OID,
         };
         for (key, value) in pairs {
@@ -121,6 +127,9 @@ impl CatalogState {
                     }
                 }
                 state.sinks.extend(def.sink.is_some().then_some(def.oid));
+                if let Some(transform) = &def.transform {
+                    state.transforms.entry(transform.from).or_default().push(def.oid);
+                }
                 state.by_name.entry(def.schema.clone()).or_default().insert(def.name.clone(), def.oid);
                 state.next_oid = state.next_oid.max(def.oid + 1);
                 state.entries.insert(def.oid, Arc::new(Entry::new(def)));
@@ -178,6 +187,11 @@ impl CatalogState {
     /// All sinks.
     pub fn sinks(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.sinks.iter().filter_map(|sink| self.entries.get(sink))
+    }
+
+    /// The views that bring what comes to this table to another.
+    pub fn transforms_of(&self, oid: u32) -> impl Iterator<Item = &Arc<Entry>> {
+        self.transforms.get(&oid).into_iter().flatten().filter_map(|view| self.entries.get(view))
     }
 
     /// The relations whose queries read this one.

@@ -229,6 +229,7 @@ pub(crate) fn blank(oid: u32, schema: String, name: &str, kind: Kind, columns: V
         sink: None,
         emit: None,
         late: None,
+        transform: None,
         in_step: false,
         whole: None,
         comment: None,

@@ -85,7 +85,7 @@ fn check_kind(entry: &Entry, kind: ObjectKind) -> Result<()> {
     let right = match kind {
         ObjectKind::Table => entry.def.kind == Kind::Table,
         ObjectKind::View => entry.def.kind == Kind::View,
-        ObjectKind::MaterializedView => entry.def.kind == Kind::Materialized,
+        ObjectKind::MaterializedView => entry.def.kind == Kind::Materialized || entry.def.transform.is_some(),
         ObjectKind::Sink => entry.def.kind == Kind::Sink,
         ObjectKind::Schema => false,
     };

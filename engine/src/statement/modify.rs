@@ -29,6 +29,8 @@ pub(crate) fn modify(session: &mut Session, running: &Running, modify: &Modify) 
         true => Writer::new(session.base(running), &entry, key_policy(&entry.def))?,
         false => Writer::unchecked(session.base(running), &entry)?,
     };
+    // What changes is not new.
+    writer = writer.alone();
     // A row may get the key of one that goes.
     writer.settle_at_end();
     let (mut count, mut returned) = (0u64, Vec::new());

@@ -80,7 +80,8 @@ pub(crate) fn faded(entry: &Entry, now: i64) -> Result<Vec<(usize, Expr)>> {
     Ok(faded)
 }
 
-fn default(column: &ColumnDef) -> Result<Option<Expr>> {
+/// The value of a column that a row does not give, if it has a default.
+pub(crate) fn default(column: &ColumnDef) -> Result<Option<Expr>> {
     let Some(sql) = &column.default else { return Ok(None) };
     let mut binder = Binder::new(&NoRelations, registry(), &[]);
     Ok(Some(ddl::default(&mut binder, &weir_sql::parse::expr(sql)?, &column.name, &column.ty)?))

@@ -30,7 +30,7 @@ use crate::exec::batch::Batch;
 use crate::ingest::RowOrigin;
 use crate::session::now_micros;
 use crate::transaction::{Item, Pending};
-use crate::views::{Deltas, maintain};
+use crate::views::{Deltas, Transforms, maintain};
 use crate::watermark::Observed;
 
 /// A bulk statement writes parts each time it has this many times `bulk_bytes` of rows, while it gathers as many again.
@@ -66,6 +66,8 @@ pub(crate) struct Writer {
     store: Store,
     bulk_bytes: usize,
     deltas: Deltas,
+    /// What the rows bring to other tables.
+    transforms: Transforms,
     /// Whether views follow.
     fed: bool,
     /// Places of rows that go, in the base's snapshot.
@@ -132,7 +134,7 @@ impl Writer {
 
     /// Views are told nothing, and the table's watermark stays: the rows are old ones in another shape.
     pub(crate) fn unfed(self) -> Writer {
-        Writer { fed: false, observed: None, ..self }
+        Writer { fed: false, observed: None, ..self }.alone()
     }
 
     /// The next rows came from these partitions of a source.
@@ -142,9 +144,16 @@ impl Writer {
         }
     }
 
+    /// The rows bring none to other tables: they are not new.
+    pub(crate) fn alone(self) -> Writer {
+        Writer { transforms: Transforms::default(), ..self }
+    }
+
     fn with(base: Base, entry: &Arc<Entry>, unique: Option<Unique>) -> Result<Writer> {
         let database = &base.database;
+        let transforms = Transforms::of(&base, entry.def.oid)?;
         Ok(Writer {
+            transforms,
             target: Target::new(entry, database, &base.cancel)?,
             store: database.store()?,
             bulk_bytes: database.options().bulk_bytes,
@@ -208,6 +217,9 @@ impl Writer {
         if let Some(observed) = &mut self.observed {
             observed.add(&rows)?;
         }
+        if self.folds() {
+            self.transforms.add(&rows)?;
+        }
         if self.unique.is_none() {
             return self.add(&rows);
         }
@@ -270,6 +282,9 @@ impl Writer {
         if self.fed {
             self.feed(rows)?;
         }
+        if !self.folds() {
+            self.transforms.add(rows)?;
+        }
         self.waiting_bytes += Batch::from_record(rows).bytes();
         for (partition, rows) in self.target.split(rows)? {
             self.waiting.entry(partition).or_default().push(rows);
@@ -278,6 +293,11 @@ impl Writer {
             self.write_parts()?;
         }
         Ok(())
+    }
+
+    /// Whether rows become others with what is there, so that what they bring is told by them as they come.
+    fn folds(&self) -> bool {
+        self.target.entry.def.merging.is_some()
     }
 
     /// Gives rows to the views, but no tombstones.
@@ -362,6 +382,7 @@ impl Writer {
         };
         let written = Written { count, rows: self.kept.take().unwrap_or_default() };
         if changes.is_empty() {
+            self.transforms.finish(pending)?;
             return Ok(written);
         }
         let deltas = self.deltas.finish()?;
@@ -373,6 +394,7 @@ impl Writer {
         if self.target.entry.def.key().is_some() {
             pending.saw(self.base.snapshot.version());
         }
+        self.transforms.finish(pending)?;
         Ok(written)
     }
 }

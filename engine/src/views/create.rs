@@ -6,7 +6,7 @@ use weir_sql::statement::CreateMaterializedView;
 use weir_sql::{ErrorKind as SqlErrorKind, walk};
 use weir_storage::{Change, TableDef, TableId};
 
-use super::{bound, closing, late, plan_of, refresh, replace, rewrite};
+use super::{bound, closing, late, plan_of, refresh, replace, rewrite, transform};
 use crate::catalog::{EmitDef, Entry, Kind, RelationDef, TtlDef};
 use crate::error::{Error, Result};
 use crate::exec::ViewPlan;
@@ -35,9 +35,10 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateMa
         }
         return Err(already_exists(&create.name.name));
     }
-    match create.refresh {
-        Some(every) => refresh::create(session, running, create, schema, every)?,
-        None => make(session, running, create, schema, None)?,
+    match (&create.to, create.refresh) {
+        (Some(to), _) => transform::create(session, running, create, schema, to)?,
+        (None, Some(every)) => refresh::create(session, running, create, schema, every)?,
+        (None, None) => make(session, running, create, schema, None)?,
     }
     done(COMMAND)
 }

@@ -16,6 +16,7 @@ pub(crate) mod refresh;
 mod replace;
 pub(crate) mod rewrite;
 mod touched;
+mod transform;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub(crate) use create::{create, over_own, own_ttl};
 pub(crate) use fill::{Building, fill_all, resume};
 pub(crate) use maintain::Deltas;
 pub(crate) use touched::Touched;
+pub(crate) use transform::Transforms;
 
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry, StateCatalog};

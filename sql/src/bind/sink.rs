@@ -31,6 +31,7 @@ pub(super) fn create_sink(world: &World<'_>, binder: &mut Binder<'_>, sink: &ast
                 with_data: true,
                 refresh: None,
                 emit: None,
+                to: None,
             };
             match view::create_view(binder, &view)? {
                 Statement::CreateMaterializedView(create) => SinkSource::Query(Box::new(create)),

@@ -5,7 +5,7 @@ use arrow::datatypes::IntervalMonthDayNanoType;
 
 use super::{Binder, emit, layout};
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::ast::CreateView;
+use crate::parse::ast::{CreateView, Layout};
 use crate::plan::{Expr, ExprKind, OutputColumn, Plan};
 use crate::statement::{CreateMaterializedView, Statement};
 use crate::types::Type;
@@ -33,6 +33,11 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
         });
     }
     check_engine(view.layout.engine.as_deref())?;
+    if view.to.is_some() && (view.refresh.is_some() || !is_empty(&view.layout)) {
+        let message = "a materialized view TO a table keeps no rows, so no clause says how";
+        return Err(Error::new(ErrorKind::InvalidDefinition, message)
+            .with_hint("ENGINE, PARTITION BY, ORDER BY and TTL are the table's."));
+    }
     let refresh = view.refresh.as_deref().map(|text| every(binder, text)).transpose()?;
     let emit = view.emit.as_ref().map(|written| emit::emit(binder, written)).transpose()?;
     let layout = layout::layout(binder, &view.layout, &columns, &[])?;
@@ -48,6 +53,7 @@ pub(super) fn create_view(binder: &mut Binder<'_>, view: &CreateView) -> Result<
         refresh,
         emit,
         late: emit::late(&view.layout.options)?,
+        to: view.to.clone(),
     }))
 }
 
@@ -65,6 +71,13 @@ pub(super) fn check_columns(columns: &[OutputColumn]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether nothing stands between the name and AS.
+fn is_empty(layout: &Layout) -> bool {
+    let Layout { engine, engine_args, partition_by, order_by, primary_key, ttl, on_commit: _, options } = layout;
+    let (engine, keys) = (engine.is_none() && engine_args.is_empty(), order_by.is_none() && primary_key.is_none());
+    engine && keys && partition_by.is_none() && ttl.is_empty() && options.is_empty()
 }
 
 /// The interval of REFRESH EVERY, in microseconds.

@@ -358,6 +358,8 @@ pub struct CreateView {
     pub text: String,
     /// REFRESH EVERY: an interval.
     pub refresh: Option<String>,
+    /// TO: the table that the rows go to.
+    pub to: Option<ObjectName>,
     /// Unless WITH NO DATA.
     pub with_data: bool,
     /// EMIT.

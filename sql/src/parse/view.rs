@@ -38,12 +38,10 @@ pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bo
         columns = c.names()?;
     }
     let mut layout = Layout::default();
-    let (mut populate, mut refresh) = (false, None);
+    let (mut populate, mut refresh, mut to) = (false, None, None);
     loop {
-        if c.is_word("TO") && materialized {
-            return Err(c
-                .unsupported("CREATE MATERIALIZED VIEW … TO a table")
-                .with_hint("Leave TO out: the view keeps its rows itself."));
+        if materialized && to.is_none() && c.words("TO") {
+            to = Some(c.object_name()?);
         } else if c.words("POPULATE") {
             populate = true;
         } else if materialized && c.words("REFRESH") {
@@ -68,6 +66,13 @@ pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bo
         let error = Error::new(ErrorKind::Unsupported, "EMIT of a view that is not materialized is not supported");
         return Err(error.at(at).with_hint("Use CREATE MATERIALIZED VIEW, or say EMIT where the view is read."));
     }
+    if to.is_some() && (populate || emit.is_some()) {
+        let error = c.unsupported(if populate { "POPULATE with TO" } else { "EMIT with TO" });
+        return Err(match populate {
+            true => error.with_hint("INSERT INTO the table what its SELECT gives over the rows that are there."),
+            false => error.with_hint("Use CREATE SINK … AS SELECT … INTO the table."),
+        });
+    }
     let with_data = table::with_data(c) || populate;
     if c.words("WITH") {
         let _ = c.words("LOCAL") || c.words("CASCADED");
@@ -87,6 +92,7 @@ pub(super) fn create_view(c: &mut Cursor<'_>, materialized: bool, or_replace: bo
         with_data,
         refresh,
         emit,
+        to,
     })))
 }
 
@@ -132,6 +138,7 @@ pub(super) fn new_query(c: &mut Cursor<'_>, name: ObjectName, if_exists: bool) -
         with_data: true,
         refresh: None,
         emit,
+        to: None,
     })))
 }
 

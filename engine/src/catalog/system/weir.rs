@@ -90,6 +90,7 @@ const DECLARATIONS: &[Declaration] = &[
             ("schema", TEXT),
             ("name", TEXT),
             ("reads", TEXT),
+            ("target", TEXT),
             ("building", BOOL),
             ("rows_done", INT8),
             ("rows_total", INT8),
@@ -292,12 +293,17 @@ fn part_columns(context: &SystemContext, rows: &mut Rows<'_>) {
 }
 
 fn views(context: &SystemContext, rows: &mut Rows<'_>) {
-    for entry in context.state.entries().filter(|e| e.def.kind == Kind::Materialized) {
-        let def = &entry.def;
+    for entry in context.state.entries().filter(|e| e.def.kind == Kind::Materialized || e.def.transform.is_some()) {
+        let (def, transform) = (&entry.def, entry.def.transform.as_ref());
         let stored = context.snapshot.table(weir_storage::TableId(def.oid));
         let progress = context.database.building().progress(def.oid).filter(|_| def.building);
-        let reads: Vec<String> =
-            def.depends.iter().filter_map(|oid| context.state.entry(*oid)).map(|e| e.qualified()).collect();
+        let reads: Vec<String> = def
+            .depends
+            .iter()
+            .filter(|oid| transform.is_none_or(|transform| transform.into != **oid))
+            .filter_map(|oid| context.state.entry(*oid))
+            .map(|e| e.qualified())
+            .collect();
         // A view that cannot be bound says so where it is read.
         let windows = crate::views::windows_of(&context.state, entry).ok().flatten();
         let late_rows = late::count(&context.state, &context.snapshot, entry).ok().flatten();
@@ -306,6 +312,7 @@ fn views(context: &SystemContext, rows: &mut Rows<'_>) {
             ("schema", (&def.schema).into()),
             ("name", (&def.name).into()),
             ("reads", reads.join(", ").into()),
+            ("target", transform.map(|transform| &transform.name).into()),
             ("building", def.building.into()),
             ("rows_done", progress.map(|(done, _)| done).into()),
             ("rows_total", progress.map(|(_, total)| total).into()),
@@ -315,7 +322,7 @@ fn views(context: &SystemContext, rows: &mut Rows<'_>) {
             ("error", context.database.refresh_failures().of(def.oid).into()),
             ("state_rows", stored.as_ref().map_or(0, |t| t.rows()).into()),
             ("state_bytes", stored.as_ref().map_or(0, |t| bytes(t)).into()),
-            ("definition", def.query.as_ref().into()),
+            ("definition", transform.map_or(def.query.as_ref(), |transform| Some(&transform.query)).into()),
             ("emit", def.emit_text().into()),
             ("window_column", windows.map(|windows| def.columns[windows.column].name.clone()).into()),
             ("watermark", watermark.into()),

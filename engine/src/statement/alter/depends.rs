@@ -117,8 +117,9 @@ impl Work<'_> {
         let state = &self.running.view.state;
         let mut found: Vec<Arc<Entry>> = Vec::new();
         for view in state.dependents(self.def.oid) {
-            let query = view.def.query.as_deref().unwrap_or_default();
-            if query_reads(state, query, &view.def.search_path, self.def.oid, old) {
+            let transform = view.def.transform.as_ref().map(|transform| &transform.query);
+            let mut queries = view.def.query.iter().chain(transform);
+            if queries.any(|query| query_reads(state, query, &view.def.search_path, self.def.oid, old)) {
                 found.push(view.clone());
             }
         }
