@@ -14,6 +14,7 @@ use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::evolve;
 use crate::exec;
+use crate::replay::{self, Replay};
 use crate::statement::commit::{tables_of, with_views};
 use crate::statement::table::{assigned, bind_over, detached_context};
 use crate::statement::unique::Policy;
@@ -38,6 +39,10 @@ pub struct IngestTarget {
     pub columns: Vec<ColumnInfo>,
     /// The options of `WITH (…)`.
     pub options: Vec<(String, String)>,
+    /// The number of the table's newest replay, 0 if there was none: for [`IngestBatch::epoch`].
+    pub epoch: u64,
+    /// Whether it is a hidden table of [`Database::rebuilds`].
+    pub rebuilding: bool,
     pub(crate) defaults: Vec<Option<ArrayRef>>,
 }
 
@@ -71,6 +76,11 @@ pub struct IngestBatch {
     pub topic: Option<(String, String)>,
     /// Records that could not be decoded, in the schema of `weir.dead_letters` (see [`Database::dead_letter_schema`]).
     pub dead_letters: Option<RecordBatch>,
+    /// The [`IngestTarget::epoch`] in which it was read. A batch with offsets is refused, with `SerializationFailure`, once the table has
+    /// another.
+    pub epoch: u64,
+    /// A source that begins the replay which was before it ([`Database::replay`]) with these offsets.
+    pub begins: Option<String>,
     /// Whether the rows are many: written as parts that the commit names, rather than through the log.
     pub bulk: bool,
 }
@@ -131,7 +141,7 @@ pub(crate) const DEAD_LETTERS: &str = "dead_letters";
 pub(crate) const SOURCE_PREFIX: &str = "source/";
 
 /// What stands in the place of the partition in the key of a topic's id.
-const TOPIC: &str = "topic";
+pub(crate) const TOPIC: &str = "topic";
 
 /// Source and partition of an offset's key.
 pub(crate) fn parse_source_key(key: &str) -> Option<(&str, i32)> {
@@ -142,7 +152,8 @@ pub(crate) fn parse_source_key(key: &str) -> Option<(&str, i32)> {
 impl Database {
     /// What a decoder must know of a table (`name` or `schema.name`).
     pub fn ingest_target(&self, table: &str) -> Result<Arc<IngestTarget>> {
-        let state = self.catalog(&self.store()?.snapshot())?;
+        let snapshot = self.store()?.snapshot();
+        let state = self.catalog(&snapshot)?;
         let entry = table_named(&state, table)?;
         let context = Arc::new(detached_context(self, &Cancel::default()));
         let default = |column: &ColumnInfo| -> Result<Option<ArrayRef>> {
@@ -162,12 +173,15 @@ impl Database {
             schema: evolve::marked_schema(&entry),
             columns: entry.relation.columns.clone(),
             options: entry.def.options.clone(),
+            epoch: Replay::of(&snapshot, entry.def.oid).epoch,
+            rebuilding: entry.def.building,
             defaults: entry.relation.columns.iter().map(default).collect::<Result<_>>()?,
         }))
     }
 
     /// Commits rows, the deltas of the views on them, offsets and dead letters, all or nothing; the version. Retries by itself when DDL
-    /// raced with it; rows that were made for an older definition of the table are brought to the newest. Fails if the table is gone.
+    /// raced with it; rows that were made for an older definition of the table are brought to the newest. Fails if the table is gone, or if
+    /// its offsets were reset since the events were read.
     pub fn ingest(&self, batch: IngestBatch) -> Result<u64> {
         loop {
             let store = self.store()?;
@@ -175,6 +189,10 @@ impl Database {
             let state = self.catalog(&snapshot)?;
             let base = Base::new(self, state.clone(), snapshot, Cancel::default());
             let mut pending = Pending::default();
+            if !batch.offsets.is_empty() {
+                let entry = table_named(&state, &batch.table)?;
+                replay::check(&base.snapshot, &entry, &batch)?;
+            }
             if !batch.rows.is_empty() {
                 let entry = table_named(&state, &batch.table)?;
                 let mut writer = Writer::new(base.clone(), &entry, Policy::of_stream(&entry.def))?;
@@ -207,6 +225,7 @@ impl Database {
                 let value = Some(offset.next.to_string().into_bytes());
                 pending.items.push(Item::Own(Change::Set { key, value }));
             }
+            pending.items.extend(replay::begun(&batch).map(Item::Own));
             if let Some((source, id)) = &batch.topic {
                 let (key, value) = (format!("{SOURCE_PREFIX}{source}/{TOPIC}"), Some(id.clone().into_bytes()));
                 pending.items.push(Item::Own(Change::Set { key, value }));
@@ -247,15 +266,12 @@ impl Database {
     /// Tables that subscribe to a stream. Ask again when [`Database::catalog_version`] has moved.
     pub fn subscriptions(&self) -> Vec<Subscription> {
         let Ok(state) = self.store().and_then(|store| self.catalog(&store.snapshot())) else { return Vec::new() };
-        let is_kafka = |entry: &&Arc<Entry>| {
-            entry.def.kind == Kind::Table && entry.def.options.iter().any(|(k, v)| k == "connector" && v == "kafka")
-        };
         let subscription = |entry: &Arc<Entry>| Subscription {
             table: entry.qualified(),
             oid: entry.def.oid,
             options: entry.def.options.clone(),
         };
-        state.entries().filter(is_kafka).map(subscription).collect()
+        state.entries().filter(|entry| entry.is_stream() && !entry.def.building).map(subscription).collect()
     }
 
     /// Raised by every DDL statement.
@@ -282,7 +298,7 @@ impl Database {
 }
 
 /// An ordinary table by `name` or `schema.name`.
-fn table_named(state: &CatalogState, name: &str) -> Result<Arc<Entry>> {
+pub(crate) fn table_named(state: &CatalogState, name: &str) -> Result<Arc<Entry>> {
     let (schema, bare) = name.split_once('.').unwrap_or(("public", name));
     match state.find(schema, bare) {
         Some(entry) if entry.def.kind == Kind::Table => Ok(entry.clone()),

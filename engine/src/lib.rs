@@ -19,6 +19,7 @@ mod gate;
 mod index_values;
 pub mod ingest;
 pub mod kernels;
+mod replay;
 pub mod session;
 mod sinks;
 mod statement;
@@ -32,6 +33,7 @@ pub use copy::{CopyIn, CopyOut};
 pub use database::{Database, Options, QueryResult};
 pub use error::{Error, ErrorKind, Result};
 pub use ingest::{IngestBatch, IngestTarget, Pressure, RowOrigin, SourceOffset, Subscription};
+pub use replay::{Hold, Rebuild, ReplayFrom};
 pub use session::{CancelHandle, Notice, Outcome, Parsed, Prepared, Rows, Session, Severity, TransactionStatus};
 pub use sinks::{Sink, SinkBatch, SinkRecord};
 /// Verifies every checksum of a data directory that no process has open; what `weir check` calls.

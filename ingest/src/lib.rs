@@ -21,7 +21,7 @@ use weir_engine::{Database, Sink};
 use crate::kafka::Source;
 use crate::sink::Sender;
 use crate::status::Board;
-pub use crate::subscription::{Format, Start, Subscription};
+pub use crate::subscription::{Format, NoOffset, Start, Subscription};
 
 /// Running subscriptions. Dropping it leaves them running; [`Handle::stop`] ends them.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ fn wanted(
     board: &Board,
 ) -> (BTreeMap<String, Subscription>, BTreeSet<String>) {
     let mut wrong = BTreeSet::new();
-    let mut wanted: BTreeMap<_, _> = configured.iter().map(|s| (s.name.clone(), s.clone())).collect();
+    let mut wanted: BTreeMap<String, Subscription> = configured.iter().map(|s| (s.name.clone(), s.clone())).collect();
     for table in db.subscriptions() {
         match Subscription::of_table(&table) {
             Ok(subscription) => {
@@ -117,6 +117,13 @@ fn wanted(
                 wrong.insert(table.table);
             }
         }
+    }
+    for rebuild in db.rebuilds() {
+        let fills = |subscription: &&Subscription| {
+            db.ingest_target(&subscription.table).is_ok_and(|target| target.oid == rebuild.oid)
+        };
+        let again: Vec<Subscription> = wanted.values().filter(fills).map(|s| s.rebuilding(&rebuild)).collect();
+        wanted.extend(again.into_iter().map(|subscription| (subscription.name.clone(), subscription)));
     }
     (wanted, wrong)
 }

@@ -2,9 +2,11 @@
 //!
 //! It comes from `[[kafka]]` in `weir.toml` or from `CREATE TABLE … WITH ('connector' = 'kafka', …)` in Flink's spelling.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use weir_engine::ingest::Subscription as TableSubscription;
+use weir_engine::{Rebuild, ReplayFrom};
 
 /// A table grows with its stream up to this many columns, unless an option says otherwise.
 const COLUMNS_MAX: usize = 1000;
@@ -12,8 +14,10 @@ const COLUMNS_MAX: usize = 1000;
 /// A topic that fills a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// Its name: offsets are kept under it, together with the table's oid.
+    /// Its name, by which it is shown.
     pub name: String,
+    /// What offsets are kept under, together with the table's oid: the name, but for a table that is made anew.
+    pub source: String,
     /// librdkafka's `bootstrap.servers`.
     pub brokers: String,
     /// The topic.
@@ -46,7 +50,7 @@ pub enum Format {
 }
 
 /// Where to begin in partitions that have no committed offset. A partition that is added to the topic later always begins at its beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// At the oldest record the broker has.
     Earliest,
@@ -54,6 +58,32 @@ pub enum Start {
     Latest,
     /// At the first record of this time or later: milliseconds since the epoch.
     Timestamp(i64),
+    /// Where the consumer group stands. Partitions of which it has no offset begin as this says.
+    Group(NoOffset),
+    /// At these offsets. Partitions that are not named begin where the consumer group stands, or else at the oldest record.
+    Specific(BTreeMap<i32, i64>),
+}
+
+/// Where a partition begins of which the consumer group has no offset: `auto.offset.reset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoOffset {
+    /// At the oldest record.
+    Earliest,
+    /// After the newest.
+    Latest,
+    /// Nowhere: it is an error.
+    Error,
+}
+
+impl From<ReplayFrom> for Start {
+    fn from(from: ReplayFrom) -> Start {
+        match from {
+            ReplayFrom::Earliest => Start::Earliest,
+            ReplayFrom::Latest => Start::Latest,
+            ReplayFrom::Timestamp(millis) => Start::Timestamp(millis),
+            ReplayFrom::Offsets(offsets) => Start::Specific(offsets),
+        }
+    }
 }
 
 impl Subscription {
@@ -61,6 +91,7 @@ impl Subscription {
     pub fn new(name: &str, brokers: &str, topic: &str, table: &str) -> Subscription {
         Subscription {
             name: name.to_string(),
+            source: name.to_string(),
             brokers: brokers.to_string(),
             topic: topic.to_string(),
             table: table.to_string(),
@@ -75,6 +106,11 @@ impl Subscription {
         }
     }
 
+    /// The same for the hidden table in which its table is made anew.
+    pub fn rebuilding(&self, rebuild: &Rebuild) -> Subscription {
+        Subscription { name: format!("{} (rebuild)", self.name), table: rebuild.into.clone(), ..self.clone() }
+    }
+
     /// The subscription of a table made with Flink's options.
     pub fn of_table(table: &TableSubscription) -> Result<Subscription, String> {
         Subscription::from_options(&table.table, &table.table, &table.options)
@@ -83,16 +119,24 @@ impl Subscription {
     /// A subscription from Flink's options. The error names the option that is wrong.
     pub fn from_options(name: &str, table: &str, options: &[(String, String)]) -> Result<Subscription, String> {
         let mut subscription = Subscription::new(name, "", "", table);
-        let (mut since, mut columns_max) = (None, COLUMNS_MAX);
+        let (mut since, mut offsets, mut columns_max) = (None, None, COLUMNS_MAX);
         for (key, value) in options {
             match key.as_str() {
                 "scan.startup.timestamp-millis" => since = Some(number(key, value)?),
+                "scan.startup.specific-offsets" => offsets = Some(offsets_from(key, value)?),
                 "schema_evolution.max-columns" => columns_max = number(key, value)?,
                 _ => subscription.set(key, value)?,
             }
         }
-        if let (Start::Timestamp(millis), Some(since)) = (&mut subscription.start, since) {
-            *millis = since;
+        let no_offset = subscription.no_offset()?;
+        match &mut subscription.start {
+            Start::Timestamp(millis) => *millis = since.unwrap_or(*millis),
+            Start::Group(otherwise) => *otherwise = no_offset,
+            Start::Specific(at) => {
+                let needs = "scan.startup.mode 'specific-offsets' needs option 'scan.startup.specific-offsets'";
+                *at = offsets.ok_or(needs)?;
+            }
+            Start::Earliest | Start::Latest => {}
         }
         if let Some(max) = &mut subscription.evolve_to {
             *max = columns_max;
@@ -107,6 +151,17 @@ impl Subscription {
             return Err("scan.startup.mode 'timestamp' needs option 'scan.startup.timestamp-millis'".to_string());
         }
         Ok(subscription)
+    }
+
+    /// `auto.offset.reset`; as in Flink an error where it is not said.
+    fn no_offset(&self) -> Result<NoOffset, String> {
+        let said = self.properties.iter().find(|(key, _)| key == "auto.offset.reset");
+        match said.map_or("none", |(_, value)| value.as_str()) {
+            "earliest" | "smallest" | "beginning" => Ok(NoOffset::Earliest),
+            "latest" | "largest" | "end" => Ok(NoOffset::Latest),
+            "none" | "error" => Ok(NoOffset::Error),
+            other => Err(format!("auto.offset.reset '{other}' is not supported: use 'earliest', 'latest' or 'none'")),
+        }
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -147,6 +202,20 @@ fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("option '{key}' is not a number: '{value}'"))
 }
 
+/// Offsets in Flink's spelling: `partition:0,offset:42;partition:1,offset:300`.
+fn offsets_from(key: &str, value: &str) -> Result<BTreeMap<i32, i64>, String> {
+    let one = |text: &str| {
+        let (partition, offset) = text.split_once(',')?;
+        let partition = partition.trim().strip_prefix("partition:")?.trim().parse().ok()?;
+        let offset = offset.trim().strip_prefix("offset:")?.trim().parse().ok()?;
+        (partition >= 0 && offset >= 0).then_some((partition, offset))
+    };
+    let offsets: Option<BTreeMap<i32, i64>> = value.trim().trim_end_matches(';').split(';').map(one).collect();
+    offsets.ok_or_else(|| {
+        format!("option '{key}' should look like 'partition:0,offset:42;partition:1,offset:300', but is '{value}'")
+    })
+}
+
 /// `json`, or an error that says what there is.
 pub fn format_of(name: &str) -> Result<Format, String> {
     match name {
@@ -160,11 +229,12 @@ pub fn start_of(mode: &str) -> Result<Start, String> {
     match mode {
         "earliest-offset" | "earliest" => Ok(Start::Earliest),
         "latest-offset" | "latest" => Ok(Start::Latest),
-        // Weir's own offsets always come first, whatever the mode.
-        "group-offsets" => Ok(Start::Earliest),
+        // Weir's own offsets always come first, whatever the mode. What a mode needs besides comes by options of its own.
+        "group-offsets" => Ok(Start::Group(NoOffset::Error)),
+        "specific-offsets" => Ok(Start::Specific(BTreeMap::new())),
         "timestamp" => Ok(Start::Timestamp(-1)),
         other => Err(format!(
-            "scan.startup.mode '{other}' is not supported: use 'earliest-offset', 'latest-offset' or 'timestamp'"
+            "scan.startup.mode '{other}' is not supported: use 'earliest-offset', 'latest-offset', 'group-offsets', 'timestamp' or 'specific-offsets'"
         )),
     }
 }

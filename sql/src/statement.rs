@@ -11,6 +11,7 @@ mod emit;
 mod format;
 mod index;
 mod merging;
+mod replay;
 mod sink;
 mod temporary;
 
@@ -22,6 +23,7 @@ pub use emit::{Emit, Late};
 pub use format::{DocumentFormat, LineFormat};
 pub use index::{AlterIndexes, DropIndex, FilterSize, IndexChange, IndexDef, IndexKind};
 pub use merging::{Fold, Merging};
+pub use replay::{ReplayAction, ReplayFrom};
 pub use sink::{CreateSink, SinkSource};
 pub use temporary::OnCommit;
 

@@ -121,10 +121,10 @@ pub struct RelationDef {
     /// Relations that the query reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends: Vec<u32>,
-    /// A materialized view that is being filled: fed by commits, hidden from queries.
+    /// A materialized view that is being filled, fed by commits, or a table that is made anew of its stream: hidden from queries.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub building: bool,
-    /// The view whose place it takes once it is filled.
+    /// The view whose place it takes once it is filled, or the table to which its rows go then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<u32>,
     /// A materialized view that is computed again as a whole, every so many microseconds: its rows are kept as they are.

@@ -76,6 +76,12 @@ impl Entry {
         schema_of(&self.relation.columns)
     }
 
+    /// Whether it was made to be filled by a stream: `WITH ('connector' = 'kafka', …)`.
+    pub fn is_stream(&self) -> bool {
+        let is_kafka = |(key, value): &(String, String)| key == "connector" && value == "kafka";
+        self.def.kind == Kind::Table && self.def.options.iter().any(is_kafka)
+    }
+
     /// `schema.name`.
     pub fn qualified(&self) -> String {
         format!("{}.{}", self.def.schema, self.def.name)

@@ -316,7 +316,7 @@ fn reads_stream(view: &View, query: &InsertedQuery) -> Result<bool> {
     let mut next = dependencies(view, &query.text)?;
     while let Some(oid) = next.pop() {
         let Some(entry) = view.state.entry(oid) else { continue };
-        if connector(&entry.def).is_some_and(|connector| connector == "kafka") {
+        if entry.is_stream() {
             return Ok(true);
         }
         next.extend(&entry.def.depends);

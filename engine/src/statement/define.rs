@@ -21,6 +21,7 @@ use crate::catalog::state::{NEXT_OID, RELATION_PREFIX, SCHEMA_PREFIX};
 use crate::catalog::{ColumnDef, Entry, Kind, MergingDef, RelationDef, SchemaDef, TtlDef};
 use crate::error::{Error, Result};
 use crate::exec::keys::has_variants;
+use crate::replay;
 use crate::session::context::TEMPORARY;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity, View};
@@ -44,7 +45,9 @@ pub(crate) fn dropped(def: &RelationDef) -> Vec<Change> {
     let key = format!("{RELATION_PREFIX}{}", def.oid);
     let table = (def.kind != Kind::View).then_some(Change::DropTable { id: TableId(def.oid) });
     let own = table.into_iter().chain([Change::Set { key, value: None }]);
-    own.chain(refresh::forget(def)).chain(sinks::forget(def)).chain(late::forget(def)).collect()
+    let replay = (def.kind == Kind::Table).then(|| replay::forget(def.oid));
+    let beside = refresh::forget(def).into_iter().chain(sinks::forget(def)).chain(late::forget(def)).chain(replay);
+    own.chain(beside).collect()
 }
 
 /// Adds changes of the catalogue to a transaction.

@@ -69,6 +69,9 @@ pub(super) fn drop(
         drop_entry(session, state, &entry, cascade, &mut gone)?;
     }
     gone.extend(gone.clone().into_iter().filter_map(|oid| sinks::owned(&state.entry(oid)?.def)));
+    // A table that is made anew goes with the hidden one.
+    let hidden: Vec<u32> = gone.iter().filter_map(|oid| Some(state.rebuild_of(*oid)?.def.oid)).collect();
+    gone.extend(hidden);
     for oid in gone {
         changes.extend(state.entry(oid).into_iter().flat_map(|entry| dropped(&entry.def)));
         let forgotten = state.entry(oid).map(|entry| watermark::forget(&running.view.snapshot, &entry.def, false));

@@ -120,6 +120,7 @@ pub(crate) fn fill_all(database: &Database, views: &[u32], committed: &Snapshot)
 /// Begins again to fill the views that a restart has interrupted, in the background.
 pub(crate) fn resume(database: &Database, state: &CatalogState) -> Result<()> {
     let views = state.entries().filter(|entry| entry.def.building);
+    let views = views.filter(|entry| entry.def.keeps_states() || entry.def.sink.is_some());
     let views: Vec<(u32, bool)> = views.map(|entry| (entry.def.oid, entry.def.sink.is_some())).collect();
     if views.is_empty() {
         return Ok(());

@@ -62,9 +62,10 @@ fn commit(
             rows,
             origins: batch.origins.clone(),
             offsets: batch.offsets(source),
-            topic: None,
             dead_letters: batch.dead_letters.clone(),
+            epoch: target.epoch,
             bulk: batch.rows.num_rows() >= BULK_ROWS,
+            ..IngestBatch::default()
         });
         match committed {
             Ok(_) => break,
@@ -92,10 +93,11 @@ fn commit(
     Ok(true)
 }
 
-/// Whether the table still has the columns and defaults that the batch was decoded for.
+/// Whether the table still has the columns and defaults that the batch was decoded for, and is not to be read again from elsewhere.
 pub(super) fn same_table(shared: &Shared, target: &IngestTarget) -> bool {
     shared.db.ingest_target(&target.table).is_ok_and(|now| {
         now.oid == target.oid
+            && now.epoch == target.epoch
             && now.schema == target.schema
             && (0..target.columns.len()).all(|i| match (now.missing(i), target.missing(i)) {
                 (Some(a), Some(b)) => a.as_ref() == b.as_ref(),

@@ -129,7 +129,7 @@ fn run_once(shared: &Shared) -> Result<(), String> {
         e.message
     })?;
     // A table that is dropped and made again is another table: it begins anew.
-    let source = format!("{}:{}", subscription.name, target.oid);
+    let source = format!("{}:{}", subscription.source, target.oid);
     let (raw_in, raw_out) = bounded(STAGE_DEPTH);
     let (decoded_in, decoded_out) = bounded(STAGE_DEPTH);
     let decoders = std::thread::available_parallelism().map_or(1, |n| n.get());

@@ -12,16 +12,19 @@ use rdkafka::message::Message;
 use rdkafka::statistics::Statistics;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use weir_engine::ingest::{IngestBatch, IngestTarget, SourceOffset};
+use weir_engine::{Hold, ReplayFrom};
 
 use super::Shared;
 use super::batch::RawBatch;
 use super::committer::same_table;
 use super::topic::topic_id;
 use crate::status::Board;
-use crate::subscription::{Start, Subscription};
+use crate::subscription::{NoOffset, Start, Subscription};
 
 /// How often the topic is asked for partitions that it did not have before.
 const TOPIC_REFRESH: Duration = Duration::from_secs(5);
+/// How often it is asked whether a table that is made anew is done.
+const REBUILD_LOOK: Duration = Duration::from_millis(100);
 /// How long a question to the broker may take.
 const ASK: Duration = Duration::from_secs(5);
 /// Records that are taken between two looks at everything else.
@@ -87,6 +90,11 @@ struct Reader<'a> {
     target: &'a IngestTarget,
     /// The catalogue version at which the table was last seen to be the same.
     catalog_version: u64,
+    /// The replay that is to begin.
+    replay: Option<ReplayFrom>,
+    /// Keeps the live table still while a hidden one comes to where it is.
+    hold: Option<Hold>,
+    looked: Instant,
     /// The id of the topic that the offsets are of, where the broker has ids.
     topic_id: Option<String>,
     /// Why the topic is not the one that the offsets are of, if so: nothing of it is read.
@@ -135,6 +143,9 @@ impl<'a> Reader<'a> {
             source,
             target,
             catalog_version: target.catalog_version,
+            replay: shared.db.replay(source, target),
+            hold: None,
+            looked: Instant::now(),
             topic_id: shared.db.source_topic(source),
             strange: None,
             suspect: None,
@@ -159,11 +170,19 @@ impl<'a> Reader<'a> {
         while !self.shared.ending() {
             match self.partitions() {
                 Ok(partitions) if !partitions.is_empty() => {
+                    if partitions.iter().all(|partition| self.replays(*partition)) {
+                        // Whatever topic has this name now is what is to be read.
+                        self.topic_id = None;
+                    }
                     self.mind_the_topic()?;
                     // Partitions that came while nobody read are as new as those that come later.
                     let known = !self.shared.db.source_offsets(self.source).is_empty();
-                    let start = if known { Start::Earliest } else { self.shared.subscription.start };
-                    self.assign(&partitions, start)?;
+                    let start = match &self.replay {
+                        Some(from) => from.clone().into(),
+                        None if known => Start::Earliest,
+                        None => self.shared.subscription.start.clone(),
+                    };
+                    self.assign(&partitions, &start)?;
                     self.shared.board.set_error(self.name(), None);
                     return Ok(true);
                 }
@@ -189,8 +208,9 @@ impl<'a> Reader<'a> {
 
     /// Assigns partitions at their committed offsets, or where `start` says, which is then committed at once: a restart before the first
     /// event must not begin somewhere else.
-    fn assign(&mut self, partitions: &[i32], start: Start) -> Result<(), String> {
-        let committed: BTreeMap<i32, i64> = self.shared.db.source_offsets(self.source).into_iter().collect();
+    fn assign(&mut self, partitions: &[i32], start: &Start) -> Result<(), String> {
+        let mut committed: BTreeMap<i32, i64> = self.shared.db.source_offsets(self.source).into_iter().collect();
+        committed.retain(|partition, _| !self.replays(*partition));
         let mut list = TopicPartitionList::new();
         let mut begun = Vec::new();
         for &partition in partitions {
@@ -198,11 +218,9 @@ impl<'a> Reader<'a> {
                 .consumer
                 .fetch_watermarks(self.topic(), partition, ASK)
                 .map_err(|e| format!("cannot ask for the offsets of partition {partition}: {e}"))?;
-            let next = match (self.next.get(&partition).or(committed.get(&partition)), start) {
-                (Some(&next), _) => next,
-                (None, Start::Earliest) => low,
-                (None, Start::Latest) => high,
-                (None, Start::Timestamp(millis)) => self.offset_at(partition, millis)?.unwrap_or(high),
+            let next = match self.next.get(&partition).or(committed.get(&partition)) {
+                Some(&next) => next,
+                None => self.begin(partition, start, low, high)?,
             };
             if !committed.contains_key(&partition) && self.strange.is_none() {
                 begun.push(SourceOffset { source: self.source.to_string(), partition, next });
@@ -220,10 +238,12 @@ impl<'a> Reader<'a> {
             self.assigned.insert(partition);
         }
         if !begun.is_empty() {
-            let table = self.shared.subscription.table.clone();
+            let (table, epoch) = (self.target.table.clone(), self.target.epoch);
             let topic = self.topic_id.clone().map(|id| (self.source.to_string(), id));
-            let batch = IngestBatch { table, offsets: begun, topic, ..Default::default() };
+            let begins = self.replay.is_some().then(|| self.source.to_string());
+            let batch = IngestBatch { table, offsets: begun, topic, epoch, begins, ..Default::default() };
             self.shared.db.ingest(batch).map_err(|e| e.message)?;
+            self.replay = None;
         }
         if list.count() > 0 {
             self.consumer.incremental_assign(&list).map_err(|e| e.to_string())?;
@@ -232,6 +252,47 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the replay that is to begin moves a partition.
+    fn replays(&self, partition: i32) -> bool {
+        match &self.replay {
+            None => false,
+            Some(ReplayFrom::Offsets(offsets)) => offsets.contains_key(&partition),
+            Some(_) => true,
+        }
+    }
+
+    /// Where a partition begins.
+    fn begin(&self, partition: i32, start: &Start, low: i64, high: i64) -> Result<i64, String> {
+        Ok(match start {
+            Start::Earliest => low,
+            Start::Latest => high,
+            Start::Timestamp(millis) => self.offset_at(partition, *millis)?.unwrap_or(high),
+            Start::Specific(offsets) => match offsets.get(&partition) {
+                Some(offset) => *offset,
+                None if self.replay.is_some() => low,
+                None => self.group_offset(partition)?.unwrap_or(low),
+            },
+            Start::Group(otherwise) => match (self.group_offset(partition)?, otherwise) {
+                (Some(offset), _) => offset,
+                (None, NoOffset::Earliest) => low,
+                (None, NoOffset::Latest) => high,
+                (None, NoOffset::Error) => {
+                    return Err(format!(
+                        "the consumer group has no offset of partition {partition}: set 'properties.auto.offset.reset' to 'earliest' or 'latest'"
+                    ));
+                }
+            },
+        })
+    }
+
+    /// Where the consumer group stands in a partition, if it has begun.
+    fn group_offset(&self, partition: i32) -> Result<Option<i64>, String> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(self.topic(), partition);
+        let found = self.consumer.committed_offsets(list, ASK).map_err(|e| e.to_string())?;
+        Ok(offset_in(&found))
     }
 
     /// Asks for the topic's id. Another than that of the offsets stops all that is read.
@@ -281,10 +342,7 @@ impl<'a> Reader<'a> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(self.topic(), partition, Offset::Offset(millis)).map_err(|e| e.to_string())?;
         let found = self.consumer.offsets_for_times(list, ASK).map_err(|e| e.to_string())?;
-        Ok(found.elements().first().and_then(|e| match e.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        }))
+        Ok(offset_in(&found))
     }
 
     /// Takes one record into the batch, waiting for it if need be; whether there was one.
@@ -374,6 +432,7 @@ impl<'a> Reader<'a> {
     fn keep_house(&mut self, published: &Receiver<Vec<(i32, i64)>>) -> Result<(), String> {
         self.mind_the_head()?;
         self.mind_the_table();
+        self.mind_the_rebuild();
         self.look_into()?;
         if let Some(offsets) = published.try_iter().last() {
             self.publish(&offsets);
@@ -389,7 +448,7 @@ impl<'a> Reader<'a> {
             let new: Vec<i32> = partitions.into_iter().filter(|p| !self.next.contains_key(p)).collect();
             if !new.is_empty() {
                 tracing::info!(source = %self.name(), partitions = ?new, "new partitions");
-                self.assign(&new, Start::Earliest)?;
+                self.assign(&new, &Start::Earliest)?;
             }
         }
         Ok(())
@@ -413,6 +472,23 @@ impl<'a> Reader<'a> {
                 self.shared.restart.store(true, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Puts a table that is made anew in the place of the old one as soon as it is as far.
+    fn mind_the_rebuild(&mut self) {
+        if !self.target.rebuilding || self.looked.elapsed() < REBUILD_LOOK {
+            return;
+        }
+        match self.shared.db.finish_rebuild(&self.target.table, &mut self.hold) {
+            // Its source is about to be ended.
+            Ok(true) => self.shared.restart.store(true, Ordering::Relaxed),
+            Ok(false) => {}
+            Err(e) => {
+                tracing::error!(source = %self.name(), "cannot finish the rebuild: {}", e.message);
+                self.shared.board.set_error(self.name(), Some(format!("cannot finish the rebuild: {}", e.message)));
+            }
+        }
+        self.looked = Instant::now();
     }
 
     /// Pauses all partitions while the head is over its limit, and resumes them when it is well under it.
@@ -440,8 +516,11 @@ impl<'a> Reader<'a> {
         Ok(list)
     }
 
-    /// Publishes offsets to the consumer group, for monitoring alone: no error of it matters.
+    /// Publishes offsets to the consumer group, for monitoring alone: no error of it matters. The group is the live table's.
     fn publish(&self, offsets: &[(i32, i64)]) {
+        if self.target.rebuilding {
+            return;
+        }
         let mut list = TopicPartitionList::new();
         for &(partition, next) in offsets {
             let _ = list.add_partition_offset(self.topic(), partition, Offset::Offset(next));
@@ -463,8 +542,16 @@ impl<'a> Reader<'a> {
 }
 
 /// What can be done about a partition that is paused.
-const HINT: &str =
-    "to go on at another offset, drop the table and create it anew, or raise the topic's retention and restore it";
+const HINT: &str = "to go on at another offset, say ALTER TABLE … RESET OFFSETS TO EARLIEST (or LATEST, TIMESTAMP '…'); \
+    ALTER TABLE … REBUILD FROM EARLIEST makes the table anew of what the topic has";
+
+/// The offset of the one partition of an answer; `None` where there is none.
+fn offset_in(found: &TopicPartitionList) -> Option<i64> {
+    match found.elements().first()?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
+}
 
 /// Why a partition cannot be read from an offset on, if so.
 fn unreadable(next: i64, low: i64, high: i64) -> Option<String> {

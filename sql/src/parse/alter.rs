@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Token;
 use super::ast::Ast;
 use super::cursor::Cursor;
 use super::statement::ready;
-use super::{datatype, table, view};
+use super::{datatype, replay, table, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::{
     AddColumn, AlterAction, AlterTable, ObjectKind, PartitionAction, PartitionName, Place, SetType, Statement,
@@ -50,6 +50,9 @@ fn action(c: &mut Cursor<'_>) -> Result<Vec<AlterAction>> {
     let one = |action| Ok(vec![action]);
     if let Some(action) = partition(c)? {
         return one(AlterAction::Partition(action));
+    }
+    if let Some(action) = replay::action(c)? {
+        return one(AlterAction::Replay(action));
     }
     if c.is_word("ADD") {
         return add(c).and_then(one);

@@ -30,6 +30,7 @@ mod lexer;
 mod modify;
 pub mod names;
 mod optimize;
+mod replay;
 mod session;
 mod show;
 mod sink;

@@ -1,6 +1,6 @@
 //! ALTER TABLE: one statement of many forms. Nothing in it is bound.
 
-use super::{ObjectKind, ObjectName, TtlRule};
+use super::{ObjectKind, ObjectName, ReplayAction, TtlRule};
 use crate::collation::Collation;
 use crate::types::Type;
 
@@ -110,6 +110,8 @@ pub enum AlterAction {
     ResetOptions(Vec<String>),
     /// Whole partitions.
     Partition(PartitionAction),
+    /// The events of its stream are read again.
+    Replay(ReplayAction),
 }
 
 /// ADD COLUMN.

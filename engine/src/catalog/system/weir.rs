@@ -6,6 +6,7 @@ use weir_sql::catalog::ColumnInfo;
 use super::class::visible;
 use super::{Cell, Fill, Rows, SystemContext, SystemRelation, declare};
 use crate::catalog::definition::Kind;
+use crate::replay;
 use crate::session::settings::definitions;
 use crate::views::{late, refresh};
 use crate::watermark;
@@ -168,6 +169,7 @@ const DECLARATIONS: &[Declaration] = &[
     ),
     ("watermarks", super::watermarks::COLUMNS, super::watermarks::watermarks),
     ("alerts", super::alerts::COLUMNS, super::alerts::alerts),
+    ("rebuilds", &[("schema", TEXT), ("table", TEXT), ("begins", TEXT), ("rows", INT8), ("behind", INT8)], rebuilds),
 ];
 
 const COLUMN_COLUMNS: &[(&str, Type)] = &[
@@ -421,6 +423,23 @@ fn columns(context: &SystemContext, rows: &mut Rows<'_>) {
                 ("comment", column.comment.as_ref().into()),
             ]);
         }
+    }
+}
+
+/// Tables that are made anew of their streams, and by how many events they are behind what they replace.
+fn rebuilds(context: &SystemContext, rows: &mut Rows<'_>) {
+    let (state, snapshot) = (&context.state, &context.snapshot);
+    for hidden in state.entries().filter(|entry| entry.def.kind == Kind::Table) {
+        let Some(live) = hidden.def.replaces.and_then(|live| state.entry(live)) else { continue };
+        let stored = snapshot.table(weir_storage::TableId(hidden.def.oid));
+        let behind = replay::behind(snapshot, live.def.oid, hidden.def.oid);
+        rows.push(&[
+            ("schema", (&live.def.schema).into()),
+            ("table", (&live.def.name).into()),
+            ("begins", replay::Replay::of(snapshot, hidden.def.oid).from.map(|from| from.to_string()).into()),
+            ("rows", stored.map_or(0, |stored| stored.rows()).into()),
+            ("behind", behind.map_or(Cell::Null, |behind| Cell::Int(behind as i64))),
+        ]);
     }
 }
 

@@ -29,8 +29,9 @@ use super::define::{define, done, set_relation};
 use super::names::{Named, look_up, sql_error, written};
 use super::{partition, table, ttl};
 use crate::catalog::{Entry, Kind, RelationDef};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec;
+use crate::replay;
 use crate::session::run::Running;
 use crate::session::{Outcome, Session, Severity};
 use crate::views;
@@ -83,6 +84,13 @@ pub(super) fn alter(session: &mut Session, running: &Running, alter: &AlterTable
                     return Err(sql_error(SqlErrorKind::Unsupported, message));
                 }
                 partition::carry_out(work.session, running, &work.entry, action)?;
+            }
+            AlterAction::Replay(action) => {
+                if alter.actions.len() > 1 {
+                    let message = "ALTER TABLE that reads a stream again takes one action at a time";
+                    return Err(sql_error(SqlErrorKind::Unsupported, message));
+                }
+                replay::carry_out(work.session, running, &work.entry, action)?;
             }
             action => work.act(action)?,
         }
@@ -189,7 +197,7 @@ impl<'a> Work<'a> {
                 self.def.options.retain(|(key, _)| !names.iter().any(|name| name.eq_ignore_ascii_case(key)));
                 Ok(())
             }
-            AlterAction::Partition(_) => Err(Error::internal("a partition is no column")),
+            AlterAction::Partition(_) | AlterAction::Replay(_) => Err(Error::internal("rows are no column")),
         }
     }
 
@@ -267,7 +275,15 @@ impl<'a> Work<'a> {
             }
             Kind::Materialized | Kind::Table => {
                 let def = self.storage_def();
+                let rebuild = self.running.view.state.rebuild_of(self.def.oid);
+                if let Some(hidden) = rebuild {
+                    changes.extend(replay::mirrored(hidden, &self.def, &def)?);
+                }
                 match self.anew || self.origins.iter().any(|origin| origin.expr.is_some()) {
+                    true if rebuild.is_some() => {
+                        let message = format!("cannot rewrite table \"{}\" because it is being rebuilt", self.def.name);
+                        return Err(Error::new(ErrorKind::WrongState, message).with_hint(replay::HINT));
+                    }
                     true => {
                         if self.anew {
                             self.check_unique()?;

@@ -43,7 +43,7 @@ impl Work<'_> {
 
     /// A stream's offsets are kept under its table's name.
     fn refuse_if_filled(&self, what: &str) -> Result<()> {
-        if !self.def.options.iter().any(|(key, value)| key == "connector" && value == "kafka") {
+        if !self.entry.is_stream() {
             return Ok(());
         }
         let message = format!("cannot {what} table {} because a stream fills it", self.def.name);

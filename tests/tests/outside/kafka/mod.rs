@@ -6,6 +6,7 @@ mod fields;
 mod flow;
 mod offsets;
 mod pressure;
+mod replay;
 mod sinks;
 mod subscriptions;
 
