@@ -10,7 +10,7 @@ mod sink;
 mod status;
 pub mod subscription;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -58,14 +58,15 @@ fn supervise(db: &Database, configured: Vec<Subscription>, board: &Board, stop: 
     const LOOK: Duration = Duration::from_millis(50);
     let mut running: BTreeMap<String, Source> = BTreeMap::new();
     let mut senders: BTreeMap<u32, Sender> = BTreeMap::new();
-    let mut failed = BTreeSet::new();
+    let mut failed = BTreeMap::new();
     let mut seen = None;
     while !stop.load(Ordering::Relaxed) {
         let version = db.catalog_version();
         if seen != Some(version) {
             seen = Some(version);
-            let (wanted, wrong) = wanted(db, &configured, board);
-            failed.difference(&wrong).filter(|name| !wanted.contains_key(*name)).for_each(|name| board.remove(name));
+            let (wanted, wrong) = wanted(db, &configured);
+            let ended = |name: &&String| !wanted.contains_key(*name) && !wrong.contains_key(*name);
+            failed.keys().filter(ended).for_each(|name| board.remove(name));
             let gone: Vec<String> = running
                 .iter()
                 .filter(|(n, s)| wanted.get(*n) != Some(&s.subscription))
@@ -76,6 +77,12 @@ fn supervise(db: &Database, configured: Vec<Subscription>, board: &Board, stop: 
             }
             for (name, subscription) in wanted {
                 running.entry(name).or_insert_with(|| Source::start(db, subscription, board));
+            }
+            // After the sources that end, which take their rows with them: one may be of a table that is there again.
+            for (table, why) in &wrong {
+                board.begin(table, table, "");
+                board.set_state(table, "failed");
+                board.set_error(table, Some(why.clone()));
             }
             failed = wrong;
             keep_sending(db, &mut senders);
@@ -97,13 +104,9 @@ fn keep_sending(db: &Database, senders: &mut BTreeMap<u32, Sender>) {
     }
 }
 
-/// The subscriptions that should run, by name, and the names of tables whose options are wrong, which are shown with the reason.
-fn wanted(
-    db: &Database,
-    configured: &[Subscription],
-    board: &Board,
-) -> (BTreeMap<String, Subscription>, BTreeSet<String>) {
-    let mut wrong = BTreeSet::new();
+/// The subscriptions that should run, by name, and the tables whose options are wrong, with the reason.
+fn wanted(db: &Database, configured: &[Subscription]) -> (BTreeMap<String, Subscription>, BTreeMap<String, String>) {
+    let mut wrong = BTreeMap::new();
     let mut wanted: BTreeMap<String, Subscription> = configured.iter().map(|s| (s.name.clone(), s.clone())).collect();
     for table in db.subscriptions() {
         match Subscription::of_table(&table) {
@@ -111,10 +114,7 @@ fn wanted(
                 wanted.insert(subscription.name.clone(), subscription);
             }
             Err(why) => {
-                board.begin(&table.table, &table.table, "");
-                board.set_state(&table.table, "failed");
-                board.set_error(&table.table, Some(why));
-                wrong.insert(table.table);
+                wrong.insert(table.table, why);
             }
         }
     }

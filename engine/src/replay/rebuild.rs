@@ -183,20 +183,28 @@ impl Database {
     /// live table may be held still for a moment: keep `hold` for the next time. Fails, with the rebuild ended, if the two have become
     /// different.
     pub fn finish_rebuild(&self, into: &str, hold: &mut Option<Hold>) -> Result<bool> {
+        let finished = self.try_finish(into, hold);
+        if !matches!(finished, Ok(false)) {
+            *hold = None;
+        }
+        finished
+    }
+
+    fn try_finish(&self, into: &str, hold: &mut Option<Hold>) -> Result<bool> {
+        use weir_storage::Error::{CatalogChanged, PartsChanged, RowsChanged};
         loop {
             let snapshot = self.store()?.snapshot();
             let state = self.catalog(&snapshot)?;
             let Some(pair) = Pair::find(&state, into) else { return Ok(true) };
             let (live, hidden) = (pair.live.def.oid, pair.hidden.def.oid);
-            let expired = hold.as_ref().is_some_and(|hold| Instant::now() > hold.until);
-            match behind(&snapshot, live, hidden) {
-                Some(0) if hold.is_some() => {}
-                Some(behind) if behind <= NEAR && !expired => {
-                    if hold.is_some() {
-                        return Ok(false);
-                    }
+            let until = hold.as_ref().map(|hold| hold.until);
+            match (behind(&snapshot, live, hidden), until) {
+                (Some(0), Some(_)) => {}
+                (Some(0..=NEAR), Some(until)) if Instant::now() < until => return Ok(false),
+                (Some(0..=NEAR), None) => {
                     let closed = self.gates().close(live, self.background())?;
                     *hold = Some(Hold { _closed: closed, until: Instant::now() + HOLD_MAX });
+                    // What the live table got until now counts.
                     continue;
                 }
                 _ => {
@@ -205,16 +213,11 @@ impl Database {
                 }
             }
             if !pair.is_alike(&snapshot)? {
-                *hold = None;
                 return self.end_rebuild(&state, &snapshot, &pair);
             }
             let base = Base::new(self, state, snapshot, self.background().clone());
-            use weir_storage::Error::{CatalogChanged, PartsChanged, RowsChanged};
             match with_views(self, &pair.swap(&base)?) {
-                Ok(Ok(_)) => {
-                    *hold = None;
-                    return Ok(true);
-                }
+                Ok(Ok(_)) => return Ok(true),
                 Ok(Err(CatalogChanged | RowsChanged { .. } | PartsChanged { .. })) => {}
                 Ok(Err(error)) => return Err(error.into()),
                 Err(error) if error.kind == ErrorKind::SerializationFailure => {}

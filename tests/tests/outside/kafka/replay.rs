@@ -280,6 +280,7 @@ fn a_rebuild_that_is_cancelled_or_dropped() {
     wait_for_ids(&mut client, "ended", 0..100);
     broker.delete_records("ended", 0, 40);
     send(broker, "ended", 0, &[r#"{"id": 100, "more": "m"}"#]);
+    wait_for(&mut client, "SELECT count(*) FROM weir.columns WHERE \"table\" = 'ended' AND name = 'more'", "1");
     wait_for(&mut client, "SELECT max(more) FROM ended", "m");
     run(&mut client, "ALTER TABLE ended REBUILD FROM EARLIEST");
     wait_for(&mut client, "SELECT count(*) FROM weir.rebuilds", "0");
