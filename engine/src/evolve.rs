@@ -18,14 +18,21 @@ use crate::catalog::Entry;
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec;
+use crate::ingest::table_named;
 use crate::statement::table::{assigned, detached_context};
 
 /// The key in a field's metadata under which the column's id is.
 const COLUMN: &str = "weir.column";
 
 impl Database {
-    /// Adds columns to a table (`name` or `schema.name`), which admit NULL; those whose names are there already are passed over.
+    /// Adds columns to a table (`name` or `schema.name`), which admit NULL; those whose names are there already are passed over. Of
+    /// [`Database::rebuilds`] both tables get them.
     pub fn add_columns(&self, table: &str, columns: &[(String, Type)]) -> Result<()> {
+        let state = self.catalog(&self.store()?.snapshot())?;
+        let entry = table_named(&state, table)?;
+        // A hidden table follows the live one, which has a name.
+        let live = entry.def.replaces.and_then(|live| state.entry(live));
+        let table = live.unwrap_or(&entry).qualified();
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let table: Vec<String> = table.splitn(2, '.').map(quoted).collect();
         let add = |(name, ty): &(String, Type)| format!("ADD COLUMN IF NOT EXISTS {} {ty} NULL", quoted(name));

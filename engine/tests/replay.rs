@@ -258,10 +258,11 @@ fn a_rebuild_is_cancelled_and_goes_with_its_table() {
     run(&database, "ALTER TABLE t REBUILD FROM LATEST");
     run(&database, "ALTER TABLE t ADD COLUMN more text, DROP COLUMN v");
     let into = hidden(&database);
+    database.add_columns(&into, &[("found".to_string(), weir_sql::Type::Text)]).expect("a stream finds a field");
     begin(&database, &into, 6);
     assert!(finish(&database));
     assert_eq!((text(&database, "SELECT count(*) FROM t"), at(&database, "t")), ("(0)".to_string(), vec![(0, 6)]));
-    assert_eq!(text(&database, "SELECT name FROM weir.columns WHERE \"table\" = 't'"), "(id) (more)");
+    assert_eq!(text(&database, "SELECT name FROM weir.columns WHERE \"table\" = 't'"), "(found) (id) (more)");
     run(&database, "ALTER TABLE t REBUILD FROM EARLIEST");
     run(&database, "DROP TABLE t");
     assert_eq!(database.rebuilds(), vec![]);
