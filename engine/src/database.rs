@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Once, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
 use arrow::array::RecordBatch;
 use parking_lot::{Mutex, RwLock};
@@ -27,7 +27,8 @@ use weir_sql::catalog::{ColumnInfo, Relation, RelationKind};
 use weir_sql::plan::OutputColumn;
 use weir_storage::{Snapshot, Store, StoreOptions};
 
-use crate::alerts::{self, Watched};
+use crate::alerts::Watched;
+use crate::background::Begun;
 use crate::backup::Places;
 use crate::cancel::Cancel;
 use crate::catalog::CatalogState;
@@ -38,13 +39,11 @@ use crate::index_values::IndexExpressions;
 use crate::ingest::RelationRows;
 use crate::session::settings::SessionSettings;
 use crate::session::{Outcome, Session, now_micros};
-use crate::sinks::{self, Sinks};
+use crate::sinks::Sinks;
 use crate::statement::bootstrap;
-use crate::statement::rollup;
 use crate::statement::ttl::ExpiredRows;
-use crate::views::refresh::{self, Failures};
+use crate::views::refresh::Failures;
 use crate::views::{Building, StateCollapse};
-use crate::watermark;
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -144,19 +143,10 @@ struct Inner {
     sinks: Sinks,
     /// Ends work that belongs to no session.
     background: Cancel,
-    /// What [`Database::watch_rollups`] began.
-    rollups: Once,
-    /// What [`Database::watch_refreshes`] began.
-    refreshes: Once,
-    /// What [`Database::watch_sinks`] began.
-    table_sinks: Once,
+    begun: Begun,
     refresh_failures: Failures,
-    /// What [`Database::watch_watermarks`] began.
-    watermarks: Once,
     /// When it was opened: microseconds since 1970.
     opened: i64,
-    /// What [`Database::watch_alerts`] began.
-    alerts: Once,
     watched_alerts: Watched,
 }
 
@@ -279,13 +269,9 @@ impl Database {
             building: Building::default(),
             sinks: Sinks::default(),
             background: Cancel::default(),
-            rollups: Once::new(),
-            refreshes: Once::new(),
-            table_sinks: Once::new(),
+            begun: Begun::default(),
             refresh_failures: Failures::default(),
-            watermarks: Once::new(),
             opened: now_micros(),
-            alerts: Once::new(),
             watched_alerts: Watched::default(),
         };
         let database = Database { inner: Arc::new(inner) };
@@ -297,42 +283,8 @@ impl Database {
         bootstrap::first_open(&database)?;
         crate::statement::partition::settle(&database)?;
         crate::views::resume(&database, &catalog)?;
-        if catalog.entries().any(|entry| entry.def.ttl.iter().any(|rule| rule.rollup)) {
-            database.watch_rollups();
-        }
-        if catalog.entries().any(|entry| entry.def.refresh.is_some()) {
-            database.watch_refreshes();
-        }
-        if catalog.sinks().any(|entry| entry.def.sink.as_ref().is_some_and(|sink| sink.into.is_some())) {
-            database.watch_sinks();
-        }
-        if catalog.entries().any(|entry| entry.def.watermark.is_some()) {
-            database.watch_watermarks();
-        }
-        if alerts::any(&snapshot, &catalog) {
-            database.watch_alerts();
-        }
+        database.watch_all(&snapshot, &catalog);
         Ok(database)
-    }
-
-    /// Begins to roll up what is due by TTL, in the background; once is enough.
-    pub(crate) fn watch_rollups(&self) {
-        self.inner.rollups.call_once(|| self.watch("weir-rollup", rollup::watch));
-    }
-
-    /// Begins to refresh the views that are due, in the background; once is enough.
-    pub(crate) fn watch_refreshes(&self) {
-        self.inner.refreshes.call_once(|| self.watch("weir-refresh", refresh::watch));
-    }
-
-    /// Begins to carry on what sinks have for tables, in the background; once is enough.
-    pub(crate) fn watch_sinks(&self) {
-        self.inner.table_sinks.call_once(|| self.watch("weir-sinks", sinks::table::watch));
-    }
-
-    /// Begins to look for partitions that become idle, in the background; once is enough.
-    pub(crate) fn watch_watermarks(&self) {
-        self.inner.watermarks.call_once(|| self.watch("weir-watermarks", watermark::watch));
     }
 
     /// When it was opened: microseconds since 1970.
@@ -340,21 +292,14 @@ impl Database {
         self.inner.opened
     }
 
-    /// Begins to evaluate the alerts that are due, in the background; once is enough.
-    pub(crate) fn watch_alerts(&self) {
-        self.inner.alerts.call_once(|| self.watch("weir-alerts", alerts::watch));
+    /// Which threads of the background were begun.
+    pub(crate) fn begun(&self) -> &Begun {
+        &self.inner.begun
     }
 
     /// What was seen of alerts.
     pub(crate) fn watched_alerts(&self) -> &Watched {
         &self.inner.watched_alerts
-    }
-
-    fn watch(&self, name: &str, watch: fn(&WeakDatabase)) {
-        let database = self.downgrade();
-        if let Err(error) = std::thread::Builder::new().name(name.into()).spawn(move || watch(&database)) {
-            tracing::warn!(%error, name, "a thread of the background cannot be started");
-        }
     }
 
     /// Why views could not be refreshed.

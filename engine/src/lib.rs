@@ -4,6 +4,7 @@
 
 pub mod aggregates;
 mod alerts;
+mod background;
 pub mod backup;
 pub mod cancel;
 pub mod catalog;

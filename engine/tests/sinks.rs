@@ -56,6 +56,8 @@ fn a_table_follows_a_view_through_all_that_its_input_does() {
             "CREATE TABLE o (note text DEFAULT 'of m', s bigint, n int, k text PRIMARY KEY)",
             "CREATE MATERIALIZED VIEW of_o AS SELECT sum(s) AS s FROM o",
             "CREATE SINK so FROM m INTO o",
+            "CREATE TABLE keyless (k text, n bigint, s bigint)",
+            "CREATE SINK sk FROM m INTO keyless",
         ],
     );
     let followed = |database: &Database| {
@@ -64,6 +66,7 @@ fn a_table_follows_a_view_through_all_that_its_input_does() {
             "SELECT k, n, s, note FROM o ORDER BY k",
             &rows(database, "SELECT k, n, s, 'of m' FROM m ORDER BY k"),
         );
+        come_to(database, "SELECT * FROM keyless ORDER BY k", &rows(database, "SELECT * FROM m ORDER BY k"));
         assert_eq!(rows(database, "SELECT s FROM of_o"), rows(database, "SELECT sum(s) FROM o"));
     };
     followed(&database);
@@ -80,7 +83,7 @@ fn a_table_follows_a_view_through_all_that_its_input_does() {
     }
     database.close().unwrap();
     database = Database::open(dir.path()).unwrap();
-    run(&database, &["DELETE FROM e WHERE id > 5", "DROP SINK so"]);
+    run(&database, &["DELETE FROM e WHERE id > 5", "DROP SINK so, sk"]);
     assert_eq!(rows(&database, "SELECT count(*) FROM weir.sinks"), ["(0)"]);
     run(&database, &["CREATE SINK again FROM m INTO o"]);
     come_to(&database, "SELECT waiting FROM weir.sinks", &["(0)".to_string()]);
@@ -188,7 +191,7 @@ fn an_insert_of_a_stream_into_a_connector_goes_on() {
             "CREATE TABLE events (page text, ts timestamp(3)) WITH ('connector' = 'kafka', 'topic' = 'events',
                  'properties.bootstrap.servers' = 'localhost:1', 'format' = 'json')",
             "CREATE TABLE per_minute (page text, views bigint, starts timestamp(3), ends timestamp(3),
-                 PRIMARY KEY (page, starts) NOT ENFORCED)
+                 PRIMARY KEY (page, starts, ends) NOT ENFORCED)
                  WITH ('connector' = 'jdbc', 'url' = 'jdbc:clickhouse://clickhouse:8123/analytics')",
             "INSERT INTO per_minute SELECT page, count(*), TUMBLE_START(ts, INTERVAL '1' MINUTE),
                  TUMBLE_END(ts, INTERVAL '1' MINUTE) FROM events GROUP BY page, TUMBLE(ts, INTERVAL '1' MINUTE)",
@@ -210,5 +213,72 @@ fn an_insert_of_a_stream_into_a_connector_goes_on() {
         rows(&database, "SELECT name, reads FROM weir.sinks"),
         ["(per_minute_sink,public.per_minute_sink_query)"]
     );
+    database.close().unwrap();
+}
+
+#[test]
+fn windows_are_sent_once_when_they_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut database = Database::open(dir.path()).unwrap();
+    run(
+        &database,
+        &[
+            "CREATE TABLE e (page text, ts timestamp, WATERMARK FOR ts AS ts - INTERVAL '5 seconds')
+                 WITH ('connector' = 'kafka', 'topic' = 'e', 'properties.bootstrap.servers' = 'localhost:1')",
+            "CREATE TABLE out (page text, views bigint, ends timestamp) WITH ('connector' = 'kafka', 'topic' = 'out',
+                 'properties.bootstrap.servers' = 'localhost:1', 'format' = 'json')",
+            "INSERT INTO out SELECT page, count(*), TUMBLE_END(ts, INTERVAL '1' MINUTE) FROM e
+                 GROUP BY page, TUMBLE(ts, INTERVAL '1' MINUTE)",
+            "CREATE MATERIALIZED VIEW v AS SELECT window_end, count(*) AS n FROM tumble(e, ts, INTERVAL '1 minute')
+                 GROUP BY window_end EMIT ON WINDOW CLOSE",
+            "CREATE TABLE closed (window_end timestamp, n bigint)",
+            "CREATE SINK to_table FROM v INTO closed",
+            "INSERT INTO e VALUES ('a', '2026-01-01 00:00:10'), ('b', '2026-01-01 00:01:04')",
+        ],
+    );
+    assert_eq!(rows(&database, "SELECT name, mode FROM weir.sinks WHERE mode <> 'window close'"), [""; 0]);
+    let sink = database.sinks()[0].oid;
+    let next = |database: &Database, sent: i64| database.sink_batch(sink, sent).unwrap();
+    // The watermark is one second short of the first window's end.
+    assert!(next(&database, 0).is_none());
+    run(&database, &["INSERT INTO e VALUES ('b', '2026-01-01 00:01:06')"]);
+    let first = next(&database, 0).expect("a window has closed");
+    let closed = r#"- {"page":"a","views":1,"ends":"2026-01-01 00:01:00"}"#;
+    assert_eq!((first.epoch, records(&first)), (1, vec![closed.to_string()]));
+    come_to(&database, "SELECT * FROM closed", &[r#"("2026-01-01 00:01:00",1)"#.to_string()]);
+    // More closes before that is out: it is the same batch again, and then the next.
+    run(&database, &["INSERT INTO e VALUES ('c', '2026-01-01 00:05:00')"]);
+    database.close().unwrap();
+    database = Database::open(dir.path()).unwrap();
+    let again = next(&database, 0).expect("it is not out");
+    assert_eq!((again.epoch, records(&again)), (1, vec![closed.to_string()]));
+    let second = next(&database, 1).expect("another window has closed");
+    assert_eq!(records(&second), [r#"- {"page":"b","views":2,"ends":"2026-01-01 00:02:00"}"#]);
+    // Late: in the view, but the window was sent.
+    run(&database, &["INSERT INTO e VALUES ('a', '2026-01-01 00:00:20')"]);
+    assert!(next(&database, 2).is_none());
+    assert_eq!(rows(&database, "SELECT views FROM out_sink_query WHERE page = 'a'"), ["(2)"]);
+    come_to(&database, "SELECT count(*), sum(n) FROM closed", &["(2,3)".to_string()]);
+    database.close().unwrap();
+}
+
+#[test]
+fn a_view_with_emit_every_is_sent_no_more_often() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(dir.path()).unwrap();
+    run(
+        &database,
+        &[
+            "CREATE TABLE e (k text)",
+            "CREATE MATERIALIZED VIEW v AS SELECT k, count(*) AS n FROM e GROUP BY k EMIT EVERY '1 hour'",
+            "CREATE SINK s FROM v INTO KAFKA (topic t, brokers 'localhost:1')",
+            "INSERT INTO e VALUES ('a')",
+        ],
+    );
+    let sink = database.sinks()[0].oid;
+    let first = database.sink_batch(sink, 0).unwrap().expect("the first is due at once");
+    run(&database, &["INSERT INTO e VALUES ('a')"]);
+    assert!(database.sink_batch(sink, first.epoch).unwrap().is_none());
+    assert_eq!(rows(&database, "SELECT waiting FROM weir.sinks"), ["(1)"]);
     database.close().unwrap();
 }

@@ -29,6 +29,8 @@ pub enum SinkMode {
     Append,
     /// For each key that changed its row as it is now, or that there is none any more.
     Upsert,
+    /// Each window once, when it closes.
+    Close,
 }
 
 impl SinkMode {
@@ -37,6 +39,7 @@ impl SinkMode {
         match self {
             SinkMode::Append => "append",
             SinkMode::Upsert => "upsert",
+            SinkMode::Close => "window close",
         }
     }
 }

@@ -17,5 +17,5 @@ pub(crate) fn functions() -> Vec<ScalarFunction> {
         primitive_rows::<TimestampMicrosecondType>(args, rows, ty, |row| Ok(ctx.catalog.watermark(oids.at(row))))
     });
     let doc = "The watermark of a table, or the least of those that a view reads; NULL before there is one.";
-    vec![function(&[WATERMARK], SYSTEM, doc, ("", ""), vec![watermark]).stable()]
+    vec![function(&[WATERMARK], SYSTEM, doc, ("weir_watermark('pg_class') IS NULL", "t"), vec![watermark]).stable()]
 }

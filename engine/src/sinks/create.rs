@@ -5,12 +5,14 @@ use std::sync::Arc;
 use weir_sql::ErrorKind as SqlErrorKind;
 use weir_sql::Type;
 use weir_sql::plan::OutputColumn;
-use weir_sql::statement::{CreateSink, Insert, InsertedQuery, ObjectName, SinkSource, Statement};
+use weir_sql::statement::{CreateSink, Emit, Insert, InsertedQuery, ObjectName, SinkSource, Statement};
 use weir_storage::{Change, TableId};
 
+use super::closing::Standing;
 use super::{KeyColumn, Source};
 use crate::catalog::{CatalogState, Entry, Kind, RelationDef, SinkDef, SinkMode};
 use crate::error::{Error, Result};
+use crate::exec::ViewPlan;
 use crate::format::quote_identifier;
 use crate::functions::registry;
 use crate::session::context::TEMPORARY;
@@ -64,10 +66,14 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateSi
     });
     let source = Source::of(&view.state, &Entry::new(def.clone()))?;
     let key = source.key(&view.state)?;
+    let closes = from.def.shows_closed();
     let grouped = is_grouped(&view.state, &from)?;
     let changes = grouped || key.is_some();
-    let mode = asked.mode.unwrap_or(if changes { SinkMode::Upsert } else { SinkMode::Append });
+    let mode = asked.mode.unwrap_or(if changes && !closes { SinkMode::Upsert } else { SinkMode::Append });
+    let mode = if closes && mode == SinkMode::Append { SinkMode::Close } else { mode };
     let payload = match (mode, &key) {
+        (SinkMode::Close, _) => Vec::new(),
+        _ if closes => return Err(not_upsert(&from)),
         (SinkMode::Upsert, Some(key)) => key_payload(key),
         (SinkMode::Upsert, None) => return Err(no_key(&from)),
         (SinkMode::Append, _) if grouped => return Err(not_append(&from)),
@@ -79,7 +85,7 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateSi
     let own = [("weir_sequence", Type::Int8), ("weir_epoch", Type::Int8)];
     let own = own.map(|(name, ty)| OutputColumn::computed(name, ty));
     def.columns = view_columns(&own.into_iter().chain(payload).collect::<Vec<_>>());
-    def.building = asked.snapshot;
+    def.building = asked.snapshot && !closes;
     if let Some(sink) = &mut def.sink {
         sink.mode = mode;
         sink.key = asked.key.iter().map(|name| column_named(&columns, name)).collect::<Result<_>>()?;
@@ -91,7 +97,11 @@ pub(crate) fn create(session: &mut Session, running: &Running, create: &CreateSi
     }
     def.options = asked.options;
     let table = storage_def(&def, Entry::new(def.clone()).schema());
-    define(session, running, vec![Change::CreateTable { id: TableId(def.oid), def: table }, set_relation(&def)?])?;
+    let mut changes = vec![Change::CreateTable { id: TableId(def.oid), def: table }, set_relation(&def)?];
+    if closes && !asked.snapshot {
+        changes.push(Standing::behind(&view.state, &view.snapshot, &from).kept(def.oid)?);
+    }
+    define(session, running, changes)?;
     if def.building {
         session.transaction()?.pending.views.push(def.oid);
     }
@@ -212,6 +222,12 @@ fn not_append(from: &Entry) -> Error {
     sql_error(SqlErrorKind::InvalidDefinition, message).with_hint("Use mode = upsert.")
 }
 
+fn not_upsert(from: &Entry) -> Error {
+    let message =
+        format!("materialized view \"{}\" gives each window once: mode = upsert says what changes", from.def.name);
+    sql_error(SqlErrorKind::InvalidDefinition, message).with_hint("Use mode = append.")
+}
+
 fn column_named(columns: &[OutputColumn], name: &str) -> Result<usize> {
     columns.iter().position(|column| column.name == *name).ok_or_else(|| {
         let message = format!("key column \"{name}\" of the sink does not exist");
@@ -219,7 +235,7 @@ fn column_named(columns: &[OutputColumn], name: &str) -> Result<usize> {
     })
 }
 
-/// Whether the rows fit the table, and their key is the table's.
+/// Whether the rows fit the table, and its key tells them apart.
 fn check_target(
     state: &CatalogState,
     sink: &RelationDef,
@@ -229,18 +245,17 @@ fn check_target(
     columns: &[OutputColumn],
 ) -> Result<()> {
     super::table::insert(state, sink, into)?;
-    if mode == SinkMode::Append {
+    if mode != SinkMode::Upsert {
         return Ok(());
     }
-    let mut own: Vec<&str> = key.unwrap_or_default().iter().map(|key| columns[key.sent].name.as_str()).collect();
-    let theirs = into.def.key().unwrap_or_default();
-    let mut theirs: Vec<&str> = theirs.iter().map(|&column| into.def.columns[column].name.as_str()).collect();
-    own.sort_unstable();
-    theirs.sort_unstable();
-    if own == theirs {
+    // Rows of different keys of the sink must not take each other's place.
+    let Some(theirs) = into.def.key() else { return Ok(()) };
+    let own: Vec<&str> = key.unwrap_or_default().iter().map(|key| columns[key.sent].name.as_str()).collect();
+    let theirs: Vec<&str> = theirs.iter().map(|&column| into.def.columns[column].name.as_str()).collect();
+    if own.iter().all(|name| theirs.contains(name)) {
         return Ok(());
     }
-    let message = format!("the key of table \"{}\" is not the sink's", into.def.name);
+    let message = format!("the key of table \"{}\" is less than the sink's", into.def.name);
     Err(sql_error(SqlErrorKind::InvalidDefinition, message).with_detail(format!(
         "The sink's is ({}), the table's ({}).",
         own.join(", "),
@@ -276,10 +291,14 @@ pub(crate) fn running(
     );
     let parsed = weir_sql::parse::parse(&text)?;
     let bound = weir_sql::bind::bind(&parsed[0], &**view, registry(), &[])?;
-    let Statement::CreateMaterializedView(of_query) = bound.statement else {
+    let Statement::CreateMaterializedView(mut of_query) = bound.statement else {
         return Err(Error::internal("a view's definition is none"));
     };
     let is_kafka = connector.ends_with("kafka");
+    if connector == "kafka" && ViewPlan::new(&of_query.plan)?.key_columns().is_some() {
+        // What is in a topic stays there: a group is written once, when its window closes, as Flink does.
+        of_query.emit = Some(Emit::OnWindowClose);
+    }
     let options = match is_kafka {
         true => kafka_options(&target.def, connector),
         false => Vec::new(),

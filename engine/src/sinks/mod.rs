@@ -5,9 +5,10 @@
 //! commit pays for the keys alone, and a key that changes many times in between is sent once.
 //!
 //! Entries are sent in batches ([`send`]). One commit gives a batch its number, the epoch, and marks its entries; after a crash the same batch
-//! is there. Kafka keeps the epoch in the transaction that holds the batch's records, so that whoever comes back knows whether they are out: each is there
+//! is there. (Views with EMIT ON WINDOW CLOSE need no outbox: [`closing`].) Kafka keeps the epoch in the transaction that holds the batch's records, so that whoever comes back knows whether they are out: each is there
 //! exactly once. Into a table of this database ([`table`]) the batch's rows go in the commit that takes its entries away.
 
+mod closing;
 mod create;
 mod note;
 mod send;
@@ -30,7 +31,7 @@ pub(crate) use note::{fill, fill_again, noted};
 pub use send::{Sink, SinkBatch, SinkRecord};
 pub(crate) use send::{epoch_of, waiting};
 
-use crate::catalog::{CatalogState, Entry, RelationDef};
+use crate::catalog::{CatalogState, EmitDef, Entry, RelationDef};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::exec::{self, RowStream};
@@ -46,7 +47,7 @@ const EPOCH: usize = 1;
 /// How many there are; what is to be sent stands behind them.
 const OWN: usize = 2;
 
-/// Keys of the last epochs, by the sink's oid.
+/// Keys of how far sinks are, by their oids.
 const EPOCHS: &str = "sink/";
 
 fn epoch_key(sink: u32) -> String {
@@ -63,6 +64,10 @@ pub(crate) fn forget(def: &RelationDef) -> Option<Change> {
 pub(crate) struct Sinks {
     sequence: AtomicI64,
     failures: Mutex<HashMap<u32, String>>,
+    /// The watermark at which no windows were found that had closed, by the sink's oid.
+    found_none: Mutex<HashMap<u32, Option<i64>>>,
+    /// When the last batch was made, for those that have to wait.
+    made: Mutex<HashMap<u32, i64>>,
 }
 
 impl Sinks {
@@ -77,6 +82,25 @@ impl Sinks {
     /// Why the last batch of a sink could not be sent.
     pub(crate) fn failure(&self, sink: u32) -> Option<String> {
         self.failures.lock().get(&sink).cloned()
+    }
+
+    fn found_none(&self, sink: u32, watermark: Option<i64>) -> bool {
+        self.found_none.lock().get(&sink) == Some(&watermark)
+    }
+
+    fn set_found_none(&self, sink: u32, watermark: Option<i64>) {
+        self.found_none.lock().insert(sink, watermark);
+    }
+
+    /// Whether the next batch may be made: of a view with EMIT EVERY, only after that time.
+    fn is_due(&self, sink: u32, view: &RelationDef) -> bool {
+        let Some(EmitDef::Every(every)) = view.emit else { return true };
+        let (mut made, now) = (self.made.lock(), now_micros());
+        if made.get(&sink).is_some_and(|made| now < made.saturating_add(every)) {
+            return false;
+        }
+        made.insert(sink, now);
+        true
     }
 
     fn set_failure(&self, sink: u32, why: Option<String>) {

@@ -27,7 +27,10 @@ pub(crate) fn noted(
 ) -> Result<Vec<Change>> {
     let changed: HashSet<u32> = changes.iter().filter_map(table_of).map(|table| table.0).collect();
     let mut noted = Vec::new();
-    for sink in state.sinks().filter(|sink| sink.def.sink.as_ref().is_some_and(|def| changed.contains(&def.from))) {
+    let told = |sink: &&Arc<Entry>| {
+        sink.def.sink.as_ref().is_some_and(|def| changed.contains(&def.from) && def.mode != SinkMode::Close)
+    };
+    for sink in state.sinks().filter(told) {
         let source = Source::of(state, sink)?;
         let delta = delta(snapshot, changes, source.table())?;
         let mode = sink.def.sink.as_ref().map(|def| def.mode);

@@ -9,7 +9,8 @@ use arrow::datatypes::Int64Type;
 use weir_sql::plan::OutputColumn;
 use weir_storage::{Change, Commit, RowSet, Snapshot, TableId};
 
-use super::{EPOCH, KeyColumn, OWN, SEQUENCE, Source, added, epoch_key};
+use super::closing::Standing;
+use super::{EPOCH, KeyColumn, OWN, SEQUENCE, Source, added};
 use crate::catalog::{CatalogState, Entry, SinkMode};
 use crate::copy::RowWriter;
 use crate::database::Database;
@@ -72,8 +73,15 @@ impl Database {
             let snapshot = store.snapshot();
             let state = self.catalog(&snapshot)?;
             let Some(entry) = state.entry(sink) else { return Ok(None) };
-            if Source::of(&state, entry)?.entry.def.building {
+            let source = Source::of(&state, entry)?;
+            if source.entry.def.building {
                 return Ok(None);
+            }
+            if entry.def.sink.as_ref().is_some_and(|def| def.mode == SinkMode::Close) {
+                match closed_batch(self, &state, &snapshot, entry, &source, sent)? {
+                    Ok(batch) => return Ok(batch),
+                    Err(CatalogMoved) => continue,
+                }
             }
             let picked = pick(&snapshot, entry, usize::MAX, |epoch| epoch.is_some_and(|epoch| epoch > sent))?;
             if let Some(picked) = picked {
@@ -84,13 +92,15 @@ impl Database {
             if let Some(done) = pick(&snapshot, entry, usize::MAX, |epoch| epoch.is_some())? {
                 changes.push(Change::Delete { table: TableId(sink), rows: done.places });
             }
-            let next = pick(&snapshot, entry, BATCH_ROWS, |epoch| epoch.is_none())?;
+            let mut next = pick(&snapshot, entry, BATCH_ROWS, |epoch| epoch.is_none())?;
+            if next.is_some() && !self.sinks_state().is_due(sink, &source.entry.def) {
+                next = None;
+            }
             let epoch = epoch_of(&snapshot, sink).max(sent) + 1;
             if let Some(next) = &next {
                 changes.push(Change::Delete { table: TableId(sink), rows: next.places.clone() });
                 changes.push(added(self, &snapshot, entry, of_epoch(&next.rows, epoch)?)?);
-                let value = Some(epoch.to_string().into_bytes());
-                changes.push(Change::Set { key: epoch_key(sink), value });
+                changes.push(Standing::at(epoch).kept(sink)?);
             }
             if changes.is_empty() {
                 return Ok(None);
@@ -114,8 +124,7 @@ impl Database {
 
 /// The epoch of the last batch that was made.
 pub(crate) fn epoch_of(snapshot: &Snapshot, sink: u32) -> i64 {
-    let epoch = snapshot.get(&epoch_key(sink)).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-    epoch.unwrap_or(0)
+    Standing::of(snapshot, sink).epoch
 }
 
 /// How many entries wait in an outbox.
@@ -197,14 +206,8 @@ fn batch(
     let columns = source.columns();
     let records = match sink.def.sink.as_ref().map(|def| def.mode) {
         Some(SinkMode::Append) => {
-            let key: Vec<usize> = sink.def.sink.iter().flat_map(|def| def.key.iter().copied()).collect();
             let rows = entries.project(&(OWN..entries.num_columns()).collect::<Vec<_>>())?;
-            let mut keys = match key.is_empty() {
-                true => vec![None; rows.num_rows()],
-                false => objects(&named(columns, &key), &rows.project(&key)?)?.into_iter().map(Some).collect(),
-            };
-            let values = objects(columns, &rows)?.into_iter();
-            values.zip(keys.drain(..)).map(|(value, key)| SinkRecord { key, value: Some(value) }).collect()
+            added_records(sink, columns, &rows)?
         }
         _ => {
             let changed = changed(database, state, snapshot, &source, entries)?;
@@ -222,11 +225,54 @@ fn batch(
     Ok(SinkBatch { epoch, records })
 }
 
+/// Rows that were added, as records.
+fn added_records(sink: &Entry, columns: &[OutputColumn], rows: &RecordBatch) -> Result<Vec<SinkRecord>> {
+    let key: Vec<usize> = sink.def.sink.iter().flat_map(|def| def.key.iter().copied()).collect();
+    let keys: Vec<Option<Vec<u8>>> = match key.is_empty() {
+        true => vec![None; rows.num_rows()],
+        false => objects(&named(columns, &key), &rows.project(&key)?)?.into_iter().map(Some).collect(),
+    };
+    let record = |(value, key)| SinkRecord { key, value: Some(value) };
+    Ok(objects(columns, rows)?.into_iter().zip(keys).map(record).collect())
+}
+
+/// The catalogue is not what it was: look again.
+struct CatalogMoved;
+
+/// The next batch of windows that have closed, or the last one again.
+fn closed_batch(
+    database: &Database,
+    state: &Arc<CatalogState>,
+    snapshot: &Snapshot,
+    sink: &Entry,
+    source: &Source,
+    sent: i64,
+) -> Result<std::result::Result<Option<SinkBatch>, CatalogMoved>> {
+    let (oid, view) = (sink.def.oid, &source.entry);
+    let standing = Standing::of(snapshot, oid);
+    let (epoch, rows) = if standing.epoch > sent {
+        (standing.epoch, standing.rows(database, state, snapshot, view)?)
+    } else {
+        let Some((mut next, rows)) = standing.next(database, state, snapshot, (oid, view))? else {
+            return Ok(Ok(None));
+        };
+        next.epoch = next.epoch.max(sent + 1);
+        let commit = Commit { changes: vec![next.kept(oid)?], expect_catalog: Some(state.version), seen: None };
+        match database.store()?.commit(commit) {
+            Ok(_) => (next.epoch, rows),
+            Err(weir_storage::Error::CatalogChanged) => return Ok(Err(CatalogMoved)),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let records = rows.iter().map(|rows| added_records(sink, source.columns(), rows)).collect::<Result<Vec<_>>>()?;
+    Ok(Ok(Some(SinkBatch { epoch, records: records.concat() })))
+}
+
 /// What the keys in entries stand for now.
 pub(super) struct Changed {
     pub(super) keys: Vec<KeyColumn>,
     /// Each key once.
-    key_rows: RecordBatch,
+    pub(super) key_rows: RecordBatch,
     /// For each key, its row among `rows`.
     places: Vec<Option<usize>>,
     rows: Option<RecordBatch>,

@@ -11,6 +11,7 @@ use weir_sql::rules::optimise;
 use weir_sql::statement::Statement;
 use weir_storage::{Change, Snapshot, TableId};
 
+use super::closing::Standing;
 use super::send::{BATCH_ROWS, changed, pick};
 use super::{OWN, Source, run};
 use crate::cancel::Cancel;
@@ -89,34 +90,75 @@ fn carry(database: &Database, sink: u32) -> Result<bool> {
     if source.entry.def.building {
         return Ok(false);
     }
+    if def.mode == SinkMode::Close {
+        return carry_closed(database, &state, &snapshot, (entry, into), &source);
+    }
+    if !database.sinks_state().is_due(sink, &source.entry.def) {
+        return Ok(false);
+    }
     let Some(picked) = pick(&snapshot, entry, BATCH_ROWS, |_| true)? else { return Ok(false) };
     let plan = insert(&state, &entry.def, into)?;
     let base = Base::new(database, state.clone(), snapshot.clone(), Cancel::default());
     let mut pending = Pending::default();
     let taken = Change::Delete { table: TableId(sink), rows: picked.places };
     let mut rows = match def.mode {
-        SinkMode::Append => {
+        SinkMode::Append | SinkMode::Close => {
             let sent = picked.rows.project(&(OWN..picked.rows.num_columns()).collect::<Vec<_>>())?;
             let columns: Vec<usize> = (0..sent.num_columns()).collect();
             given(database, &source, &plan, &sent, &columns)?
         }
         SinkMode::Upsert => {
             let changed = changed(database, &state, &snapshot, &source, &picked.rows)?;
-            let gone = changed.gone()?;
+            let columns: Vec<usize> = changed.keys.iter().map(|key| key.sent).collect();
+            let name = |column: &usize| source.columns()[*column].name.as_str();
+            let key = places(into, columns.iter().map(name));
+            // Where the table's key is the sink's, rows take the place of those before them by themselves.
+            let by_key = into.def.key().is_some_and(|theirs| theirs.len() == key.len());
+            let gone = if by_key { changed.gone()? } else { changed.key_rows.clone() };
             if gone.num_rows() > 0 {
-                let columns: Vec<usize> = changed.keys.iter().map(|key| key.sent).collect();
                 let rows = given(database, &source, &plan, &gone, &columns)?;
-                pending.items.extend(deleted(into, &snapshot, rows, database)?.map(Item::Fed));
+                pending.items.extend(deleted(into, key, &snapshot, rows, database)?.map(Item::Fed));
             }
             run(database, &state, &changed.only, &plan)?
         }
     };
+    let base = Base { snapshot: pending.over(&base.snapshot)?, ..base };
     let mut writer = Writer::new(base, into, Policy::of_stream(&into.def))?;
     while let Some(batch) = rows.next()? {
         writer.push(&batch)?;
     }
     drop(rows);
     pending.items.push(Item::Own(taken));
+    pending.catalog.get_or_insert(state.version);
+    writer.finish(&mut pending)?;
+    commit(database, pending)?;
+    Ok(true)
+}
+
+/// Moves windows that have closed to the sink's table; whether there were any.
+fn carry_closed(
+    database: &Database,
+    state: &Arc<CatalogState>,
+    snapshot: &Snapshot,
+    (sink, into): (&Entry, &Arc<Entry>),
+    source: &Source,
+) -> Result<bool> {
+    let (oid, standing) = (sink.def.oid, Standing::of(snapshot, sink.def.oid));
+    let Some((next, closed)) = standing.next(database, state, snapshot, (oid, &source.entry))? else {
+        return Ok(false);
+    };
+    let plan = insert(state, &sink.def, into)?;
+    let base = Base::new(database, state.clone(), snapshot.clone(), Cancel::default());
+    let mut writer = Writer::new(base, into, Policy::of_stream(&into.def))?;
+    for batch in &closed {
+        let columns: Vec<usize> = (0..batch.num_columns()).collect();
+        let mut rows = given(database, source, &plan, batch, &columns)?;
+        while let Some(rows) = rows.next()? {
+            writer.push(&rows)?;
+        }
+    }
+    let mut pending = Pending::default();
+    pending.items.push(Item::Own(next.kept(oid)?));
     pending.catalog.get_or_insert(state.version);
     writer.finish(&mut pending)?;
     commit(database, pending)?;
@@ -143,9 +185,19 @@ fn given(
     exec::run(plan, &Arc::new(context))
 }
 
-/// The change that deletes the rows of a table that have the keys of these.
-fn deleted(into: &Entry, snapshot: &Snapshot, mut rows: RowStream, database: &Database) -> Result<Option<Change>> {
-    let key = into.def.key().unwrap_or_default();
+/// The columns of a table that have these names.
+fn places<'n>(into: &Entry, names: impl Iterator<Item = &'n str>) -> Vec<usize> {
+    names.filter_map(|name| into.def.columns.iter().position(|column| column.name == name)).collect()
+}
+
+/// The change that deletes the rows of a table that have the same values as these in the columns of a key.
+fn deleted(
+    into: &Entry,
+    key: Vec<usize>,
+    snapshot: &Snapshot,
+    mut rows: RowStream,
+    database: &Database,
+) -> Result<Option<Change>> {
     let types = key.iter().map(|&column| into.def.columns[column].ty.clone()).collect();
     let mut touched = Touched::of_columns(types, key.clone())?;
     while let Some(batch) = rows.next()? {

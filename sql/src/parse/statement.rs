@@ -113,7 +113,12 @@ pub(super) fn insert(c: &mut Cursor<'_>) -> Result<Ast> {
         SqlStatement::Insert(insert) => {
             let ends = insert.on.is_none() && insert.returning.is_none();
             let query = insert.source.as_ref().filter(|_| ends);
-            let text = query.and_then(|query| c.text_from(query.span().start.column));
+            // Not all kinds of query know where they begin.
+            let begins = |text: &String| {
+                let word = text.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+                word.eq_ignore_ascii_case("SELECT") || word.eq_ignore_ascii_case("WITH")
+            };
+            let text = query.and_then(|query| c.text_from(query.span().start.column)).filter(begins);
             Ok(Ast::Insert(Box::new(insert), text))
         }
         other => Err(Error::new(ErrorKind::Syntax, format!("not an INSERT: {other}"))),
