@@ -4,6 +4,7 @@
 
 mod fields;
 mod flow;
+mod guide;
 mod offsets;
 mod pressure;
 mod replay;
