@@ -170,7 +170,7 @@ impl Catalog for View {
         };
         Ok(Some(match found {
             Found::System(system) => system.relation.clone(),
-            Found::User(entry) if entry.def.sink.is_some() => return Err(not_opened(&entry)),
+            Found::User(entry) if entry.def.sink.is_some() => return Err(not_opened(entry)),
             Found::User(entry) => {
                 self.used.lock().push(entry.def.oid);
                 match (&entry.relation.kind, &entry.def.query) {

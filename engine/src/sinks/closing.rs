@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
+use weir_sql::catalog::NoStatistics;
 use weir_sql::plan::{Expr, ExprKind, Plan};
+use weir_sql::rules::optimise;
 use weir_sql::{Type, walk};
 use weir_storage::{Change, Snapshot};
 
@@ -15,6 +17,7 @@ use super::{epoch_key, run};
 use crate::catalog::{CatalogState, Entry};
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::functions::registry;
 use crate::statement::table::whole_scan;
 use crate::views::windows_of;
 use crate::watermark;
@@ -72,7 +75,7 @@ impl Standing {
         if let Some(predicate) = walk::conjunction(conditions) {
             plan = Plan::Filter { input: Box::new(plan), predicate };
         }
-        run(database, state, snapshot, &plan)?.collect()
+        run(database, state, snapshot, &optimise(plan, registry(), &NoStatistics))?.collect()
     }
 
     /// The next batch, if windows have closed since: how it is kept, and its rows.
@@ -81,18 +84,14 @@ impl Standing {
         database: &Database,
         state: &Arc<CatalogState>,
         snapshot: &Snapshot,
-        (sink, view): (u32, &Entry),
+        view: &Entry,
     ) -> Result<Option<(Standing, Vec<RecordBatch>)>> {
         let to = watermark::of_view(state, snapshot, view);
-        if to <= self.to || database.sinks_state().found_none(sink, to) {
+        if to <= self.to {
             return Ok(None);
         }
         let next = Standing { epoch: self.epoch + 1, from: self.to, to };
         let rows = next.rows(database, state, snapshot, view)?;
-        if rows.iter().all(|batch| batch.num_rows() == 0) {
-            database.sinks_state().set_found_none(sink, to);
-            return Ok(None);
-        }
-        Ok(Some((next, rows)))
+        Ok(rows.iter().any(|batch| batch.num_rows() > 0).then_some((next, rows)))
     }
 }

@@ -31,7 +31,7 @@ pub(crate) use note::{fill, fill_again, noted};
 pub use send::{Sink, SinkBatch, SinkRecord};
 pub(crate) use send::{epoch_of, waiting};
 
-use crate::catalog::{CatalogState, EmitDef, Entry, RelationDef};
+use crate::catalog::{CatalogState, EmitDef, Entry, RelationDef, SinkMode};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::exec::{self, RowStream};
@@ -46,6 +46,9 @@ const SEQUENCE: usize = 0;
 const EPOCH: usize = 1;
 /// How many there are; what is to be sent stands behind them.
 const OWN: usize = 2;
+
+/// How often at most it is looked which windows have closed: microseconds.
+const CLOSING_PAUSE: i64 = 100_000;
 
 /// Keys of how far sinks are, by their oids.
 const EPOCHS: &str = "sink/";
@@ -64,8 +67,8 @@ pub(crate) fn forget(def: &RelationDef) -> Option<Change> {
 pub(crate) struct Sinks {
     sequence: AtomicI64,
     failures: Mutex<HashMap<u32, String>>,
-    /// The watermark at which no windows were found that had closed, by the sink's oid.
-    found_none: Mutex<HashMap<u32, Option<i64>>>,
+    /// The version at which a sink had nothing to send, and when that was seen, by its oid.
+    idle: Mutex<HashMap<u32, (u64, i64)>>,
     /// When the last batch was made, for those that have to wait.
     made: Mutex<HashMap<u32, i64>>,
 }
@@ -84,12 +87,18 @@ impl Sinks {
         self.failures.lock().get(&sink).cloned()
     }
 
-    fn found_none(&self, sink: u32, watermark: Option<i64>) -> bool {
-        self.found_none.lock().get(&sink) == Some(&watermark)
+    /// Whether it is known that a sink has nothing to send yet. Whether windows have closed is not asked of each version.
+    fn is_idle(&self, snapshot: &Snapshot, sink: &Entry) -> bool {
+        let pause = match sink.def.sink.as_ref().map(|def| def.mode) {
+            Some(SinkMode::Close) => CLOSING_PAUSE,
+            _ => 0,
+        };
+        let idle = self.idle.lock().get(&sink.def.oid).copied();
+        idle.is_some_and(|(version, seen)| version == snapshot.version() || now_micros() < seen.saturating_add(pause))
     }
 
-    fn set_found_none(&self, sink: u32, watermark: Option<i64>) {
-        self.found_none.lock().insert(sink, watermark);
+    fn set_idle(&self, snapshot: &Snapshot, sink: u32) {
+        self.idle.lock().insert(sink, (snapshot.version(), now_micros()));
     }
 
     /// Whether the next batch may be made: of a view with EMIT EVERY, only after that time.

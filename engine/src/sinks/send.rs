@@ -73,13 +73,20 @@ impl Database {
             let snapshot = store.snapshot();
             let state = self.catalog(&snapshot)?;
             let Some(entry) = state.entry(sink) else { return Ok(None) };
+            if self.sinks_state().is_idle(&snapshot, entry) {
+                return Ok(None);
+            }
             let source = Source::of(&state, entry)?;
             if source.entry.def.building {
                 return Ok(None);
             }
             if entry.def.sink.as_ref().is_some_and(|def| def.mode == SinkMode::Close) {
                 match closed_batch(self, &state, &snapshot, entry, &source, sent)? {
-                    Ok(batch) => return Ok(batch),
+                    Ok(Some(batch)) => return Ok(Some(batch)),
+                    Ok(None) => {
+                        self.sinks_state().set_idle(&snapshot, sink);
+                        return Ok(None);
+                    }
                     Err(CatalogMoved) => continue,
                 }
             }
@@ -93,7 +100,8 @@ impl Database {
                 changes.push(Change::Delete { table: TableId(sink), rows: done.places });
             }
             let mut next = pick(&snapshot, entry, BATCH_ROWS, |epoch| epoch.is_none())?;
-            if next.is_some() && !self.sinks_state().is_due(sink, &source.entry.def) {
+            let waits = next.is_some();
+            if waits && !self.sinks_state().is_due(sink, &source.entry.def) {
                 next = None;
             }
             let epoch = epoch_of(&snapshot, sink).max(sent) + 1;
@@ -103,6 +111,9 @@ impl Database {
                 changes.push(Standing::at(epoch).kept(sink)?);
             }
             if changes.is_empty() {
+                if !waits {
+                    self.sinks_state().set_idle(&snapshot, sink);
+                }
                 return Ok(None);
             }
             match store.commit(Commit { changes, expect_catalog: Some(state.version), seen: None }) {
@@ -253,7 +264,7 @@ fn closed_batch(
     let (epoch, rows) = if standing.epoch > sent {
         (standing.epoch, standing.rows(database, state, snapshot, view)?)
     } else {
-        let Some((mut next, rows)) = standing.next(database, state, snapshot, (oid, view))? else {
+        let Some((mut next, rows)) = standing.next(database, state, snapshot, view)? else {
             return Ok(Ok(None));
         };
         next.epoch = next.epoch.max(sent + 1);

@@ -30,8 +30,10 @@ use crate::statement::writer::{Base, Writer};
 use crate::transaction::{Item, Pending};
 use crate::views::Touched;
 
-/// How often it is looked what waits.
+/// How often it is looked what waits…
 const PAUSE: Duration = Duration::from_millis(50);
+/// …and how long one waits that could not be written.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The rows of a sink's relation as rows of the table, cast as INSERT does.
 pub(super) fn insert(state: &CatalogState, sink: &RelationDef, into: &Entry) -> Result<Plan> {
@@ -50,9 +52,9 @@ pub(super) fn insert(state: &CatalogState, sink: &RelationDef, into: &Entry) -> 
 
 /// Carries on what sinks have for tables, until the database is closed.
 pub(crate) fn watch(database: &WeakDatabase) {
-    let mut seen = 0;
+    let (mut seen, mut pause) = (0, PAUSE);
     loop {
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(std::mem::replace(&mut pause, PAUSE));
         let Some(database) = database.upgrade() else { return };
         let Ok(snapshot) = database.store().map(|store| store.snapshot()) else { return };
         if snapshot.version() == seen {
@@ -70,8 +72,12 @@ pub(crate) fn watch(database: &WeakDatabase) {
                 // Another commit was in between.
                 Err(error) if error.kind == ErrorKind::SerializationFailure => done = false,
                 Err(error) => {
-                    tracing::warn!(sink = sink.qualified(), %error, "a sink cannot write to its table for now");
-                    database.set_sink_error(sink.def.oid, Some(error.to_string()));
+                    let why = Some(error.to_string());
+                    if database.sinks_state().failure(sink.def.oid) != why {
+                        tracing::warn!(sink = sink.qualified(), %error, "a sink cannot write to its table for now");
+                    }
+                    database.set_sink_error(sink.def.oid, why);
+                    (done, pause) = (false, RETRY);
                 }
             }
         }
@@ -79,7 +85,7 @@ pub(crate) fn watch(database: &WeakDatabase) {
     }
 }
 
-/// Moves entries of an outbox, as the rows that they stand for, to the sink's table; whether there were any.
+/// Moves entries of an outbox, as the rows that they stand for, to the sink's table; whether there were any, or are some that have to wait.
 fn carry(database: &Database, sink: u32) -> Result<bool> {
     let snapshot = database.store()?.snapshot();
     let state = database.catalog(&snapshot)?;
@@ -93,10 +99,10 @@ fn carry(database: &Database, sink: u32) -> Result<bool> {
     if def.mode == SinkMode::Close {
         return carry_closed(database, &state, &snapshot, (entry, into), &source);
     }
-    if !database.sinks_state().is_due(sink, &source.entry.def) {
-        return Ok(false);
-    }
     let Some(picked) = pick(&snapshot, entry, BATCH_ROWS, |_| true)? else { return Ok(false) };
+    if !database.sinks_state().is_due(sink, &source.entry.def) {
+        return Ok(true);
+    }
     let plan = insert(&state, &entry.def, into)?;
     let base = Base::new(database, state.clone(), snapshot.clone(), Cancel::default());
     let mut pending = Pending::default();
@@ -144,9 +150,7 @@ fn carry_closed(
     source: &Source,
 ) -> Result<bool> {
     let (oid, standing) = (sink.def.oid, Standing::of(snapshot, sink.def.oid));
-    let Some((next, closed)) = standing.next(database, state, snapshot, (oid, &source.entry))? else {
-        return Ok(false);
-    };
+    let Some((next, closed)) = standing.next(database, state, snapshot, &source.entry)? else { return Ok(false) };
     let plan = insert(state, &sink.def, into)?;
     let base = Base::new(database, state.clone(), snapshot.clone(), Cancel::default());
     let mut writer = Writer::new(base, into, Policy::of_stream(&into.def))?;
