@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt64Array};
-use arrow::compute::{SortOptions, concat_batches, filter_record_batch, sort_to_indices, take_record_batch};
+use arrow::compute::{
+    SortOptions, and, concat_batches, filter_record_batch, is_null, sort_to_indices, take_record_batch,
+};
 use arrow::datatypes::Int64Type;
 use weir_sql::plan::OutputColumn;
 use weir_storage::{Change, Commit, RowSet, Snapshot, TableId};
@@ -80,7 +82,9 @@ impl Database {
             if source.entry.def.building {
                 return Ok(None);
             }
-            if entry.def.sink.as_ref().is_some_and(|def| def.mode == SinkMode::Close) {
+            let mode = entry.def.sink.as_ref().map(|def| def.mode);
+            let upserts = mode == Some(SinkMode::Upsert);
+            if mode == Some(SinkMode::Close) {
                 match closed_batch(self, &state, &snapshot, entry, &source, sent)? {
                     Ok(Some(batch)) => return Ok(Some(batch)),
                     Ok(None) => {
@@ -91,13 +95,23 @@ impl Database {
                 }
             }
             let picked = pick(&snapshot, entry, usize::MAX, |epoch| epoch.is_some_and(|epoch| epoch > sent))?;
+            let (table, mut changes) = (TableId(sink), Vec::new());
+            let commit = |changes| store.commit(Commit { changes, expect_catalog: Some(state.version), seen: None });
             if let Some(picked) = picked {
+                // What has changed since then goes out with it, and not again with the next.
+                let same = if upserts { waiting_with(&snapshot, &state, entry, &source, &picked.rows)? } else { None };
+                if let Some(rows) = same {
+                    match commit(vec![Change::Delete { table, rows }]) {
+                        Ok(_) => {}
+                        Err(weir_storage::Error::RowsChanged { .. } | weir_storage::Error::CatalogChanged) => continue,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
                 let epoch = epoch_of(&snapshot, sink);
                 return Ok(Some(batch(self, &state, &snapshot, entry, &picked.rows, epoch)?));
             }
-            let mut changes = Vec::new();
             if let Some(done) = pick(&snapshot, entry, usize::MAX, |epoch| epoch.is_some())? {
-                changes.push(Change::Delete { table: TableId(sink), rows: done.places });
+                changes.push(Change::Delete { table, rows: done.places });
             }
             let mut next = pick(&snapshot, entry, BATCH_ROWS, |epoch| epoch.is_none())?;
             let waits = next.is_some();
@@ -106,7 +120,8 @@ impl Database {
             }
             let epoch = epoch_of(&snapshot, sink).max(sent) + 1;
             if let Some(next) = &next {
-                changes.push(Change::Delete { table: TableId(sink), rows: next.places.clone() });
+                let same = if upserts { waiting_with(&snapshot, &state, entry, &source, &next.rows)? } else { None };
+                changes.push(Change::Delete { table, rows: same.unwrap_or_else(|| next.places.clone()) });
                 changes.push(added(self, &snapshot, entry, of_epoch(&next.rows, epoch)?)?);
                 changes.push(Standing::at(epoch).kept(sink)?);
             }
@@ -116,7 +131,7 @@ impl Database {
                 }
                 return Ok(None);
             }
-            match store.commit(Commit { changes, expect_catalog: Some(state.version), seen: None }) {
+            match commit(changes) {
                 Ok(_) => {}
                 // Entries that were merged meanwhile are looked for again.
                 Err(weir_storage::Error::RowsChanged { .. } | weir_storage::Error::CatalogChanged) => continue,
@@ -131,6 +146,30 @@ impl Database {
     pub fn set_sink_error(&self, sink: u32, why: Option<String>) {
         self.sinks_state().set_failure(sink, why);
     }
+}
+
+/// The entries that wait in an outbox with the keys of these.
+fn waiting_with(
+    snapshot: &Snapshot,
+    state: &CatalogState,
+    sink: &Entry,
+    source: &Source,
+    entries: &RecordBatch,
+) -> Result<Option<RowSet>> {
+    let keys = source.key(state)?.ok_or_else(|| Error::internal("a sink has no key"))?;
+    let columns: Vec<usize> = (OWN..OWN + keys.len()).collect();
+    let mut touched = Touched::of_columns(keys.into_iter().map(|key| key.ty).collect(), columns.clone())?;
+    touched.add(&entries.project(&columns)?)?;
+    let table = TableId(sink.def.oid);
+    let (scan, mut places) = (snapshot.scan(table, &[])?, Vec::new());
+    let wanted: Vec<usize> = columns.into_iter().chain([EPOCH]).collect();
+    for granule in 0..scan.len() {
+        let rows = scan.read(granule, &wanted, None)?;
+        let same = and(&touched.mask(&rows)?, &is_null(rows.column(rows.num_columns() - 1))?)?;
+        let selection: Vec<u32> = same.values().set_indices_u32().collect();
+        places.extend_from_slice(scan.places(granule, Some(&selection))?.values());
+    }
+    Ok(if places.is_empty() { None } else { Some(snapshot.row_set(table, &places)?) })
 }
 
 /// The epoch of the last batch that was made.

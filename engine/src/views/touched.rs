@@ -81,7 +81,7 @@ impl Touched {
     }
 
     /// Which rows of the view's own table are of these groups.
-    pub(super) fn mask(&self, rows: &RecordBatch) -> Result<BooleanArray> {
+    pub(crate) fn mask(&self, rows: &RecordBatch) -> Result<BooleanArray> {
         if self.types.is_empty() {
             return Ok(BooleanArray::from(vec![self.any; rows.num_rows()]));
         }
