@@ -10,9 +10,9 @@ use crate::{Done, root, setup, sh, tidy};
 /// How long each of storage's fuzz targets runs.
 const FUZZ_SECONDS: u32 = 15;
 /// Seeds of storage's simulation, each with a dozen crash points and more.
-const SIM_SEEDS: u64 = 2500;
+const SIM_SEEDS: u64 = 1500;
 /// Histories of concurrent changes.
-const HISTORIES: u64 = 10_000;
+const HISTORIES: u64 = 4_000;
 /// Seeds of random changes under random views.
 const VIEW_SEEDS: u64 = 3000;
 
