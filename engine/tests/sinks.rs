@@ -218,6 +218,30 @@ fn an_insert_of_a_stream_into_a_connector_goes_on() {
 }
 
 #[test]
+fn a_sink_and_rows_of_one_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(dir.path()).unwrap();
+    run(&database, &["CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)"]);
+    let mut session = database.session();
+    for sql in [
+        "BEGIN",
+        "CREATE TABLE o (id int)",
+        "CREATE SINK s FROM t INTO o",
+        "INSERT INTO t VALUES (2)",
+        "CREATE TABLE made (id int)",
+        "CREATE SINK of_made FROM made INTO o",
+        "INSERT INTO made VALUES (3)",
+        "COMMIT",
+        "INSERT INTO t VALUES (4)",
+    ] {
+        session.execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    come_to(&database, "SELECT * FROM o ORDER BY id", &[1, 2, 3, 4].map(|id| format!("({id})")));
+    drop(session);
+    database.close().unwrap();
+}
+
+#[test]
 fn windows_are_sent_once_when_they_close() {
     let dir = tempfile::tempdir().unwrap();
     let mut database = Database::open(dir.path()).unwrap();

@@ -33,7 +33,9 @@ pub(crate) fn noted(
     let told = |sink: &&Arc<Entry>| {
         sink.def.sink.as_ref().is_some_and(|def| changed.contains(&def.from) && def.mode != SinkMode::Close)
     };
-    for sink in state.sinks().filter(told) {
+    // One that the same commit makes is filled from what is there after it.
+    let is_there = |sink: &&Arc<Entry>| snapshot.table(TableId(sink.def.oid)).is_some();
+    for sink in state.sinks().filter(told).filter(is_there) {
         let source = Source::of(state, sink)?;
         let delta = delta(snapshot, changes, source.table())?;
         let mode = sink.def.sink.as_ref().map(|def| def.mode);
@@ -58,16 +60,14 @@ struct Delta {
 fn delta(snapshot: &Snapshot, changes: &[Change], table: TableId) -> Result<Delta> {
     let (mut after, mut come, mut gone) = (snapshot.clone(), vec![Change::Truncate { table }], Vec::new());
     let mut dropped = Vec::new();
-    for change in changes {
+    for change in changes.iter().filter(|change| table_of(change) == Some(table)) {
         match change {
-            Change::Append { table: of, .. } | Change::AddParts { table: of, .. } if *of == table => {
-                come.push(change.clone());
-            }
-            Change::Delete { table: of, rows } if *of == table => {
+            Change::Append { .. } | Change::AddParts { .. } => come.push(change.clone()),
+            Change::Delete { rows, .. } => {
                 gone.push(after.with_only(table, rows)?);
                 dropped.push(rows);
             }
-            Change::Truncate { table: of } if *of == table => gone.push(after.clone()),
+            Change::Truncate { .. } => gone.push(after.clone()),
             _ => {}
         }
         after = after.with_changes(std::slice::from_ref(change))?;
