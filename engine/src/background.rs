@@ -1,14 +1,19 @@
 //! What a database does by itself: one thread for each kind of work, begun when there is first reason to.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use weir_storage::Snapshot;
 
 use crate::catalog::CatalogState;
 use crate::database::{Database, WeakDatabase};
+use crate::error::{ErrorKind, Result};
 use crate::statement::rollup;
 use crate::views::refresh;
 use crate::{alerts, sinks, watermark};
+
+/// How often it is looked what is due.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Which threads were begun.
 #[derive(Default)]
@@ -47,7 +52,7 @@ impl Database {
 
     /// Begins to refresh the views that are due.
     pub(crate) fn watch_refreshes(&self) {
-        self.begun().refreshes.get_or_init(|| self.watch("weir-refresh", refresh::watch));
+        self.begun().refreshes.get_or_init(|| self.watch("weir-refresh", |db| repeat(db, refresh::look)));
     }
 
     /// Begins to carry on what sinks have for tables.
@@ -57,18 +62,31 @@ impl Database {
 
     /// Begins to look for partitions that become idle.
     pub(crate) fn watch_watermarks(&self) {
-        self.begun().watermarks.get_or_init(|| self.watch("weir-watermarks", watermark::watch));
+        self.begun().watermarks.get_or_init(|| self.watch("weir-watermarks", |db| repeat(db, watermark::catch_up)));
     }
 
     /// Begins to evaluate the alerts that are due.
     pub(crate) fn watch_alerts(&self) {
-        self.begun().alerts.get_or_init(|| self.watch("weir-alerts", alerts::watch));
+        self.begun().alerts.get_or_init(|| self.watch("weir-alerts", |db| repeat(db, alerts::look)));
     }
 
     fn watch(&self, name: &str, watch: fn(&WeakDatabase)) {
         let database = self.downgrade();
         if let Err(error) = std::thread::Builder::new().name(name.into()).spawn(move || watch(&database)) {
             tracing::warn!(%error, name, "a thread of the background cannot be started");
+        }
+    }
+}
+
+/// Looks what is due, again and again, until the database is closed.
+fn repeat(database: &WeakDatabase, look: fn(&Database) -> Result<()>) {
+    loop {
+        std::thread::sleep(PAUSE);
+        let Some(database) = database.upgrade() else { return };
+        match look(&database) {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Shutdown => return,
+            Err(error) => tracing::warn!(%error, "what is due cannot be looked at for now"),
         }
     }
 }

@@ -19,7 +19,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -29,8 +28,8 @@ use weir_storage::{Change, Commit, Snapshot, Tally, numbers};
 
 use crate::cancel::Cancel;
 use crate::catalog::{CatalogState, Entry, RelationDef};
-use crate::database::{Database, WeakDatabase};
-use crate::error::{ErrorKind, Result};
+use crate::database::Database;
+use crate::error::Result;
 use crate::exec::{self, QueryContext};
 use crate::format::interval;
 use crate::ingest::{RowOrigin, SOURCE_PREFIX};
@@ -47,8 +46,6 @@ const NONE: i64 = i64::MIN;
 const IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
 /// What it is where it is not given: a minute.
 const IDLE_DEFAULT: i64 = 60_000_000;
-/// How often it is looked whether a partition became idle.
-const PAUSE: Duration = Duration::from_millis(200);
 
 fn table_key(table: u32) -> String {
     format!("{PREFIX}{table}")
@@ -275,20 +272,8 @@ pub(crate) fn of_view(state: &CatalogState, snapshot: &Snapshot, view: &Entry) -
     tables_read(state, view).into_iter().map(|table| of_table(snapshot, table)).min().flatten()
 }
 
-/// Raises the watermarks of tables of which partitions became idle, again and again, until the database is closed.
-pub(crate) fn watch(database: &WeakDatabase) {
-    loop {
-        std::thread::sleep(PAUSE);
-        let Some(database) = database.upgrade() else { return };
-        match catch_up(&database) {
-            Ok(()) => {}
-            Err(error) if error.kind == ErrorKind::Shutdown => return,
-            Err(error) => tracing::warn!(%error, "watermarks are not raised for now"),
-        }
-    }
-}
-
-fn catch_up(database: &Database) -> Result<()> {
+/// Raises the watermarks of tables of which partitions became idle.
+pub(crate) fn catch_up(database: &Database) -> Result<()> {
     if due(database)?.1.is_empty() {
         return Ok(());
     }

@@ -22,7 +22,6 @@ mod outbox;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -35,7 +34,7 @@ pub(crate) use outbox::{delivery_error, pending_deliveries};
 
 use crate::catalog::state::ALERT_PREFIX;
 use crate::catalog::{AlertDef, CatalogState};
-use crate::database::{Database, WeakDatabase};
+use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::now_micros;
 use crate::statement::commit::commit;
@@ -46,8 +45,6 @@ use crate::transaction::{Item, Pending};
 const KEYS: &str = "alert";
 const STATE: &str = "alert/";
 const DISABLED: &str = "alert_disabled/";
-/// How often it is looked what is due.
-const PAUSE: Duration = Duration::from_millis(200);
 /// Evaluations that run at the same time.
 const AT_WORK_MAX: usize = 4;
 
@@ -256,20 +253,8 @@ pub(crate) fn any(snapshot: &Snapshot, state: &CatalogState) -> bool {
     state.alerts().next().is_some() || snapshot.scan_prefix(KEYS).next().is_some()
 }
 
-/// Evaluates what is due, again and again, until the database is closed.
-pub(crate) fn watch(database: &WeakDatabase) {
-    loop {
-        std::thread::sleep(PAUSE);
-        let Some(database) = database.upgrade() else { return };
-        match look(&database) {
-            Ok(()) => {}
-            Err(error) if error.kind == ErrorKind::Shutdown => return,
-            Err(error) => tracing::warn!(%error, "alerts cannot be watched for now"),
-        }
-    }
-}
-
-fn look(database: &Database) -> Result<()> {
+/// Begins to evaluate what is due.
+pub(crate) fn look(database: &Database) -> Result<()> {
     let snapshot = database.store()?.snapshot();
     let state = database.catalog(&snapshot)?;
     database.background().check()?;

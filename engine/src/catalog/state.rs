@@ -39,8 +39,8 @@ pub struct Entry {
     pub relation: Arc<Relation>,
     /// A materialized view's SELECT, split; made when it is first needed.
     pub(crate) view_plan: OnceLock<Arc<ViewPlan>>,
-    /// What a transform computes, as rows of the table that it is for; made when it is first needed.
-    pub(crate) transform_plan: OnceLock<Arc<Plan>>,
+    /// What a transform computes, as rows of the table that it is for, or what a sink sends; made when it is first needed.
+    pub(crate) plan: OnceLock<Arc<Plan>>,
 }
 
 impl Entry {
@@ -68,7 +68,7 @@ impl Entry {
                 .collect(),
             primary_key: def.primary_key.clone(),
         });
-        Entry { def, relation, view_plan: OnceLock::new(), transform_plan: OnceLock::new() }
+        Entry { def, relation, view_plan: OnceLock::new(), plan: OnceLock::new() }
     }
 
     /// The Arrow schema of its columns.

@@ -134,16 +134,19 @@ struct KeyColumn {
 struct Source {
     entry: Arc<Entry>,
     /// What it sends: the relation's columns when the sink was made.
-    plan: Plan,
+    plan: Arc<Plan>,
 }
 
 impl Source {
     fn of(state: &CatalogState, sink: &Entry) -> Result<Source> {
         let from = sink.def.sink.as_ref().and_then(|def| state.entry(def.from));
         let entry = from.ok_or_else(|| Error::internal("a sink has no relation"))?.clone();
+        if let Some(plan) = sink.plan.get() {
+            return Ok(Source { entry, plan: plan.clone() });
+        }
         let query = sink.def.query.as_deref().ok_or_else(|| Error::internal("a sink has no query"))?;
-        let plan = optimise(bound_query(state, query, &[])?, registry(), &NoStatistics);
-        Ok(Source { entry, plan })
+        let plan = Arc::new(optimise(bound_query(state, query, &[])?, registry(), &NoStatistics));
+        Ok(Source { entry, plan: sink.plan.get_or_init(|| plan).clone() })
     }
 
     fn table(&self) -> TableId {

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use weir_sql::plan::Plan;
@@ -18,7 +17,7 @@ use weir_storage::{Change, Snapshot, TableId};
 
 use super::{bound_narrowed, closing};
 use crate::catalog::{CatalogState, EmitDef, Entry, Kind, RelationDef};
-use crate::database::{Database, WeakDatabase};
+use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec;
 use crate::functions::registry;
@@ -34,8 +33,6 @@ use crate::transaction::{Item, Pending};
 
 /// Keys of the times of the last refresh, by the view's oid: microseconds since 1970.
 const REFRESHED: &str = "refresh/";
-/// How often it is looked what is due.
-const PAUSE: Duration = Duration::from_millis(200);
 const COMMAND: &str = "REFRESH MATERIALIZED VIEW";
 
 /// Why views could not be refreshed the last time, and when that was.
@@ -170,29 +167,26 @@ fn refresh_due(database: &Database, view: u32) -> Result<()> {
     commit(database, pending)
 }
 
-/// Refreshes what is due, again and again, until the database is closed.
-pub(crate) fn watch(database: &WeakDatabase) {
-    loop {
-        std::thread::sleep(PAUSE);
-        let Some(database) = database.upgrade() else { return };
-        let Ok(snapshot) = database.store().map(|store| store.snapshot()) else { return };
-        let Ok(state) = database.catalog(&snapshot) else { return };
-        for entry in state.entries() {
-            let (Some(every), view) = (entry.def.refresh, entry.def.oid) else { continue };
-            let failed = database.refresh_failures().0.lock().get(&view).map(|(at, _)| *at);
-            let last = refreshed_at(&snapshot, view).max(failed);
-            if last.is_some_and(|last| now_micros() < last.saturating_add(every)) {
-                continue;
-            }
-            match refresh_due(&database, view) {
-                Ok(()) => drop(database.refresh_failures().0.lock().remove(&view)),
-                Err(error) if error.kind == ErrorKind::Shutdown => return,
-                Err(error) => {
-                    tracing::warn!(view = entry.qualified(), %error, "a view is not refreshed for now");
-                    let why = (now_micros(), error.to_string());
-                    database.refresh_failures().0.lock().insert(view, why);
-                }
+/// Refreshes what is due.
+pub(crate) fn look(database: &Database) -> Result<()> {
+    let snapshot = database.store()?.snapshot();
+    let state = database.catalog(&snapshot)?;
+    for entry in state.entries() {
+        let (Some(every), view) = (entry.def.refresh, entry.def.oid) else { continue };
+        let failed = database.refresh_failures().0.lock().get(&view).map(|(at, _)| *at);
+        let last = refreshed_at(&snapshot, view).max(failed);
+        if last.is_some_and(|last| now_micros() < last.saturating_add(every)) {
+            continue;
+        }
+        match refresh_due(database, view) {
+            Ok(()) => drop(database.refresh_failures().0.lock().remove(&view)),
+            Err(error) if error.kind == ErrorKind::Shutdown => return Err(error),
+            Err(error) => {
+                tracing::warn!(view = entry.qualified(), %error, "a view is not refreshed for now");
+                let why = (now_micros(), error.to_string());
+                database.refresh_failures().0.lock().insert(view, why);
             }
         }
     }
+    Ok(())
 }

@@ -279,7 +279,7 @@ fn rows_of(plan: &Plan, columns: &[OutputColumn], into: &Entry) -> Result<Plan> 
 
 /// What a view computes of rows, as rows of its table; made once a version of the catalogue.
 fn plan_of(state: &CatalogState, view: &Entry, transform: &TransformDef, into: &Entry) -> Result<Arc<Plan>> {
-    if let Some(plan) = view.transform_plan.get() {
+    if let Some(plan) = view.plan.get() {
         return Ok(plan.clone());
     }
     let names: Vec<&str> = view.def.columns.iter().map(|column| column.name.as_str()).collect();
@@ -288,7 +288,7 @@ fn plan_of(state: &CatalogState, view: &Entry, transform: &TransformDef, into: &
     columns.iter_mut().zip(&names).for_each(|(column, name)| column.name = name.to_string());
     let plan = rows_of(&plan, &columns, into)?;
     let plan = Arc::new(weir_sql::rules::optimise(plan, registry(), &NoStatistics));
-    Ok(view.transform_plan.get_or_init(|| plan).clone())
+    Ok(view.plan.get_or_init(|| plan).clone())
 }
 
 /// What the rows that come to a table bring to others.
